@@ -1,0 +1,1 @@
+"""Decisions. Pure: no clock, no I/O, no randomness of its own."""

@@ -1,0 +1,200 @@
+"""What goes into a decision and what comes out of it: plain values, carried out by the orchestrator.
+
+Results travel as raw JSON text (`bytes`): most are stored without ever being looked at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from noetl.words import NO_ITEM, EventType
+
+
+@dataclass(slots=True)
+class Event:
+    """One row of the event log. `event_id` counts from 1 in its execution; the time is given when it is written."""
+
+    event_id: int
+    event_type: EventType
+    node_id: str = ""
+    node_type: str = ""
+    visit: int = 0
+    item_index: int = NO_ITEM
+    attempt: int = 0
+    worker_id: str | None = None
+    duration: float | None = None  # seconds the attempt ran
+    context: dict[str, Any] | None = None
+    result: bytes | None = None  # raw JSON
+    error: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Job:
+    """A queue row to be inserted. `delay` None: queued now; else waiting that many seconds (inf: until woken).
+
+    `job_id` is set where the row of an earlier attempt goes on (a retry, a wait): it keeps its id and counters.
+    """
+
+    node_id: str
+    visit: int
+    item_index: int = NO_ITEM
+    pool: str = "default"
+    priority: int = 0
+    context: dict[str, Any] = field(default_factory=dict)
+    delay: float | None = None
+    job_id: int | None = None
+    attempts: int = 0
+    failures: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The attempt succeeded. `result` is raw JSON."""
+
+    result: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed. `error` is `{type, message, retryable, detail}`; types are words like `timeout`,
+    `python`, `http`, `template`, `validation`, `cancelled`, `routing`."""
+
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The lease ran out: the worker that held it is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """The queue row an outcome belongs to, as it stood when it was removed."""
+
+    job_id: int
+    node_id: str
+    visit: int
+    item_index: int
+    attempts: int  # leases granted, this one included
+    failures: int
+    lost: int
+    context: dict[str, Any]
+    pool: str = "default"
+    priority: int = 0
+
+
+# ---- inputs of `decide` ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An attempt has ended; its job has been removed from the queue."""
+
+    job: JobRef
+    what: Done | Failed | Expired
+    worker_id: str | None = None
+    duration: float | None = None  # seconds it ran
+    queued: float | None = None  # seconds it stood in the queue before
+    jitter: float = 0.5  # a random number in [0, 1), for the retry's delay
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The execution begins. `event` context: path, version, hash, parent."""
+
+    context: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody, or the parent, wants it to end."""
+
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The execution is past its `timeout`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """These jobs were taken out of the queue before they began, because the last decision asked for it."""
+
+    jobs: tuple[JobRef, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The job by which a long chain of routers goes on has come up; it has been removed from the queue."""
+
+
+Input = Start | Outcome | Cancel | TimedOut | Withdrawn | Continue
+
+
+class NotLoaded(Exception):
+    """A decision needs values that are not at hand: load them and decide again (deciding is pure).
+
+    `events` are event ids of this execution.
+    """
+
+    def __init__(self, events: set[int]) -> None:
+        self.events = events
+        super().__init__(f"events {sorted(events)} are not loaded")
+
+
+class Values:
+    """What a decision may read beside the state. The orchestrator fills it, the engine only asks.
+
+    `events[id]` is the decoded result of a `step_completed` (or `step_failed`) event, `arrivals[(id, edge)]` the
+    rendered args of an arrival that event gave. Asking for what is not there raises `NotLoaded`.
+    """
+
+    __slots__ = ("_args", "_env", "_results", "execution_id", "workload")
+
+    def __init__(
+        self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any] | None = None
+    ) -> None:
+        self.execution_id = execution_id
+        self.workload = workload
+        self._env = env or {}
+        self._results: dict[int, Any] = {}
+        self._args: dict[int, Mapping[int, Any]] = {}
+
+    @property
+    def env(self) -> Mapping[str, Any]:
+        return self._env
+
+    def put_result(self, event_id: int, result: Any) -> None:
+        """Remember a step result by the event that recorded it."""
+        self._results[event_id] = result
+
+    def put_args(self, event_id: int, by_edge: Mapping[int, Any]) -> None:
+        """Remember the args of the arrivals that one event gave, by edge number."""
+        self._args[event_id] = by_edge
+
+    def has_result(self, event_id: int) -> bool:
+        return event_id in self._results
+
+    def has_args(self, event_id: int) -> bool:
+        return event_id in self._args
+
+    def result(self, event_id: int) -> Any:
+        """Return the decoded result of an event. Raises `NotLoaded`."""
+        try:
+            return self._results[event_id]
+        except KeyError:
+            raise NotLoaded({event_id}) from None
+
+    def args(self, event_id: int, edge: int) -> Any:
+        """Return the rendered args of one arrival. Raises `NotLoaded`."""
+        try:
+            return self._args[event_id].get(edge) or {}
+        except KeyError:
+            raise NotLoaded({event_id}) from None

@@ -1,0 +1,136 @@
+"""What a playbook is once it has been read: immutable, compiled, nothing left to normalise.
+
+    Playbook
+     ├── workload       Template, rendered once at start
+     ├── workflow       Graph of Steps
+     └── finally_       Graph of Steps, or None
+
+An **edge** is one target of a `next` or `on_error` clause. Edges are numbered through the whole playbook in its
+order (workflow before finally; of a step, `next` before `on_error`), so a number names one for ever.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from noetl.words import ROUTER
+
+
+class Template(Protocol):
+    """A value of the playbook, with or without `{{ }}` in it, compiled once.
+
+    `names` are the top-level names it reads (also those behind `results['x']`, as `x`); `constant` is true where
+    there is nothing to render.
+    """
+
+    @property
+    def names(self) -> frozenset[str]: ...
+
+    @property
+    def constant(self) -> bool: ...
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        """Return the value as plain JSON types. Raises `TemplateError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One way from a step to another, with the arguments it hands over."""
+
+    number: int
+    source: str
+    target: str
+    args: Template | None  # a mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One clause of `next` or `on_error`. `when` is None for `else` and for clauses without a condition."""
+
+    when: Template | None
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a failed attempt is followed by another. Delays are in seconds."""
+
+    max_attempts: int = 1
+    initial_delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 60.0
+    jitter: bool = True
+    when: Template | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `type` is `router` where it has no action; for `type: workbook` it is the task's own type."""
+
+    name: str
+    type: str
+    line: int
+    desc: str = ""
+    fields: Template | None = None  # the tool's own fields (code, endpoint ...), a mapping; step over task
+    args: Template | None = None  # the step's args, a mapping
+    task: str | None = None  # the workbook task's name
+    task_args: Template | None = None  # the task's args, a mapping
+    result: Template | None = None  # of `end` (and other routers)
+    next: tuple[Clause, ...] = ()
+    on_error: tuple[Clause, ...] = ()
+    on_error_continue: bool = False
+    retry: Retry = Retry()
+    timeout: Template | None = None  # seconds (a number), or a duration as text; per attempt
+    pool: str | None = None
+    max_visits: int = 10_000
+
+    @property
+    def is_router(self) -> bool:
+        return self.type == ROUTER
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The steps of one workflow and what routing asks of them, worked out once.
+
+    `sources[s]`: the steps with an edge to `s`, itself left out. `joins`: steps with two or more sources, and `end`;
+    `handlers`: steps reached by `on_error` edges only (a handler is no join). `ancestors[s]`: every step that can
+    reach `s` along one or more edges (`s` itself where it stands in a cycle). `cycle[s]`: the number of its strongly
+    connected component. `order[s]`: its place in the playbook.
+    """
+
+    entry: str
+    steps: Mapping[str, Step]
+    sources: Mapping[str, frozenset[str]]
+    joins: frozenset[str]
+    handlers: frozenset[str]
+    ancestors: Mapping[str, frozenset[str]]
+    cycle: Mapping[str, int]
+    order: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """A checked playbook. `hash` is the content hash (line ends and trailing space aside)."""
+
+    path: str
+    name: str
+    hash: str
+    workload: Template  # a mapping
+    workflow: Graph
+    finally_: Graph | None = None
+    timeout: float | None = None  # seconds, whole execution
+    pool: str | None = None
+    priority: int = 0
+    labels: Mapping[str, str] | None = None
+    desc: str = ""
+
+    def step(self, name: str) -> Step:
+        """Return a step of `workflow` or `finally` (names are unique over both)."""
+        found = self.workflow.steps.get(name)
+        if found is None and self.finally_ is not None:
+            found = self.finally_.steps.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found

@@ -1,0 +1,73 @@
+"""The shape every tool has: a `Call` in, `Done`, `Failed` or `Deferred` out.
+
+A tool opens what its call names and never sees the engine's database.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of one step run, ready to be carried out.
+
+    `fields` are the tool's own fields and `args` the step's arguments, both rendered to plain JSON types. `key` is
+    the idempotency key, equal for every attempt. `timeout` is in seconds (None: no limit). `where` names playbook
+    path and step, for error messages and tracebacks. `limit` is the greatest result in bytes.
+    """
+
+    type: str
+    key: str
+    where: str
+    fields: Mapping[str, Any]
+    args: Mapping[str, Any]
+    timeout: float | None
+    limit: int
+    context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It worked. `result` is JSON text as bytes, checked to be plain and within the limit."""
+
+    result: bytes
+    output: str = ""  # captured prints, at most the last 64 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It did not. `error` is `{type, message, retryable, detail}`."""
+
+    error: dict[str, Any]
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """It has to wait without holding a worker. `seconds` from now, or None: until somebody wakes it.
+
+    `context` is laid over the job's context for the next lease.
+    """
+
+    seconds: float | None
+    context: dict[str, Any]
+
+
+Answer = Done | Failed | Deferred
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
+    a `thread`. `default_timeout` is in seconds."""
+
+    type: str
+    place: Literal["runner", "thread"]
+    run: Callable[[Call], Done | Failed]
+    default_timeout: float | None = None
+
+
+def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
+    """Return the uniform error value."""
+    return {"type": type_, "message": message, "retryable": retryable, "detail": detail}

@@ -1,0 +1,135 @@
+# The index of everything one can do here: `make` prints it. Each target is one line that calls a task in tasks.py;
+# the environment (.venv) is made and kept current by scripts/bootstrap.sh, which writes to stderr only.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+INVOKE := .venv/bin/invoke
+
+export NOETL_HOME ?= $(CURDIR)/.noetl
+
+# What a target may be given. The text is passed on as it was typed, `$$` and quotes included.
+PARAMETERS := PLAYBOOK PAYLOAD INPUT SET ID DDL ARGS
+$(foreach name,$(PARAMETERS),$(eval override export $(name) := $$(value $(name))))
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
+
+.PHONY: venv
+venv:
+	@sh scripts/bootstrap.sh
+
+##@ Set up
+
+.PHONY: install
+install: venv ## Make .venv with everything that is pinned, and the command .venv/bin/noetl
+	@$(INVOKE) install
+
+.PHONY: requirements
+requirements: ## Pin the newest versions that pyproject.toml allows, with hashes (needs uv)
+	@sh scripts/requirements.sh
+
+##@ Database (none is needed: without settings an embedded Postgres is started)
+
+.PHONY: postgres-up
+postgres-up: venv ## Start a Postgres in Docker and print the .env lines that make the program use it
+	@$(INVOKE) postgres-up
+
+.PHONY: postgres-down
+postgres-down: venv ## Stop it; its data stays in the volume
+	@$(INVOKE) postgres-down
+
+.PHONY: postgres-reset-schema
+postgres-reset-schema: venv ## Drop the schema with all its data and apply it anew, without asking
+	@$(INVOKE) postgres-reset-schema
+
+##@ Server and workers (in the background)
+
+.PHONY: start-server
+start-server: venv ## Start the API server (NOETL_INIT_DB=true applies the schema first)
+	@$(INVOKE) start-server
+
+.PHONY: stop-server
+stop-server: venv ## Stop it
+	@$(INVOKE) stop-server
+
+.PHONY: server-status
+server-status: venv ## Say whether it runs, and where
+	@$(INVOKE) server-status
+
+.PHONY: worker-start
+worker-start: venv ## Start a worker (ARGS="--processes 2 --slots 32")
+	@$(INVOKE) worker-start
+
+.PHONY: worker-stop
+worker-stop: venv ## Stop the workers of this clone; what they run is finished first
+	@$(INVOKE) worker-stop
+
+.PHONY: logs
+logs: venv ## Show the last lines of the server's and the workers' logs
+	@$(INVOKE) logs
+
+##@ Playbooks
+
+.PHONY: noetl-execute
+noetl-execute: venv ## Run a playbook, starting what is missing: PLAYBOOK=examples/test/simple_test [PAYLOAD='{...}'] [INPUT=FILE] [SET='a.b=1 c=x']
+	@$(INVOKE) noetl-execute
+
+.PHONY: noetl-execute-status
+noetl-execute-status: venv ## Show an execution: ID=...
+	@$(INVOKE) noetl-execute-status
+
+.PHONY: noetl-execute-watch
+noetl-execute-watch: venv ## Follow an execution until it ends: ID=...
+	@$(INVOKE) noetl-execute-watch
+
+.PHONY: register-examples
+register-examples: venv ## Register every playbook under examples/
+	@$(INVOKE) register-examples
+
+##@ Exports, as JSON files under logs/
+
+.PHONY: export-execution-logs
+export-execution-logs: venv ## Write all of the following for one execution: ID=...
+	@$(INVOKE) export-execution-logs
+
+.PHONY: export-event-log export-queue export-workload export-workflow export-transition export-workbook export-runtime export-error-log
+export-event-log: venv ## Write logs/event_log.json: ID=...
+	@$(INVOKE) export-table event_log
+export-queue: venv ## Write logs/queue.json: ID=...
+	@$(INVOKE) export-table queue
+export-workload: venv ## Write logs/workload.json: ID=...
+	@$(INVOKE) export-table workload
+export-workflow: venv ## Write logs/workflow.json: ID=...
+	@$(INVOKE) export-table workflow
+export-transition: venv ## Write logs/transition.json: ID=...
+	@$(INVOKE) export-table transition
+export-workbook: venv ## Write logs/workbook.json: ID=...
+	@$(INVOKE) export-table workbook
+export-runtime: venv ## Write logs/runtime.json: ID=...
+	@$(INVOKE) export-table runtime
+export-error-log: venv ## Write logs/error_log.json: ID=...
+	@$(INVOKE) export-table error_log
+
+##@ Development
+
+.PHONY: test
+test: venv ## Run the tests (ARGS="-k name")
+	@$(INVOKE) test
+
+.PHONY: check
+check: venv ## Run ruff, mypy --strict and the test of the layers
+	@$(INVOKE) check
+
+.PHONY: bench
+bench: venv ## Measure steps per second, latency and memory
+	@$(INVOKE) bench
+
+.PHONY: clean
+clean: ## Stop what runs, remove environment, caches and logs; the database stays
+	@sh scripts/clean.sh
+
+.PHONY: clean-data
+clean-data: ## The same, and remove the embedded database with everything in it
+	@sh scripts/clean.sh --data

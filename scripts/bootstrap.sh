@@ -1,0 +1,62 @@
+#!/bin/sh
+# Make .venv hold exactly what requirements-dev.txt pins, and the project itself (editable).
+#
+# Does nothing when nothing changed. Everything is written to stderr: stdout belongs to the command that Make runs
+# next. Nothing outside the clone is written but pip's cache, and that only where the home folder can be written.
+set -eu
+exec >&2
+cd "$(dirname "$0")/.."
+root=$(pwd -P)
+venv="$root/.venv"
+stamp="$venv/.installed"
+
+wanted() { # what the environment depends on; the folder, since an environment cannot be moved
+    echo "$root"
+    cksum <requirements-dev.txt
+    cksum <pyproject.toml
+}
+
+is_current() {
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted)" ] && "$venv/bin/python" -c '' 2>/dev/null
+}
+
+find_python() { # a candidate counts only if it runs: a shim on PATH may belong to somebody else
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python3.14 \
+        /usr/local/bin/python3 /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 /usr/bin/python3; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "NoETL needs Python 3.11 or newer with the modules venv and ensurepip, and found none (tried" \
+        "python3.13, python3.12, python3.11 and python3): install one (on Debian: apt-get install python3" \
+        "python3-venv), or name it with make PYTHON=/path/to/python3."
+    return 1
+}
+
+install() {
+    python=$(find_python 2>"$venv.error") || { cat "$venv.error"; rm -f "$venv.error"; return 1; }
+    rm -rf "$venv" "$venv.error"
+    echo "Installing NoETL into .venv with $("$python" -c 'import sys; print("Python", *sys.version.split()[:1])')"
+    "$python" -m venv "$venv"
+    if [ -z "${HOME:-}" ] || [ ! -w "$HOME" ]; then
+        export PIP_NO_CACHE_DIR=1
+    fi
+    pip="$venv/bin/python -m pip --disable-pip-version-check --no-input --quiet"
+    $pip install --require-hashes --requirement requirements-dev.txt
+    $pip install --no-build-isolation --no-deps --no-index --editable .
+    wanted >"$stamp"
+}
+
+if is_current; then
+    exit 0
+fi
+# One installation at a time in one clone: the second waits, then finds the work done.
+if command -v flock >/dev/null 2>&1; then
+    exec 9>"$root/.venv.lock"
+    flock 9
+    if is_current; then
+        exit 0
+    fi
+fi
+install

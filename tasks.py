@@ -1,0 +1,311 @@
+"""What the Makefile's targets do.
+
+Each task puts a command of `noetl`, compose, psql or pytest together and runs it. A task that ends in one command
+becomes that command (`become`), so that stdout, exit code and Ctrl-C are its own. What tasks say themselves goes to
+stderr.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+ROOT = Path(__file__).resolve().parent
+BIN = ROOT / ".venv" / "bin"
+NOETL = str(BIN / "noetl")
+DDL = "noetl/database/ddl/postgres/schema_ddl.sql"
+EXPORTS = ("event_log", "queue", "workload", "workflow", "transition", "workbook", "runtime", "error_log")
+HEALTH_LIMIT = 120.0
+
+
+def say(text: str) -> None:
+    """Tell the person something, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parameter(name: str, *, example: str = "") -> str:
+    """Return what was given to Make as NAME=value; with an example it must have been given."""
+    value = os.environ.get(name, "")
+    if not value and example:
+        raise Exit(f"{name} is missing: give it as {name}={example}.", code=2)
+    return value
+
+
+def arguments() -> list[str]:
+    """Return ARGS="..." split as a shell would split it."""
+    return shlex.split(parameter("ARGS"))
+
+
+def become(*argv: str) -> NoReturn:
+    """Replace this process by a command."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)  # noqa: S606
+
+
+def run(*argv: str, env: Mapping[str, str] | None = None, quiet: bool = False) -> int:
+    """Run a command with its stdout sent to stderr, and return its exit code."""
+    sink = subprocess.DEVNULL if quiet else sys.stderr
+    return subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env, check=False, cwd=ROOT
+    ).returncode
+
+
+def must(*argv: str, env: Mapping[str, str] | None = None) -> None:
+    """Run a command as `run` does; end with its exit code if that is not 0."""
+    if code := run(*argv, env=env):
+        raise Exit(f"{shlex.join(argv)} failed.", code=code)
+
+
+@task
+def install(_: Context) -> None:
+    """Show what was installed."""
+    become(NOETL, "--version")
+
+
+# Postgres
+
+
+def compose() -> list[str]:
+    """Return the command of Docker Compose, whichever is installed, for this clone's own project."""
+    project = (
+        os.environ.get("COMPOSE_PROJECT_NAME")
+        or "noetl-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+    )
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and run(*command, "version", quiet=True) == 0:
+            return [*command, "--project-name", project, "--file", str(ROOT / "docker-compose.yml")]
+    raise Exit("Docker Compose is missing: install it (docker compose, or docker-compose 1.29).", code=2)
+
+
+def wait_until_healthy(container: str) -> None:
+    """Wait for a container's health check, through the Docker SDK."""
+    import docker
+
+    say("Waiting for Postgres ...")
+    client = docker.from_env()
+    limit = time.monotonic() + HEALTH_LIMIT
+    try:
+        while True:
+            state = client.containers.get(container).attrs["State"]
+            health = state.get("Health", {}).get("Status", state["Status"])
+            if health == "healthy":
+                return
+            if state["Status"] != "running" or time.monotonic() > limit:
+                raise Exit(f"Postgres is {health}, not healthy: see docker logs {container[:12]}.", code=1)
+            time.sleep(0.3)
+    finally:
+        client.close()
+
+
+@task
+def postgres_up(_: Context) -> None:
+    """Start Postgres in Docker and print the .env lines for it."""
+    from dotenv import dotenv_values
+
+    command = compose()
+    must(*command, "up", "-d", "postgres")
+    container = subprocess.run(
+        [*command, "ps", "-q", "postgres"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    wait_until_healthy(container.stdout.strip())
+    given = {**dotenv_values(ROOT / ".env"), **os.environ}  # as compose reads them
+    say("Postgres is up. Put these lines into .env, so that the program uses it:")
+    print("POSTGRES_HOST=127.0.0.1")
+    for name, default in (("PORT", "5432"), ("DB", "noetl"), ("USER", "postgres"), ("PASSWORD", "postgres")):
+        value = given.get(f"POSTGRES_{name}") or default
+        if name == "PASSWORD" and value != default:
+            print("# POSTGRES_PASSWORD is the one that you set")
+        else:
+            print(f"POSTGRES_{name}={value}")
+    if not given.get("NOETL_PASSWORD"):
+        print("NOETL_PASSWORD=noetl")
+
+
+@task
+def postgres_down(_: Context) -> None:
+    """Stop Postgres; the volume stays."""
+    must(*compose(), "--profile", "noetl", "down")
+
+
+def reset_by_psql() -> None:
+    """Drop and apply the schema with psql alone, connecting as POSTGRES_USER."""
+    from dotenv import dotenv_values
+
+    given = {**dotenv_values(ROOT / ".env"), **os.environ}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    for theirs, ours in (
+        ("PGHOST", "HOST"),
+        ("PGPORT", "PORT"),
+        ("PGDATABASE", "DB"),
+        ("PGUSER", "USER"),
+        ("PGPASSWORD", "PASSWORD"),
+    ):
+        if value := given.get(f"POSTGRES_{ours}"):
+            env[theirs] = value
+    target = [url] if (url := given.get("NOETL_DATABASE_URL")) else []
+    if not target and "PGHOST" not in env:
+        raise Exit(
+            "psql needs POSTGRES_HOST or NOETL_DATABASE_URL, in the environment or in .env: neither is set.",
+            code=2,
+        )
+    schema, role = given.get("NOETL_SCHEMA") or "noetl", given.get("NOETL_USER") or "noetl"
+    env["PGOPTIONS"] = f"-c noetl.schema={_option(schema)} -c noetl.role={_option(role)}"
+    quoted = '"' + schema.replace('"', '""') + '"'
+    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *target]
+    must(*psql, "-c", f"DROP SCHEMA IF EXISTS {quoted} CASCADE", env=env)
+    must(*psql, "-f", parameter("DDL") or DDL, env=env)
+
+
+def _option(value: str) -> str:
+    """Escape a value for PGOPTIONS, where a blank parts options and a backslash escapes."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+@task
+def postgres_reset_schema(_: Context) -> None:
+    """Drop the schema and apply it: by the CLI, else by psql. Says which way it took."""
+    if run(NOETL, "--version", quiet=True) == 0:
+        say("Resetting the schema with the NoETL CLI.")
+        must(NOETL, "db", "reset-schema", "--yes", "--ensure-role")
+    else:
+        say("The NoETL CLI cannot be used here: resetting the schema with psql.")
+        reset_by_psql()
+    say("The schema was dropped and applied anew.")
+
+
+# Server and workers
+
+
+@task
+def start_server(_: Context) -> None:
+    """Start the server in the background."""
+    become(NOETL, "server", "start", *arguments())
+
+
+@task
+def stop_server(_: Context) -> None:
+    """Stop the server."""
+    become(NOETL, "server", "stop")
+
+
+@task
+def server_status(_: Context) -> None:
+    """Say whether the server runs, and where."""
+    become(NOETL, "server", "status")
+
+
+@task
+def worker_start(_: Context) -> None:
+    """Start a worker in the background."""
+    become(NOETL, "worker", "start", *arguments())
+
+
+@task
+def worker_stop(_: Context) -> None:
+    """Stop the workers."""
+    become(NOETL, "worker", "stop")
+
+
+@task
+def logs(_: Context) -> None:
+    """Show the last lines of what server and workers wrote."""
+    home = Path(os.environ["NOETL_HOME"])
+    files = [str(file) for file in sorted(home.rglob("*.log")) if file.stat().st_size]
+    if not files:
+        raise Exit(f"There is nothing under {home}: neither server nor worker has run.", code=0)
+    become("tail", "-n", "50", *files)
+
+
+# Playbooks
+
+
+@task
+def noetl_execute(_: Context) -> None:
+    """Run a playbook, starting what is missing, and print its outcome as JSON."""
+    argv = ["execute", "playbook", parameter("PLAYBOOK", example="examples/test/simple_test")]
+    if payload := parameter("PAYLOAD"):
+        argv += ["--payload", payload]
+    if file := parameter("INPUT"):
+        argv += ["--input", file]
+    for pair in shlex.split(parameter("SET")):
+        argv += ["--set", pair]
+    become(NOETL, *argv, "--start", "--json", *arguments())
+
+
+@task
+def noetl_execute_status(_: Context) -> None:
+    """Show an execution."""
+    become(NOETL, "execute", "status", parameter("ID", example="<execution_id>"), *arguments())
+
+
+@task
+def noetl_execute_watch(_: Context) -> None:
+    """Follow an execution until it ends."""
+    become(NOETL, "execute", "watch", parameter("ID", example="<execution_id>"), *arguments())
+
+
+@task
+def register_examples(_: Context) -> None:
+    """Register every playbook under examples/."""
+    become(NOETL, "catalog", "register", "examples")
+
+
+@task
+def export_execution_logs(_: Context) -> None:
+    """Write all that is known of an execution to logs/."""
+    become(NOETL, "export", parameter("ID", example="<execution_id>"), "--dir", "logs")
+
+
+@task
+def export_table(_: Context, table: str) -> None:
+    """Write one table's rows of an execution to logs/."""
+    if table not in EXPORTS:
+        raise Exit(f"There is no export {table!r}: there are {', '.join(EXPORTS)}.", code=2)
+    become(NOETL, "export", parameter("ID", example="<execution_id>"), "--dir", "logs", "--only", table)
+
+
+# Clean up
+
+
+@task(help={"data": "remove the embedded database too"})
+def stop_all(_: Context, data: bool = False) -> None:
+    """Stop server, workers and the embedded Postgres of this clone, if they run."""
+    for command in (("worker", "stop"), ("server", "stop"), ("db", "stop")):
+        run(NOETL, *command)
+    if data:
+        must(NOETL, "db", "remove-data", "--yes")
+
+
+# Development
+
+
+@task
+def test(_: Context) -> None:
+    """Run the tests."""
+    become(str(BIN / "python"), "-m", "pytest", *(arguments() or ["tests"]))
+
+
+@task
+def check(_: Context) -> None:
+    """Run the linter, the formatter's check, the type checker and the test of the layers."""
+    must(str(BIN / "ruff"), "check", ".")
+    must(str(BIN / "ruff"), "format", "--check", ".")
+    must(str(BIN / "mypy"))
+    must(str(BIN / "python"), "-m", "pytest", "-q", "tests/unit/test_layers.py")
+
+
+@task
+def bench(_: Context) -> None:
+    """Measure steps per second, latency and memory."""
+    become(str(BIN / "python"), "-m", "benchmarks", *arguments())

@@ -1,8 +1,8 @@
 """What the Makefile's targets do.
 
-Each task puts a command of `noetl`, compose, psql or pytest together and runs it. A task that ends in one command
-becomes that command (`become`), so that stdout, exit code and Ctrl-C are its own. What tasks say themselves goes to
-stderr.
+Each task puts a command of `noetl`, compose, psql or pytest together and runs it. A task that ends in one
+command becomes that command (`become`), so that stdout, exit code and Ctrl-C are its own. What tasks say
+themselves goes to stderr.
 """
 
 import hashlib
@@ -78,10 +78,7 @@ def install(_: Context) -> None:
 
 def compose() -> list[str]:
     """Return the command of Docker Compose, whichever is installed, for this clone's own project."""
-    project = (
-        os.environ.get("COMPOSE_PROJECT_NAME")
-        or "noetl-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-    )
+    project = os.environ.get("COMPOSE_PROJECT_NAME") or "noetl-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and run(*command, "version", quiet=True) == 0:
             return [*command, "--project-name", project, "--file", str(ROOT / "docker-compose.yml")]
@@ -115,9 +112,7 @@ def postgres_up(_: Context) -> None:
 
     command = compose()
     must(*command, "up", "-d", "postgres")
-    container = subprocess.run(
-        [*command, "ps", "-q", "postgres"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    container = subprocess.run([*command, "ps", "-q", "postgres"], capture_output=True, text=True, check=True, cwd=ROOT)
     wait_until_healthy(container.stdout.strip())
     given = {**dotenv_values(ROOT / ".env"), **os.environ}  # as compose reads them
     say("Postgres is up. Put these lines into .env, so that the program uses it:")

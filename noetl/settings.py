@@ -23,7 +23,7 @@ class Settings:
     """Everything that can be set. Sizes are in bytes, times in seconds. `repr` shows no secret."""
 
     home: Path
-    environment: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # `.env` under the process's environment
+    environment: Mapping[str, str] = field(default_factory=dict)  # `.env` under the process's own
     embedded: bool = True
     database_url: str | None = None
     postgres_host: str | None = None
@@ -41,6 +41,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int | None = None  # None: 8082, or the next free one
     api_token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()  # further names by which the server may be called
     init_db: bool = False
     body_limit: int = 16 * 1024 * 1024
     template_env: tuple[str, ...] = ()
@@ -280,6 +281,7 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any]]] = {
     "host": (("NOETL_HOST",), _text),
     "port": (("NOETL_PORT",), _number(1, 65535)),
     "api_token": (("NOETL_API_TOKEN",), _text),
+    "allowed_hosts": (("NOETL_ALLOWED_HOSTS",), _names),
     "init_db": (("NOETL_INIT_DB", "NOETL_SCHEMA_VALIDATE"), _flag),
     "body_limit": (("NOETL_BODY_LIMIT",), _number(1024, 1 << 30)),
     "template_env": (("NOETL_TEMPLATE_ENV",), _names),

@@ -1,0 +1,47 @@
+"""Lengths of time as playbooks write them: `10`, `"10s"`, `"250ms"`, `"1h30m"`."""
+
+import math
+import re
+from typing import Any, Final
+
+from noetl.errors import InputError
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
+_NUMBER: Final = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
+MAX_SECONDS: Final = 100 * 365 * 86400.0
+"""A hundred years: beyond it timestamps overflow."""
+
+
+def seconds(value: Any) -> float:
+    """Return a duration in seconds. A number, or text without a unit, is seconds already.
+
+    Raises `InputError` for anything else, for a negative value and for more than a hundred years.
+    """
+    found = _parse(value)
+    if found is None or not math.isfinite(found):
+        raise InputError(f"{value!r} is not a duration: write seconds (10) or text like '250ms', '10s', '1h30m'")
+    if found < 0:
+        raise InputError(f"{value!r} is negative: a duration is zero or more")
+    if found > MAX_SECONDS:
+        raise InputError(f"{value!r} is more than a hundred years: write a shorter duration")
+    return found
+
+
+def _parse(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    if not isinstance(value, str) or len(value) > 100:
+        return None
+    if _NUMBER.fullmatch(value):
+        return float(value)
+    total, at, text = 0.0, 0, value.rstrip()
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None:
+            return None
+        total += float(part[1]) * _UNITS[part[2]]
+        at = part.end()
+    return total if at else None

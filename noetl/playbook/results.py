@@ -1,0 +1,113 @@
+"""Step results as templates see them: `s.x`, `s.data.x` and `s.result.x` reach the same value.
+
+A real key wins over the self-reference. Each kind of JSON value has a subclass that remembers being a step's
+result, so that filters, tests and arithmetic treat it as what it is. `None` has no subclasses: its stand-in equals
+None, is false, and the `none` test knows it.
+"""
+
+from typing import Any, Final
+
+SELF_NAMES: Final = frozenset({"data", "result"})
+"""What a step's result calls itself."""
+
+
+class ResultDict(dict[str, Any]):
+    """A mapping that is a step's result; `raw` is the original."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        super().__init__(raw)
+        self.raw = raw
+
+
+class ResultList(list[Any]):
+    """A list that is a step's result; `raw` is the original."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: list[Any]) -> None:
+        super().__init__(raw)
+        self.raw = raw
+
+
+class ResultText(str):
+    """A text that is a step's result."""
+
+    __slots__ = ()
+
+
+class ResultInt(int):
+    """An integer that is a step's result."""
+
+    __slots__ = ()
+
+
+class ResultFloat(float):
+    """A number that is a step's result."""
+
+    __slots__ = ()
+
+
+class ResultBool(int):
+    """A truth value that is a step's result."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(bool(self))
+
+    __repr__ = __str__
+
+
+class ResultNone:
+    """None that is a step's result."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, ResultNone)
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+    def __str__(self) -> str:
+        return "None"
+
+    __repr__ = __str__
+
+
+_VIEWS: Final[dict[type, Any]] = {
+    dict: ResultDict,
+    list: ResultList,
+    str: ResultText,
+    int: ResultInt,
+    float: ResultFloat,
+    bool: ResultBool,
+    type(None): lambda _: ResultNone(),
+}
+_RAW: Final[dict[type, Any]] = {
+    ResultDict: lambda view: view.raw,
+    ResultList: lambda view: view.raw,
+    ResultText: str.__str__,
+    ResultInt: int.__int__,
+    ResultFloat: float.__float__,
+    ResultBool: bool,
+    ResultNone: lambda _: None,
+}
+VIEW_TYPES: Final = frozenset(_RAW)
+
+
+def result_view(value: Any) -> Any:
+    """Return a step's result as scopes hold it; anything but plain JSON comes back as it is."""
+    view = _VIEWS.get(type(value))
+    return value if view is None else view(value)
+
+
+def raw(value: Any) -> Any:
+    """Return what a view stands for; anything else comes back as it is."""
+    unwrap = _RAW.get(type(value))
+    return value if unwrap is None else unwrap(value)

@@ -1,0 +1,365 @@
+"""Templates: values of a playbook with `{{ }}` in them, compiled once, rendered to plain JSON types.
+
+A string that is exactly one `{{ expression }}` keeps the value's type; mixed text is text. Rendered data is never
+rendered again. Most templates are a dotted path (`{{ a.b.c }}`): those are looked up without Jinja, and whatever is
+not plainly there is left to Jinja, so that both always agree.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import jinja2
+from jinja2 import nodes
+from jinja2.runtime import Context
+
+from noetl.errors import TemplateError
+from noetl.playbook.functions import BUDGET, normal
+from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
+from noetl.playbook.sandbox import ENVIRONMENT, SOLE
+
+__all__ = ["ANY_RESULT", "Env", "compile_template", "is_template", "result_view"]
+
+ANY_RESULT: Final = "*"
+"""Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
+
+_ROOT: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_PART: Final = rf"\.{_ROOT}|\[[0-9]{{1,9}}\]|\['[^'\\\n]*'\]|\[\"[^\"\\\n]*\"\]"
+_DOTTED: Final = re.compile(rf"\{{\{{\s*({_ROOT})((?:{_PART})*)\s*\}}\}}")
+_PARTS: Final = re.compile(rf"\.({_ROOT})|\[([0-9]+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+_KEYWORDS: Final = frozenset(
+    [
+        "true",
+        "false",
+        "none",
+        "True",
+        "False",
+        "None",
+        "not",
+        "and",
+        "or",
+        "in",
+        "is",
+        "if",
+        "else",
+        "elif",
+        "for",
+        "self",
+        "super",
+        "loop",
+        "caller",
+        "varargs",
+        "kwargs",
+    ]
+)
+_RENDER_ERRORS: Final = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+
+
+def is_template(text: str) -> bool:
+    """Whether a string has anything to render in it."""
+    return "{{" in text or "{%" in text or ("{#" in text and "#}" in text)
+
+
+class Syntax(Exception):
+    """A template cannot be read. `line` counts from 1 in the template."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        self.reason = reason
+        self.line = line
+        super().__init__(reason)
+
+
+class Program:
+    """One template text, whatever playbook it stands in: its names, and the compiled code, made when first run."""
+
+    __slots__ = ("_root", "_used_globals", "names", "sole", "source", "tree")
+
+    def __init__(self, text: str) -> None:
+        self.source, self.sole, self.tree = _parse(text)
+        self.names = frozenset(_names(self.tree))
+        self._root: Any = None
+        self._used_globals: dict[str, Any] = {}
+
+    def run(self, scope: Mapping[str, Any]) -> Any:
+        """Return the rendered value as plain JSON types."""
+        BUDGET.begin(scope)
+        root = self._root or self._compile()
+        variables = dict(self._used_globals)
+        for name in self.names:
+            try:
+                variables[name] = scope[name]
+            except KeyError:
+                continue
+        environment = SOLE if self.sole else ENVIRONMENT
+        pieces = root(Context(environment, variables, None, {}))
+        if self.sole:
+            return normal(next(iter(pieces)))
+        return "".join(pieces)
+
+    def _compile(self) -> Any:
+        environment = SOLE if self.sole else ENVIRONMENT
+        template = environment.from_string(self.source)
+        self._used_globals = {n: v for n, v in ENVIRONMENT.globals.items() if n in self.names}
+        self._root = template.root_render_func
+        return self._root
+
+
+def _parse(text: str) -> tuple[str, bool, nodes.Template]:
+    """Return the text to compile, whether it is exactly one expression, and its tree."""
+    stripped = text.rstrip("\n")
+    try:
+        if stripped.startswith("{{") and stripped.endswith("}}"):
+            tree = ENVIRONMENT.parse(stripped)
+            if _is_sole(tree):
+                return stripped, True, tree
+        return text, False, ENVIRONMENT.parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise Syntax(error.message or "it cannot be read", error.lineno) from None
+    except RecursionError:
+        raise Syntax("it is nested too deeply", 1) from None
+
+
+def _is_sole(tree: nodes.Template) -> bool:
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
+        return False
+    parts = tree.body[0].nodes
+    return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
+
+
+def _names(tree: nodes.Template) -> Iterator[str]:
+    """Yield the top-level names a template may read; those behind `results['x']` as `x` too."""
+    seen = 0
+    for name in tree.find_all(nodes.Name):
+        if name.ctx == "load":
+            seen += name.name == "results"
+            yield name.name
+    accesses: Iterator[Any] = tree.find_all((nodes.Getattr, nodes.Getitem))
+    for access in accesses:
+        if not isinstance(access.node, nodes.Name) or access.node.name != "results":
+            continue
+        key = access.attr if isinstance(access, nodes.Getattr) else _constant(access.arg)
+        if isinstance(key, str) and key not in ("items", "keys", "values", "get"):
+            seen -= 1
+            yield key
+    if seen:
+        yield ANY_RESULT
+
+
+def _constant(node: nodes.Node) -> Any:
+    return node.value if isinstance(node, nodes.Const) else None
+
+
+@functools.lru_cache(maxsize=8192)
+def program(text: str) -> Program:
+    """Return the program of a template text. Raises `Syntax`."""
+    return Program(text)
+
+
+class Constant:
+    """A value with nothing to render in it."""
+
+    __slots__ = ("value",)
+    names: frozenset[str] = frozenset()
+    constant = True
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        return self.value
+
+
+class Expression:
+    """A string with a template in it."""
+
+    __slots__ = ("_program", "names", "place", "text")
+    constant = False
+
+    def __init__(self, text: str, place: tuple[str, str, str]) -> None:
+        self.text = text
+        self.place = place
+        self._program = program(text)
+        self.names = self._program.names
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        return _run(self._program, scope, self.text, self.place)
+
+
+def _run(found: Program, scope: Mapping[str, Any], text: str, place: tuple[str, str, str]) -> Any:
+    playbook, step, field = place
+    try:
+        return found.run(scope)
+    except TemplateError as error:
+        reason = error.reason
+    except _RENDER_ERRORS as error:
+        reason = _reason(error)
+    raise TemplateError(reason, playbook=playbook, step=step, field=field, template=_short(text))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, jinja2.TemplateError):
+        return error.message or type(error).__name__
+    return f"{type(error).__name__}: {error}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 500 else text[:497] + "..."
+
+
+class Path:
+    """A template that is exactly one dotted path, looked up without Jinja where it is plainly there."""
+
+    __slots__ = ("_first", "_parts", "names", "place", "text")
+    constant = False
+
+    def __init__(self, text: str, first: str, parts: tuple[str | int, ...], place: tuple[str, str, str]) -> None:
+        self.text = text
+        self.place = place
+        self._first = first
+        self._parts = parts
+        self.names = frozenset({first})
+        if first == "results":
+            self.names |= {parts[0] if parts and isinstance(parts[0], str) else ANY_RESULT}
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        try:
+            value = scope[self._first]
+            for part in self._parts:
+                if type(value) in VIEW_TYPES and part in SELF_NAMES and not (isinstance(value, dict) and part in value):
+                    continue
+                if type(part) is int and not isinstance(value, list):
+                    break
+                if type(part) is str and not isinstance(value, Mapping):
+                    break
+                value = value[part]
+            else:
+                kind = type(value)
+                if kind is dict or kind is str or kind is list or kind is int:
+                    return value
+                if kind in VIEW_TYPES:
+                    return raw(value)
+        except (KeyError, IndexError):
+            pass
+        except TemplateError:
+            pass
+        return _run(program(self.text), scope, self.text, self.place)
+
+
+class MappingTemplate:
+    """A mapping with templates among its values."""
+
+    __slots__ = ("_items", "names")
+    constant = False
+
+    def __init__(self, items: "dict[str, AnyTemplate]") -> None:
+        self._items = [(key, item.value, None) if item.constant else (key, None, item) for key, item in items.items()]
+        self.names = frozenset[str]().union(*(item.names for item in items.values()))
+
+    def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value if item is None else item.render(scope) for key, value, item in self._items}
+
+
+class ListTemplate:
+    """A list with templates among its items."""
+
+    __slots__ = ("_items", "names")
+    constant = False
+
+    def __init__(self, items: "list[AnyTemplate]") -> None:
+        self._items = items
+        self.names = frozenset[str]().union(*(item.names for item in items))
+
+    def render(self, scope: Mapping[str, Any]) -> list[Any]:
+        return [item.render(scope) for item in self._items]
+
+
+AnyTemplate = Any
+
+
+def compile_template(value: Any, *, playbook: str, step: str, field: str) -> AnyTemplate:
+    """Return the template of a value of any nesting. Raises `TemplateError` where one cannot be read.
+
+    The three words say in errors where it stands; `field` grows by the path inside the value. Keys of mappings are
+    not templates.
+    """
+    if isinstance(value, str):
+        return _compile_text(value, (playbook, step, field))
+    if isinstance(value, dict):
+        items = {
+            key: compile_template(item, playbook=playbook, step=step, field=f"{field}.{key}" if field else key)
+            for key, item in value.items()
+        }
+        return Constant(value) if all(item.constant for item in items.values()) else MappingTemplate(items)
+    if isinstance(value, list):
+        parts = [
+            compile_template(item, playbook=playbook, step=step, field=f"{field}[{index}]")
+            for index, item in enumerate(value)
+        ]
+        return Constant(value) if all(part.constant for part in parts) else ListTemplate(parts)
+    return Constant(value)
+
+
+def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
+    if not is_template(text):
+        return Constant(text)
+    dotted = _DOTTED.fullmatch(text.rstrip("\n"))
+    if dotted and dotted[1] not in _KEYWORDS:
+        parts = tuple(
+            int(index) if index else name or single or double
+            for name, index, single, double in _PARTS.findall(dotted[2])
+        )
+        return Path(text, dotted[1], parts, place)
+    try:
+        return Expression(text, place)
+    except Syntax as error:
+        playbook, step, field = place
+        raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
+
+
+_SECRET_WORDS: Final = re.compile(
+    r"(?:^|_)(?:KEY|PASS|PWD|PASSWD|PASSPHRASE|AUTH|DSN)S?(?:_|$)|SECRET|PASSWORD|TOKEN|CREDENTIAL|APIKEY|PRIVATE",
+    re.IGNORECASE,
+)
+
+
+class Env(Mapping[str, str]):
+    """The environment variables that templates may read as `env.X`.
+
+    Only those in `allowed` (the setting NOETL_TEMPLATE_ENV), and never one named like a secret: asking for that is a
+    `TemplateError`.
+    """
+
+    def __init__(self, allowed: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        self._allowed = {name: environ[name] for name in allowed if name in environ and not _SECRET_WORDS.search(name)}
+        self._listed = frozenset(allowed)
+
+    def __getitem__(self, name: str) -> str:
+        found = self._allowed.get(name)
+        if found is not None:
+            return found
+        if _SECRET_WORDS.search(name):
+            raise TemplateError(f"env.{name} is named like a secret: use secret('env:{name}')")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._allowed)
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+    def missing(self, name: str) -> str:
+        """Return the sentence for a variable that is not there."""
+        if name in self._listed:
+            return f"the environment variable {name} is not set"
+        return f"env.{name} is not available: list {name} in NOETL_TEMPLATE_ENV to let playbooks read it"

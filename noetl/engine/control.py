@@ -1,0 +1,175 @@
+"""The execution as a whole: cancel, timeout, withdrawal, `finally`, and the end."""
+
+from typing import Any, Final
+
+from noetl.engine.facts import Cancel, Continue, Event, Start, TimedOut, Withdrawn
+from noetl.engine.failing import error_value, skip, skip_own_jobs, template_error, turn_failing
+from noetl.engine.outcome import go_on
+from noetl.engine.plan import END, Plan
+from noetl.engine.routing import ARGS_LIMIT
+from noetl.engine.scope import Place
+from noetl.engine.state import State
+from noetl.engine.turn import Run, Turn
+from noetl.errors import InputError
+from noetl.playbook.model import Step
+from noetl.playbook.results import result_view
+from noetl.playbook.values import plain
+from noetl.words import EventType, ExecutionStatus
+
+TERMINAL_EVENT: Final = {
+    ExecutionStatus.COMPLETED: EventType.EXECUTION_COMPLETE,
+    ExecutionStatus.FAILED: EventType.EXECUTION_FAILED,
+    ExecutionStatus.CANCELLED: EventType.EXECUTION_CANCELLED,
+}
+
+
+def start(turn: Turn, given: Start) -> None:
+    """Begin an execution."""
+    turn.emit(Event(turn.next_id, EventType.EXECUTION_START, context=given.context))
+
+
+def cancel(turn: Turn, given: Cancel) -> None:
+    """Have the execution end: running attempts are killed, `finally` still runs; a second cancel ends that, too."""
+    if turn.state.status.terminal:
+        return
+    message = f"cancelled by {given.by}" + (f": {given.reason}" if given.reason else "")
+    error = error_value("cancelled", message)
+    turn.reader.errors[turn.next_id] = error
+    context = {"by": given.by, "reason": given.reason}
+    turn.emit(Event(turn.next_id, EventType.EXECUTION_CANCEL_REQUESTED, context=context, error=error))
+    if turn.state.draining:
+        skip_own_jobs(turn, "the execution was cancelled")
+        turn.withdraw = turn.kill = bool(turn.state.runs)
+
+
+def time_out(turn: Turn, given: TimedOut) -> None:
+    """Have an execution past its timeout end as failed, drained as by a cancel."""
+    state = turn.state
+    if state.status.terminal or state.timed_out or state.status is ExecutionStatus.CANCELLING:
+        return
+    message = f"the execution ran longer than its timeout of {given.seconds:g} s"
+    turn_failing(turn, {"timed_out": True}, error=error_value("timeout", message))
+
+
+def withdrawn(turn: Turn, given: Withdrawn) -> None:
+    """Note the jobs that were taken out of the queue before they began."""
+    for job in given.jobs:
+        run = turn.state.runs.get(job.node_id)
+        if run is not None and run[0] == job.visit:
+            skip(turn, job.node_id, job.visit, given.reason)
+
+
+def continued(turn: Turn, given: Continue) -> None:
+    """Go on where a long chain of routers paused."""
+    go_on(turn)
+
+
+def finish(turn: Turn) -> bool:
+    """End the execution, or begin its `finally`, if nothing is left to do. Returns whether steps may now begin."""
+    state = turn.state
+    if state.runs or state.pending or state.status.terminal:
+        return False
+    if state.status is ExecutionStatus.FINISHING:
+        _end_after_finally(turn)
+        return False
+    result, result_event = None, 0
+    if not state.draining:
+        try:
+            result, result_event = _result(turn)
+        except InputError as problem:
+            _result_failed(turn, problem)
+    outcome = _outcome(state)
+    if turn.plan.playbook.finally_ is not None and state.cancels < 2:
+        meta = {"result_event": result_event} if result_event else None
+        context = {"outcome": outcome.value}
+        if result is not None:
+            turn.reader.raw[turn.next_id] = result
+        turn.emit(Event(turn.next_id, EventType.EXECUTION_FINISHING, context=context, result=result, meta=meta))
+        return True
+    _end(turn, outcome, result, result_event, state.failure)
+    return False
+
+
+def _outcome(state: State) -> ExecutionStatus:
+    if not state.draining:
+        return ExecutionStatus.COMPLETED
+    failing = state.status is ExecutionStatus.FAILING
+    return ExecutionStatus.FAILED if failing else ExecutionStatus.CANCELLED
+
+
+def _end_after_finally(turn: Turn) -> None:
+    state = turn.state
+    outcome, failure = ExecutionStatus(state.outcome or ""), state.failure
+    if outcome is ExecutionStatus.COMPLETED and state.cleanup:
+        outcome, failure = ExecutionStatus.FAILED, state.cleanup
+    done = outcome is ExecutionStatus.COMPLETED
+    _end(turn, outcome, None, state.result if done else 0, failure, state.cleanup)
+
+
+def _end(
+    turn: Turn,
+    outcome: ExecutionStatus,
+    result: bytes | None,
+    result_event: int,
+    failure: int,
+    cleanup: int = 0,
+) -> None:
+    """Emit the terminal event."""
+    meta: dict[str, Any] = {}
+    if result_event:
+        meta["result_event"] = result_event
+    if cleanup:
+        meta["finally_failed"] = cleanup
+    error = None if outcome is ExecutionStatus.COMPLETED else _brief(turn.reader.error(failure))
+    turn.ended = TERMINAL_EVENT[outcome]
+    turn.emit(Event(turn.next_id, turn.ended, result=result, error=error, meta=meta or None))
+
+
+def _brief(error: Any) -> dict[str, Any]:
+    """Return an error as the terminal event tells it; the details stay with the event of the failure."""
+    return {key: value for key, value in error.items() if key != "detail"}
+
+
+def _result(turn: Turn) -> tuple[bytes | None, int]:
+    """Return the execution's result: rendered, or the event that holds it already (0: none)."""
+    state, plan = turn.state, turn.plan
+    end = plan.playbook.workflow.steps.get(END)
+    if end is not None and end.result is not None:
+        return _render_result(turn, end), 0
+    return None, state.results.get(END, 0) or _leaf_result(state, plan)
+
+
+def _render_result(turn: Turn, end: Step) -> bytes:
+    assert end.result is not None
+    state = turn.state
+    own = state.results.get(END, 0)
+    fixed: dict[str, Any] | None = None
+    if own and not end.result.names.isdisjoint(("result", "this")):
+        turn.reader.need([own], (), ())
+        view = result_view(turn.reader.result(own))
+        fixed = {"result": view, "this": view}
+    place = Place(END, max(state.visits.get(END, 0), 1), state.end or [], own, fixed=fixed)
+    scopes = turn.scopes(place)
+    if end.is_router:
+        scopes.add_args(end.args)
+    return plain(end.result.render(scopes.scope(end.result.names)), ARGS_LIMIT, "result of the execution")
+
+
+def _leaf_result(state: State, plan: Plan) -> int:
+    """Return the event with the result of the last leaf; a leaf without one stands for those that led to it."""
+    graph = plan.playbook.workflow
+    level, seen = [state.leaf] if state.leaf else [], set[str]()
+    while level:
+        holders = [name for name in level if name in state.results]
+        if holders:
+            return state.results[max(holders, key=lambda name: graph.order[name])]
+        seen.update(level)
+        level = [source for name in level for source in graph.sources[name] if source not in seen]
+    return 0
+
+
+def _result_failed(turn: Turn, problem: InputError) -> None:
+    error = template_error(problem, step=END, phase="result")
+    end = turn.plan.steps[END]
+    turn.note_error(Run(end, max(turn.state.visits.get(END, 0), 1), []), error)
+    turn_failing(turn, {}, {"step": END}, error)

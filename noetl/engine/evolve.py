@@ -1,0 +1,196 @@
+"""Fold events into the state. `decide` applies this to each event it makes, so the log always replays to the state."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from noetl.engine.facts import Event
+from noetl.engine.plan import END, START_EDGE, Plan, plan_of
+from noetl.engine.state import State
+from noetl.playbook.model import Playbook
+from noetl.words import EventType, ExecutionStatus
+
+Fold = Callable[[State, Event, Plan], None]
+
+
+def evolve(state: State, event: Event, playbook: Playbook) -> None:
+    """Change the state by one event. Events come in order, without a gap."""
+    fold(state, event, plan_of(playbook))
+
+
+def fold(state: State, event: Event, plan: Plan) -> None:
+    """As `evolve`, for who has the plan at hand."""
+    change = FOLDS.get(event.event_type)
+    if change is not None:
+        change(state, event, plan)
+    state.last_event_id = event.event_id
+
+
+def replay(playbook: Playbook, events: Iterable[Event]) -> State:
+    """Return the state after all these events."""
+    state = State()
+    plan = plan_of(playbook)
+    for event in events:
+        fold(state, event, plan)
+    return state
+
+
+def _start(state: State, event: Event, plan: Plan) -> None:
+    context = event.context or {}
+    state.status = ExecutionStatus.RUNNING
+    state.pool = context.get("pool")
+    state.priority = context.get("priority")
+    state.pending[plan.playbook.workflow.entry] = [[event.event_id, START_EDGE]]
+
+
+def _queued(state: State, event: Event, plan: Plan) -> None:
+    arrivals = (event.context or {}).get("arrivals") or []
+    state.runs[event.node_id] = [event.visit, arrivals]
+    _take(state, event)
+
+
+def _take(state: State, event: Event) -> None:
+    """Count a visit that begins, and remove the arrivals it takes from those that wait."""
+    name = event.node_id
+    state.visits[name] = event.visit
+    pending = state.pending.get(name)
+    if pending is None:
+        return
+    taken = (event.context or {}).get("arrivals") or []
+    left = [] if len(taken) == len(pending) else [arrival for arrival in pending if arrival not in taken]
+    if left:
+        state.pending[name] = left
+    else:
+        del state.pending[name]
+
+
+def _close(state: State, event: Event) -> list[list[int]]:
+    """End a step run and return the arrivals it had taken; a run without a job begins and ends in one event."""
+    run = state.runs.pop(event.node_id, None)
+    if run is not None:
+        arrivals: list[list[int]] = run[1]
+        return arrivals
+    _take(state, event)
+    return (event.context or {}).get("arrivals") or []
+
+
+def _completed(state: State, event: Event, plan: Plan) -> None:
+    name = event.node_id
+    arrivals = _close(state, event)
+    if event.result is not None:
+        state.results[name] = event.event_id
+    step = plan.steps.get(name)
+    if step is None:
+        return
+    if name == END:
+        state.end = arrivals
+    gave = _give(state, event, failure_of(arrivals))
+    if not gave and step.graph is plan.playbook.workflow and not state.draining:
+        order = step.graph.order
+        if state.leaf is None or order[name] >= order[state.leaf]:
+            state.leaf = name
+
+
+def failure_of(arrivals: list[list[int]]) -> int:
+    """Return the event of the failure that a run with these arrivals handles, 0 if none."""
+    return max((arrival[2] for arrival in arrivals if len(arrival) > 2), default=0)
+
+
+def _give(state: State, event: Event, failure: int) -> bool:
+    """Put the arrivals that an event gives where they wait; tell whether there was one."""
+    gave = False
+    for clause in (event.meta or {}).get("next") or ():
+        for to in clause.get("to") or ():
+            arrival = [event.event_id, to["edge"], failure] if failure else [event.event_id, to["edge"]]
+            target = to["step"]
+            state.pending[target] = [*state.pending.get(target, ()), arrival]
+            gave = True
+    return gave
+
+
+def _failed(state: State, event: Event, plan: Plan) -> None:
+    _close(state, event)
+    if event.result is not None:
+        state.results[event.node_id] = event.event_id
+    _give(state, event, event.event_id)
+
+
+def _withdrawn(state: State, event: Event, plan: Plan) -> None:
+    state.runs.pop(event.node_id, None)
+
+
+def _failing(state: State, event: Event, plan: Plan) -> None:
+    meta = event.meta or {}
+    error_at = meta.get("failed") or event.event_id
+    if meta.get("timed_out"):
+        state.timed_out = state.killing = True
+    state.draining = True
+    state.pending = {}
+    if state.status is ExecutionStatus.FINISHING:
+        state.cleanup = state.cleanup or error_at
+    else:
+        state.status = ExecutionStatus.FAILING
+        state.failure = state.failure or error_at
+
+
+def _cancel_requested(state: State, event: Event, plan: Plan) -> None:
+    state.cancels += 1
+    if state.status is ExecutionStatus.FINISHING:
+        if state.cancels < 2:
+            return
+        if state.outcome == ExecutionStatus.COMPLETED:
+            state.outcome = ExecutionStatus.CANCELLED.value
+            state.failure = event.event_id
+    elif state.status is not ExecutionStatus.FAILING:
+        state.status = ExecutionStatus.CANCELLING
+        state.failure = state.failure or event.event_id
+    state.draining = state.killing = True
+    state.pending = {}
+
+
+def _paused(state: State, event: Event, plan: Plan) -> None:
+    state.status = ExecutionStatus.PAUSED
+
+
+def _resumed(state: State, event: Event, plan: Plan) -> None:
+    state.status = ExecutionStatus.RUNNING
+
+
+def _finishing(state: State, event: Event, plan: Plan) -> None:
+    finally_ = plan.playbook.finally_
+    meta = event.meta or {}
+    state.status = ExecutionStatus.FINISHING
+    state.outcome = (event.context or {})["outcome"]
+    state.result = event.event_id if event.result is not None else meta.get("result_event", 0)
+    state.draining = state.killing = False
+    if finally_ is not None:
+        state.pending[finally_.entry] = [[event.event_id, START_EDGE]]
+
+
+def _ended(status: ExecutionStatus) -> Fold:
+    def end(state: State, event: Event, plan: Plan) -> None:
+        state.status = status
+        if event.result is not None:
+            state.result = event.event_id
+        else:
+            state.result = (event.meta or {}).get("result_event", state.result)
+        state.draining = state.killing = False
+
+    return end
+
+
+FOLDS: Final[dict[EventType, Fold]] = {
+    EventType.EXECUTION_START: _start,
+    EventType.STEP_QUEUED: _queued,
+    EventType.STEP_COMPLETED: _completed,
+    EventType.STEP_FAILED: _failed,
+    EventType.STEP_SKIPPED: _withdrawn,
+    EventType.STEP_CANCELLED: _withdrawn,
+    EventType.EXECUTION_FAILING: _failing,
+    EventType.EXECUTION_CANCEL_REQUESTED: _cancel_requested,
+    EventType.EXECUTION_PAUSED: _paused,
+    EventType.EXECUTION_RESUMED: _resumed,
+    EventType.EXECUTION_FINISHING: _finishing,
+    EventType.EXECUTION_COMPLETE: _ended(ExecutionStatus.COMPLETED),
+    EventType.EXECUTION_FAILED: _ended(ExecutionStatus.FAILED),
+    EventType.EXECUTION_CANCELLED: _ended(ExecutionStatus.CANCELLED),
+}

@@ -1,0 +1,99 @@
+"""Steps that fail: handled by `on_error`, or the execution turns failing."""
+
+from typing import Any, Final
+
+from noetl.engine.facts import Event
+from noetl.engine.routing import Routes, follow, leads_on
+from noetl.engine.turn import Run, Turn
+from noetl.errors import InputError, TemplateError
+from noetl.playbook.results import result_view
+from noetl.words import EventType
+
+FAILING_REASON: Final = "the execution was failing"
+
+
+def error_value(
+    type_: str, message: str, *, retryable: bool = False, detail: Any = None, **more: Any
+) -> dict[str, Any]:
+    """Return the uniform error value."""
+    return {"type": type_, "message": message, "retryable": retryable, "detail": detail, **more}
+
+
+def template_error(error: InputError, **more: Any) -> dict[str, Any]:
+    """Return the error value for a template that could not be rendered, or gave what cannot be stored."""
+    type_ = "template" if isinstance(error, TemplateError) else "validation"
+    return error_value(type_, str(error), **more)
+
+
+def fail_run(turn: Turn, run: Run, error: dict[str, Any], *, result: bytes | None = None, handle: bool = True) -> None:
+    """End a step run by a failure. `result` is kept where only the routing failed; `handle`: look at `on_error`."""
+    step = run.plan.step
+    error = {**error, "step": step.name, "attempt": run.attempt}
+    event_id = turn.next_id
+    turn.note_error(run, error)
+    turn.reader.errors[event_id] = error
+    if result is not None:
+        turn.reader.raw[event_id] = result
+    draining = turn.state.draining
+    routes: Routes | None = None
+    handled = draining
+    if handle and not draining:
+        try:
+            routes, handled = _handlers(turn, run, error, event_id if result is not None else 0)
+        except InputError as problem:
+            # The failure stays what it was; why nobody handled it belongs to it.
+            told = template_error(problem, phase="routing")
+            turn.note_error(run, told)
+            error["handler_error"] = told["message"]
+    turn.end_run(EventType.STEP_FAILED, run, result=result, error=error, routes=routes)
+    if not handled:
+        turn_failing(turn, {"failed": event_id}, {"step": step.name})
+
+
+def _handlers(turn: Turn, run: Run, error: dict[str, Any], own: int) -> tuple[Routes | None, bool]:
+    """Return where the failure leads, and whether that handles it."""
+    step = run.plan.step
+    goes_on = step.on_error_continue and error.get("phase") != "routing"
+    clauses = step.next if goes_on else step.on_error
+    names = run.plan.next_names if goes_on else run.plan.error_names
+    if not clauses:
+        return None, goes_on
+    fixed: dict[str, Any] = {"error": error}
+    if own and not names.isdisjoint(("result", "this")):
+        fixed["result"] = fixed["this"] = result_view(turn.reader.result(own))
+    routes = follow(clauses, turn.scopes(run.place(own, fixed)), names)
+    return routes, goes_on or leads_on(routes)
+
+
+def turn_failing(
+    turn: Turn, meta: dict[str, Any], context: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+) -> None:
+    """Have nothing new begin: jobs of this decision are skipped, those in the queue withdrawn."""
+    if error is not None:
+        turn.reader.errors[turn.next_id] = error
+    turn.emit(Event(turn.next_id, EventType.EXECUTION_FAILING, context=context or None, error=error, meta=meta or None))
+    skip_own_jobs(turn, FAILING_REASON)
+    turn.withdraw = bool(turn.state.runs)
+    turn.kill = turn.state.killing and turn.withdraw
+
+
+def skip_own_jobs(turn: Turn, reason: str) -> None:
+    """Skip what this very decision wanted to begin."""
+    jobs, turn.jobs = turn.jobs, []
+    for job in jobs:
+        skip(turn, job.node_id, job.visit, reason)
+
+
+def skip(turn: Turn, node_id: str, visit: int, reason: str) -> None:
+    """End a step run that has not begun."""
+    step_plan = turn.plan.steps.get(node_id)
+    turn.emit(
+        Event(
+            turn.next_id,
+            EventType.STEP_SKIPPED,
+            node_id,
+            step_plan.step.type if step_plan else "",
+            visit,
+            meta={"reason": reason},
+        )
+    )

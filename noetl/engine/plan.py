@@ -1,0 +1,110 @@
+"""What decisions look up again and again about a playbook, worked out once per playbook object."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from noetl.playbook.model import Clause, Edge, Graph, Playbook, Step, Template
+from noetl.words import ROUTER
+
+END: Final = "end"
+FAIL: Final = "fail"
+START_EDGE: Final = -1
+"""The edge number of the arrival that an execution or its `finally` begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step in its graph.
+
+    `fixed_next` is the routing of a step whose `next` has nothing to evaluate (its clauses in the form that the
+    event carries), else None. `next_names` and `error_names` are all the names that the templates of `next` and
+    `on_error` read.
+    """
+
+    step: Step
+    graph: Graph
+    inline: bool  # decided on the spot, without a queue row
+    join: bool
+    ancestors: frozenset[str]
+    fixed_next: list[dict[str, Any]] | None
+    next_names: frozenset[str]
+    error_names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A playbook's steps and edges by name and number."""
+
+    playbook: Playbook
+    steps: dict[str, StepPlan]
+    edges: dict[int, Edge]
+
+
+_MOST_KEPT: Final = 512
+_kept: dict[int, Plan] = {}
+
+
+def plan_of(playbook: Playbook) -> Plan:
+    """Return the plan of a playbook. Kept by object identity: the plan holds its playbook, so ids stay unique."""
+    plan = _kept.get(id(playbook))
+    if plan is None or plan.playbook is not playbook:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        plan = _kept[id(playbook)] = _make(playbook)
+    return plan
+
+
+def _make(playbook: Playbook) -> Plan:
+    steps: dict[str, StepPlan] = {}
+    edges: dict[int, Edge] = {}
+    for graph in (playbook.workflow, playbook.finally_):
+        if graph is None:
+            continue
+        for name, step in graph.steps.items():
+            steps[name] = _step_plan(step, graph)
+            for clause in (*step.next, *step.on_error):
+                edges.update((edge.number, edge) for edge in clause.edges)
+    return Plan(playbook, steps, edges)
+
+
+def _step_plan(step: Step, graph: Graph) -> StepPlan:
+    return StepPlan(
+        step=step,
+        graph=graph,
+        inline=step.type in (ROUTER, FAIL),
+        join=step.name in graph.joins,
+        ancestors=graph.ancestors[step.name],
+        fixed_next=_fixed(step.next),
+        next_names=clause_names(step.next),
+        error_names=clause_names(step.on_error),
+    )
+
+
+def clause_names(clauses: tuple[Clause, ...]) -> frozenset[str]:
+    """Return every name that the templates of some clauses read."""
+    found: set[str] = set()
+    for clause in clauses:
+        _add_names(found, clause.when)
+        for edge in clause.edges:
+            _add_names(found, edge.args)
+    return frozenset(found)
+
+
+def _add_names(found: set[str], template: Template | None) -> None:
+    if template is not None:
+        found |= template.names
+
+
+def _fixed(clauses: tuple[Clause, ...]) -> list[dict[str, Any]] | None:
+    if any(clause.when is not None or any(edge.args is not None for edge in clause.edges) for clause in clauses):
+        return None
+    reached: set[str] = set()
+    routes = []
+    for index, clause in enumerate(clauses):
+        to = []
+        for edge in clause.edges:
+            if edge.target not in reached:
+                reached.add(edge.target)
+                to.append({"edge": edge.number, "step": edge.target})
+        routes.append({"clause": index, "to": to} if to else {"clause": index})
+    return routes

@@ -1,0 +1,31 @@
+"""Whether a failed attempt is followed by another, and when."""
+
+from typing import Any, Final
+
+from noetl.playbook.model import Retry
+
+NEVER_RETRIED: Final = frozenset({"template", "validation", "routing"})
+"""Types of errors that another attempt would only meet again."""
+
+LOST_IN_A_ROW: Final = 3
+"""So many leases lost one after the other, and the step fails."""
+
+
+def may_retry(policy: Retry, failures: int, error: dict[str, Any]) -> bool:
+    """Whether the policy, its `when` left aside, allows an attempt after so many failures (the last included)."""
+    if failures >= policy.max_attempts or error.get("type") in NEVER_RETRIED:
+        return False
+    return error.get("retryable") is not False
+
+
+def delay(policy: Retry, failures: int, jitter: float) -> float:
+    """Return the seconds before the attempt that follows the `failures`-th failure.
+
+    `initial_delay * backoff ** (failures - 1)`, at most `max_delay`; with jitter between half of it and all of it,
+    `jitter` in [0, 1) says where.
+    """
+    try:
+        full = min(policy.max_delay, policy.initial_delay * float(policy.backoff) ** (failures - 1))
+    except OverflowError:
+        full = policy.max_delay
+    return full * (0.5 + 0.5 * jitter) if policy.jitter else full

@@ -1,0 +1,234 @@
+"""The names a template can use, gathered only for the names that it does use.
+
+Nearest first: what its place gives (`result` and `this` in a `next`, `error` in an `on_error`), transition args (and
+the step's own, once rendered), step results, workload keys. Beside them `workload`, `results`, `execution_id`, `env`,
+`job`, `error` on a branch that handles a failure; in `finally` also `status`, `error` and `result` of the execution.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from noetl.engine.evolve import failure_of
+from noetl.engine.facts import NotLoaded, Values
+from noetl.engine.plan import Plan, plan_of
+from noetl.engine.state import Arrival, State
+from noetl.playbook.model import Playbook, Template
+from noetl.playbook.results import result_view
+from noetl.words import NO_ITEM, idempotency_key
+
+_NO_NAMES: Final[Mapping[str, Any]] = {}
+
+
+class Reader:
+    """Values by event: those loaded, and those that the decision in the making has produced itself."""
+
+    __slots__ = ("args", "errors", "raw", "results", "values")
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.raw: dict[int, bytes] = {}
+        self.results: dict[int, Any] = {}
+        self.errors: dict[int, Any] = {}
+        self.args: dict[int, dict[int, Any]] = {}
+
+    def result(self, event_id: int) -> Any:
+        """Return a decoded result; this decision's own are decoded when somebody asks."""
+        raw = self.raw.get(event_id)
+        if raw is None:
+            return self.values.result(event_id)
+        if event_id not in self.results:
+            self.results[event_id] = orjson.loads(raw)
+        return self.results[event_id]
+
+    def error(self, event_id: int) -> Any:
+        """Return an event's error."""
+        return self.errors[event_id] if event_id in self.errors else self.values.error(event_id)
+
+    def arrival_args(self, event_id: int, edge: int) -> Any:
+        """Return the args of an arrival."""
+        own = self.args.get(event_id)
+        return self.values.args(event_id, edge) if own is None else own.get(edge) or {}
+
+    def need(self, results: Collection[int], errors: Collection[int], args: Collection[int]) -> None:
+        """Raise one `NotLoaded` for all events that are wanted and not at hand."""
+        values = self.values
+        missing = {event for event in results if event not in self.raw and not values.has_result(event)}
+        missing.update(event for event in errors if event not in self.errors and not values.has_error(event))
+        missing.update(event for event in args if event not in self.args and not values.has_args(event))
+        if missing:
+            raise NotLoaded(missing)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a template stands: a step run, with the arrivals it took.
+
+    `own` is the event that holds (or is about to hold) the step's own result, 0 if there is none yet; `fixed` are
+    names that its place gives a meaning before all others.
+    """
+
+    step: str
+    visit: int
+    arrivals: list[Arrival]
+    own: int = 0
+    job_id: int | None = None
+    item_index: int = NO_ITEM
+    fixed: Mapping[str, Any] | None = None
+
+
+class Scopes:
+    """Builds the scopes of one step run."""
+
+    __slots__ = ("_args", "_place", "_plan", "_reader", "_state")
+
+    def __init__(self, plan: Plan, state: State, reader: Reader, place: Place) -> None:
+        self._plan = plan
+        self._state = state
+        self._reader = reader
+        self._place = place
+        self._args: dict[str, Any] | None = None
+
+    def load(self, names: Collection[str]) -> None:
+        """Raise `NotLoaded` for everything at once that these names will want."""
+        if self._place.fixed:
+            names = [name for name in names if name not in self._place.fixed]
+        if not names:
+            return
+        wanted = [event for event in map(self._result_event, self._steps_in(names)) if event]
+        errors = []
+        if "error" in names:
+            errors = [event for event in (failure_of(self._place.arrivals), self._failure()) if event]
+        if "result" in names and self._state.result and self._in_finally():
+            wanted.append(self._state.result)
+        self._reader.need(wanted, errors, self._events_with_args())
+
+    def transition_args(self) -> dict[str, Any]:
+        """Return the args that came with the arrivals: the later edge wins, for one edge the later visit."""
+        if self._args is None:
+            merged: dict[str, Any] = {}
+            if self._events_with_args():
+                self._reader.need((), (), self._events_with_args())
+                edges = self._plan.edges
+                for arrival in sorted(self._place.arrivals, key=lambda one: (one[1], one[0])):
+                    edge = edges.get(arrival[1])
+                    if edge is not None and edge.args is not None:
+                        merged.update(self._reader.arrival_args(arrival[0], arrival[1]))
+            self._args = merged
+        return self._args
+
+    def add_args(self, template: Template | None) -> None:
+        """Put a router's own args behind those that came with the arrivals."""
+        if template is not None:
+            transition = self.transition_args()
+            own = template.render(self.scope(template.names))
+            self._args = {**own, **transition} if isinstance(own, dict) else transition
+
+    def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the values of those of the names that exist. `args` stands in for the transition args."""
+        if not names:
+            return {}
+        self.load(names)
+        near = self.transition_args() if args is None else args
+        fixed = self._place.fixed or _NO_NAMES
+        found: dict[str, Any] = {}
+        for name in names:
+            if name in fixed:
+                found[name] = fixed[name]
+            elif name in near:
+                found[name] = near[name]
+            else:
+                self._far(name, names, found)
+        results = {name: self._view(name) for name in self._steps_in(names)}
+        if results or "results" in names:
+            found["results"] = results
+        return found
+
+    def _far(self, name: str, names: Collection[str], found: dict[str, Any]) -> None:
+        workload = self._reader.values.workload
+        if name in self._plan.steps:
+            if self._result_event(name):
+                found[name] = self._view(name)
+                return
+        elif name == "workload":
+            found[name] = workload
+            return
+        elif name == "execution_id":
+            found[name] = str(self._reader.values.execution_id)
+            return
+        elif name == "env":
+            found[name] = self._reader.values.env
+            return
+        elif name == "job":
+            found[name] = self._job()
+            return
+        elif name == "error" and failure_of(self._place.arrivals):
+            found[name] = self._reader.error(failure_of(self._place.arrivals))
+            return
+        elif self._in_finally() and name in ("status", "error", "result"):
+            found[name] = self._of_execution(name)
+            return
+        if name in workload:
+            found[name] = workload[name]
+
+    def _of_execution(self, name: str) -> Any:
+        state = self._state
+        if name == "status":
+            return state.outcome
+        if name == "error":
+            return self._reader.error(state.failure) if state.failure else None
+        return result_view(self._reader.result(state.result)) if state.result else None
+
+    def _job(self) -> dict[str, Any]:
+        place = self._place
+        key = idempotency_key(self._reader.values.execution_id, place.step, place.visit, place.item_index)
+        return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
+
+    def _in_finally(self) -> bool:
+        return self._state.outcome is not None
+
+    def _failure(self) -> int:
+        return self._state.failure if self._in_finally() else 0
+
+    def _events_with_args(self) -> list[int]:
+        edges = self._plan.edges
+        return [
+            arrival[0]
+            for arrival in self._place.arrivals
+            if (edge := edges.get(arrival[1])) is not None and edge.args is not None
+        ]
+
+    def _steps_in(self, names: Collection[str]) -> list[str]:
+        """The steps with a result that these names speak of; bare `results` with no step named means all."""
+        found = [name for name in names if name in self._plan.steps and self._result_event(name)]
+        if "results" in names and not any(name in self._plan.steps for name in names):
+            found = [*self._state.results]
+            if self._place.own and self._place.step not in self._state.results:
+                found.append(self._place.step)
+        return found
+
+    def _result_event(self, name: str) -> int:
+        if self._place.own and name == self._place.step:
+            return self._place.own
+        return self._state.results.get(name, 0)
+
+    def _view(self, name: str) -> Any:
+        return result_view(self._reader.result(self._result_event(name)))
+
+
+def step_scope(
+    playbook: Playbook,
+    state: State,
+    step: str,
+    context: Mapping[str, Any],
+    values: Values,
+    names: Collection[str],
+    *,
+    visit: int = 1,
+    job_id: int | None = None,
+) -> dict[str, Any]:
+    """Return the scope for these names in a step whose job has this context. Raises `NotLoaded`."""
+    place = Place(step, visit, context.get("arrivals") or [], job_id=job_id)
+    return Scopes(plan_of(playbook), state, Reader(values), place).scope(names)

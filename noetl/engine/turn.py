@@ -1,0 +1,170 @@
+"""One decision in the making: the state it changes, the events and jobs it has made so far."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from noetl.engine.evolve import fold
+from noetl.engine.facts import Decision, ErrorRow, Event, Job, JobRef, Outcome, Values, args_in
+from noetl.engine.plan import Plan, StepPlan
+from noetl.engine.routing import Routes
+from noetl.engine.scope import Place, Reader, Scopes
+from noetl.engine.state import Arrival, State
+from noetl.words import DEFAULT_POOL, NO_ITEM, EventType
+
+ROUTERS_PER_DECISION: Final = 1000
+"""So many routers run in one decision; then the execution goes on through the queue."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A step run that ends in this decision. `context` is for runs that never had a job: the event tells it."""
+
+    plan: StepPlan
+    visit: int
+    arrivals: list[Arrival]
+    attempt: int = 0
+    job: JobRef | None = None
+    worker_id: str | None = None
+    duration: float | None = None
+    queued: float | None = None
+
+    def place(self, own: int = 0, fixed: dict[str, Any] | None = None) -> Place:
+        """Return where this run's templates stand."""
+        job_id = None if self.job is None else self.job.job_id
+        return Place(self.plan.step.name, self.visit, self.arrivals, own, job_id, NO_ITEM, fixed)
+
+
+class Turn:
+    """What `decide` works on. `emit` is the only way to change the state."""
+
+    __slots__ = ("ended", "errors", "events", "jobs", "kill", "plan", "reader", "routers", "state", "withdraw")
+
+    def __init__(self, plan: Plan, state: State, values: Values) -> None:
+        self.plan = plan
+        self.state = state
+        self.reader = Reader(values)
+        self.events: list[Event] = []
+        self.jobs: list[Job] = []
+        self.errors: list[ErrorRow] = []
+        self.withdraw = False
+        self.kill = False
+        self.ended: EventType | None = None
+        self.routers = 0
+
+    def decision(self) -> Decision:
+        """Return what has been decided."""
+        return Decision(
+            self.state,
+            self.events,
+            self.jobs,
+            self.withdraw,
+            self.kill,
+            self.ended,
+            self.reader.args,
+            self.errors,
+        )
+
+    @property
+    def next_id(self) -> int:
+        """The id of the event that will be emitted next."""
+        return self.state.last_event_id + 1
+
+    def emit(self, event: Event) -> None:
+        """Append an event and fold it into the state."""
+        fold(self.state, event, self.plan)
+        self.events.append(event)
+
+    def scopes(self, place: Place) -> Scopes:
+        """Return the scopes of a step run."""
+        return Scopes(self.plan, self.state, self.reader, place)
+
+    def end_run(
+        self,
+        event_type: EventType,
+        run: Run,
+        *,
+        result: bytes | None = None,
+        error: dict[str, Any] | None = None,
+        routes: Routes | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Emit the event that ends a step run."""
+        meta: dict[str, Any] = {}
+        if routes:
+            meta["next"] = routes
+            if routes is not run.plan.fixed_next:
+                self.reader.args[self.next_id] = args_in(meta)
+        if run.queued is not None:
+            meta["queued"] = round(run.queued, 6)
+        if reason is not None:
+            meta["reason"] = reason
+        step = run.plan.step
+        self.emit(
+            Event(
+                self.state.last_event_id + 1,
+                event_type,
+                step.name,
+                step.type,
+                run.visit,
+                NO_ITEM,
+                run.attempt,
+                run.worker_id,
+                run.duration,
+                {"arrivals": run.arrivals} if run.job is None else None,
+                result,
+                error,
+                meta or None,
+            )
+        )
+
+    def queue_step(self, step_plan: StepPlan, visit: int, arrivals: list[Arrival]) -> None:
+        """Begin a step run that has a job."""
+        step = step_plan.step
+        context = {"arrivals": arrivals}
+        self.emit(
+            Event(
+                self.state.last_event_id + 1,
+                EventType.STEP_QUEUED,
+                step.name,
+                step.type,
+                visit,
+                context=context,
+            )
+        )
+        pool = step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
+        self.jobs.append(Job(step.name, visit, pool=pool, priority=self.priority(), context=context))
+
+    def priority(self) -> int:
+        """The priority of this execution's jobs."""
+        given = self.state.priority
+        return self.plan.playbook.priority if given is None else given
+
+    def note_error(self, run: Run, error: dict[str, Any]) -> None:
+        """Have a row written to the error log."""
+        self.errors.append(
+            ErrorRow(
+                run.plan.step.name,
+                run.visit,
+                NO_ITEM,
+                run.attempt,
+                run.worker_id,
+                str(error.get("type") or "error"),
+                str(error.get("message") or ""),
+                error.get("detail"),
+            )
+        )
+
+
+def run_of(turn: Turn, outcome: Outcome) -> Run:
+    """Return the step run that an outcome belongs to. Attempts count from 1, lost leases left aside."""
+    job = outcome.job
+    return Run(
+        turn.plan.steps[job.node_id],
+        job.visit,
+        turn.state.runs[job.node_id][1],
+        job.failures + 1,
+        job,
+        outcome.worker_id,
+        outcome.duration,
+        outcome.queued,
+    )

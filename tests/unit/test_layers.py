@@ -14,11 +14,12 @@ PACKAGE = ROOT / "noetl"
 EVERYBODY = {"words", "errors"}
 
 ALLOWED = {
+    "__main__": {"cli"},
     "cli": {"server", "worker", "orchestrator", "database", "playbook", "settings", "testing"},
     "testing": {"engine", "tools", "playbook"},
     "server": {"orchestrator", "database", "playbook", "settings"},
     "worker": {"orchestrator", "database", "tools", "playbook", "settings"},
-    "orchestrator": {"engine", "database", "playbook"},
+    "orchestrator": {"engine", "database", "playbook", "settings"},
     "database": {"settings"},
     "engine": {"playbook"},
     "tools": {"playbook"},

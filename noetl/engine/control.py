@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from noetl.engine.facts import Cancel, Continue, Event, Start, TimedOut, Withdrawn
-from noetl.engine.failing import error_value, skip, skip_own_jobs, template_error, turn_failing
+from noetl.engine.failing import error_value, skip, stop, template_error, turn_failing
 from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan
 from noetl.engine.routing import ARGS_LIMIT
@@ -38,8 +38,7 @@ def cancel(turn: Turn, given: Cancel) -> None:
     context = {"by": given.by, "reason": given.reason}
     turn.emit(Event(turn.next_id, EventType.EXECUTION_CANCEL_REQUESTED, context=context, error=error))
     if turn.state.draining:
-        skip_own_jobs(turn, "the execution was cancelled")
-        turn.withdraw = turn.kill = bool(turn.state.runs)
+        stop(turn)
 
 
 def time_out(turn: Turn, given: TimedOut) -> None:

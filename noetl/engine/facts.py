@@ -161,7 +161,8 @@ class Decision:
     """What is to be carried out, in one transaction: the new state, the events to append, the jobs to insert.
 
     `withdraw`: remove this execution's jobs that have not begun (queued, waiting, paused) and decide again with
-    `Withdrawn`. `kill`: end its running attempts. `ended`: the terminal event's type, when this was the end.
+    `Withdrawn` and this `reason`. `kill`: end its running attempts. `ended`: the terminal event's type, when this
+    was the end.
     `arrivals[event_id][edge]` are the args that this decision's events carry, for a cache.
     """
 
@@ -173,6 +174,7 @@ class Decision:
     ended: EventType | None
     arrivals: dict[int, dict[int, Any]]
     errors: list[ErrorRow]
+    reason: str = ""
 
 
 # ---- what may be read ---------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.results import result_view
-from noetl.words import EventType
+from noetl.words import EventType, ExecutionStatus
 
-FAILING_REASON: Final = "the execution was failing"
+FAILING: Final = "the execution was failing"
+CANCELLED: Final = "the execution was cancelled"
+TIMED_OUT: Final = "the execution was past its timeout"
+FINALLY_FAILED: Final = "the finally workflow had failed"
 
 
 def error_value(
@@ -72,16 +75,23 @@ def turn_failing(
     if error is not None:
         turn.reader.errors[turn.next_id] = error
     turn.emit(Event(turn.next_id, EventType.EXECUTION_FAILING, context=context or None, error=error, meta=meta or None))
-    skip_own_jobs(turn, FAILING_REASON)
-    turn.withdraw = bool(turn.state.runs)
-    turn.kill = turn.state.killing and turn.withdraw
+    stop(turn)
 
 
-def skip_own_jobs(turn: Turn, reason: str) -> None:
-    """Skip what this very decision wanted to begin."""
+def stop(turn: Turn) -> None:
+    """Skip what this very decision wanted to begin, and have withdrawn what waits in the queue."""
+    state = turn.state
+    if state.status is ExecutionStatus.CANCELLING or (state.killing and state.cancels):
+        turn.reason = CANCELLED
+    elif state.timed_out:
+        turn.reason = TIMED_OUT
+    else:
+        turn.reason = FINALLY_FAILED if state.status is ExecutionStatus.FINISHING else FAILING
     jobs, turn.jobs = turn.jobs, []
     for job in jobs:
-        skip(turn, job.node_id, job.visit, reason)
+        skip(turn, job.node_id, job.visit, turn.reason)
+    turn.withdraw = bool(state.runs)
+    turn.kill = state.killing and turn.withdraw
 
 
 def skip(turn: Turn, node_id: str, visit: int, reason: str) -> None:

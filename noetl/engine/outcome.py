@@ -65,7 +65,7 @@ def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Any:
 def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
     state, job = turn.state, outcome.job
     if state.draining:
-        if state.killing and error.get("type") == "cancelled":
+        if error.get("type") == "cancelled":
             turn.end_run(EventType.STEP_CANCELLED, run, error=error)
         else:
             fail_run(turn, run, error)

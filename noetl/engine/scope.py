@@ -5,7 +5,7 @@ the step's own, once rendered), step results, workload keys. Beside them `worklo
 `job`, `error` on a branch that handles a failure; in `finally` also `status`, `error` and `result` of the execution.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from noetl.engine.plan import Plan, plan_of
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Playbook, Template
 from noetl.playbook.results import result_view
+from noetl.playbook.templates import ANY_RESULT
 from noetl.words import NO_ITEM, idempotency_key
 
 _NO_NAMES: Final[Mapping[str, Any]] = {}
@@ -79,6 +80,19 @@ class Place:
     fixed: Mapping[str, Any] | None = None
 
 
+class Scope(dict[str, Any]):
+    """The values a template reads. Iterated, it names all that it could have read: for "did you mean"."""
+
+    __slots__ = ("_scopes",)
+
+    def __init__(self, scopes: "Scopes") -> None:
+        super().__init__()
+        self._scopes = scopes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self, **dict.fromkeys(self._scopes.known())})
+
+
 class Scopes:
     """Builds the scopes of one step run."""
 
@@ -126,14 +140,18 @@ class Scopes:
             own = template.render(self.scope(template.names))
             self._args = {**own, **transition} if isinstance(own, dict) else transition
 
-    def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def known(self) -> list[str]:
+        """Return every name that a template here could read and a person could have meant."""
+        return [*(self._args or ()), *self._state.results, *self._reader.values.workload, "workload", "execution_id"]
+
+    def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> Scope:
         """Return the values of those of the names that exist. `args` stands in for the transition args."""
+        found = Scope(self)
         if not names:
-            return {}
+            return found
         self.load(names)
         near = self.transition_args() if args is None else args
         fixed = self._place.fixed or _NO_NAMES
-        found: dict[str, Any] = {}
         for name in names:
             if name in fixed:
                 found[name] = fixed[name]
@@ -201,13 +219,10 @@ class Scopes:
         ]
 
     def _steps_in(self, names: Collection[str]) -> list[str]:
-        """The steps with a result that these names speak of; bare `results` with no step named means all."""
-        found = [name for name in names if name in self._plan.steps and self._result_event(name)]
-        if "results" in names and not any(name in self._plan.steps for name in names):
-            found = [*self._state.results]
-            if self._place.own and self._place.step not in self._state.results:
-                found.append(self._place.step)
-        return found
+        """The steps with a result that these names speak of."""
+        if ANY_RESULT in names:
+            names = {**self._state.results, self._place.step: 0}
+        return [name for name in names if name in self._plan.steps and self._result_event(name)]
 
     def _result_event(self, name: str) -> int:
         if self._place.own and name == self._place.step:
@@ -228,7 +243,7 @@ def step_scope(
     *,
     visit: int = 1,
     job_id: int | None = None,
-) -> dict[str, Any]:
+) -> Scope:
     """Return the scope for these names in a step whose job has this context. Raises `NotLoaded`."""
     place = Place(step, visit, context.get("arrivals") or [], job_id=job_id)
     return Scopes(plan_of(playbook), state, Reader(values), place).scope(names)

@@ -37,7 +37,19 @@ class Run:
 class Turn:
     """What `decide` works on. `emit` is the only way to change the state."""
 
-    __slots__ = ("ended", "errors", "events", "jobs", "kill", "plan", "reader", "routers", "state", "withdraw")
+    __slots__ = (
+        "ended",
+        "errors",
+        "events",
+        "jobs",
+        "kill",
+        "plan",
+        "reader",
+        "reason",
+        "routers",
+        "state",
+        "withdraw",
+    )
 
     def __init__(self, plan: Plan, state: State, values: Values) -> None:
         self.plan = plan
@@ -48,6 +60,7 @@ class Turn:
         self.errors: list[ErrorRow] = []
         self.withdraw = False
         self.kill = False
+        self.reason = ""
         self.ended: EventType | None = None
         self.routers = 0
 
@@ -62,6 +75,7 @@ class Turn:
             self.ended,
             self.reader.args,
             self.errors,
+            self.reason,
         )
 
     @property

@@ -49,6 +49,10 @@ def translate() -> Iterator[None]:
         raise SchemaMismatch(
             f"the schema does not fit this program ({_first_line(error)}): run noetl db status"
         ) from error
+    except pg.InsufficientPrivilege as error:
+        raise SchemaMismatch(
+            f"the login lacks rights on the schema ({_first_line(error)}): run noetl db apply-schema"
+        ) from error
     except pg.LockNotAvailable as error:
         raise Locked(f"a lock could not be had in time ({_first_line(error)}): try again") from error
     except (pg.InvalidPassword, pg.InvalidAuthorizationSpecification) as error:
@@ -143,6 +147,12 @@ class Database:
                     name=f"noetl-{self.schema}",
                 )
             return self._pool
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a pooled connection in autocommit mode, for who opens its own transactions."""
+        with translate(), self.pool().connection() as conn:
+            yield conn
 
     @contextmanager
     def session(self, *, asynchronous: bool = False, pipeline: bool = False) -> Iterator[Connection]:

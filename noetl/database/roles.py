@@ -1,0 +1,79 @@
+"""The logins of the engine: made on request only, never dropped, and never more than a warning when they cannot be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg.errors as pg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from noetl.database.connect import Connection
+from noetl.settings import Settings
+
+ATTEMPTS = 5
+"""Roles belong to the whole server and no lock of ours spans its databases: colliding commands are repeated."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A login that shall exist. Without a password an existing one is left alone."""
+
+    name: str
+    password: str | None
+    setting: str  # the variable that names it
+
+
+def wanted_roles(settings: Settings) -> list[Role]:
+    """Return the login of server and worker, and that of playbooks' own SQL."""
+    return [
+        Role(settings.user, settings.password, "NOETL_USER"),
+        Role(settings.playbook_user, settings.playbook_password, "NOETL_PLAYBOOK_USER"),
+    ]
+
+
+def ensure_roles(conn: Connection, roles: list[Role]) -> list[str]:
+    """Create the roles that are missing and set their passwords; return a warning for each thing not done.
+
+    `conn` is the administrator's, in autocommit mode. Its own role is left alone.
+    """
+    row = conn.execute("SELECT current_user").fetchone()
+    own = row[0] if row else ""
+    return [warning for role in roles if role.name != own for warning in _ensure_role(conn, role)]
+
+
+def _ensure_role(conn: Connection, role: Role) -> Iterator[str]:
+    for attempt in range(ATTEMPTS):
+        exists = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (role.name,)).rowcount > 0
+        if exists and role.password is None:
+            return
+        try:
+            with conn.transaction():
+                conn.execute("SET LOCAL log_statement = 'none'" if _may_quiet(conn) else "SELECT")
+                conn.execute(_statement(role, exists))
+            return
+        except (pg.DuplicateObject, pg.UniqueViolation, pg.InternalError_) as error:
+            if attempt == ATTEMPTS - 1:
+                yield _warning(conn, role, exists, error)
+        except pg.InsufficientPrivilege as error:
+            yield _warning(conn, role, exists, error)
+            return
+
+
+def _may_quiet(conn: Connection) -> bool:
+    """Tell whether this login may keep the statement, and so the password, out of the server's log."""
+    row = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    return bool(row and row[0])
+
+
+def _statement(role: Role, exists: bool) -> Composed:
+    verb = SQL("ALTER" if exists else "CREATE")
+    secret = SQL(" PASSWORD {}").format(Literal(role.password)) if role.password is not None else SQL("")
+    return SQL("{} ROLE {} LOGIN{}").format(verb, Identifier(role.name), secret)
+
+
+def _warning(conn: Connection, role: Role, exists: bool, error: Exception) -> str:
+    what = f"the password of role {role.name} was not set" if exists else f"role {role.name} was not created"
+    reason = str(error).strip().splitlines()[0]
+    return (
+        f"{what} ({reason}): let somebody with the right to CREATE ROLE do it, or set {role.setting} to a login "
+        f"that exists"
+    )

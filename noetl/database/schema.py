@@ -1,0 +1,262 @@
+"""The schema: apply it, reset it, tell what stands in the database and how it differs from what should.
+
+The file in the package is the one source of truth. It is run as it stands, in one message, so that it is one
+transaction whatever is in it; settings go before it as custom settings of the session.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, assert_never
+from uuid import UUID
+
+import psycopg
+import psycopg.errors as pg
+from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
+
+from noetl.database.connect import Connection, Database, is_connection_lost, translate
+from noetl.database.roles import ensure_roles, wanted_roles
+from noetl.errors import InputError, Locked, SchemaMismatch, SchemaMissing
+from noetl.settings import Settings
+
+SCHEMA_VERSION = 1
+
+LOCK: Final = 474315322476
+"""The advisory lock of everything that changes the schema; the file takes the same one."""
+
+RESET_ATTEMPTS = 10
+
+DDL_NAME = "noetl/database/ddl/postgres/schema_ddl.sql"
+
+
+class SchemaState(StrEnum):
+    """What stands in the database, compared with this program."""
+
+    MISSING = "missing"
+    PARTIAL = "partial"
+    OLDER = "older"
+    NEWER = "newer"
+    CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class SchemaStatus:
+    """State, applied version, instance (a new one with every reset) and the objects that are missing."""
+
+    state: SchemaState
+    version: int | None = None
+    instance: UUID | None = None
+    missing: tuple[str, ...] = ()
+
+
+@cache
+def packaged_ddl() -> str:
+    """Return the canonical DDL."""
+    return files("noetl.database").joinpath("ddl/postgres/schema_ddl.sql").read_text(encoding="utf-8")
+
+
+@cache
+def expected_objects() -> tuple[str, ...]:
+    """Return the names of tables, views, functions and sequences that the DDL makes in the engine's schema."""
+    pattern = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) (?:IF NOT EXISTS )?(\w+)\b(?!\.)"
+    return tuple(re.findall(pattern, packaged_ddl(), re.MULTILINE))
+
+
+# ---- applying ----
+
+
+def apply_schema(
+    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool = False
+) -> list[str]:
+    """Apply the DDL (or `file`) and return warnings and notices for people. Applying twice changes nothing.
+
+    `ensure_role` creates the logins first; the embedded server always has them. Raises `InputError` where the file
+    cannot be read or fails, naming the line; then nothing of it is left. Raises `Locked`, `SchemaMismatch`,
+    `Unreachable`.
+    """
+    name, text = _read(file)
+    with admin.connect() as conn, translate():
+        said = ensure_roles(conn, wanted_roles(settings)) if ensure_role or settings.embedded else []
+        _prepare(conn, settings)
+        with _listening(conn) as notices:
+            _run(conn, name, text, settings)
+        return said + notices
+
+
+def reset_schema(
+    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool = False
+) -> list[str]:
+    """Drop the schema with everything in it and apply the DDL, in one transaction: on an error all is as before.
+
+    The inbox stays, since it belongs to effects that have happened. Raises like `apply_schema`.
+    """
+    name, text = _read(file)
+    with admin.connect() as conn, translate():
+        said = ensure_roles(conn, wanted_roles(settings)) if ensure_role or settings.embedded else []
+        _prepare(conn, settings)
+        with _listening(conn) as notices:
+            _run(conn, name, text, settings, drop=True)
+        return said + notices
+
+
+def _read(file: Path | None) -> tuple[str, str]:
+    if file is None:
+        return DDL_NAME, packaged_ddl()
+    try:
+        return str(file), file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"the DDL file {file} cannot be read: {reason}") from error
+
+
+def _prepare(conn: Connection, settings: Settings) -> None:
+    """Hand the settings to the file: custom settings of the session, and a bound on waiting for locks."""
+    given = {
+        "noetl.schema": settings.schema,
+        "noetl.role": settings.user,
+        "noetl.playbook_role": settings.playbook_user,
+        "lock_timeout": f"{int(settings.lock_timeout * 1000)}ms",
+    }
+    for name, value in given.items():
+        conn.execute("SELECT set_config(%s, %s, false)", (name, value))
+
+
+def _run(conn: Connection, name: str, text: str, settings: Settings, *, drop: bool = False) -> None:
+    """Send the file in one message; roll back and explain whatever goes wrong."""
+    if drop:  # in our transaction instead of the file's own
+        text = re.sub(r"^(BEGIN|COMMIT);$", r"-- \1", text, flags=re.MULTILINE)
+    for attempt in range(RESET_ATTEMPTS):
+        try:
+            if drop:
+                conn.execute("BEGIN")
+                conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+                conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(settings.schema)))
+            conn.execute(text.encode())
+            if conn.info.transaction_status != TransactionStatus.IDLE:
+                conn.execute("COMMIT")
+            return
+        except psycopg.Error as error:
+            if conn.closed:
+                raise
+            conn.rollback()
+            # Dropping under live workers locks in another order than they do; one of the two has to yield.
+            if isinstance(error, pg.DeadlockDetected) and attempt < RESET_ATTEMPTS - 1:
+                continue
+            raise _explained(conn, name, text, error, settings) from error
+
+
+def _explained(conn: Connection, name: str, text: str, error: psycopg.Error, settings: Settings) -> Exception:
+    """Return the error as one of ours, with the file's line where the server named a position."""
+    message = error.diag.message_primary or str(error).strip()
+    if isinstance(error, pg.LockNotAvailable):
+        return Locked(
+            f"the lock on schema {settings.schema} could not be had within {settings.lock_timeout:g} s"
+            f"{_holder(conn)}: wait for it, end it, or raise NOETL_LOCK_TIMEOUT; nothing was changed"
+        )
+    if isinstance(error, pg.RaiseException) and "has version" in message:
+        return SchemaMismatch(message)
+    if is_connection_lost(error):
+        return error
+    position = error.diag.statement_position
+    where = f"{name}, line {text.count(chr(10), 0, int(position)) + 1}" if position else name
+    return InputError(f"{where}: {message}; it was rolled back, nothing was changed")
+
+
+def _holder(conn: Connection) -> str:
+    row = conn.execute(
+        """SELECT a.pid, a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32 | l.objid::bigint) = %s""",
+        (LOCK,),
+    ).fetchone()
+    return f" (it is held by process {row[0]}, {row[1] or 'without a name'})" if row else ""
+
+
+@contextmanager
+def _listening(conn: Connection) -> Iterator[list[str]]:
+    """Collect the notices and warnings of the server."""
+    heard: list[str] = []
+
+    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.sqlstate != "00000" or diagnostic.severity_nonlocalized == "NOTICE":
+            heard.append(diagnostic.message_primary or "")
+
+    conn.add_notice_handler(hear)
+    try:
+        yield heard
+    finally:
+        conn.remove_notice_handler(hear)
+
+
+# ---- what stands there ----
+
+
+def schema_state(db: Database) -> SchemaStatus:
+    """Compare the names and the version in the database with what this program expects."""
+    with db.connect() as conn, translate():
+        return read_state(conn, db.schema)
+
+
+def read_state(conn: Connection, schema: str) -> SchemaStatus:
+    """Do the work of `schema_state` on a connection."""
+    row = conn.execute(
+        """SELECT array(SELECT c.relname::text FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relkind <> 'i')
+               || array(SELECT p.proname::text FROM pg_proc AS p WHERE p.pronamespace = n.oid)
+             FROM pg_namespace AS n WHERE n.nspname = %s""",
+        (schema,),
+    ).fetchone()
+    present = set(row[0]) if row else set()
+    missing = tuple(name for name in expected_objects() if name not in present)
+    if len(missing) == len(expected_objects()):
+        return SchemaStatus(SchemaState.MISSING, missing=missing)
+    version, instance = None, None
+    if "schema_version" in present:
+        table = Identifier(schema, "schema_version")
+        query = SQL("SELECT version, instance FROM {} ORDER BY version DESC LIMIT 1").format(table)
+        version, instance = conn.execute(query).fetchone() or (None, None)
+    if version is not None and version > SCHEMA_VERSION:
+        state = SchemaState.NEWER
+    elif version is not None and version < SCHEMA_VERSION:
+        state = SchemaState.OLDER
+    else:
+        state = SchemaState.PARTIAL if missing or version is None else SchemaState.CURRENT
+    return SchemaStatus(state, version, instance, missing)
+
+
+def require_schema(db: Database) -> UUID:
+    """Return the instance of the schema; raise `SchemaMissing` or `SchemaMismatch` saying what to run."""
+    status = schema_state(db)
+    problem = schema_problem(status, db.schema)
+    if problem is not None:
+        raise problem
+    assert status.instance is not None
+    return status.instance
+
+
+def schema_problem(status: SchemaStatus, schema: str) -> SchemaMissing | SchemaMismatch | None:
+    """Return the sentence that says what is wrong and what to run, or None where the schema can be used."""
+    match status.state:
+        case SchemaState.CURRENT:
+            return None
+        case SchemaState.MISSING:
+            return SchemaMissing(f"schema {schema} is not in the database: run noetl db apply-schema")
+        case SchemaState.PARTIAL:
+            lacking = ", ".join(status.missing) or "its version"
+            return SchemaMissing(f"schema {schema} is incomplete ({lacking}): run noetl db apply-schema")
+        case SchemaState.OLDER:
+            return SchemaMismatch(
+                f"schema {schema} has version {status.version}, this program needs {SCHEMA_VERSION}: "
+                "run noetl db migrate"
+            )
+        case SchemaState.NEWER:
+            return SchemaMismatch(
+                f"schema {schema} has version {status.version}, this program knows {SCHEMA_VERSION}: "
+                "use the NoETL that made it, or a newer one"
+            )
+        case _:
+            assert_never(status.state)

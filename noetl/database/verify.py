@@ -1,0 +1,152 @@
+"""The invariants of log, state and queue over the whole database.
+
+Each check is one query that finds what must not be. Together they read every event once; the orchestrator's
+`verify_replay` adds that each living execution's state equals the replay of its events.
+"""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from noetl.database.connect import Database
+
+SAMPLES = 5
+"""How many findings of a kind are named."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """`says` is completed by the rows of `query`: an execution and a detail each."""
+
+    says: str
+    query: LiteralString
+
+
+ENDS: LiteralString = "('execution_complete', 'execution_failed', 'execution_cancelled')"
+
+CHECKS = (
+    Check(
+        "events are numbered 1, 2, 3 ... without gaps, up to execution.last_event_id",
+        """SELECT coalesce(e.execution_id, l.execution_id),
+                  format('last_event_id %s, %s events from %s to %s', e.last_event_id, l.n, l.first, l.last)
+             FROM execution AS e
+             FULL JOIN (SELECT execution_id, count(*) AS n, min(event_id) AS first, max(event_id) AS last
+                          FROM event_log GROUP BY execution_id) AS l ON l.execution_id = e.execution_id
+            WHERE e.execution_id IS NULL OR l.execution_id IS NULL
+               OR l.first <> 1 OR l.n <> l.last OR l.last <> e.last_event_id""",
+    ),
+    Check(
+        "timestamps strictly increase within an execution",
+        """SELECT execution_id, format('event %s at %s', event_id, timestamp)
+             FROM (SELECT execution_id, event_id, timestamp,
+                          lag(timestamp) OVER (PARTITION BY execution_id ORDER BY event_id) AS before
+                     FROM event_log) AS l
+            WHERE timestamp <= before""",
+    ),
+    Check(
+        "last_event_at is the time of the last event",
+        """SELECT e.execution_id, format('%s, event %s at %s', e.last_event_at, l.event_id, l.timestamp)
+             FROM execution AS e JOIN event_log AS l ON l.execution_id = e.execution_id
+              AND l.event_id = e.last_event_id
+            WHERE l.timestamp <> e.last_event_at""",
+    ),
+    Check(
+        "the first event, and only that, is execution_start",
+        """SELECT execution_id, format('event %s is %s', event_id, event_type) FROM event_log
+            WHERE (event_id = 1) <> (event_type = 'execution_start')""",
+    ),
+    Check(
+        "exactly one terminal event, the last of all, of the kind the status names",
+        f"""SELECT e.execution_id, format('status %s, terminal events %s, last event %s',
+                                          e.status, l.ends, e.last_event_id)
+              FROM execution AS e
+              LEFT JOIN (SELECT execution_id, count(*) AS n, max(event_id) AS event_id,
+                                string_agg(event_type, ', ') AS ends
+                           FROM event_log WHERE event_type IN {ENDS} GROUP BY execution_id) AS l
+                ON l.execution_id = e.execution_id
+             WHERE CASE WHEN e.finished_at IS NULL THEN l.n IS NOT NULL
+                        ELSE l.n IS DISTINCT FROM 1 OR l.event_id <> e.last_event_id
+                          OR l.ends <> CASE e.status WHEN 'completed' THEN 'execution_complete'
+                                                     ELSE 'execution_' || e.status END
+                   END""",
+    ),
+    Check(
+        "an execution that has not ended has a job in the queue",
+        """SELECT e.execution_id, format('status %s', e.status) FROM execution AS e
+            WHERE e.finished_at IS NULL AND e.status <> 'paused'
+              AND NOT EXISTS (SELECT FROM queue AS q WHERE q.execution_id = e.execution_id)""",
+    ),
+    Check(
+        "every job belongs to an execution that has not ended",
+        """SELECT q.execution_id, format('job %s (%s) is %s', q.id, q.node_id, q.status) FROM queue AS q
+            WHERE NOT EXISTS (SELECT FROM execution AS e
+                               WHERE e.execution_id = q.execution_id
+                                 AND (e.finished_at IS NULL OR q.node_id LIKE '$%'))""",
+    ),
+    Check(
+        "every job has the step_queued event of its visit, and no event that ended it",
+        """SELECT q.execution_id, format('job %s: %s, visit %s', q.id, q.node_id, q.visit) FROM queue AS q
+            WHERE q.node_id NOT LIKE '$%'
+              AND NOT (EXISTS (SELECT FROM event_log AS l
+                                WHERE l.execution_id = q.execution_id AND l.node_id = q.node_id
+                                  AND l.visit = q.visit AND l.event_type = 'step_queued')
+                       AND NOT EXISTS
+                              (SELECT FROM event_log AS l
+                                WHERE l.execution_id = q.execution_id AND l.node_id = q.node_id
+                                  AND l.visit = q.visit AND l.event_type IN
+                                      ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled')))""",
+    ),
+    Check(
+        "a step run that was queued has ended, or has a job in the queue",
+        """SELECT l.execution_id, format('%s, visit %s', l.node_id, l.visit)
+             FROM event_log AS l JOIN execution AS e ON e.execution_id = l.execution_id
+            WHERE l.event_type = 'step_queued'
+              AND NOT EXISTS (SELECT FROM event_log AS x
+                               WHERE x.execution_id = l.execution_id AND x.node_id = l.node_id
+                                 AND x.visit = l.visit AND x.event_type IN
+                                     ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled'))
+              AND NOT EXISTS (SELECT FROM queue AS q
+                               WHERE q.execution_id = l.execution_id AND q.node_id = l.node_id
+                                 AND q.visit = l.visit)""",
+    ),
+    Check(
+        "a step run ends once",
+        """SELECT execution_id, format('%s, visit %s: %s', node_id, visit, string_agg(event_type, ', '))
+             FROM event_log
+            WHERE event_type IN ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled')
+            GROUP BY execution_id, node_id, visit HAVING count(*) > 1""",
+    ),
+    Check(
+        "every result_ref has its payload, and every payload its event",
+        """SELECT coalesce(l.execution_id, p.execution_id), format('event %s, payload %s', l.event_id, p.payload_id)
+             FROM (SELECT execution_id, event_id, result_ref FROM event_log WHERE result_ref IS NOT NULL) AS l
+             FULL JOIN payload AS p ON p.execution_id = l.execution_id AND p.payload_id = l.result_ref
+            WHERE l.execution_id IS NULL OR p.execution_id IS NULL""",
+    ),
+    Check(
+        "every execution has its workload",
+        """SELECT e.execution_id, e.path FROM execution AS e
+            WHERE NOT EXISTS (SELECT FROM workload AS w WHERE w.execution_id = e.execution_id)""",
+    ),
+    Check(
+        "a child's root is its parent's",
+        """SELECT e.execution_id, format('parent %s, root %s', e.parent_execution_id, e.root_execution_id)
+             FROM execution AS e LEFT JOIN execution AS p ON p.execution_id = e.parent_execution_id
+            WHERE e.root_execution_id <> coalesce(p.root_execution_id, e.execution_id)""",
+    ),
+)
+
+
+def verify(db: Database) -> list[str]:
+    """Check the invariants over the whole database; return one sentence per violation, none if all hold.
+
+    Reads one snapshot, so it can run beside live workers.
+    """
+    findings: list[str] = []
+    with db.connect() as conn, db.transaction(conn, pipeline=False):
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for check in CHECKS:
+            rows = conn.execute(f"SELECT x.*, count(*) OVER () FROM ({check.query}) AS x LIMIT {SAMPLES}").fetchall()
+            findings += [f"execution {row[0]}: {row[1]}; but {check.says}" for row in rows]
+            if rows and rows[0][-1] > SAMPLES:
+                findings.append(f"and {rows[0][-1] - SAMPLES} more where not: {check.says}")
+    return findings

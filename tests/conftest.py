@@ -1,0 +1,78 @@
+"""Fixtures for all tests: `settings`, `database` (the login of server and worker), `admin`.
+
+Whatever test uses one of them has a database of its own, and ends with the invariants of `noetl db verify`.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from noetl.database.connect import Database, open_admin, open_database
+from noetl.database.verify import verify
+from noetl.settings import Settings
+from tests.support.postgres import TestServer, make_home, remove_home
+
+# What a developer has set for himself must not reach a test.
+for _name in [name for name in os.environ if name.startswith(("NOETL_", "POSTGRES_", "PG"))]:
+    if _name != "NOETL_TEST_HOME":
+        del os.environ[_name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        make_home()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        remove_home()
+
+
+@pytest.fixture(scope="session")
+def server() -> TestServer:
+    """The Postgres of this test run."""
+    server = TestServer()
+    server.prepare()
+    return server
+
+
+@pytest.fixture
+def make_settings(server: TestServer, tmp_path: Path) -> Iterator[Callable[..., Settings]]:
+    """Make settings for a new database: `make_settings(with_schema=True)`. Nothing verifies it at the end."""
+    names: list[str] = []
+
+    def make(*, with_schema: bool = True) -> Settings:
+        names.append(server.create_database(with_schema=with_schema))
+        return server.settings(names[-1], tmp_path)
+
+    yield make
+    for name in names:
+        server.drop_database(name)
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Iterator[Settings]:
+    """Settings for a new database with the schema; its invariants hold when the test is over."""
+    settings = make_settings()
+    yield settings
+    with open_admin(settings) as admin:
+        assert verify(admin) == []
+        replay = getattr(importlib.import_module("noetl.orchestrator"), "verify_replay", None)
+        assert replay is None or replay(admin) == []
+
+
+@pytest.fixture
+def admin(settings: Settings) -> Iterator[Database]:
+    """The database under the administrator's login."""
+    with open_admin(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """The database under the login of server and worker."""
+    with open_database(settings) as database:
+        yield database

@@ -81,7 +81,7 @@ def _completed(state: State, event: Event, plan: Plan) -> None:
     step = plan.steps.get(name)
     if step is None:
         return
-    if name == END:
+    if name == END and step.step.result is not None:
         state.end = arrivals
     gave = _give(state, event, failure_of(arrivals))
     if not gave and step.graph is plan.playbook.workflow and not state.draining:

@@ -1,0 +1,371 @@
+"""A pure stand-in for the world around the engine: a queue, a log, workers that die, transactions that are lost.
+
+`Execution` carries out decisions the way the orchestrator does, in memory, and checks after every transaction what
+must always hold. Which job ends next, and how, is the caller's choice.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from noetl.engine.decide import decide
+from noetl.engine.evolve import replay
+from noetl.engine.facts import (
+    Cancel,
+    Continue,
+    Decision,
+    Done,
+    Event,
+    Expired,
+    Failed,
+    Input,
+    Job,
+    JobRef,
+    NotLoaded,
+    Outcome,
+    Start,
+    TimedOut,
+    Values,
+    Withdrawn,
+)
+from noetl.engine.render import Rendered, render_job
+from noetl.engine.state import State
+from noetl.playbook.model import Clause, Edge, Graph, Playbook, Retry, Step
+from noetl.playbook.templates import compile_template
+from noetl.words import CONTINUE_NODE, TERMINAL_EVENTS, EventType
+
+Json = Any
+
+
+# ---- playbooks ----------------------------------------------------------------------------------------------------
+
+
+def playbook(document: dict[str, Json]) -> Playbook:
+    """Return a playbook from a document in canonical spelling."""
+    counter = iter(range(1_000_000))
+    workflow = _graph(document["workflow"], counter)
+    finally_ = _graph(document["finally"], counter) if "finally" in document else None
+    return Playbook(
+        path="tests/model",
+        name="model",
+        hash="",
+        workload=compile_template(document.get("workload", {}), playbook="tests/model", step="", field="workload"),
+        workflow=workflow,
+        finally_=finally_,
+        timeout=document.get("timeout"),
+        pool=document.get("pool"),
+        priority=document.get("priority", 0),
+    )
+
+
+def _graph(steps: list[dict[str, Json]], counter: Any) -> Graph:
+    made = {one["step"]: _step(one, counter) for one in steps}
+    order = {name: index for index, name in enumerate(made)}
+    ways = {name: {edge.target for edge in _edges(step)} for name, step in made.items()}
+    ancestors = {name: frozenset(one for one in made if name in _reach(ways, one)) for name in made}
+    sources = {name: frozenset(one for one in made if name in ways[one]) - {name} for name in made}
+    by_next = {edge.target for step in made.values() for clause in step.next for edge in clause.edges}
+    by_next |= {edge.target for step in made.values() if step.on_error_continue for edge in _edges(step)}
+    entry = "start" if "start" in made else next(iter(made))
+    handlers = frozenset(name for name in made if sources[name] and name not in by_next and name != entry)
+    joins = frozenset(name for name in made if name not in handlers and (len(sources[name]) > 1 or name == "end"))
+    cycle = {
+        name: min(order[one] for one in made if one == name or (one in ancestors[name] and name in ancestors[one]))
+        for name in made
+    }
+    return Graph(entry, made, sources, joins, handlers, ancestors, cycle, order)
+
+
+def _reach(ways: dict[str, set[str]], begin: str) -> set[str]:
+    found: set[str] = set()
+    todo = [begin]
+    while todo:
+        for name in ways[todo.pop()] - found:
+            found.add(name)
+            todo.append(name)
+    return found
+
+
+def _edges(step: Step) -> Iterable[Edge]:
+    return [edge for clause in (*step.next, *step.on_error) for edge in clause.edges]
+
+
+def _step(one: dict[str, Json], counter: Any) -> Step:
+    name, on_error = one["step"], one.get("on_error", [])
+
+    def template(key: str, value: Json = None) -> Any:
+        value = one.get(key) if value is None else value
+        return None if value is None else compile_template(value, playbook="tests/model", step=name, field=key)
+
+    retry = dict(one.get("retry", {}))
+    if "when" in retry:
+        retry["when"] = template("retry.when", retry["when"])
+    fields = {key: one[key] for key in ("message", "code", "for", "endpoint") if key in one}
+    return Step(
+        name=name,
+        type=one.get("type", "router"),
+        line=1,
+        fields=template("", fields) if fields else None,
+        args=template("args"),
+        task_args=template("task_args"),
+        result=template("result"),
+        next=_clauses(name, one.get("next", []), counter),
+        on_error=_clauses(name, on_error if isinstance(on_error, list) else [], counter),
+        on_error_continue=on_error == "continue",
+        retry=Retry(**retry),
+        timeout=template("timeout"),
+        pool=one.get("pool"),
+        max_visits=one.get("max_visits", 10_000),
+    )
+
+
+def _clauses(source: str, clauses: list[dict[str, Json]], counter: Any) -> tuple[Clause, ...]:
+    found = []
+    for clause in clauses:
+        targets = clause.get("then") or clause.get("else") or [clause]
+        edges = []
+        for target in targets:
+            args = target.get("args")
+            made = args and compile_template(args, playbook="tests/model", step=source, field="next.args")
+            edges.append(Edge(next(counter), source, target["step"], made))
+        when = clause.get("when")
+        condition = None if when is None else compile_template(when, playbook="tests/model", step=source, field="when")
+        found.append(Clause(condition, tuple(edges)))
+    return tuple(found)
+
+
+# ---- the world around the engine ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    """A queue row."""
+
+    job: JobRef
+    status: str
+    delay: float | None = None
+
+
+@dataclass
+class Execution:
+    """One execution in memory. `log`, `state` (as JSON text) and `queue` are what a database would hold."""
+
+    playbook: Playbook
+    workload: dict[str, Json] = field(default_factory=dict)
+    log: list[Event] = field(default_factory=list)
+    state: bytes = b""
+    queue: dict[int, Row] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    jobs_made: int = 0
+    kills: int = 0
+    context: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.state = orjson.dumps(State().to_json())
+        self.give(Start(self.context))
+
+    # -- what somebody asks of it
+
+    @property
+    def now(self) -> State:
+        return State.from_json(orjson.loads(self.state))
+
+    @property
+    def status(self) -> str:
+        return self.now.status.value
+
+    @property
+    def ended(self) -> bool:
+        return self.now.status.terminal
+
+    def types(self) -> list[str]:
+        return [event.event_type.value for event in self.log]
+
+    def events(self, event_type: str, step: str | None = None) -> list[Event]:
+        return [e for e in self.log if e.event_type == event_type and step in (None, e.node_id)]
+
+    def ran(self) -> list[str]:
+        """The steps whose runs completed, in the order of the log."""
+        return [event.node_id for event in self.events("step_completed")]
+
+    def visits(self, step: str) -> int:
+        return len(self.events("step_completed", step)) + len(self.events("step_failed", step))
+
+    def waiting(self) -> list[str]:
+        """The steps that have a job."""
+        return [row.job.node_id for row in self.queue.values()]
+
+    @property
+    def result(self) -> Json:
+        last = self.log[-1]
+        assert last.event_type in TERMINAL_EVENTS
+        if last.result is None and last.meta and "result_event" in last.meta:
+            return self._decode(self.log[last.meta["result_event"] - 1].result)
+        return self._decode(last.result)
+
+    @property
+    def error(self) -> dict[str, Json]:
+        error = self.log[-1].error
+        assert error is not None
+        return error
+
+    def args(self, step: str) -> dict[str, Json]:
+        return dict(self.rendered(step).args)
+
+    def rendered(self, step: str) -> Rendered:
+        """What a worker that holds the step's job would carry out."""
+        found: Rendered = self._loading(lambda values: render_job(self.playbook, self.now, self.row(step).job, values))
+        return found
+
+    def row(self, step: str) -> Row:
+        return next(row for row in self.queue.values() if row.job.node_id == step)
+
+    # -- what happens to it
+
+    def done(self, step: str, result: Json = None, **more: Any) -> None:
+        self.outcome(step, Done(orjson.dumps(result)), **more)
+
+    def fail(self, step: str, type_: str = "python", **more: Any) -> None:
+        error = {"type": type_, "message": f"{step} broke", "retryable": True, "detail": None, **more}
+        self.outcome(step, Failed(error))
+
+    def expire(self, step: str) -> None:
+        self.outcome(step, Expired())
+
+    def lease(self, step: str) -> JobRef:
+        row = self.row(step)
+        row.job = replace(row.job, attempts=row.job.attempts + 1)
+        row.status = "leased"
+        return row.job
+
+    def outcome(self, step: str, what: Done | Failed | Expired, **more: Any) -> None:
+        """End the attempt of a step's job, which is leased first if it is not yet."""
+        row = self.row(step)
+        job = row.job if row.status == "leased" else self.lease(step)
+        self.give(Outcome(job, what, worker_id="w1", duration=0.01, queued=0.001, **more), job)
+
+    def go_on(self) -> None:
+        """Have the job of a long chain of routers come up."""
+        self.give(Continue(), self.lease(CONTINUE_NODE))
+
+    def cancel(self, by: str = "ada", reason: str = "") -> None:
+        self.give(Cancel(by, reason))
+
+    def time_out(self, seconds: float = 60) -> None:
+        self.give(TimedOut(seconds))
+
+    def run(self, answer: Callable[["Execution", JobRef], Json] = lambda *_: None, limit: int = 100_000) -> None:
+        """Complete jobs, the oldest first, until none is left."""
+        while self.queue:
+            limit -= 1
+            assert limit > 0, "it does not come to an end"
+            job = next(iter(self.queue.values())).job
+            if job.node_id == CONTINUE_NODE:
+                self.go_on()
+            else:
+                self.done(job.node_id, answer(self, job))
+
+    # -- transactions
+
+    def give(self, given: Input, job: JobRef | None = None, *, commit: bool = True) -> Decision | None:
+        """Decide and carry out in one transaction. With `commit` false all of it is lost."""
+        before = (list(self.log), self.state, {key: replace(row) for key, row in self.queue.items()})
+        made = (list(self.errors), self.jobs_made, self.kills)
+        if job is not None:
+            del self.queue[job.job_id]
+        decision = self._carry_out(given)
+        while decision.withdraw:
+            taken = [row.job for row in self.queue.values() if row.status != "leased"]
+            for one in taken:
+                del self.queue[one.job_id]
+            decision = self._carry_out(Withdrawn(tuple(taken), decision.reason))
+        if not commit:
+            self.log, self.state, self.queue = before
+            self.errors, self.jobs_made, self.kills = made
+            return None
+        self.check()
+        return decision
+
+    def _carry_out(self, given: Input) -> Decision:
+        untouched = self.now
+        known = untouched.to_json()
+        told = orjson.dumps(known)
+        decision: Decision = self._loading(lambda values: decide(self.playbook, untouched, given, values))
+        assert orjson.dumps(untouched.to_json()) == told, "deciding changed the state it was given"
+        self.state = orjson.dumps(decision.state.to_json())
+        self.log += [_through_json(event) for event in decision.events]
+        self.errors += [row.error_type for row in decision.errors]
+        self.kills += decision.kill
+        for one in decision.jobs:
+            self._insert(one)
+        return decision
+
+    def _insert(self, job: Job) -> None:
+        taken = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
+        assert (job.node_id, job.item_index) not in taken, f"{job.node_id} has a job already"
+        self.jobs_made += job.job_id is None
+        job_id = self.jobs_made if job.job_id is None else job.job_id
+        context = orjson.loads(orjson.dumps(job.context))
+        ref = JobRef(
+            job_id, job.node_id, job.visit, job.item_index, job.attempts, job.failures, job.lost, context,
+            job.pool, job.priority,
+        )  # fmt: skip
+        self.queue[job_id] = Row(ref, "queued" if job.delay is None else "waiting", job.delay)
+
+    def _loading(self, ask: Callable[[Values], Any]) -> Any:
+        """Answer `NotLoaded` the way the orchestrator does: load what is missing, ask again."""
+        values = Values(77, self.workload)
+        for _ in range(50):
+            try:
+                return ask(values)
+            except NotLoaded as missing:
+                for number in missing.events:
+                    event = self.log[number - 1]
+                    assert not values.has_result(number), "it asked twice for the same"
+                    values.put_row(number, self._decode(event.result), event.error, event.meta)
+        raise AssertionError("it asks for ever more values")
+
+    @staticmethod
+    def _decode(raw: bytes | None) -> Json:
+        return None if raw is None else orjson.loads(raw)
+
+    # -- what always holds
+
+    def check(self) -> None:
+        state = self.now
+        assert [event.event_id for event in self.log] == list(range(1, len(self.log) + 1))
+        assert replay(self.playbook, self.log) == state, "the log does not replay to the state"
+        assert state.to_json() == orjson.loads(orjson.dumps(replay(self.playbook, self.log).to_json()))
+        ends = [event for event in self.log if event.event_type in TERMINAL_EVENTS]
+        assert len(ends) <= 1, "it ended twice"
+        assert not ends or ends[0] is self.log[-1], "something followed the end"
+        assert bool(ends) == state.status.terminal
+        running = {name: run[0] for name, run in state.runs.items()}
+        assert running == {row.job.node_id: row.job.visit for row in self.queue.values()}, "runs and jobs differ"
+        assert state.runs or state.status.terminal, "nothing runs, and it has not ended"
+        if state.status.terminal:
+            assert not state.pending
+        for numbers in self._numbers(EventType.STEP_QUEUED).values():
+            assert numbers == sorted(set(numbers)), "a visit began twice"
+
+    def _numbers(self, event_type: EventType) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for event in self.events(event_type):
+            found.setdefault(event.node_id, []).append(event.visit)
+        return found
+
+
+def _through_json(event: Event) -> Event:
+    """Return an event as it comes back from the database."""
+    return replace(
+        event,
+        context=_plain(event.context),
+        error=_plain(event.error),
+        meta=_plain(event.meta),
+    )
+
+
+def _plain(value: Json) -> Json:
+    return None if value is None else orjson.loads(orjson.dumps(value))

@@ -1,0 +1,10 @@
+-- Write the folded state of executions whose rows this transaction has locked.
+UPDATE execution e
+   SET state = u.state, status = u.status, last_event_id = u.last_event_id,
+       last_event_at = timestamptz 'epoch' + u.at * interval '1 microsecond',
+       cancel_requested_at = CASE WHEN u.cancel THEN coalesce(e.cancel_requested_at, timestamptz 'epoch' + u.at * interval '1 microsecond')
+                                  ELSE e.cancel_requested_at END,
+       finished_at = CASE WHEN u.ended THEN timestamptz 'epoch' + u.at * interval '1 microsecond' END
+  FROM json_to_recordset(%(rows)s::json)
+    AS u (execution_id bigint, state json, status text, last_event_id bigint, at bigint, ended boolean, cancel boolean)
+ WHERE e.execution_id = u.execution_id

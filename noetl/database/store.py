@@ -1,0 +1,303 @@
+"""The engine's statements as functions: leasing, completing, reading.
+
+Every function takes a connection that stands in a transaction with the search path set (`begin`), most of them inside
+a pipeline: what belongs together costs one round trip. Rows go in as one JSON parameter, which costs the client less
+than a dozen arrays and keeps the text of results as it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import orjson
+from psycopg import Connection, Cursor
+from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
+
+from noetl.database.sql import sql
+
+Row = tuple[Any, ...]
+
+
+class JobRow(NamedTuple):
+    """A queue row with what its worker needs to know about the execution. Times are microseconds since 1970."""
+
+    id: int
+    execution_id: int
+    node_id: str
+    visit: int
+    item_index: int
+    attempts: int
+    failures: int
+    lost: int
+    context: str
+    pool: str
+    priority: int
+    created_at: int
+    now: int
+    catalog_id: int
+    last_event_id: int
+    state: str
+    root_execution_id: int
+    parent_execution_id: int | None
+    parent_job_id: int | None
+    status: str
+
+
+class LockedRow(NamedTuple):
+    """An execution that a completion has locked, and which of its jobs were removed."""
+
+    execution_id: int
+    last_event_id: int
+    last_event_at: int
+    now: int
+    state: str | None
+    removed: list[int]
+
+
+class Lock(NamedTuple):
+    """One execution, locked."""
+
+    catalog_id: int
+    last_event_id: int
+    last_event_at: int
+    now: int
+    state: str
+    root_execution_id: int
+    parent_execution_id: int | None
+    parent_job_id: int | None
+    status: str
+
+
+@contextmanager
+def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+    """Open a transaction on an autocommit connection, in a pipeline: the statements that begin it cost no round trip.
+
+    With `asynchronous` the commit does not wait for the disk: for leases, which may be lost, never for completions.
+    The commit travels in the same round trip as the last statements of the block.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("BEGIN")
+            conn.execute(search_path(schema))
+            if asynchronous:
+                conn.execute("SET LOCAL synchronous_commit = off")
+            yield
+            conn.execute("COMMIT")
+    except BaseException:
+        if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.execute("ROLLBACK")
+        raise
+
+
+@cache
+def search_path(schema: str) -> bytes:
+    """Return the statement that puts a transaction into the engine's schema."""
+    return SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(schema)).as_bytes()
+
+
+def numbers(values: Iterable[int]) -> str:
+    """Return an array literal; a text of digits is cheaper to send than a list to adapt."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def flags(values: Iterable[bool]) -> str:
+    return "{" + ",".join("t" if value else "f" for value in values) + "}"
+
+
+def _run(conn: Connection, name: str, parameters: Mapping[str, Any]) -> Cursor[Row]:
+    return conn.execute(sql(name), parameters, prepare=True)
+
+
+# ---- leasing -----------------------------------------------------------------------------------------------------
+
+
+def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> list[JobRow]:
+    """Lease up to `slots` jobs of a pool, best priority first, oldest first."""
+    cursor = _run(conn, "claim_jobs", {"worker": worker, "pool": pool, "slots": slots, "lease": lease})
+    return [JobRow(*row) for row in cursor.fetchall()]
+
+
+def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
+    """Lease one job that took a worker down with it, or seems to have."""
+    cursor = _run(conn, "claim_lost_job", {"worker": worker, "pool": pool, "lease": lease})
+    return [JobRow(*row) for row in cursor.fetchall()]
+
+
+def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
+    """Lease jobs of one execution tree, whatever their pool."""
+    cursor = _run(conn, "claim_tree_jobs", {"worker": worker, "root": root, "slots": slots, "lease": lease})
+    return [JobRow(*row) for row in cursor.fetchall()]
+
+
+def renew_leases(conn: Connection, *, worker: str, held: Mapping[int, int], lease: float) -> set[int]:
+    """Renew the leases of `held` ({job id: attempts}); return the ids that were renewed."""
+    parameters = {
+        "worker": worker,
+        "jobs": numbers(held),
+        "attempts": numbers(held.values()),
+        "lease": lease,
+    }
+    return {row[0] for row in _run(conn, "renew_leases", parameters).fetchall()}
+
+
+def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
+    """Put jobs back into the queue that were leased and never begun."""
+    _run(conn, "release_jobs", {"worker": worker, "jobs": numbers(jobs)})
+
+
+def select_leases(conn: Connection, *, worker: str) -> dict[int, int]:
+    """Return what the queue believes the worker holds: {job id: attempts}."""
+    return dict(_run(conn, "select_leases", {"worker": worker}).fetchall())
+
+
+def select_expired_jobs(conn: Connection, *, limit: int) -> list[JobRow]:
+    """Return jobs whose lease has run out, the oldest first."""
+    return [JobRow(*row) for row in _run(conn, "select_expired_jobs", {"limit": limit}).fetchall()]
+
+
+def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:
+    """Queue the waiting jobs whose time has come; return how many, and seconds until the next (None: none waits)."""
+    count, seconds = _run(conn, "promote_jobs", {"limit": limit}).fetchall()[0]
+    return count, seconds
+
+
+def select_killed(conn: Connection, executions: Iterable[int]) -> set[int]:
+    """Return which of these executions have their running attempts killed."""
+    return {row[0] for row in _run(conn, "select_killed", {"executions": numbers(executions)}).fetchall()}
+
+
+def select_overdue_executions(conn: Connection, *, limit: int) -> list[int]:
+    """Return executions that are past their timeout."""
+    return [row[0] for row in _run(conn, "select_overdue_executions", {"limit": limit}).fetchall()]
+
+
+# ---- completing --------------------------------------------------------------------------------------------------
+
+
+def remove_jobs(
+    conn: Connection,
+    *,
+    worker: str,
+    known: Mapping[int, int],
+    jobs: Sequence[tuple[int, int, bool]],
+    waiting: bool = False,
+) -> list[LockedRow]:
+    """Lock executions and remove their finished jobs under the fence.
+
+    `known` is {execution: the last_event_id the caller knows}, `jobs` are (id, attempts, expired). Executions that
+    somebody else holds are left out, unless `waiting`.
+    """
+    executions = sorted(known)
+    parameters = {
+        "worker": worker,
+        "executions": numbers(executions),
+        "known": numbers(known[execution] for execution in executions),
+        "jobs": numbers(job[0] for job in jobs),
+        "attempts": numbers(job[1] for job in jobs),
+        "expired": flags(job[2] for job in jobs),
+    }
+    name = "remove_jobs_waiting" if waiting else "remove_jobs"
+    return [LockedRow(*row) for row in _run(conn, name, parameters).fetchall()]
+
+
+def lock_execution(conn: Connection, execution: int) -> Lock | None:
+    """Lock one execution, waiting for it."""
+    row = _run(conn, "lock_execution", {"execution": execution}).fetchone()
+    return Lock(*row) if row else None
+
+
+def insert_rows(conn: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run one of the `insert_*`/`update_*` statements that take their rows as JSON."""
+    if rows:
+        _run(conn, statement, {"rows": orjson.dumps(rows).decode()})
+
+
+def insert_jobs(
+    conn: Connection, rows: Sequence[Mapping[str, Any]], *, worker: str | None, lease: float
+) -> Cursor[Row] | None:
+    """Insert jobs; the cursor yields (id, execution_id, node_id, item_index) once the pipeline has come back."""
+    if not rows:
+        return None
+    return _run(conn, "insert_jobs", {"rows": orjson.dumps(rows).decode(), "worker": worker, "lease": lease})
+
+
+def wake_jobs(conn: Connection, jobs: Iterable[int]) -> None:
+    """Queue waiting jobs whose child has ended."""
+    _run(conn, "wake_jobs", {"jobs": numbers(sorted(jobs))})
+
+
+def withdraw_jobs(conn: Connection, execution: int) -> list[Row]:
+    """Delete the jobs of a locked execution that have not begun; return their rows."""
+    return _run(conn, "withdraw_jobs", {"execution": execution}).fetchall()
+
+
+def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Cursor[Row]:
+    """Accept an execution; the cursor yields nothing where its key was used before."""
+    return _run(conn, "insert_execution", parameters)
+
+
+def insert_workload(conn: Connection, execution: int, payload: str) -> None:
+    """Keep the rendered workload."""
+    _run(conn, "insert_workload", {"execution": execution, "payload": payload})
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+def select_workloads(conn: Connection, executions: Iterable[int]) -> Cursor[Row]:
+    """Read rendered workloads: rows of (execution_id, JSON text)."""
+    return _run(conn, "select_workloads", {"executions": numbers(executions)})
+
+
+def select_playbooks(conn: Connection, catalogs: Iterable[int]) -> Cursor[Row]:
+    """Read catalog versions: rows of (catalog_id, path, version, kind, content, content_hash)."""
+    return _run(conn, "select_playbooks", {"catalogs": numbers(catalogs)})
+
+
+def select_events(conn: Connection, execution: int, events: Iterable[int]) -> Cursor[Row]:
+    """Read events of one execution: rows of (event_id, result, meta, error), JSON as text."""
+    return _run(conn, "select_events", {"execution": execution, "events": numbers(sorted(events))})
+
+
+def select_startable(conn: Connection, *, path: str, version: int | None, key: str | None) -> Row | None:
+    """Return (catalog_id, version, kind, new execution id, execution that used the key, now), or None."""
+    parameters = {"path": path, "version": version, "key": key}
+    return _run(conn, "select_startable", parameters).fetchone()
+
+
+def select_clock(conn: Connection) -> int:
+    """Return Postgres's clock in microseconds since 1970: the only clock there is."""
+    row = conn.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def select_started(conn: Connection, execution: int) -> tuple[str, int, str]:
+    """Return path, version and status of an execution."""
+    row = conn.execute("SELECT path, version, status FROM execution WHERE execution_id = %s", [execution]).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def select_depth(conn: Connection, execution: int) -> int:
+    """Return how many executions stand above this one."""
+    row = _run(conn, "select_depth", {"execution": execution}).fetchone()
+    return row[0] or 0 if row else 0
+
+
+def select_ended(conn: Connection, execution: int, step: str | None) -> Row | None:
+    """Return (status, path, result, error) of an execution, JSON as text; the result of `step` where one is named."""
+    return _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
+
+
+def count_lost_jobs(conn: Connection) -> int:
+    """Return how many queued jobs were lost before (bounded by what the partial index holds)."""
+    row = _run(conn, "count_lost_jobs", {}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def make_partitions(conn: Connection) -> None:
+    """Make the weekly partitions ahead of time."""
+    conn.execute("SELECT make_partitions(8)")

@@ -1,0 +1,200 @@
+"""Complete leased jobs in batches: one transaction for all outcomes that came in while the last one was under way.
+
+    decide against the state as last seen        (before the transaction; pure)
+    lock executions, remove jobs by their fence  (first round trip)
+    decide again where the state had moved on    (rare)
+    events, states, next jobs, commit            (second round trip)
+
+An outcome whose job is no longer ours is dropped: somebody else has run it, and only one of both is recorded.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import orjson
+import psycopg
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.engine.facts import Job, JobRef
+from noetl.engine.state import State
+from noetl.orchestrator.part import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
+from noetl.orchestrator.start import insert_child
+from noetl.orchestrator.views import View, Views, load_events, loading
+from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
+
+log = logging.getLogger("noetl.orchestrator")
+
+LONGEST_STREAK = 16
+"""Steps an execution is continued by the same worker while others wait."""
+
+LONGEST_STREAK_SECONDS = 1.0
+
+PATIENCE = 0.1
+"""Seconds an outcome is put off because its execution is locked, before a transaction of its own waits for it."""
+
+
+@dataclass(slots=True)
+class Advanced:
+    """What a completion came to."""
+
+    leased: list[tuple[View, JobRef]] = field(default_factory=list)  # go on with these
+    postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
+    dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
+    queued: bool = False  # other workers may have something to do
+    ended: int = 0
+
+
+@dataclass(slots=True)
+class Advance:
+    """The completing half of a worker. `room` and `idle` of a call say how much may be continued."""
+
+    schema: str
+    worker: str
+    lease: float
+    inline_limit: int
+    views: Views
+
+    def __call__(
+        self, conn: Connection, finished: list[Finished], *, room: int, idle: bool, waiting: bool = False
+    ) -> Advanced:
+        """Complete outcomes. `room`: how many next jobs this worker can take on; `idle`: the last claim came back
+        short, so nobody waits for a slot; `waiting`: wait for locked executions.
+
+        Raises `psycopg.OperationalError` when the connection is lost: send the same again after reading back.
+        """
+        groups: dict[int, list[Finished]] = {}
+        for item in finished:
+            groups.setdefault(item.view.execution_id, []).append(item)
+        parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
+        out = Advanced()
+        rows = Rows()
+        written: list[tuple[Part, list[Job]]] = []
+        with store.transaction(conn, self.schema):
+            locked = store.remove_jobs(
+                conn,
+                worker=self.worker,
+                known={execution_id: items[0].view.state.last_event_id for execution_id, items in groups.items()},
+                jobs=[(item.job.job_id, item.job.attempts, item.expired) for item in finished],
+                waiting=waiting,
+            )
+            for row in locked:
+                items = groups.pop(row.execution_id)
+                part, now = self._settle(conn, row, items, parts[row.execution_id], out), row.now
+                if part is None:
+                    continue
+                leased = self._continued(part, items, room, idle)
+                room -= len(leased)
+                for child in part.children:
+                    insert_child(conn, rows, child, now, self.inline_limit)
+                add_part(
+                    rows, part, first_at(now, row.last_event_at), self.inline_limit, {id(job) for job in leased}
+                )
+                written.append((part, leased))
+            inserted = write(conn, rows, worker=self.worker, lease=self.lease)
+            ids = by_node(inserted)
+        for items in groups.values():
+            (out.dropped if waiting else out.postponed).extend(items)
+        self._remember(written, ids, out)
+        out.queued = rows.queued
+        return out
+
+    def _speculate(self, conn: Connection, items: list[Finished]) -> Part | None:
+        """Decide before the transaction; None where only the lock's holder can."""
+        view = items[0].view
+
+        def load(events: set[int]) -> None:
+            with store.transaction(conn, self.schema, asynchronous=True):
+                load_events(conn, {view.execution_id: (view, events)})
+
+        try:
+            return loading(partial(make_part, view, items), load)
+        except NeedsLock:
+            return None
+        except psycopg.Error:
+            raise
+        except Exception as error:  # one execution's failure to be decided is not the batch's
+            return self._quarantine(view, items, error)
+
+    def _settle(
+        self, conn: Connection, row: store.LockedRow, items: list[Finished], part: Part | None, out: Advanced
+    ) -> Part | None:
+        """Return what to write for a locked execution, decided again if the world has moved on."""
+        view = items[0].view
+        removed = set(row.removed)
+        ours = [item for item in items if item.job.job_id in removed]
+        if len(ours) != len(items):
+            out.dropped += [item for item in items if item.job.job_id not in removed]
+            part = None
+        if row.state is not None:
+            view.state = State.from_json(orjson.loads(row.state))
+            part = None
+        if not ours:
+            return None
+        if part is not None:
+            return part
+
+        def load(events: set[int]) -> None:
+            load_events(conn, {view.execution_id: (view, events)})
+
+        try:
+            return loading(partial(make_part, view, ours, Withdrawal(conn, view.execution_id)), load)
+        except psycopg.Error:
+            raise
+        except Exception as error:  # as above
+            return self._quarantine(view, ours, error)
+
+    @staticmethod
+    def _quarantine(view: View, items: list[Finished], error: Exception) -> Part:
+        log.error("execution %s is set aside: %r", view.execution_id, error, exc_info=error)
+        return quarantined(view, items, f"the engine could not decide ({type(error).__name__}: {error})")
+
+    @staticmethod
+    def _continued(part: Part, items: list[Finished], room: int, idle: bool) -> list[Job]:
+        """Choose the next jobs that stay with this worker."""
+        view = part.view
+        now = time.monotonic()
+        if view.streak == 0:
+            view.streak_since = now
+        if not idle and (view.streak >= LONGEST_STREAK or now - view.streak_since >= LONGEST_STREAK_SECONDS):
+            view.streak = 0
+            return []
+        view.streak += 1
+        last = items[0].job
+        return [
+            job
+            for job in part.jobs
+            if job.delay is None
+            and job.lost == 0
+            and job.job_id is None
+            and job.pool == last.pool
+            and job.priority == last.priority
+        ][: max(room, 0)]
+
+    def _remember(
+        self, written: Iterable[tuple[Part, list[Job]]], ids: Mapping[tuple[int, str, int], int], out: Advanced
+    ) -> None:
+        """Bring the views up to date with what has been committed."""
+        for part, leased in written:
+            view = part.view
+            view.state = part.state
+            view.values.commit()
+            if part.ended:
+                self.views.forget(view.execution_id)
+                out.ended += 1
+            for job in leased:
+                job_id = ids.get((view.execution_id, job.node_id, job.item_index))
+                if job_id is None:  # an earlier row of the step stood there, which `verify` would tell of
+                    log.error("execution %s: step %s has a job already", view.execution_id, job.node_id)
+                    continue
+                ref = JobRef(
+                    job_id, job.node_id, job.visit, job.item_index, job.attempts + 1, job.failures, job.lost,
+                    job.context, job.pool, job.priority,
+                )  # fmt: skip
+                out.leased.append((view, ref))
+
+
+__all__ = ["PATIENCE", "Advance", "Advanced", "Deferral", "Finished"]

@@ -1,0 +1,148 @@
+"""What others may ask of executions: register, start, cancel. Each call is one transaction of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.database.catalog import add_version
+from noetl.database.connect import Database
+from noetl.database.notify import notify
+from noetl.engine.facts import Cancel, TimedOut
+from noetl.errors import Conflict, NotFound
+from noetl.orchestrator.part import Part, Withdrawal, apply
+from noetl.orchestrator.start import Parent, StartRequest, insert_start, prepare
+from noetl.orchestrator.views import View, Views, load_events, loading
+from noetl.orchestrator.write import Rows, add_part, first_at, write
+from noetl.playbook.load import content_hash, document_kind, load_playbook
+from noetl.playbook.templates import Env
+from noetl.settings import Settings
+from noetl.words import ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A catalog version; `created` is false where the newest one had this content already."""
+
+    path: str
+    version: int
+    kind: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An accepted execution; `created` is false where its key had been used before."""
+
+    execution_id: int
+    created: bool
+    path: str
+    version: int
+    status: str
+
+
+class Orchestrator:
+    """Accepts playbooks, executions and cancels. Safe to share between threads: each call has its own connection."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._schema = database.schema
+        self._env: Mapping[str, Any] = Env(settings.template_env, settings.environment)
+
+    def register(self, content: str, *, filename: str, by: str | None = None) -> Registered:
+        """Add a version to the catalog, unless the newest one has this content. Playbooks are checked first.
+
+        Raises `PlaybookError` with all problems.
+        """
+        document = document_kind(content, filename)
+        playbook = load_playbook(content, filename) if document.kind == "Playbook" else None
+        with self._database.connection() as conn, store.transaction(conn, self._schema):
+            version, created = add_version(
+                conn,
+                path=document.path,
+                kind=document.kind,
+                name=document.name,
+                description=document.description,
+                content=content,
+                content_hash=content_hash(content),
+                by=by,
+                playbook=playbook,
+            )
+        return Registered(document.path, version, document.kind, created)
+
+    def start(self, request: StartRequest, parent: Parent | None = None) -> Started:
+        """Accept an execution. Raises `NotFound`, `InputError`, `TemplateError`."""
+        with self._database.connection() as conn:
+            views = Views(self._schema, self._env)
+            for _ in range(3):
+                part = prepare(conn, views, request, parent)
+                if isinstance(part, int):
+                    return self._started(conn, part)
+                if self._insert(conn, part):
+                    notify(conn, self._schema, self._settings.notify)
+                    assert part.start is not None
+                    return Started(
+                        part.view.execution_id, True, request.path, part.start["version"], part.state.status
+                    )
+        raise Conflict(f"key {request.key!r} of {request.path} is being used by somebody else: try again")
+
+    def cancel(self, execution_id: int, *, by: str = "", reason: str = "") -> str:
+        """Ask an execution to end and return its status afterwards; one that has ended stays as it is.
+
+        Raises `NotFound`.
+        """
+        return self._act(execution_id, Cancel(by, reason), cancel=True)
+
+    def expire(self, execution_id: int) -> str:
+        """End an execution that is past its timeout, and return its status afterwards."""
+        return self._act(execution_id, None, cancel=False)
+
+    def _insert(self, conn: Connection, part: Part) -> bool:
+        rows = Rows()
+        assert part.start is not None
+        with store.transaction(conn, self._schema):
+            now = store.select_clock(conn)
+            if not insert_start(conn, rows, part, now, self._settings.inline_limit):
+                return False
+            write(conn, rows, worker=None, lease=0)
+        return True
+
+    def _started(self, conn: Connection, execution_id: int) -> Started:
+        with store.transaction(conn, self._schema, asynchronous=True):
+            path, version, status = store.select_started(conn, execution_id)
+        return Started(execution_id, False, path, version, status)
+
+    def _act(self, execution_id: int, given: Cancel | None, *, cancel: bool) -> str:
+        views = Views(self._schema, self._env)
+        with self._database.connection() as conn:
+            with store.transaction(conn, self._schema):
+                lock = store.lock_execution(conn, execution_id)
+                if lock is None:
+                    raise NotFound(f"there is no execution {execution_id}")
+                if ExecutionStatus(lock.status).terminal:
+                    return lock.status
+                view = views.of_execution(conn, execution_id, lock)
+                what = given or TimedOut(view.playbook.timeout or 0.0)
+                withdrawal = Withdrawal(conn, execution_id)
+                part = loading(partial(_decide, view, what, withdrawal, cancel), _loader(conn, view))
+                rows = Rows()
+                add_part(rows, part, first_at(lock.now, lock.last_event_at), self._settings.inline_limit)
+                write(conn, rows, worker=None, lease=0)
+            notify(conn, self._schema, self._settings.notify)
+        return part.state.status
+
+
+def _decide(view: View, what: Cancel | TimedOut, withdrawal: Withdrawal, cancel: bool) -> Part:
+    view.values.begin()
+    withdrawal.restart()
+    part = Part(view, view.state, cancel=cancel)
+    apply(part, what, withdrawal)
+    return part
+
+
+def _loader(conn: Connection, view: View) -> Callable[[set[int]], None]:
+    return lambda events: load_events(conn, {view.execution_id: (view, events)})

@@ -1,0 +1,273 @@
+"""From outcomes to rows-to-be: decide, as often as it takes, what one execution's part of a transaction writes.
+
+Deciding is pure as long as nothing has to be withdrawn, so it happens before the transaction, against the state as
+last seen, and again under the lock only where that state has moved on.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.engine.decide import decide
+from noetl.engine.facts import (
+    Cancel,
+    Continue,
+    Decision,
+    Done,
+    ErrorRow,
+    Expired,
+    Failed,
+    Input,
+    Job,
+    JobRef,
+    Outcome,
+    TimedOut,
+    Withdrawn,
+)
+from noetl.engine.state import State
+from noetl.orchestrator.views import View
+from noetl.words import EventType, ExecutionStatus
+
+log = logging.getLogger("noetl.orchestrator")
+
+PAUSED = -1.0
+"""The `delay` of a job that is set aside."""
+
+GOING = frozenset({ExecutionStatus.RUNNING, ExecutionStatus.FINISHING})
+"""Statuses in which new work may still begin."""
+
+
+@dataclass(slots=True)
+class Deferral:
+    """The attempt waits without holding a worker: `seconds`, or until somebody wakes its job.
+
+    `child` is an execution to be started in the same transaction.
+    """
+
+    seconds: float | None
+    context: dict[str, Any]
+    child: "Part | None" = None
+
+
+@dataclass(slots=True)
+class Finished:
+    """What came of one leased job, on its way into the log."""
+
+    view: View
+    job: JobRef
+    what: Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue
+    worker_id: str | None = None
+    duration: float | None = None
+    queued: float | None = None
+    jitter: float = 0.5
+    output: str = ""
+    since: float = 0.0  # monotonic seconds when it came in
+
+    @property
+    def expired(self) -> bool:
+        return isinstance(self.what, Expired)
+
+
+class NeedsLock(Exception):
+    """The decision withdraws jobs, which only whoever holds the execution's lock may do."""
+
+
+class Withdrawal:
+    """Takes jobs that have not begun out of the queue, for who holds the execution's lock.
+
+    A decision that is made again, because it lacked a value, asks again and is given the same jobs, although they
+    are gone by then.
+    """
+
+    def __init__(self, conn: Connection, execution_id: int) -> None:
+        self._conn = conn
+        self._execution_id = execution_id
+        self._taken: list[list[JobRef]] = []
+        self._asked = 0
+
+    def restart(self) -> None:
+        self._asked = 0
+
+    def __call__(self) -> list[JobRef]:
+        if self._asked == len(self._taken):
+            rows = store.withdraw_jobs(self._conn, self._execution_id)
+            self._taken.append([job_ref(row) for row in rows])
+        self._asked += 1
+        return list(self._taken[self._asked - 1])
+
+
+class Nothing:
+    """The withdrawal of an execution that is only being started: nothing of it is in the queue yet."""
+
+    def restart(self) -> None:
+        pass
+
+    def __call__(self) -> list[JobRef]:
+        return []
+
+
+Withdraw = Withdrawal | Nothing
+
+
+def job_ref(row: store.Row) -> JobRef:
+    """Return the job of a row of `withdraw_jobs`."""
+    job_id, node_id, visit, item_index, attempts, failures, lost, context, pool, priority = row
+    return JobRef(
+        job_id, node_id, visit, item_index, attempts, failures, lost, orjson.loads(context), pool, priority
+    )
+
+
+@dataclass(slots=True)
+class Part:
+    """What one execution's part of a transaction writes."""
+
+    view: View
+    state: State
+    events: list[Event] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    errors: list[ErrorRow] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
+    children: list["Part"] = field(default_factory=list)
+    ended: bool = False
+    cancel: bool = False
+    start: dict[str, Any] | None = None  # columns of a new execution
+
+    def add(self, decision: Decision) -> None:
+        """Take over one decision; its values become readable for the next one."""
+        self.state = decision.state
+        self.events += decision.events
+        self.jobs += decision.jobs
+        self.errors += decision.errors
+        self.ended = self.ended or decision.ended is not None
+        for event in decision.events:
+            if event.event_type is not EventType.STEP_QUEUED:
+                self.view.values.draft(event, decision.arrivals.get(event.event_id))
+
+
+def make_part(view: View, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> Part:
+    """Decide what the outcomes of one execution come to. Raises `NotLoaded`, and `NeedsLock` without `withdraw`."""
+    view.values.begin()
+    if withdraw is not None:
+        withdraw.restart()
+    part = Part(view, view.state)
+    for item in finished:
+        _take(part, item, withdraw)
+    return part
+
+
+def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
+    """Decide about one input and whatever follows from it."""
+    view = part.view
+    decision = decide(view.playbook, part.state, given, view.values)
+    part.add(decision)
+    while decision.withdraw:
+        if withdraw is None:
+            raise NeedsLock
+        jobs = [*withdraw(), *_unborn(part)]
+        part.cancelled_children += [
+            (int(job.context["child"]), job.pool, job.priority) for job in jobs if job.context.get("child")
+        ]
+        decision = decide(view.playbook, part.state, Withdrawn(tuple(jobs), decision.reason), view.values)
+        part.add(decision)
+
+
+def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
+    what = item.what
+    if isinstance(what, Deferral):
+        if part.state.status in GOING:
+            _defer(part, item, what)
+            return
+        what = Failed({"type": "cancelled", "message": "the execution ended first", "retryable": False})
+    if isinstance(what, Cancel | TimedOut | Continue):
+        part.cancel = part.cancel or isinstance(what, Cancel)
+        apply(part, what, withdraw)
+        return
+    if item.output:
+        job = item.job
+        part.outputs.append(
+            {
+                "node_id": job.node_id,
+                "visit": job.visit,
+                "item_index": job.item_index,
+                "attempt": job.failures + 1,
+                "text": item.output,
+            }
+        )
+    given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
+    apply(part, given, withdraw)
+
+
+def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
+    """Put the job back as a waiting one; nothing has happened that the log should know."""
+    job = item.job
+    seconds = float("inf") if deferral.seconds is None else deferral.seconds
+    child = deferral.child
+    if child is not None:
+        part.children.append(child)
+        child.start = {**(child.start or {}), "parent_job": job.job_id}
+    part.jobs.append(
+        Job(
+            node_id=job.node_id,
+            visit=job.visit,
+            item_index=job.item_index,
+            pool=job.pool,
+            priority=job.priority,
+            context={**job.context, **deferral.context},
+            delay=None if child is not None and child.ended else seconds,
+            job_id=job.job_id,
+            attempts=job.attempts,
+            failures=job.failures,
+            lost=job.lost,
+        )
+    )
+
+
+def _unborn(part: Part) -> list[JobRef]:
+    """Take back the jobs that this very part was about to insert."""
+    jobs = [
+        JobRef(
+            job.job_id or 0,
+            job.node_id,
+            job.visit,
+            job.item_index,
+            job.attempts,
+            job.failures,
+            job.lost,
+            job.context,
+            job.pool,
+            job.priority,
+        )
+        for job in part.jobs
+    ]
+    part.jobs.clear()
+    unborn = {job.context.get("child") for job in jobs}
+    part.children = [child for child in part.children if str(child.view.execution_id) not in unborn]
+    return jobs
+
+
+def quarantined(view: View, finished: Sequence[Finished], reason: str) -> Part:
+    """Set an execution aside that cannot be decided: its jobs are kept as `paused`, nothing is lost."""
+    view.values.begin()
+    part = Part(view, view.state)
+    for item in finished:
+        job = item.job
+        part.errors.append(
+            ErrorRow(
+                job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason
+            )
+        )
+        part.jobs.append(
+            Job(
+                job.node_id, job.visit, job.item_index, job.pool, job.priority, job.context, PAUSED,
+                job.job_id, job.attempts, job.failures, job.lost,
+            )  # fmt: skip
+        )
+    return part
+
+

@@ -1,0 +1,170 @@
+"""Start executions: render the workload, decide what comes first, and write all of it in one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import orjson
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.engine.facts import Start
+from noetl.engine.state import State
+from noetl.errors import InputError, NotFound
+from noetl.orchestrator.part import Nothing, Part, apply
+from noetl.orchestrator.views import Memory, View, Views, load_events, loading
+from noetl.orchestrator.write import Rows, add_part
+from noetl.playbook.model import Playbook
+from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The step run that starts a child execution."""
+
+    execution_id: int
+    root_execution_id: int
+    node_id: str
+    visit: int
+    item_index: int = NO_ITEM
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What somebody wants to run. `payload` is laid over the playbook's workload: shallow, or deep with `merge`;
+    `overlay` is laid over both, deep.
+
+    `key` makes the start idempotent per path; `pool` and `priority` replace the playbook's.
+    """
+
+    path: str
+    version: int | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    merge: bool = False
+    overlay: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int | None = None
+    pool: str | None = None
+    key: str | None = None
+    by: str | None = None
+
+
+def prepare(conn: Connection, views: Views, request: StartRequest, parent: Parent | None = None) -> Part | int:
+    """Decide everything about a new execution; return the execution that used the key before, if there is one.
+
+    Runs outside a transaction. Raises `NotFound`, `InputError`, `TemplateError`.
+    """
+    with store.transaction(conn, views.schema, asynchronous=True):
+        found = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
+    if found is None:
+        version = f" version {request.version}" if request.version is not None else ""
+        raise NotFound(f"there is no playbook {request.path}{version} in the catalog: register it first")
+    catalog_id, version_found, kind, execution_id, before, _now = found
+    if before is not None:
+        return int(before)
+    if kind != "Playbook":
+        raise InputError(f"{request.path} is a {kind}, and only a Playbook can be executed")
+    views.playbooks.load(conn, views.schema, [catalog_id])
+    playbook = views.playbooks.by_id[catalog_id]
+    workload = render_workload(playbook, execution_id, request, views.env)
+    root = parent.root_execution_id if parent else execution_id
+    view = View(execution_id, catalog_id, playbook, State(), Memory(execution_id, workload, views.env), root)
+    context: dict[str, Any] = {"path": request.path, "version": version_found, "hash": playbook.hash}
+    pool = request.pool or playbook.pool or DEFAULT_POOL
+    if request.pool is not None:
+        context["pool"] = request.pool
+    if request.priority is not None:
+        context["priority"] = request.priority
+    if parent is not None:
+        context["parent"] = str(parent.execution_id)
+
+    def load(events: set[int]) -> None:
+        with store.transaction(conn, views.schema, asynchronous=True):
+            load_events(conn, {execution_id: (view, events)})
+
+    part = loading(partial(_first, view, Start(context)), load)
+    part.start = {
+        "execution": execution_id,
+        "catalog": catalog_id,
+        "path": request.path,
+        "version": version_found,
+        "pool": pool,
+        "priority": request.priority if request.priority is not None else playbook.priority,
+        "parent": parent.execution_id if parent else None,
+        "parent_node": parent.node_id if parent else None,
+        "parent_visit": parent.visit if parent else None,
+        "parent_item": parent.item_index if parent else None,
+        "parent_job": None,
+        "root": root,
+        "key": request.key,
+        "labels": orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
+        "by": request.by,
+        "timeout": playbook.timeout,
+        "workload": orjson.dumps(workload).decode(),
+    }
+    return part
+
+
+def _first(view: View, start: Start) -> Part:
+    view.values.begin()
+    part = Part(view, view.state)
+    apply(part, start, Nothing())
+    return part
+
+
+def render_workload(
+    playbook: Playbook, execution_id: int, request: StartRequest, env: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Render the playbook's workload and lay the payload over it; the payload itself is data, never a template."""
+    scope = {
+        "execution_id": str(execution_id),
+        "env": env,
+        "job": {"id": str(execution_id), "uuid": str(execution_id)},
+    }
+    defaults: dict[str, Any] = playbook.workload.render(scope) or {}
+    laid = merged(defaults, request.payload) if request.merge else {**defaults, **request.payload}
+    return merged(laid, request.overlay) if request.overlay else laid
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, mappings within them too."""
+    out = dict(below)
+    for key, value in above.items():
+        mine = out.get(key)
+        out[key] = merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def insert_start(conn: Connection, rows: Rows, part: Part, now: int, inline_limit: int) -> bool:
+    """Write a prepared execution's own rows; the rest goes into `rows`. False: its key has been used meanwhile."""
+    assert part.start is not None
+    columns = dict(part.start)
+    workload = columns.pop("workload")
+    cursor = store.insert_execution(
+        conn,
+        {
+            **columns,
+            "status": part.state.status,
+            "state": orjson.dumps(part.state.to_json()).decode(),
+            "last_event_id": part.state.last_event_id,
+            "at": now,
+            "ended": part.ended,
+        },
+    )
+    if columns["key"] is not None and not cursor.fetchall():
+        return False
+    store.insert_workload(conn, columns["execution"], workload)
+    add_part(rows, part, now, inline_limit)
+    return True
+
+
+def insert_child(conn: Connection, rows: Rows, part: Part, now: int, inline_limit: int) -> None:
+    """Write a child execution in the transaction that makes its parent's job wait for it."""
+    if not insert_start(conn, rows, part, now, inline_limit):
+        raise RuntimeError(f"child execution of job {part.start and part.start['parent_job']} exists already")
+
+
+def child_key(execution_id: int, node_id: str, visit: int, item_index: int, failures: int) -> str:
+    """Return the start key of a child: one per attempt of the step run that starts it."""
+    return f"{idempotency_key(execution_id, node_id, visit, item_index)}:{failures}"

@@ -1,0 +1,1 @@
+"""Workers: they lease jobs, run them and record what came of them."""

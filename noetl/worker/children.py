@@ -1,0 +1,56 @@
+"""What a `playbook` step asks of other executions: start one, and read what came of it."""
+
+from typing import Any
+
+import orjson
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.engine.facts import Done, Failed
+from noetl.errors import InputError
+from noetl.orchestrator.part import Deferral, Part
+from noetl.orchestrator.start import prepare
+from noetl.orchestrator.views import Views
+from noetl.tools.base import error
+from noetl.words import ExecutionStatus
+from noetl.worker.prepare import AwaitChild, NewChild
+
+LOOK_AGAIN = 5.0
+"""Seconds until a child is looked at again whose end may have been missed."""
+
+DEEPEST = 50
+"""How deep playbooks may call each other: beyond it, one surely calls itself."""
+
+
+def start_child(conn: Connection, views: Views, new: NewChild, return_step: Any = None) -> Deferral | Failed:
+    """Prepare a child; it is written in the transaction that makes the parent's job wait for it."""
+    try:
+        with store.transaction(conn, views.schema, asynchronous=True):
+            depth = store.select_depth(conn, new.parent.execution_id)
+        if depth >= DEEPEST:
+            raise InputError(f"playbooks call each other {depth} deep: does {new.request.path} call itself?")
+        child = prepare(conn, views, new.request, new.parent)
+    except InputError as problem:
+        return Failed(error("playbook", str(problem)))
+    if isinstance(child, Part):
+        return Deferral(None, {"child": str(child.view.execution_id)}, child)
+    return Deferral(0.0, {"child": str(child)})
+
+
+def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | Failed | Deferral:
+    """Return the child's result as the step's; wait on where it has not ended."""
+    with store.transaction(conn, views.schema, asynchronous=True):
+        row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
+    if row is None:
+        return Failed(error("playbook", f"child execution {awaited.execution_id} is no longer there"))
+    status, path, result, problem = row
+    if not ExecutionStatus(status).terminal:
+        return Deferral(LOOK_AGAIN, {})
+    if status == ExecutionStatus.COMPLETED:
+        return Done((result or "null").encode())
+    inner = orjson.loads(problem) if problem else {}
+    message = f"child execution {awaited.execution_id} of {path} {status}"
+    if inner.get("message"):
+        message += f": {inner['message']}"
+    detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
+    return Failed(error("playbook", message, retryable=bool(inner.get("retryable")), detail=detail))

@@ -1,0 +1,164 @@
+"""What every worker does beside its jobs, once a second and with no leader: whoever is alive keeps the house.
+
+It has a thread and a connection of its own, so that leases are renewed however long a completion waits. What touches
+executions it hands to the pump (`inbox`), which does it in its ordinary transactions.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+from psycopg import Connection
+
+from noetl.database import runtime, store
+from noetl.database.connect import Database
+from noetl.database.notify import listen
+from noetl.errors import DatabaseError, NoetlError
+from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.settings import Settings
+from noetl.worker.pump import Pump
+from noetl.worker.slots import Slots
+
+log = logging.getLogger("noetl.worker")
+
+BOUND = 100
+"""Rows taken in hand per second and duty."""
+
+SECOND = 1.0
+HEARTBEAT = 5.0
+HOUR = 3600.0
+STALE = 30.0
+"""Seconds without a heartbeat after which a process counts as offline."""
+
+
+class Housekeeper:
+    """Renews leases, promotes waiting jobs, reports lost ones, and listens for wake-ups."""
+
+    def __init__(
+        self, database: Database, settings: Settings, pump: Pump, slots: Slots, me: runtime.Process
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._schema = database.schema
+        self._pump = pump
+        self._slots = slots
+        self._me = me
+        self._orchestrator = Orchestrator(database, settings)
+        self._instance: str | None = None
+        self._next_due: float | None = None
+        self._duties: list[tuple[float, Callable[[Connection], None]]] = [
+            (SECOND, self.look_after_queue),
+            (SECOND, self.end_overdue),
+            (settings.lease_seconds / 4, self.renew),
+            (HEARTBEAT, self.beat),
+            (HOUR, self.make_partitions),
+        ]
+        self._at = [0.0] * len(self._duties)
+
+    def run(self, stop: threading.Event) -> None:
+        """Do the duties when they are due, until told to stop."""
+        conn: Connection | None = None
+        while not stop.is_set():
+            try:
+                if conn is None:
+                    conn = self._database.connect()
+                    if self._settings.notify:
+                        listen(conn, self._schema)
+                self._round(conn)
+                self._listen(conn, stop)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError) as error:
+                log.warning("the housekeeper lost the database (%s): trying again", str(error).strip())
+                if conn is not None:
+                    conn.close()
+                conn = None
+                stop.wait(0.5)
+        if conn is not None:
+            conn.close()
+
+    def _round(self, conn: Connection) -> None:
+        now = time.monotonic()
+        for place, (every, duty) in enumerate(self._duties):
+            if now >= self._at[place]:
+                self._at[place] = now + every
+                duty(conn)
+
+    def _listen(self, conn: Connection, stop: threading.Event) -> None:
+        """Wait for the next duty; a wake-up is passed on at once."""
+        seconds = max(0.0, min(self._at) - time.monotonic())
+        if self._next_due is not None:
+            seconds = min(seconds, max(self._next_due, 0.001))
+            if seconds < SECOND:
+                self._at[0] = min(self._at[0], time.monotonic() + seconds)
+        if not self._settings.notify:
+            stop.wait(min(seconds, SECOND))
+            return
+        for _ in conn.notifies(timeout=min(seconds, SECOND), stop_after=1):
+            self._pump.claim_now.set()
+            self._slots.wake()
+
+    def look_after_queue(self, conn: Connection) -> None:
+        """Promote waiting jobs, report expired leases, kills, and lost jobs that want a worker to themselves."""
+        held = self._pump.held_executions()
+        with store.transaction(conn, self._schema, asynchronous=True):
+            promoted, self._next_due = store.promote_jobs(conn, limit=BOUND)
+            expired = store.select_expired_jobs(conn, limit=BOUND)
+            lost = store.count_lost_jobs(conn)
+            killed = store.select_killed(conn, set(held.values())) if held else set()
+        if promoted:
+            self._pump.claim_now.set()
+        if lost:
+            self._pump.lost_waiting.set()
+            self._pump.claim_now.set()
+        if expired:
+            self._pump.inbox.append(partial(self._pump.expire, expired))
+        if killed:
+            self._pump.inbox.append(partial(self._pump.kill, killed))
+        if promoted or lost or expired or killed:
+            self._slots.wake()
+
+    def end_overdue(self, conn: Connection) -> None:
+        """End executions that are past their timeout."""
+        with store.transaction(conn, self._schema, asynchronous=True):
+            overdue = store.select_overdue_executions(conn, limit=BOUND)
+        for execution_id in overdue:
+            try:
+                self._orchestrator.expire(execution_id)
+            except DatabaseError:
+                raise
+            except NoetlError as error:
+                log.error("execution %s is past its timeout and cannot be ended: %s", execution_id, error)
+
+    def renew(self, conn: Connection) -> None:
+        """Renew the leases that have stood for a while; what is no longer ours is given up."""
+        young = time.monotonic() - self._settings.lease_seconds / 8
+        held = {job: attempts for job, (attempts, since) in self._pump.leases.copy().items() if since < young}
+        if not held:
+            return
+        with store.transaction(conn, self._schema, asynchronous=True):
+            renewed = store.renew_leases(
+                conn, worker=self._me.runtime_id, held=held, lease=self._settings.lease_seconds
+            )
+            ours = store.select_leases(conn, worker=self._me.runtime_id) if len(renewed) < len(held) else held
+        lost = {job for job, attempts in held.items() if ours.get(job) != attempts}
+        if lost:
+            self._pump.inbox.append(partial(self._pump.lose, lost))
+            self._slots.wake()
+
+    def beat(self, conn: Connection) -> None:
+        """Say that we are here, and who is not; notice a database that was made anew."""
+        with store.transaction(conn, self._schema, asynchronous=True):
+            instance = runtime.beat(conn, self._me)
+            runtime.mark_offline(conn, STALE)
+        if self._instance is not None and instance != self._instance:
+            log.warning("the database was made anew: everything known about it is forgotten")
+            self._pump.inbox.append(self._pump.forget)
+            self._slots.wake()
+        self._instance = instance
+
+    def make_partitions(self, conn: Connection) -> None:
+        """Make the partitions of the weeks ahead."""
+        with store.transaction(conn, self._schema):
+            store.make_partitions(conn)

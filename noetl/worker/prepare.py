@@ -1,0 +1,160 @@
+"""From a leased job to what has to be done: a call of a tool, or an answer that needs none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from noetl.engine.facts import Cancel, Continue, Done, Failed, JobRef, NotLoaded
+from noetl.engine.render import Rendered, render_job
+from noetl.errors import InputError, TemplateError
+from noetl.orchestrator.part import Deferral
+from noetl.orchestrator.start import Parent, StartRequest, child_key
+from noetl.orchestrator.views import View
+from noetl.playbook.durations import seconds
+from noetl.tools.base import Call, error
+from noetl.tools.registry import TOOLS
+from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key
+
+
+@dataclass(slots=True)
+class Leased:
+    """A job that this worker holds. Times are microseconds since 1970 by Postgres's clock."""
+
+    view: View
+    job: JobRef
+    created_at: int
+    leased_at: int
+
+    @property
+    def queued(self) -> float:
+        """Seconds the job stood in the queue."""
+        return max(0, self.leased_at - self.created_at) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A child execution is to be started, and the job to wait for it."""
+
+    request: StartRequest
+    parent: Parent
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitChild:
+    """The child has ended, or is to be looked at: read its result."""
+
+    execution_id: int
+    return_step: str | None
+
+
+Prepared = Call | Done | Failed | Deferral | Cancel | Continue | NewChild | AwaitChild
+
+
+def prepare(leased: Leased, result_limit: int) -> Prepared:
+    """Render a job and say what it needs. Raises `NotLoaded`; a template error is an answer, not an exception."""
+    job = leased.job
+    if job.node_id == CANCEL_NODE:
+        return Cancel("parent", "the parent execution was cancelled")
+    if job.node_id == CONTINUE_NODE:
+        return Continue()
+    view = leased.view
+    try:
+        rendered = render_job(view.playbook, view.state, job, view.values)
+        if rendered.type == "wait":
+            return _wait(leased, rendered.fields)
+    except TemplateError as problem:
+        return Failed(error("template", str(problem)))
+    except InputError as problem:
+        return Failed(error("validation", str(problem)))
+    if rendered.type == "playbook":
+        return _child(leased, rendered)
+    return _call(leased, rendered, result_limit)
+
+
+def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call | Failed:
+    view, job = leased.view, leased.job
+    tool = TOOLS.get(rendered.type)
+    if tool is None:
+        return Failed(error("validation", f"this worker has no tool {rendered.type!r}: is it an older version?"))
+    context: dict[str, Any] = {
+        "execution_id": str(view.execution_id),
+        "step": job.node_id,
+        "visit": job.visit,
+        "item_index": job.item_index,
+        "attempt": job.failures + 1,
+    }
+    code = rendered.fields.get("code")
+    if isinstance(code, str) and "context" in code:
+        context["workload"] = view.values.workload
+        context["results"] = _all_results(view)
+    return Call(
+        type=rendered.type,
+        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index),
+        where=f"{view.playbook.path}#{job.node_id}",
+        fields=rendered.fields,
+        args=rendered.args,
+        timeout=rendered.timeout if rendered.timeout is not None else tool.default_timeout,
+        limit=result_limit,
+        context=context,
+    )
+
+
+def _all_results(view: View) -> Mapping[str, Any]:
+    """Return every step's result, for code that names the global `context`."""
+    values, results = view.values, view.state.results
+    missing = {event for event in results.values() if not values.has_result(event)}
+    if missing:
+        raise NotLoaded(missing)
+    return {name: values.result(event) for name, event in results.items()}
+
+
+def _wait(leased: Leased, fields: Mapping[str, Any]) -> Done | Deferral:
+    """Wait from the moment the step was queued, so that a rebuilt queue comes to the same time."""
+    due = leased.job.context.get("due")
+    if due is None:
+        if fields.get("until") is not None:
+            due = _moment(fields["until"])
+        else:
+            due = leased.created_at + int(seconds(fields.get("for")) * 1_000_000)
+    if due <= leased.leased_at:
+        until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
+        return Done(orjson.dumps({"until": until}))
+    return Deferral((due - leased.leased_at) / 1_000_000, {"due": due})
+
+
+def _moment(value: Any) -> int:
+    """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return int(value * 1_000_000)
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise InputError(
+            f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1_000_000)
+
+
+def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed:
+    view, job, fields = leased.view, leased.job, rendered.fields
+    return_step = fields.get("return_step")
+    child = job.context.get("child")
+    if child is not None:
+        return AwaitChild(int(child), return_step)
+    path = str(fields.get("path") or "")
+    version = fields.get("version")
+    if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
+        return Failed(error("validation", f"version: {version!r} is no version: write a number like 3"))
+    request = StartRequest(
+        path=path.removesuffix(".yaml").removesuffix(".yml"),
+        version=int(version) if version is not None else None,
+        payload=dict(rendered.args),
+        key=child_key(view.execution_id, job.node_id, job.visit, job.item_index, job.failures),
+        by=f"execution {view.execution_id}",
+    )
+    parent = Parent(view.execution_id, view.root_execution_id, job.node_id, job.visit, job.item_index)
+    return NewChild(request, parent)

@@ -1,0 +1,71 @@
+"""One worker process: a pump, a housekeeper, and the slots in which tools run."""
+
+import os
+import socket
+import threading
+import uuid
+
+import psycopg
+
+from noetl import __version__
+from noetl.database import runtime, store
+from noetl.database.connect import Database, open_database
+from noetl.errors import DatabaseError
+from noetl.orchestrator.views import Views
+from noetl.playbook.templates import Env
+from noetl.settings import Settings
+from noetl.worker.housekeeper import Housekeeper
+from noetl.worker.pump import Pump
+from noetl.worker.slots import Slots
+
+
+def run_worker(
+    settings: Settings,
+    *,
+    pools: tuple[str, ...] = ("default",),
+    slots: int | None = None,
+    only_root: int | None = None,
+    stop: threading.Event | None = None,
+    drain_seconds: float = 25.0,
+) -> None:
+    """Work until `stop` is set, then settle what runs. `only_root`: take jobs of that execution's tree only.
+
+    Raises `DatabaseError` where the database cannot be reached at the start; later it is waited for.
+    """
+    stop = stop or threading.Event()
+    count = slots or settings.slots
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    database = open_database(settings, application=f"noetl worker {os.getpid()}")
+    me = runtime.Process(worker_id, "worker", socket.gethostname(), os.getpid(), pools, count, __version__)
+    hands = Slots(count)
+    views = Views(database.schema, Env(settings.template_env, settings.environment))
+    pump = Pump(
+        database,
+        settings,
+        views,
+        hands,
+        worker_id,
+        pools=pools,
+        only_root=only_root,
+        drain_seconds=drain_seconds,
+    )
+    housekeeper = Housekeeper(database, settings, pump, hands, me)
+    tidy = threading.Event()
+    thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
+    thread.start()
+    try:
+        pump.run(stop)
+    finally:
+        tidy.set()
+        hands.close()
+        thread.join(timeout=5)
+        _leave(database, worker_id)
+        database.close()
+
+
+def _leave(database: Database, worker_id: str) -> None:
+    try:
+        with database.connect() as conn, store.transaction(conn, database.schema):
+            runtime.leave(conn, worker_id)
+    except (psycopg.Error, DatabaseError):
+        return  # the heartbeat will tell

@@ -1,0 +1,248 @@
+"""The Makefile from a fresh clone: what a person does first, as root, as an ordinary user, in two clones at once."""
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.e2e.clones import Clone, make_clone, shared_clone
+
+EXPORTS = ("event_log", "queue", "workload", "workflow", "transition", "workbook", "runtime", "error_log")
+SIMPLE = "PLAYBOOK=examples/test/simple_test"
+
+
+@pytest.fixture(scope="module")
+def clone() -> Clone:
+    return shared_clone()
+
+
+@pytest.fixture
+def other() -> Iterator[Clone]:
+    """A second clone: as root it belongs to an ordinary user, whose home cannot be written."""
+    made = make_clone("nobody" if os.geteuid() == 0 else None)
+    yield made
+    made.remove()
+
+
+def outcome(text: str) -> dict[str, object]:
+    """Return the JSON on stdout, which must be all that is there."""
+    document = json.loads(text)
+    assert isinstance(document, dict)
+    return document
+
+
+def check_completed(text: str) -> str:
+    document = outcome(text)
+    assert document["status"] == "completed"
+    assert isinstance(document["execution_id"], str)
+    return document["execution_id"]
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Return the modes of a folder and of every folder above it."""
+    return {str(one): one.stat().st_mode for one in (folder, *folder.parents)}
+
+
+def test_two_fresh_clones_at_once_run_the_simple_playbook(clone: Clone, other: Clone) -> None:
+    accounts = Path("/etc/passwd").read_bytes()
+    before = modes(clone.path.parent)
+    both = [one.start("make", "noetl-execute", SIMPLE) for one in (clone, other)]
+    for process in both:
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        check_completed(out)
+    assert modes(clone.path.parent) == before
+    assert Path("/etc/passwd").read_bytes() == accounts
+    addresses = {one.make("server-status") for one in (clone, other)}
+    assert len(addresses) == 2
+
+
+def test_once_more_pipes_into_a_json_reader(clone: Clone) -> None:
+    clone.run("sh", "-c", f"set -e; make noetl-execute {SIMPLE} | python3 -m json.tool")
+
+
+def test_payload_and_set_arrive_as_they_were_typed(clone: Clone) -> None:
+    payload = json.dumps({"message": 'it\'s $HOME "quoted" $$'})
+    out = clone.make("noetl-execute", SIMPLE, f"PAYLOAD={payload}")
+    assert 'it\'s $HOME "quoted" $$' in json.dumps(outcome(out)["result"]).replace('\\"', '"')
+    out = clone.make("noetl-execute", SIMPLE, f"SET={shlex.quote('message=two words')}")
+    assert "two words" in json.dumps(outcome(out)["result"])
+
+
+def test_exports_hold_the_whole_execution(clone: Clone) -> None:
+    execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
+    clone.make("export-execution-logs", f"ID={execution_id}")
+    tables = {name: json.loads((clone.path / "logs" / f"{name}.json").read_text("utf-8")) for name in EXPORTS}
+    stamps = [event["timestamp"] for event in tables["event_log"]]
+    assert all(stamps)
+    assert stamps == sorted(set(stamps))
+    assert [event["event_type"] for event in tables["event_log"]].count("execution_complete") == 1
+    assert {str(event["execution_id"]) for event in tables["event_log"]} == {execution_id}
+    assert tables["workflow"]
+    assert tables["transition"]
+    assert not tables["queue"]
+
+
+def test_one_export_writes_one_file(clone: Clone) -> None:
+    execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
+    for file in (clone.path / "logs").glob("*.json"):
+        file.unlink()
+    clone.make("export-event-log", f"ID={execution_id}")
+    assert [file.name for file in (clone.path / "logs").glob("*.json")] == ["event_log.json"]
+
+
+def test_status_and_watch_name_the_execution(clone: Clone) -> None:
+    execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
+    assert "completed" in clone.make("noetl-execute-status", f"ID={execution_id}")
+    clone.make("noetl-execute-watch", f"ID={execution_id}")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("noetl-execute", "PLAYBOOK is missing"),
+        ("export-event-log", "ID is missing"),
+        ("noetl-execute-status", "ID is missing"),
+    ],
+)
+def test_a_missing_parameter_is_one_sentence(clone: Clone, target: str, words: str) -> None:
+    done = clone.run("make", target, expect=None)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_playbook_that_is_not_there_fails_with_a_sentence(clone: Clone) -> None:
+    done = clone.run("make", "noetl-execute", "PLAYBOOK=examples/test/nowhere", expect=None)
+    assert done.returncode != 0
+    assert "examples/test/nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_examples_can_be_registered_twice(clone: Clone) -> None:
+    clone.make("register-examples")
+    clone.make("register-examples")
+
+
+def test_logs_shows_what_server_and_worker_wrote(clone: Clone) -> None:
+    assert "==>" in clone.make("logs") or clone.make("logs")
+
+
+# The schema, by the CLI and by psql
+
+
+def database_settings(clone: Clone) -> dict[str, str]:
+    """Return POSTGRES_* for the clone's embedded server."""
+    url = clone.run(".venv/bin/noetl", "db", "url", env={"NOETL_HOME": str(clone.path / ".noetl")}).stdout.strip()
+    found = psycopg.conninfo.conninfo_to_dict(url)
+    return {
+        "POSTGRES_HOST": str(found["host"]),
+        "POSTGRES_PORT": str(found.get("port", 5432)),
+        "POSTGRES_DB": str(found["dbname"]),
+        "POSTGRES_USER": str(found["user"]),
+        "POSTGRES_PASSWORD": str(found.get("password", "")),
+    }
+
+
+def tables(settings: dict[str, str], schema: str) -> set[str]:
+    with psycopg.connect(
+        host=settings["POSTGRES_HOST"],
+        port=settings["POSTGRES_PORT"],
+        dbname=settings["POSTGRES_DB"],
+        user=settings["POSTGRES_USER"],
+    ) as conn:
+        rows = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,))
+        return {row[0] for row in rows}
+
+
+def test_the_schema_is_reset_by_the_cli_and_works_after(clone: Clone) -> None:
+    done = clone.run("make", "postgres-reset-schema")
+    assert "with the NoETL CLI" in done.stderr
+    check_completed(clone.make("noetl-execute", SIMPLE))
+
+
+@pytest.fixture
+def broken_cli(clone: Clone) -> Iterator[None]:
+    """A CLI that cannot be imported."""
+    module = clone.path / "noetl" / "cli" / "__init__.py"
+    text = module.read_text("utf-8")
+    module.write_text("raise ImportError('broken on purpose')\n", "utf-8")
+    yield
+    module.write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize("schema", ["by_psql", 'od"d na\\me'])
+def test_the_schema_is_reset_by_psql_where_the_cli_cannot_be_used(
+    clone: Clone, schema: str, request: pytest.FixtureRequest
+) -> None:
+    settings = database_settings(clone)
+    request.getfixturevalue("broken_cli")
+    for _ in range(2):
+        done = clone.run("make", "postgres-reset-schema", env={**settings, "NOETL_SCHEMA": schema})
+        assert "with psql" in done.stderr
+    assert tables(settings, schema) >= {"event_log", "queue", "catalog", "workload"}
+    assert tables(settings, schema) == tables(settings, "noetl")
+
+
+def test_a_bad_ddl_fails_and_leaves_nothing(clone: Clone, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    settings = database_settings(clone)
+    request.getfixturevalue("broken_cli")
+    bad = tmp_path / "bad.sql"
+    text = (clone.path / "noetl/database/ddl/postgres/schema_ddl.sql").read_text("utf-8")
+    before, commit, after = text.rpartition("COMMIT;")
+    bad.write_text(f"{before}SELECT no_such_function();\n{commit}{after}", "utf-8")
+    done = clone.run(
+        "make",
+        "postgres-reset-schema",
+        f"DDL={bad}",
+        expect=None,
+        env={**settings, "NOETL_SCHEMA": "by_bad_ddl"},
+    )
+    assert done.returncode != 0
+    assert "no_such_function" in done.stderr
+    assert not tables(settings, "by_bad_ddl")
+
+
+def test_psql_without_settings_is_a_sentence(clone: Clone, broken_cli: None) -> None:
+    done = clone.run("make", "postgres-reset-schema", expect=None)
+    assert done.returncode != 0
+    assert "POSTGRES_HOST or NOETL_DATABASE_URL" in done.stderr
+
+
+# Cleaning up: last, since it takes the environment away
+
+
+def processes_of(clone: Clone) -> list[str]:
+    """Return the command lines that run out of the clone's environment or on its data."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(clone.path) in line:
+            found.append(line)
+    return found
+
+
+def test_clean_stops_everything_and_keeps_the_database(clone: Clone) -> None:
+    execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
+    assert processes_of(clone)
+    clone.make("clean")
+    assert not processes_of(clone)
+    assert not (clone.path / ".venv").exists()
+    assert not (clone.path / "logs").exists()
+    assert not list(clone.path.rglob("__pycache__"))
+    clone.make("clean")
+    clone.make("start-server")
+    assert "completed" in clone.make("noetl-execute-status", f"ID={execution_id}")
+
+
+def test_clean_data_removes_the_database(clone: Clone) -> None:
+    clone.make("clean-data")
+    assert not processes_of(clone)
+    assert not (clone.path / ".noetl").exists()

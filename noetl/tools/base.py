@@ -5,7 +5,10 @@ A tool opens what its call names and never sees the engine's database.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+TEXT_LIMIT: Final = 16 * 1024
+"""How much of a message or traceback an error keeps, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +16,9 @@ class Call:
     """One attempt of one step run, ready to be carried out.
 
     `fields` are the tool's own fields and `args` the step's arguments, both rendered to plain JSON types. `key` is
-    the idempotency key, equal for every attempt. `timeout` is in seconds (None: no limit). `where` names playbook
-    path and step, for error messages and tracebacks. `limit` is the greatest result in bytes.
+    the idempotency key, equal for every attempt. `timeout` is in seconds (None: the tool's default; infinity: no
+    limit). `where` names playbook path and step, for error messages and tracebacks. `limit` is the greatest result
+    in bytes.
     """
 
     type: str
@@ -24,7 +28,7 @@ class Call:
     args: Mapping[str, Any]
     timeout: float | None
     limit: int
-    context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload
+    context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload; results where known
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +75,11 @@ class Tool:
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
     """Return the uniform error value."""
     return {"type": type_, "message": message, "retryable": retryable, "detail": detail}
+
+
+def storable(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Return text as the event log can hold it: without NUL and lone surrogates, its middle cut out over `limit`."""
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,129 @@
+"""Connections for the http tool: addresses checked where they are connected to, and one limit for all of a call."""
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+_METADATA: Final = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+)
+"""Metadata services of clouds that are not link-local: Alibaba, Azure, Oracle, AWS (IPv6, two), Google (IPv6)."""
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+_call = threading.local()
+
+
+class Refused(Exception):
+    """The address is one that playbooks may not reach."""
+
+
+def begin_call(seconds: float) -> float:
+    """Limit everything this thread does on connections from now on to some seconds; return the moment it is over."""
+    deadline = time.monotonic() + seconds
+    _call.deadline = deadline
+    return deadline
+
+
+def _left(timeout: float | None) -> float | None:
+    deadline: float | None = getattr(_call, "deadline", None)
+    if deadline is None:
+        return timeout
+    left = max(0.001, deadline - time.monotonic())
+    return left if timeout is None else min(left, timeout)
+
+
+def is_refused(text: str) -> bool:
+    """Whether an address is link-local or a metadata service, also when written as IPv6."""
+    address = ipaddress.ip_address(text.split("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif address.sixtofour is not None:
+            address = address.sixtofour
+        elif address in _NAT64:
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.is_link_local or address in _METADATA
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads and writes end with the call's time."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    """Resolves a name, checks every address it has, and connects to one of those: nothing is resolved twice."""
+
+    def __init__(self, allow_link_local: bool) -> None:
+        self._allow = allow_link_local
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as failure:
+            raise httpcore.ConnectError(f"{host} cannot be resolved: {failure}") from failure
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not self._allow:
+            for address in addresses:
+                if is_refused(address):
+                    raise Refused(
+                        f"{host} is {address}, a link-local or metadata address, which playbooks may not reach"
+                        " (NOETL_HTTP_ALLOW_LINK_LOCAL=true allows it)"
+                    )
+        for address in addresses[:-1]:
+            try:
+                return self._connect(address, port, timeout, local_address, socket_options)
+            except httpcore.ConnectError:
+                continue  # the next address of the name may answer
+        return self._connect(addresses[-1], port, timeout, local_address, socket_options)
+
+    def _connect(self, address: str, port: int, timeout: float | None, *options: Any) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(address, port, _left(timeout), *options))
+
+
+class Transport(httpx.HTTPTransport):
+    """One pool of kept connections for all threads, over `_Backend`."""
+
+    def __init__(self, *, allow_link_local: bool) -> None:
+        super().__init__(trust_env=False)
+        context = httpx.create_ssl_context(trust_env=False)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=None,
+            max_keepalive_connections=64,
+            keepalive_expiry=30.0,
+            network_backend=_Backend(allow_link_local),
+        )

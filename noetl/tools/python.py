@@ -1,0 +1,233 @@
+"""Run a playbook's Python: `code` with `def main(...)`.
+
+Everything happens in one fresh module per call, so that imports and helpers are visible in `main` and nothing is
+left for the next call; only the compiled code is kept. Imported by every runner child, hence light.
+"""
+
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+from noetl.errors import TooLarge, ValueNotJson
+from noetl.playbook.values import plain
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+
+MODULE: Final = "noetl_step"
+"""The name of the module that a step's code is. Not `__main__`: `if __name__ == "__main__":` must not run."""
+
+_CACHED: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """What `main` takes. `whole`: its only parameter is `input_data`; `everything`: it has `**kwargs`."""
+
+    positional: tuple[str, ...]
+    named: tuple[str, ...]
+    required: frozenset[str]
+    everything: bool
+    whole: bool
+
+
+@dataclass(slots=True)
+class _Compiled:
+    code: CodeType
+    source: tuple[int, None, list[str], str]  # linecache's entry: without a time it is never thrown out
+    wants_context: bool
+    main: CodeType | None = None
+    parameters: _Parameters | None = None
+
+
+_compiled: dict[tuple[str, str], _Compiled] = {}
+
+
+class _StepResult(dict[str, Any]):
+    """A step's result in `context`: `.get('data')` and `.get('result')` reach the result itself, a real key wins."""
+
+    def __missing__(self, key: str) -> Any:
+        if key in ("data", "result"):
+            return dict(self)
+        raise KeyError(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
+def run(call: Call) -> Done | Failed:
+    """Call `main` with the arguments its signature names and return what it returned, as JSON.
+
+    Errors: `validation` (no code, wrong syntax, no `main`, missing arguments), `python` (it raised; `detail` has
+    exception, line and traceback), `not_json`, `too_large`. Only `python` is retryable.
+    """
+    code = call.fields.get("code")
+    if not isinstance(code, str) or not code.strip():
+        return _invalid(f"{call.where}: a python step needs `code`, a text with `def main(...)`")
+    try:
+        compiled = _compile(call.where, code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as failure:
+        return _invalid(f"{call.where}: code is not Python: {failure}", _detail(call.where, failure))
+    try:
+        value = _execute(compiled, call)
+    except _Unusable as failure:
+        return _invalid(str(failure))
+    except BaseException as failure:  # noqa: BLE001  somebody's code: whatever it raises is the step's failure
+        return Failed(_raised(call.where, failure))
+    try:
+        return Done(plain(value, call.limit))
+    except ValueNotJson as failure:
+        return Failed(error("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
+    except TooLarge as failure:
+        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+
+
+class _Unusable(Exception):
+    """`main` is missing, or cannot be called with these arguments."""
+
+
+def _execute(compiled: _Compiled, call: Call) -> Any:
+    module = ModuleType(MODULE)
+    sys.modules[MODULE] = module  # pickle and dataclasses look a class's module up
+    namespace = module.__dict__
+    if compiled.wants_context:
+        namespace["context"] = _context(call.context)
+    linecache.cache[call.where] = compiled.source
+    exec(compiled.code, namespace)  # noqa: S102  running the playbook's code is what this tool is for
+    main = namespace.get("main")
+    if main is None:
+        raise _Unusable(f"{call.where}: code defines no `main`: add `def main(...)`")
+    if not callable(main):
+        raise _Unusable(f"{call.where}: `main` is a {type(main).__name__}, not a function")
+    positional, named = _bind(_parameters(compiled, main), call)
+    return main(*positional, **named)
+
+
+def _compile(where: str, code: str) -> _Compiled:
+    found = _compiled.get((where, code))
+    if found is None:
+        if len(_compiled) >= _CACHED:
+            del _compiled[next(iter(_compiled))]
+        lines = code.splitlines(keepends=True)
+        found = _Compiled(
+            code=compile(code, where, "exec", dont_inherit=True),
+            source=(len(code), None, lines, where),
+            wants_context="context" in code,
+        )
+        _compiled[where, code] = found
+    return found
+
+
+def _parameters(compiled: _Compiled, main: Callable[..., Any]) -> _Parameters:
+    """Return what `main` takes; inspected once for a plain function, since its code decides that."""
+    own = main.__code__ if type(main) is FunctionType and not main.__dict__ else None
+    if own is not None and own is compiled.main and compiled.parameters is not None:
+        return compiled.parameters
+    try:
+        signature = inspect.signature(main)
+    except (TypeError, ValueError):
+        raise _Unusable(f"the signature of `main` ({type(main).__name__}) cannot be read") from None
+    each = [p for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    everything = any(p.kind is p.VAR_KEYWORD for p in each)
+    each = [p for p in each if p.kind is not p.VAR_KEYWORD]
+    parameters = _Parameters(
+        positional=tuple(p.name for p in each if p.kind is p.POSITIONAL_ONLY),
+        named=tuple(p.name for p in each if p.kind is not p.POSITIONAL_ONLY),
+        required=frozenset(p.name for p in each if p.default is p.empty),
+        everything=everything,
+        whole=len(each) == 1 and each[0].name == "input_data" and not everything,
+    )
+    compiled.main, compiled.parameters = own, parameters
+    return parameters
+
+
+def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any]]:
+    """Return positional and named arguments for `main`: extra names are dropped, missing ones are an error."""
+    args = call.args
+    if parameters.whole:
+        whole = dict(args)
+        return ([whole], {}) if parameters.positional else ([], {"input_data": whole})
+    missing = [name for name in (*parameters.positional, *parameters.named)
+               if name in parameters.required and name not in args]  # fmt: skip
+    if missing:
+        given = ", ".join(sorted(args)) or "none"
+        raise _Unusable(
+            f"{call.where}: main() needs {', '.join(map(repr, missing))}, which the step's args do not give"
+            f" (given: {given})"
+        )
+    positional = []
+    for name in parameters.positional:
+        if name not in args:
+            break
+        positional.append(args[name])
+    if parameters.everything:
+        return positional, {name: args[name] for name in args if name not in parameters.positional}
+    return positional, {name: args[name] for name in parameters.named if name in args}
+
+
+def _context(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the global `context`: step results by name, and what is known of this run.
+
+    `context['step']` is a mapping too (name, visit ...), unless a step has that name: whichever step one asks for,
+    `context.get(step, {}).get('data')` works.
+    """
+    run_of = {name: given[name] for name in ("visit", "item_index", "attempt") if name in given}
+    context: dict[str, Any] = {"step": {"name": given.get("step"), **run_of}}
+    context.update({name: value for name, value in given.items() if name not in ("results", "step", *run_of)})
+    for name, value in (given.get("results") or {}).items():
+        context[name] = _StepResult(value) if isinstance(value, Mapping) else {"data": value, "result": value}
+    return context
+
+
+def _invalid(message: str, detail: Any = None) -> Failed:
+    return Failed(error("validation", storable(message), detail=detail))
+
+
+def _raised(where: str, failure: BaseException) -> dict[str, Any]:
+    name = type(failure).__name__
+    if isinstance(failure, SystemExit):
+        message = f"{name}: main() called sys.exit({failure.code!r}); return a value, or raise an error"
+    else:
+        text = _text_of(failure)
+        message = f"{name}: {text}" if text else name
+    return error("python", storable(message), retryable=True, detail=_detail(where, failure))
+
+
+def _text_of(failure: BaseException) -> str:
+    try:
+        return str(failure)
+    except BaseException:  # noqa: BLE001  somebody's __str__
+        return "<its text cannot be made>"
+
+
+def _detail(where: str, failure: BaseException) -> dict[str, Any]:
+    """Return exception, line and the traceback from the first frame in the playbook's code on."""
+    told = traceback.TracebackException.from_exception(failure, compact=True)
+    _trim(told, where)
+    own = [frame.lineno for frame in told.stack if frame.filename == where]
+    line = failure.lineno if isinstance(failure, SyntaxError) and failure.filename == where else None
+    return {
+        "exception": type(failure).__name__,
+        "line": line if line is not None else (own[-1] if own else None),
+        "traceback": storable("".join(told.format())),
+    }
+
+
+def _trim(told: traceback.TracebackException, where: str) -> None:
+    """Drop our own frames from the head of a traceback, and of those that it was caused by."""
+    frames = list(told.stack)
+    while frames and frames[0].filename != where:
+        frames.pop(0)
+    told.stack = traceback.StackSummary.from_list(frames)
+    for other in (told.__cause__, told.__context__):
+        if other is not None:
+            _trim(other, where)
+
+
+TOOL: Final = Tool("python", "runner", run, default_timeout=3600.0)

@@ -1,0 +1,319 @@
+"""A runner: one child process that runs somebody's code, seen from the worker.
+
+It is started by exec with a bare environment, leads a process group of its own and is killed with all of it when it
+exits, overruns or loses its worker. See `runner_wire` for what goes over its pipes.
+"""
+
+import contextlib
+import json
+import mmap
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from noetl.errors import SettingsError
+from noetl.tools.base import Call, Done, Failed
+from noetl.worker.runner_output import Output
+from noetl.worker.runner_wire import (
+    ANSWER,
+    BEGUN,
+    BEGUN_AT,
+    BOARD_SIZE,
+    DONE,
+    PRINTED,
+    READY,
+    RECALLED,
+    SKIPPED,
+)
+
+PASSED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
+"""The variables a runner always gets, where they are set."""
+
+_SECRET: Final = ("NOETL_", "POSTGRES_", "PG")
+_CHILD: Final = Path(__file__).with_name("runner_child.py")
+_CHUNK: Final = 1 << 16
+_MARK_START: Final = b"\x00noetl"
+
+
+def runner_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of runners: a handful of variables, and those that NOETL_RUNNER_ENV lists.
+
+    Raises `SettingsError` where it lists the engine's own variables, which hold passwords and keys.
+    """
+    listed = [name for name in environment.get("NOETL_RUNNER_ENV", "").replace(",", " ").split() if name]
+    for name in listed:
+        if name.startswith(_SECRET):
+            raise SettingsError(
+                f"NOETL_RUNNER_ENV lists {name}: the engine's own variables are never given to playbooks' code;"
+                " pass what it needs under another name"
+            )
+    return {name: environment[name] for name in (*PASSED, *listed) if name in environment}
+
+
+@dataclass(frozen=True, slots=True)
+class Lifeline:
+    """A pipe whose write end only the worker holds: it ends with the worker, whatever happened to it."""
+
+    read: int
+    write: int
+
+    @classmethod
+    def make(cls) -> "Lifeline":
+        return cls(*os.pipe())
+
+    def close(self) -> None:
+        os.close(self.write)
+        os.close(self.read)
+
+
+@dataclass(slots=True)
+class Sent:
+    """A call that a runner was given and has not answered."""
+
+    number: int
+    token: int
+    call: Call
+    timeout: float | None
+    doomed: bool = False  # shall be cancelled, whether it begins or not
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a runner answered to one call; None: the call was recalled before it began."""
+
+    sent: Sent
+    answer: Done | Failed | None
+    seconds: float
+
+
+class Runner:
+    """One child process with its pipes. Not thread-safe: it belongs to the thread that polls.
+
+    That thread must also be the one that made it: Linux kills a child whose parent thread ends.
+    """
+
+    def __init__(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
+        self.line: deque[Sent] = deque()
+        self.ready = False
+        self.fast = False  # whether everything in its line is
+        self.since = time.monotonic()  # when the head of its line came up, or it had no more to do
+        self.output_open = True
+        self.closed = False
+        self._mark = _MARK_START + secrets.token_bytes(10)
+        self._output = Output(self._mark)
+        self._in = bytearray()
+        self._out = bytearray()
+        self._open(environment, lifeline)
+
+    def _open(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
+        calls, self.calls = os.pipe()
+        self.answers, answers = os.pipe()
+        self.output, output = os.pipe()
+        with contextlib.ExitStack() as close:
+            for descriptor in (calls, answers, output):
+                close.callback(os.close, descriptor)
+            board = _shared_file()
+            close.callback(os.close, board)
+            self._page = mmap.mmap(board, BOARD_SIZE)
+            self._board = memoryview(self._page).cast("Q")
+            inherited = (calls, answers, lifeline.read, board)
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-X", "utf8", str(_CHILD)),
+                    *map(str, inherited),
+                    self._mark.hex(),
+                    json.dumps([folder for folder in sys.path if folder]),
+                ],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+        for descriptor in (self.calls, self.answers, self.output):
+            os.set_blocking(descriptor, False)
+        self.pid = self._process.pid
+        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+
+    @property
+    def begun(self) -> int:
+        """Number of the call it has begun last."""
+        return self._board[BEGUN]
+
+    def begun_at(self) -> float:
+        """When it began that call, on this process's monotonic clock."""
+        return self._board[BEGUN_AT] / 1e9
+
+    # ---- calls ---------------------------------------------------------------------------------------------------
+
+    def send(self, frames: Iterable[bytes]) -> bool:
+        """Write calls, as many bytes as the pipe takes. Returns whether all of them went out."""
+        self._out += b"".join(frames)
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Write what is left of the calls. A child that died is found out by its pipes' end, not here."""
+        while self._out:
+            try:
+                sent = os.write(self.calls, self._out)
+            except BlockingIOError:
+                return False
+            except BrokenPipeError:
+                self._out.clear()
+                return True
+            del self._out[:sent]
+        return True
+
+    def recall(self) -> None:
+        """Ask that calls not begun be left alone. What `recalled` says later is certain."""
+        self._board[RECALLED] = self.line[-1].number
+
+    def recalled(self) -> list[Sent]:
+        """Take back the calls that were not begun, some time after `recall`."""
+        begun, limit = self.begun, self._board[RECALLED]
+        back = [sent for sent in self.line if begun < sent.number <= limit]
+        for _ in back:
+            self.line.pop()
+        return back
+
+    # ---- answers -------------------------------------------------------------------------------------------------
+
+    def read_answers(self) -> tuple[list[Answered], bool]:
+        """Return the answers that have come, and whether the pipe is still open."""
+        answers: list[Answered] = []
+        while True:
+            try:
+                data = os.read(self.answers, _CHUNK)
+            except BlockingIOError:
+                return answers, True
+            if not data:
+                return answers, False
+            self._in += data
+            self._parse(answers)
+            if len(data) < _CHUNK:
+                return answers, True
+
+    def _parse(self, answers: list[Answered]) -> None:
+        buffer, at = self._in, 0
+        while len(buffer) - at >= ANSWER.size:
+            length, number, kind, seconds = ANSWER.unpack_from(buffer, at)
+            end = at + ANSWER.size + length
+            if len(buffer) < end:
+                break
+            if kind == READY:
+                self.ready = True
+            elif kind != SKIPPED or (self.line and self.line[0].number == number):
+                body = bytes(memoryview(buffer)[at + ANSWER.size : end])
+                answers.append(self._answer(number, kind, body, seconds))
+            at = end
+        del buffer[:at]
+
+    def _answer(self, number: int, kind: int, body: bytes, seconds: float) -> Answered:
+        sent = self.line.popleft()
+        if sent.number != number:
+            raise RuntimeError(f"runner {self.pid} answered call {number} instead of {sent.number}")
+        self.since = time.monotonic()
+        if kind == SKIPPED:
+            return Answered(sent, None, 0.0)
+        output = ""
+        if kind & PRINTED:
+            while not self._output.has(number) and self.read_output(limit=1 << 30):
+                pass
+            output = self._output.take(number)
+        elif self._output:  # written past Python, and read before the call ended
+            output = self._output.take_rest()
+        answer: Done | Failed
+        answer = Done(body, output) if kind & ~PRINTED == DONE else Failed(_decode_error(body), output)
+        return Answered(sent, answer, seconds)
+
+    def read_output(self, limit: int = 4 * _CHUNK) -> bool:
+        """Take what was printed, at most `limit` bytes. Returns whether something came."""
+        taken = 0
+        while taken < limit and self.output_open:
+            try:
+                data = os.read(self.output, _CHUNK)
+            except BlockingIOError:
+                break
+            if not data:
+                self.output_open = False
+                break
+            self._output.feed(data)
+            taken += len(data)
+            if len(data) < _CHUNK:
+                break
+        return taken > 0
+
+    def rest_of_output(self) -> str:
+        """Return what the call printed that was running when the process ended."""
+        self.read_output(limit=64 * _CHUNK)
+        return self._output.take_rest()
+
+    # ---- the end -------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """Kill it with everything it started in its process group. It stays to be reaped."""
+        if self._process.returncode is None:  # not reaped, so its group's number cannot be anybody else's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def ended(self, within: float = 0.0) -> bool:
+        """Whether the process has ended, or does within some seconds. It is not reaped by this."""
+        limit = time.monotonic() + within
+        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            left = limit - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, 0.0005))
+        return True
+
+    def close(self) -> str:
+        """Kill and reap it, close every descriptor, and return how the process ended, in words."""
+        self.closed = True
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        for descriptor in (self.calls, self.answers, self.output, self.pidfd):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._board.release()
+        self._page.close()
+        return _how_it_ended(self._process.returncode)
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "could not be killed"
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _decode_error(body: bytes) -> dict[str, Any]:
+    error: dict[str, Any] = orjson.loads(body)
+    return error
+
+
+def _shared_file() -> int:
+    """Return a descriptor of a small file that exists in memory only."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("noetl-board")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, BOARD_SIZE)
+    return descriptor

@@ -1,0 +1,63 @@
+"""What calls printed: the tail of each, cut at the marks that a runner child puts behind its calls' output."""
+
+from typing import Final
+
+TAIL: Final = 64 * 1024
+"""How many bytes of a call's output are kept: the last ones."""
+
+_NUMBER: Final = 8
+_LOST: Final = "... {} bytes left out ...\n"
+
+
+class Output:
+    """The output of one runner. Memory is bounded by `TAIL` per call, however much is printed."""
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        self._tail = bytearray()
+        self._dropped = 0
+        self._ended: dict[int, str] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Take what came out of the pipe."""
+        mark, tail = self._mark, self._tail
+        at = max(0, len(tail) - len(mark) - _NUMBER)
+        tail += data
+        while (found := tail.find(mark, at)) >= 0:
+            end = found + len(mark) + _NUMBER
+            if len(tail) < end:
+                break
+            number = int.from_bytes(tail[found + len(mark) : end], "little")
+            self._ended[number] = self._text(bytes(tail[:found]))
+            del tail[:end]
+            at = 0
+        if len(tail) > 2 * TAIL:
+            self._dropped += len(tail) - TAIL
+            del tail[:-TAIL]
+
+    def has(self, number: int) -> bool:
+        """Whether the mark of a call has come."""
+        return number in self._ended
+
+    def take(self, number: int) -> str:
+        """Return the output of a call whose mark has come."""
+        return self._ended.pop(number, "")
+
+    def take_rest(self) -> str:
+        """Return what came since the last mark: the output of a call that ended without one."""
+        text = self._text(bytes(self._tail))
+        self._tail.clear()
+        return text
+
+    def __bool__(self) -> bool:
+        return bool(self._tail)
+
+    def _text(self, data: bytes) -> str:
+        dropped = self._dropped + max(0, len(data) - TAIL)
+        self._dropped = 0
+        if dropped:
+            note = _LOST.format(dropped)
+            dropped += len(note)
+            data = data[len(note) - TAIL :] if len(data) + len(note) > TAIL else data
+            data = note.encode() + data
+        return data.decode("utf-8", "replace").replace("\x00", "\ufffd")

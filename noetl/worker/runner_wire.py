@@ -1,0 +1,58 @@
+"""What goes between a worker and its runner children: frames on two pipes, marks in the output, a shared board.
+
+* Calls go down as `length, number` and the JSON of `[type, key, where, fields, args, limit, context]`; several in
+  one write.
+* Answers come back one by one as `length, number, kind, seconds` and a body: a result's JSON, which the worker never
+  decodes, or an error's.
+* Prints go through a pipe of their own. Where a call printed, the child writes a mark behind it before it answers,
+  so that the worker knows what belongs to it.
+* The board is a page of shared memory: which call the child has begun and when, and up to which number the worker
+  has recalled calls that the child had not begun.
+"""
+
+import struct
+from typing import Any, Final
+
+import orjson
+
+from noetl.tools.base import Call
+
+CALL: Final = struct.Struct("<IQ")
+ANSWER: Final = struct.Struct("<IQBd")
+
+DONE: Final = 1
+FAILED: Final = 2
+READY: Final = 3  # the child has started; it carries no call
+SKIPPED: Final = 4  # the call was recalled before it began
+PRINTED: Final = 128  # flag: the call printed, a mark with its number follows its output
+
+BEGUN, BEGUN_AT, RECALLED = 0, 1, 2
+"""Places on the board, eight bytes each: number of the call begun last, its time (nanoseconds on the monotonic
+clock, which all processes share), and the greatest number recalled."""
+
+BOARD_SIZE: Final = 64
+
+
+def encode_call(number: int, call: Call) -> bytes:
+    """Return a call as a frame. Raises TypeError if fields or args are not plain JSON types.
+
+    The context, which carries the workload, travels only with code that may name it.
+    """
+    code = call.fields.get("code")
+    context = call.context if not isinstance(code, str) or "context" in code else {}
+    body = orjson.dumps(
+        [call.type, call.key, call.where, call.fields, call.args, call.limit, context], default=_mapping
+    )
+    return CALL.pack(len(body), number) + body
+
+
+def decode_call(body: bytes) -> Call:
+    """Return the call of a frame's body."""
+    type_, key, where, fields, args, limit, context = orjson.loads(body)
+    return Call(type_, key, where, fields, args, None, limit, context)
+
+
+def _mapping(value: Any) -> Any:
+    if hasattr(value, "keys"):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not JSON")

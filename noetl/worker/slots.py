@@ -1,0 +1,299 @@
+"""Slots: where a worker's calls run. One thread owns them, submits, and waits for reports.
+
+    submit --> pending --> a runner (somebody's code) --> report
+                      \\--> a thread (waiting I/O)   --/
+
+How much may be held: `count` calls, one per slot, as long as runs take their time. While runs are short (their
+moving average under 2 ms), up to eight times as many, so that the next calls lie ready when these end. Should they
+turn out slow after all, what has not begun half a second later and is beyond `count` is given back (`NotBegun`).
+
+Pending calls start in order, except that a call known to be fast may pass a slow one that waits for a free runner,
+for as long as that has waited less than 50 ms.
+"""
+
+import contextlib
+import os
+import selectors
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.registry import TOOLS
+from noetl.worker.runner import Sent, runner_environment
+from noetl.worker.runner_pool import DEPTH, RunnerPool
+from noetl.worker.slots_threads import Threads
+
+FAST: Final = 0.002
+"""Seconds under which a run is fast."""
+
+PATIENCE: Final = 0.5
+"""Seconds after which calls beyond `count` that have not begun are given back."""
+
+_PASSING: Final = 0.05
+_KNOWN_STEPS: Final = 10_000
+_PACE_WEIGHT: Final = 0.05
+_PACE_CLIP: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The call was not begun: it can be run again as if nothing had been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a submitted call. `seconds` it ran, measured where it ran."""
+
+    token: int
+    answer: Done | Failed | NotBegun
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Waiting:
+    token: int
+    call: Call
+    tool: Tool
+    timeout: float | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _InThread:
+    number: int
+    call: Call
+    started: float
+    timeout: float | None
+
+
+class Slots:
+    """`count` slots. All methods but `wake` belong to one thread, which must live as long as the slots do."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        tools: Mapping[str, Tool] = TOOLS,
+        environment: Mapping[str, str] | None = None,
+        warm: bool = True,
+    ) -> None:
+        """Make slots. `environment` is where the runners' few variables are taken from (default: this process's).
+
+        Raises `SettingsError` where NOETL_RUNNER_ENV lists what it must not.
+        """
+        self.count = count
+        self._tools = tools
+        self._warm = warm
+        self._pending: deque[_Waiting] = deque()
+        self._held: set[int] = set()
+        self._in_threads: dict[int, _InThread] = {}  # by token
+        self._number = 0  # of calls in threads: a token may come again while its killed thread lives on
+        self._reports: list[Report] = []
+        self._seconds: dict[str, float] = {}  # by step: how long its last runs took
+        self._pace: float | None = None
+        self._threads_check_at = float("inf")
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._waker, False)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        given = os.environ if environment is None else environment
+        self._runners = RunnerPool(count, runner_environment(given), self._selector, self)
+        self._threads = Threads(self.wake)
+
+    @property
+    def free(self) -> int:
+        """How many more calls may be submitted now."""
+        fast = self._pace is not None and self._pace < FAST
+        return max(0, (self.count * DEPTH if fast else self.count) - len(self._held))
+
+    @property
+    def running(self) -> int:
+        """How many submitted calls have no report yet."""
+        return len(self._held)
+
+    @property
+    def runner_pids(self) -> list[int]:
+        """Process ids of the runners."""
+        return self._runners.pids
+
+    def submit(self, token: int, call: Call) -> None:
+        """Take a call. It starts with the next `poll`. `token` names it in reports and must not be held already."""
+        if token in self._held:
+            raise ValueError(f"token {token} is held already")
+        tool = self._tools.get(call.type)
+        if tool is None:
+            known = ", ".join(sorted(self._tools))
+            self._held.add(token)
+            self._report(token, Failed(error("validation", f"{call.where}: no tool {call.type!r} ({known})")))
+            return
+        timeout = tool.default_timeout if call.timeout is None else call.timeout
+        if timeout == float("inf"):
+            timeout = None
+        self._held.add(token)
+        self._pending.append(_Waiting(token, call, tool, timeout, time.monotonic()))
+
+    def kill(self, token: int) -> None:
+        """Stop a call: running, it fails as `cancelled`, else it is `NotBegun`. The next `poll` reports it.
+
+        A token that is not held any more is ignored.
+        """
+        if token not in self._held:
+            return
+        for waiting in self._pending:
+            if waiting.token == token:
+                self._pending.remove(waiting)
+                self._report(token, NotBegun())
+                return
+        in_thread = self._in_threads.pop(token, None)
+        if in_thread is None:
+            self._runners.kill(token)
+            return
+        text = f"{in_thread.call.where}: cancelled while it ran"
+        self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
+
+    def recall(self) -> None:
+        """Give back what waits to begin: the next `poll` reports it as `NotBegun`."""
+        while self._pending:
+            self._report(self._pending.popleft().token, NotBegun())
+
+    def poll(self, timeout: float) -> list[Report]:
+        """Start what can start, wait until something has ended, at most `timeout` seconds, and report it.
+
+        The one place where the owner blocks. Returns early, with or without reports, after `wake`.
+        """
+        if self._warm:
+            self._warm = False
+            self._runners.warm()
+        now = time.monotonic()
+        self._dispatch(now)
+        check_at = min(self._runners.check_at, self._threads_check_at)
+        wait = 0.0 if self._reports else max(0.0, min(timeout, check_at - now))
+        events = [key.data for key, _ in self._selector.select(wait)]
+        if len(events) > 1:
+            events.sort(key=_rank)
+        for event in events:
+            if event is None:
+                self._take_wake()
+            else:
+                event[1](event[2])
+        now = time.monotonic()
+        if now >= self._runners.check_at:
+            self._runners.check(now)
+        if now >= self._threads_check_at:
+            self._check(now)
+        self._dispatch(now)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def wake(self) -> None:
+        """Make `poll` return. May be called from any thread, and from a signal handler."""
+        with contextlib.suppress(BlockingIOError, OSError):  # full: it will wake anyway; closed: nobody waits
+            os.write(self._waker, b"\0")
+
+    def close(self) -> None:
+        """Kill what runs. Nothing is reported any more."""
+        self._runners.close()
+        self._threads.close()
+        self._selector.close()
+        os.close(self._woken)
+        os.close(self._waker)
+
+    # ---- starting ------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> None:
+        pending = self._pending
+        if not pending:
+            return
+        passed: list[_Waiting] = []
+        while pending:
+            waiting = pending.popleft()
+            if self._begin(waiting, now):
+                continue
+            passed.append(waiting)
+            if now - waiting.since > _PASSING or len(passed) >= DEPTH:
+                break
+        pending.extendleft(reversed(passed))
+        self._runners.flush()
+        if pending:
+            self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
+
+    def _begin(self, waiting: _Waiting, now: float) -> bool:
+        token, call = waiting.token, waiting.call
+        if waiting.tool.place == "thread":
+            if len(self._in_threads) >= self.count:
+                return False
+            self._number += 1
+            self._in_threads[token] = _InThread(self._number, call, now, waiting.timeout)
+            if waiting.timeout is not None:
+                self._threads_check_at = min(self._threads_check_at, now + waiting.timeout)
+            self._threads.start((token, self._number), waiting.tool, call)
+            return True
+        fast = self._seconds.get(call.where, 1.0) < FAST
+        try:
+            return self._runners.offer(token, call, waiting.timeout, fast)
+        except TypeError as failure:
+            text = f"{call.where}: an argument is not plain JSON: {failure}"
+            self._report(token, Failed(error("validation", storable(text))))
+            return True
+
+    # ---- what came of them ---------------------------------------------------------------------------------------
+
+    def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
+        """A call ran (said by the runners)."""
+        before = self._seconds.get(call.where)
+        if before is None and len(self._seconds) >= _KNOWN_STEPS:
+            del self._seconds[next(iter(self._seconds))]
+        self._seconds[call.where] = seconds if before is None or seconds > before else (before + seconds) / 2
+        clipped = min(seconds, _PACE_CLIP)
+        self._pace = clipped if self._pace is None else self._pace + (clipped - self._pace) * _PACE_WEIGHT
+        self._report(token, answer, seconds)
+
+    def not_begun(self, token: int) -> None:
+        """A call did not run (said by the runners)."""
+        self._report(token, NotBegun())
+
+    def again(self, sent: Sent) -> None:
+        """A call did not run where it was sent, and is pending again (said by the runners)."""
+        call = sent.call
+        tool = self._tools[call.type]
+        self._pending.appendleft(_Waiting(sent.token, call, tool, sent.timeout, time.monotonic()))
+
+    def _report(self, token: int, answer: Done | Failed | NotBegun, seconds: float = 0.0) -> None:
+        self._held.discard(token)
+        self._reports.append(Report(token, answer, seconds))
+
+    def _take_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+        for (token, number), answer, seconds in self._threads.answers():
+            in_thread = self._in_threads.get(token)
+            if in_thread is not None and in_thread.number == number:  # else it was given up
+                del self._in_threads[token]
+                self.finished(token, in_thread.call, answer, seconds)
+
+    def _check(self, now: float) -> None:
+        """Give up threads that overran, and give back what waits too long."""
+        self._threads_check_at = float("inf")
+        for token, in_thread in list(self._in_threads.items()):
+            if in_thread.timeout is None:
+                continue
+            due = in_thread.started + in_thread.timeout
+            if now < due:
+                self._threads_check_at = min(self._threads_check_at, due)
+                continue
+            del self._in_threads[token]
+            text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
+            failed = Failed(error("timeout", text, retryable=True))
+            self.finished(token, in_thread.call, failed, now - in_thread.started)
+        while len(self._held) > self.count and self._pending and now - self._pending[-1].since > PATIENCE:
+            self._report(self._pending.pop().token, NotBegun())
+        if self._pending:
+            self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
+
+
+def _rank(event: tuple[int, object, object] | None) -> int:
+    return event[0] if event is not None else 0

@@ -1,0 +1,62 @@
+"""Threads for tools that wait on others. A call that is given up is forgotten, its late answer is dropped."""
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+
+Name = tuple[int, int]
+"""What a call is known by: its token, and a number that is never used again."""
+
+
+class Threads:
+    """Runs calls in daemon threads, started on demand and kept. `wake` is called from them after each answer."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._tasks: SimpleQueue[tuple[Name, Tool, Call] | None] = SimpleQueue()
+        self._answers: deque[tuple[Name, Done | Failed, float]] = deque()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads = 0
+
+    def start(self, name: Name, tool: Tool, call: Call) -> None:
+        """Begin a call, in a new thread if none is idle."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._threads += 1
+                threading.Thread(target=self._serve, name=f"noetl-tool-{self._threads}", daemon=True).start()
+        self._tasks.put((name, tool, call))
+
+    def answers(self) -> list[tuple[Name, Done | Failed, float]]:
+        """Return what has come since: name, answer, seconds it ran."""
+        return [self._answers.popleft() for _ in range(len(self._answers))]
+
+    def close(self) -> None:
+        """Let the threads end, each when its call has."""
+        for _ in range(self._threads):
+            self._tasks.put(None)
+
+    def _serve(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            name, tool, call = task
+            start = time.monotonic()
+            answer = _run(tool, call)
+            with self._lock:
+                self._idle += 1
+            self._answers.append((name, answer, time.monotonic() - start))
+            self._wake()
+
+
+def _run(tool: Tool, call: Call) -> Done | Failed:
+    try:
+        return tool.run(call)
+    except Exception as failure:  # noqa: BLE001  the outermost frame of its thread: a fault of ours fails the step
+        text = f"{call.where}: the tool {tool.type} broke: {type(failure).__name__}: {failure}"
+        return Failed(error("internal", storable(text), retryable=True, detail=storable(traceback.format_exc())))

@@ -1,0 +1,142 @@
+"""`noetl server`: start, stop, status."""
+
+from typing import Annotated
+
+import typer
+
+from noetl.cli.address import make_token, read_address, remove_address, url_of, write_address
+from noetl.cli.client import Client
+from noetl.cli.processes import Background
+from noetl.cli.show import note, print_json, print_table
+from noetl.errors import Conflict, NoetlError
+from noetl.settings import Settings, load_settings
+
+app = typer.Typer(help="The HTTP API: start, stop, status.", no_args_is_help=True)
+
+STOP_LIMIT = 15.0
+
+Host = Annotated[str | None, typer.Option("--host", help="Address to bind to (NOETL_HOST).")]
+Port = Annotated[
+    int | None, typer.Option("--port", min=1, max=65535, help="Port (NOETL_PORT); without: 8082 or the next free one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def server_of(settings: Settings) -> Background:
+    """Return the server of a home, running or not."""
+    return Background(settings.home, "server")
+
+
+@app.command()
+def start(
+    host: Host = None,
+    port: Port = None,
+    init_db: Annotated[
+        bool | None, typer.Option("--init-db/--no-init-db", help="Apply the schema first (NOETL_INIT_DB).")
+    ] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground.")] = False,
+) -> None:
+    """Start the server, in the background unless told otherwise, and wait until it serves."""
+    settings = load_settings(host=host, port=port, init_db=init_db)
+    if foreground:
+        run_server(settings)
+        return
+    start_server(settings, host=host, port=port, init_db=init_db)
+
+
+@app.command()
+def stop(
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds before it is killed.")] = STOP_LIMIT,
+) -> None:
+    """Stop the server."""
+    settings = load_settings()
+    stopped = server_of(settings).stop(timeout)
+    remove_address(settings.home)
+    note("the server has been stopped" if stopped else f"no server runs for {settings.home}")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say whether the server runs, where, and whether it can serve. Exit code 1: it does not run."""
+    settings = load_settings()
+    pid = server_of(settings).pid()
+    about = (read_address(settings.home) or {}) if pid is not None else {}
+    problem = readiness(str(about["address"])) if "address" in about else None
+    row = {
+        "status": "stopped" if pid is None else "running",
+        "pid": pid,
+        "address": about.get("address"),
+        "instance": about.get("instance"),
+        "ready": pid is not None and problem is None,
+        "problem": problem,
+        "home": str(settings.home),
+    }
+    if as_json:
+        print_json(row)
+    else:
+        print_table([name for name, value in row.items() if value is not None], [row], empty="")
+    raise typer.Exit(0 if pid is not None else 1)
+
+
+def run_server(settings: Settings) -> None:
+    """Be this home's server until a signal ends it."""
+    from noetl.cli.logs import log_to_stderr
+
+    log_to_stderr()
+    with server_of(settings).hold("a server"):
+        from noetl.server.serve import serve
+
+        def announce(host: str, port: int, instance: str | None) -> None:
+            write_address(settings.home, url_of(host, port), instance)
+
+        try:
+            serve(settings, token=make_token(settings), announce=announce)
+        finally:
+            remove_address(settings.home)
+
+
+def start_server(
+    settings: Settings, *, host: str | None = None, port: int | None = None, init_db: bool | None = None
+) -> str:
+    """Start this home's server in the background and return its address once it serves."""
+    server = server_of(settings)
+    running = server.pid()
+    if running is not None:
+        where = (read_address(settings.home) or {}).get("address", "an address not yet known")
+        raise Conflict(f"a server runs already for {settings.home}: process {running} at {where}")
+    arguments = ["server", "start", "--foreground"]
+    arguments += ["--host", host] if host is not None else []
+    arguments += ["--port", str(port)] if port is not None else []
+    arguments += ["--init-db" if init_db else "--no-init-db"] if init_db is not None else []
+    pid = server.start(arguments, lambda pid: _serves(settings, pid))
+    address = str((read_address(settings.home) or {})["address"])
+    note(f"the server runs at {address} (process {pid}, log {server.log})")
+    if problem := readiness(address):
+        note(f"it cannot serve yet: {problem}")
+    return address
+
+
+def ensure_server(settings: Settings) -> None:
+    """Start this home's server where none runs."""
+    if server_of(settings).pid() is None:
+        start_server(settings)
+
+
+def readiness(address: str) -> str | None:
+    """Return what keeps a server from serving, or None."""
+    try:
+        Client(address).get("/readyz")
+    except NoetlError as error:
+        return str(error)
+    return None
+
+
+def _serves(settings: Settings, pid: int) -> bool:
+    about = read_address(settings.home)
+    if about is None or about.get("pid") != pid:
+        return False
+    try:
+        Client(str(about["address"])).get("/livez")
+    except NoetlError:
+        return False
+    return True

@@ -1,0 +1,80 @@
+"""What the commands print: results on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def complain(message: str) -> None:
+    """Print an error on stderr."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def note(message: str) -> None:
+    """Tell the person something on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a document on stdout, and nothing beside it."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def terminal(*, stderr: bool = False) -> "Console":
+    """Return rich's console. Imported here, because it takes its time."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+    """Print rows as a table for people; a pipe gets the cells separated by tabs, with nothing cut off."""
+    if not rows:
+        note(empty)
+        return
+    if not sys.stdout.isatty():
+        print("\t".join(columns))
+        for row in rows:
+            print("\t".join(cell(row.get(name)) for name in columns))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(row.get(name)), style=_style(name, row.get(name))) for name in columns))
+    terminal().print(table)
+
+
+def cell(value: Any) -> str:
+    """Return a value as one line of text."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        text = value
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+STYLES = {
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "failing": "red",
+    "cancelling": "yellow",
+    "offline": "dim",
+    "stopped": "dim",
+}
+
+
+def _style(name: str, value: Any) -> str:
+    return STYLES.get(str(value), "") if name == "status" else ""

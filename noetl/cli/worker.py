@@ -1,0 +1,122 @@
+"""`noetl worker`: start, stop, list."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from noetl.cli.client import connect
+from noetl.cli.processes import Background, of_kind
+from noetl.cli.show import note, print_json, print_table
+from noetl.errors import Conflict, InputError
+from noetl.settings import Settings, load_settings
+
+app = typer.Typer(help="The processes that do the work: start, stop, list.", no_args_is_help=True)
+
+STOP_LIMIT = 40.0
+"""Seconds that workers get to drain before they are killed; what they held runs again elsewhere."""
+
+Name = Annotated[str, typer.Option("--name", help="A name, where one home has several.")]
+
+
+def workers_of(settings: Settings, name: str) -> Background:
+    """Return the supervisor of this name, running or not."""
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise InputError(f"name is {name!r}; it must be made of letters, digits, - and _")
+    return Background(settings.home, f"worker-{name}")
+
+
+@app.command()
+def start(
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, max=256, help="Worker processes (NOETL_WORKER_PROCESSES).")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option("--slots", min=1, max=1024, help="Calls at once per process (NOETL_WORKER_SLOTS).")
+    ] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option("--pool", help="A pool to work for; may be given more than once.")
+    ] = None,
+    name: Name = "default",
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground.")] = False,
+) -> None:
+    """Start workers, in the background unless told otherwise, and keep that many alive."""
+    settings = load_settings(processes=processes, slots=slots, pools=pool or None)
+    if foreground:
+        run_workers(settings, name)
+    else:
+        start_workers(settings, name)
+
+
+@app.command()
+def stop(
+    name: Annotated[str | None, typer.Option("--name", help="Stop only these; without: all of this home.")] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds to drain before they are killed.")
+    ] = STOP_LIMIT,
+) -> None:
+    """Let the workers finish what runs, and stop them."""
+    settings = load_settings()
+    wanted = of_kind(settings, "worker-") if name is None else [workers_of(settings, name)]
+    stopped = [each.name for each in wanted if each.stop(timeout)]
+    for each in stopped:
+        note(f"{each} has been stopped")
+    if not stopped:
+        note(f"no worker runs for {settings.home}")
+
+
+@app.command("list")
+def list_workers(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that have gone.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="The server's host.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="The server's port.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the workers of the whole instance, on whatever machine."""
+    client = connect(load_settings(host=host, port=port), host, port)
+    found = client.items("/api/runtime", {"kind": "worker"})
+    rows = [row for row in found if everything or row["status"] in ("running", "draining")]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("runtime_id", "status", "host", "pid", "pools", "slots", "started_at", "heartbeat_at")
+    print_table(columns, rows, empty="no worker runs: noetl worker start")
+
+
+def run_workers(settings: Settings, name: str) -> None:
+    """Be this home's supervisor of that name until a signal ends it."""
+    from noetl.cli.logs import log_to_stderr
+    from noetl.worker.supervise import Supervisor
+
+    log_to_stderr()
+    background = workers_of(settings, name)
+    arguments = ["--slots", str(settings.slots)]
+    for pool in settings.pools:
+        arguments += ["--pool", pool]
+    with background.hold(f"worker {name!r}"):
+        supervisor = Supervisor(settings.processes, arguments, background.say_ready)
+        signal.signal(signal.SIGTERM, supervisor.stop)
+        signal.signal(signal.SIGINT, supervisor.stop)
+        supervisor.run()
+
+
+def start_workers(settings: Settings, name: str = "default") -> None:
+    """Start this home's workers in the background and wait until all of them work."""
+    background = workers_of(settings, name)
+    if (running := background.pid()) is not None:
+        raise Conflict(
+            f"worker {name!r} runs already for {settings.home} (process {running}): stop it, or give another --name"
+        )
+    arguments = ["worker", "start", "--foreground", "--name", name]
+    arguments += ["--processes", str(settings.processes), "--slots", str(settings.slots)]
+    for pool in settings.pools:
+        arguments += ["--pool", pool]
+    pid = background.start(arguments, background.is_ready)
+    count = f"{settings.processes} worker process{'es' if settings.processes > 1 else ''}"
+    note(f"{count} started (supervisor {pid}, log {background.log})")
+
+
+def ensure_workers(settings: Settings) -> None:
+    """Start this home's workers where none runs."""
+    if all(each.pid() is None for each in of_kind(settings, "worker-")):
+        start_workers(settings)

@@ -1,0 +1,103 @@
+"""What the API answers with, for its OpenAPI description. Ids are text, times are ISO texts in UTC."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Problem(BaseModel):
+    """What is wrong, with which value, and what to do."""
+
+    type: str
+    message: str
+    detail: Any = None
+
+
+class Failure(BaseModel):
+    """The answer to every request that fails."""
+
+    error: Problem
+
+
+class Items(BaseModel):
+    """One page of a list. `next` is handed back as `after`; null at the end."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class Health(BaseModel):
+    """How the instance does: jobs by status, running servers and workers by kind."""
+
+    status: str
+    version: str
+    instance: str | None
+    queue: dict[str, int]
+    running: dict[str, int]
+
+
+class Registered(BaseModel):
+    """Where a document stands in the catalog. `created` is false when the newest version had this content."""
+
+    path: str
+    version: int
+    kind: str
+    created: bool
+
+
+class CatalogEntry(BaseModel):
+    """One version of a document."""
+
+    catalog_id: str
+    path: str
+    version: int
+    kind: str
+    name: str
+    description: str
+    content_hash: str
+    created_by: str | None
+    created_at: str
+    content: str
+
+
+class Started(BaseModel):
+    """An accepted execution. `created` is false when `key` had started it before."""
+
+    execution_id: str
+    path: str
+    version: int
+    status: str
+    created: bool
+
+
+class Execution(BaseModel):
+    """One execution. `jobs` is what of it stands in the queue (at most 100), `result` and `error` are set at the
+    end."""
+
+    execution_id: str
+    path: str
+    version: int
+    status: str
+    pool: str
+    priority: int
+    labels: dict[str, Any]
+    start_key: str | None
+    started_by: str | None
+    parent_execution_id: str | None
+    root_execution_id: str
+    last_event_id: str
+    cancel_requested_at: str | None
+    expires_at: str | None
+    started_at: str
+    finished_at: str | None
+    workload: Any
+    jobs: list[dict[str, Any]]
+    result: Any
+    error: Any
+
+
+class Status(BaseModel):
+    """Where an execution stands now."""
+
+    execution_id: str
+    status: str

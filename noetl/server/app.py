@@ -1,0 +1,50 @@
+"""The application: routes behind the gate."""
+
+from collections.abc import Iterable
+
+from fastapi import FastAPI
+
+from noetl import __version__
+from noetl.server import answers, failures
+from noetl.server.gate import BODY_LIMIT, Gate, Hosts
+from noetl.server.routes_catalog import catalog_routes
+from noetl.server.routes_executions import execution_routes
+from noetl.server.routes_operations import operation_routes, probe_routes
+from noetl.server.service import Service
+
+_FAILURES: dict[int | str, dict[str, object]] = {
+    "4XX": {"model": answers.Failure, "description": "What is wrong with the request"},
+    "5XX": {"model": answers.Failure, "description": "What keeps the server from serving"},
+}
+
+
+def build_api(service: Service) -> FastAPI:
+    """Return the routes, without the gate in front of them."""
+    app = FastAPI(
+        title="NoETL",
+        version=__version__,
+        description="Durable YAML playbooks. Every route but /livez and /readyz needs a bearer token.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # these pages load scripts from elsewhere, and a browser's page has no token
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=_FAILURES,
+    )
+    failures.install(app)
+    app.include_router(probe_routes(service))
+    app.include_router(operation_routes(service))
+    app.include_router(catalog_routes(service))
+    app.include_router(execution_routes(service))
+    return app
+
+
+def build_app(
+    service: Service,
+    *,
+    token: str,
+    bound: str,
+    allowed_hosts: Iterable[str] = (),
+    body_limit: int = BODY_LIMIT,
+) -> Gate:
+    """Return the whole application, as it is served at address `bound`."""
+    return Gate(build_api(service), token=token, hosts=Hosts(bound, allowed_hosts), limit=body_limit)

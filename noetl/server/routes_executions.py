@@ -1,0 +1,136 @@
+"""Executions over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from noetl.database import read
+from noetl.errors import InputError
+from noetl.orchestrator.start import StartRequest
+from noetl.playbook.values import plain
+from noetl.server import answers
+from noetl.server.bodies import Cancel, Start, Text
+from noetl.server.gate import BODY_LIMIT
+from noetl.server.routes_catalog import After, Filter, Limit
+from noetl.server.service import Service, answer
+from noetl.server.stream import follow
+from noetl.words import ExecutionStatus
+
+Statuses = Annotated[list[ExecutionStatus], Query(description="may be given more than once")]
+Labels = Annotated[list[Text], Query(description="key=value; may be given more than once, all must be there")]
+
+
+def execution_routes(service: Service) -> APIRouter:
+    """Return the routes that start, show and cancel executions."""
+    router = APIRouter(prefix="/api/executions", tags=["executions"])
+
+    @router.post("", status_code=201, response_model=answers.Started)
+    def start(body: Start) -> Response:
+        """Start an execution: 201, or 200 with the first one when its `key` exists for this path."""
+        service.require()
+        for name, value in (("payload", body.payload), ("set", body.set)):
+            plain(value, BODY_LIMIT, name)
+        started = service.orchestrator.start(
+            StartRequest(
+                path=body.path,
+                version=body.version,
+                payload=body.payload,
+                merge=body.merge,
+                overlay=body.set,
+                labels=body.labels,
+                priority=body.priority,
+                key=body.key,
+                by=body.by,
+            )
+        )
+        shown = {
+            "execution_id": str(started.execution_id),
+            "path": started.path,
+            "version": started.version,
+            "status": str(started.status),
+            "created": started.created,
+        }
+        return answer(shown, 201 if started.created else 200)
+
+    @router.get("", response_model=answers.Items)
+    def list_executions(
+        status: Statuses = [],  # noqa: B006
+        path: Filter = None,
+        key: Filter = None,
+        label: Labels = [],  # noqa: B006
+        parent: Filter = None,
+        root: Filter = None,
+        after: After = None,
+        limit: Limit = None,
+    ) -> Response:
+        """List executions, the newest first."""
+        wanted = read.ExecutionFilter(
+            statuses=[str(each) for each in status],
+            path=path,
+            key=key,
+            labels=_labels(label),
+            parent=None if parent is None else read.parse_id(parent),
+            root=None if root is None else read.parse_id(root),
+        )
+        with service.session() as conn:
+            page = read.list_executions(conn, wanted, after=after, limit=limit)
+        return answer({"items": page.items, "next": page.next})
+
+    @router.get("/{execution_id}", response_model=answers.Execution)
+    def show_execution(execution_id: str) -> Response:
+        """Show one execution, with result and error once it has ended."""
+        with service.session() as conn:
+            return answer(read.show_execution(conn, read.parse_id(execution_id)))
+
+    @router.post("/{execution_id}/cancel", status_code=202, response_model=answers.Status)
+    def cancel(execution_id: str, body: Cancel | None = None) -> Response:
+        """Ask an execution to end. A second request also ends its `finally`."""
+        service.require()
+        given = body or Cancel()
+        number = read.parse_id(execution_id)
+        status = service.orchestrator.cancel(number, by=given.by, reason=given.reason)
+        return answer({"execution_id": str(number), "status": str(status)}, 202)
+
+    @router.get("/{execution_id}/events", response_model=answers.Items)
+    def list_events(execution_id: str, after: After = None, limit: Limit = None) -> Response:
+        """List the events of an execution in order; `after` is an event's number."""
+        with service.session() as conn:
+            page = read.list_events(conn, read.parse_id(execution_id), after=after, limit=limit)
+        return answer({"items": page.items, "next": page.next})
+
+    @router.get("/{execution_id}/output", response_model=answers.Items)
+    def list_output(execution_id: str, after: After = None, limit: Limit = None) -> Response:
+        """List what the steps of an execution printed."""
+        with service.session() as conn:
+            page = read.list_output(conn, read.parse_id(execution_id), after=after, limit=limit)
+        return answer({"items": page.items, "next": page.next})
+
+    @router.get("/{execution_id}/stream", response_class=StreamingResponse)
+    def stream(
+        execution_id: str, after: After = None, last_event_id: Annotated[str | None, Header()] = None
+    ) -> StreamingResponse:
+        """Follow the events of an execution as server-sent events, until it has ended.
+
+        `after` (or the header Last-Event-ID, which a client sends when it comes back) is an event's number.
+        """
+        number = read.parse_id(execution_id)
+        begin = read.event_number(last_event_id if last_event_id is not None else after)
+        with service.session() as conn:
+            read.execution_status(conn, number)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(
+            follow(service.reader, number, begin), media_type="text/event-stream", headers=headers
+        )
+
+    return router
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"label is {text!r}; write it as key=value.")
+        labels[name] = value
+    return labels

@@ -1,0 +1,167 @@
+"""The server's process: bind, serve, say that it lives, and end well."""
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from noetl import __version__
+from noetl.database.connect import open_admin, open_database
+from noetl.database.runtime import Process, beat, leave
+from noetl.database.schema import apply_schema
+from noetl.errors import Conflict, DatabaseError, InputError, SettingsError
+from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.server.app import build_app
+from noetl.server.gate import is_loopback
+from noetl.server.service import Service
+from noetl.settings import Settings
+
+log = logging.getLogger("noetl.server")
+
+DEFAULT_PORT = 8082
+TRIES = 200
+"""How many ports are tried, from the default one on, where none was given."""
+
+LOOK = 2.0
+"""Seconds between two looks at the schema."""
+
+BEAT = 5.0
+"""Seconds between two heartbeats."""
+
+Announce = Callable[[str, int, str | None], None]
+"""Called with host, port and instance when the server is there, and whenever its instance changes."""
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """Return a listening socket; without a port on 8082 or the next free one.
+
+    Raises `Conflict` where a given port is taken, and `InputError` where the host cannot be bound.
+    """
+    ports = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + TRIES))
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise InputError(f"host is {host!r}, which cannot be resolved: {error.strerror or error}") from None
+    family, address = found[0][0], found[0][4]
+    for number in ports:
+        server = socket.socket(family, socket.SOCK_STREAM)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((address[0], number))
+            server.listen(1024)
+        except OSError as error:
+            server.close()
+            if error.errno == errno.EADDRINUSE and port is None:
+                continue
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(f"port {number} of {host} is taken: give another one with --port") from None
+            raise InputError(f"{host} port {number} cannot be bound: {error.strerror}") from None
+        return server
+    raise Conflict(f"the ports {ports[0]} to {ports[-1]} of {host} are all taken: give one with --port")
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn, told to end the event streams first: it waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, before_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_exit = before_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        threading.Thread(target=self._before_exit, daemon=True).start()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings, *, token: str, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises `Conflict`, `InputError`, `SettingsError`, `DatabaseError` where it cannot begin.
+    """
+    host = settings.host
+    if not is_loopback(host) and not settings.api_token:
+        raise SettingsError(f"NOETL_API_TOKEN is not set: the server binds to {host} only with a token of yours")
+    listening = bind(host, settings.port)
+    with listening, open_database(settings, application="noetl server") as database:
+        if settings.init_db:
+            with open_admin(settings) as admin:
+                for line in apply_schema(admin, settings):
+                    log.info("%s", line)
+        port = int(listening.getsockname()[1])
+        database.pool(min=1, max=10)
+        service = Service(
+            database, Orchestrator(database, settings), lambda instance: announce(host, port, instance)
+        )
+        app = build_app(
+            service,
+            token=token,
+            bound=host,
+            allowed_hosts=settings.allowed_hosts,
+            body_limit=settings.body_limit,
+        )
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5
+        )
+        # Uvicorn raises the signals it got once more when it is through: they shall not end us before the end.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+        with _Heartbeat(service, host, port):
+            log.info("serving on %s port %d", host, port)
+            _Uvicorn(config, service.reader.stop).run(sockets=[listening])
+        service.reader.stop()
+        log.info("ended")
+
+
+class _Heartbeat:
+    """The thread that looks at the schema and keeps this server's row in `runtime`."""
+
+    def __init__(self, service: Service, host: str, port: int) -> None:
+        name = socket.gethostname()
+        self._service = service
+        self._stop = threading.Event()
+        self._process = Process(
+            runtime_id=f"server-{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            kind="server",
+            host=name,
+            pid=os.getpid(),
+            pools=(),
+            slots=0,
+            version=__version__,
+            address=f"{host}:{port}",
+        )
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        with suppress(DatabaseError), self._service.session() as conn:
+            leave(conn, self._process.runtime_id)
+
+    def _run(self) -> None:
+        since = BEAT
+        while True:
+            if self._service.refresh() is None and since >= BEAT:
+                since = 0.0
+                try:
+                    self._beat()
+                except DatabaseError as error:
+                    log.warning("no heartbeat: %s", error)
+            if self._stop.wait(LOOK):
+                return
+            since += LOOK
+
+    def _beat(self) -> None:
+        with self._service.database.session(asynchronous=True) as conn:
+            beat(conn, self._process)
+
+

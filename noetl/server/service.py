@@ -1,0 +1,77 @@
+"""What every request needs: the database, the orchestrator, and whether the schema can serve."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from psycopg import Connection
+from starlette.responses import Response
+
+from noetl.database.connect import Database
+from noetl.database.schema import read_state, schema_problem
+from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
+from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.server.stream import Reader
+
+log = logging.getLogger("noetl.server")
+
+
+class Service:
+    """One running server, as its routes see it. `announce` is told the instance first, and whenever it changes."""
+
+    def __init__(
+        self,
+        database: Database,
+        orchestrator: Orchestrator,
+        announce: Callable[[str | None], None] = lambda _instance: None,
+    ) -> None:
+        self.database = database
+        self.orchestrator = orchestrator
+        self.reader = Reader(database)
+        self.instance: str | None = None
+        self._announce = announce
+        self._problem: DatabaseError | None = None
+        self.refresh()
+        if self.instance is None:
+            announce(None)
+
+    def refresh(self) -> DatabaseError | None:
+        """Look at the schema again; remember and return what keeps it from serving, or None."""
+        before = self._problem
+        try:
+            with self.database.session() as conn:
+                status = read_state(conn, self.database.schema)
+            self._problem = schema_problem(status, self.database.schema)
+            instance = None if status.instance is None else str(status.instance)
+        except DatabaseError as error:  # the instance is still the one we know
+            self._problem = error
+            instance = self.instance
+        if instance != self.instance:
+            self._announce(instance)
+            self.instance = instance
+        if self._problem is not None and str(self._problem) != str(before):
+            log.warning("%s", self._problem)
+        return self._problem
+
+    def require(self) -> None:
+        """Raise what keeps the schema from serving, if it still does."""
+        if self._problem is not None and (problem := self.refresh()) is not None:
+            raise problem
+
+    @contextmanager
+    def session(self) -> Iterator[Connection[Any]]:
+        """Give a connection inside a transaction. Raises `DatabaseError` where the schema cannot serve."""
+        self.require()
+        try:
+            with self.database.session() as conn:
+                yield conn
+        except (SchemaMissing, SchemaMismatch) as error:
+            self._problem = error
+            raise
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON answer."""
+    return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")

@@ -1,0 +1,159 @@
+"""The event stream: one thread reads for all watchers, one coroutine per watcher writes.
+
+The thread asks once per tick how far every watched execution has come, and reads events only of those that have
+moved on. A watcher that has not taken its last batch is left out, so a slow one holds nothing but one batch.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from noetl.database import read
+from noetl.database.connect import Database
+from noetl.errors import DatabaseError
+from noetl.words import TERMINAL, TERMINAL_EVENTS
+
+log = logging.getLogger("noetl.server")
+
+TICK = 0.05
+"""Seconds between two looks at the log."""
+
+PAUSE = 0.5
+"""Seconds to wait after the database could not serve."""
+
+BATCH = 100
+"""Events read at once for one watcher."""
+
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which a comment shows that the connection lives."""
+
+
+class Watcher:
+    """Somebody who follows one execution. Batches arrive in `batches`; None ends the stream."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, execution_id: int, after: int) -> None:
+        self.execution_id = execution_id
+        self.after = after
+        self.idle = True  # the last batch has been taken
+        self.batches: asyncio.Queue[list[read.Row] | None] = asyncio.Queue()
+        self._loop = loop
+
+    def give(self, batch: list[read.Row] | None) -> None:
+        """Hand over a batch from the reader's thread."""
+        self.idle = False
+        try:
+            self._loop.call_soon_threadsafe(self.batches.put_nowait, batch)
+        except RuntimeError:  # the loop has been closed: nobody is there any more
+            log.debug("a watcher of execution %s went away", self.execution_id)
+
+
+class Reader:
+    """The one thread that reads events for all watchers. It runs while there are any."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._changed = threading.Condition()
+        self._watchers: set[Watcher] = set()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def watch(self, execution_id: int, after: int) -> Watcher:
+        """Begin to follow an execution behind event `after`. Called in the event loop."""
+        watcher = Watcher(asyncio.get_running_loop(), execution_id, after)
+        with self._changed:
+            if self._stopped:
+                watcher.give(None)
+                return watcher
+            self._watchers.add(watcher)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="event-reader", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return watcher
+
+    def taken(self, watcher: Watcher) -> None:
+        """Note that a watcher is ready for its next batch, and look at once: there may be more."""
+        with self._changed:
+            watcher.idle = True
+            self._changed.notify()
+
+    def leave(self, watcher: Watcher) -> None:
+        """Stop following."""
+        with self._changed:
+            self._watchers.discard(watcher)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End every stream and the thread."""
+        with self._changed:
+            self._stopped = True
+            for watcher in self._watchers:
+                watcher.give(None)
+            self._watchers.clear()
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=5)
+
+    def _run(self) -> None:
+        pause = 0.0
+        while True:
+            with self._changed:
+                if pause:
+                    self._changed.wait(pause)
+                self._changed.wait_for(lambda: self._stopped or self._watchers)
+                if self._stopped:
+                    return
+                idle = [watcher for watcher in self._watchers if watcher.idle]
+            try:
+                moved = self._deliver(idle) if idle else False
+            except DatabaseError as error:
+                log.warning("the event stream waits: %s", error)
+                pause = PAUSE
+            else:
+                pause = 0.0 if moved else TICK
+
+    def _deliver(self, watchers: list[Watcher]) -> bool:
+        """Give each watcher what is new for it; return whether there was anything."""
+        moved = False
+        with self._database.session() as conn:
+            newest = read.last_event_ids(conn, list({watcher.execution_id for watcher in watchers}))
+            for watcher in watchers:
+                last, status = newest.get(watcher.execution_id, (0, ""))
+                if last > watcher.after:
+                    batch = read.events(conn, watcher.execution_id, after=watcher.after, limit=BATCH)
+                    watcher.after = int(batch[-1]["event_id"]) if batch else last
+                    watcher.give(batch)
+                    moved = True
+                elif not status or status in TERMINAL:
+                    watcher.give(None)
+        return moved
+
+
+async def follow(reader: Reader, execution_id: int, after: int) -> AsyncIterator[bytes]:
+    """Give the events of an execution as server-sent events, until it has ended."""
+    watcher = reader.watch(execution_id, after)
+    try:
+        while True:
+            try:
+                batch = await asyncio.wait_for(watcher.batches.get(), KEEP_ALIVE)
+            except TimeoutError:
+                yield b": nothing new\n\n"
+                continue
+            if batch is None:
+                return
+            yield b"".join(_message(event) for event in batch)
+            if batch and batch[-1]["event_type"] in TERMINAL_EVENTS:
+                return
+            reader.taken(watcher)
+    finally:
+        reader.leave(watcher)
+
+
+def _message(event: dict[str, Any]) -> bytes:
+    head = f"id: {event['event_id']}\nevent: {event['event_type']}\ndata: ".encode()
+    return head + orjson.dumps(event) + b"\n\n"

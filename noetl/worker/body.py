@@ -1,0 +1,44 @@
+"""What a supervised worker process runs: `python -m noetl.worker.body`, started by the supervisor."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+
+from noetl.database.connect import open_database
+from noetl.database.schema import require_schema
+from noetl.errors import NoetlError
+from noetl.settings import load_settings
+from noetl.worker.process import run_worker
+from noetl.worker.supervise import watch_channel
+
+
+def main() -> int:
+    """Work until SIGTERM, or until the supervisor is gone. Return the exit code."""
+    parser = argparse.ArgumentParser(prog="noetl.worker.body")
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--slots", type=int)
+    parser.add_argument("--pool", action="append", default=[])
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.set_inheritable(given.channel, False)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    ready = watch_channel(given.channel, stop)
+    try:
+        settings = load_settings()
+        with open_database(settings, application="noetl worker") as database:
+            require_schema(database)
+        ready()
+        run_worker(settings, pools=tuple(given.pool) or settings.pools, slots=given.slots, stop=stop)
+    except NoetlError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

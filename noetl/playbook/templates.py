@@ -7,7 +7,7 @@ not plainly there is left to Jinja, so that both always agree.
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import jinja2
@@ -170,6 +170,7 @@ class Constant:
     __slots__ = ("value",)
     names: frozenset[str] = frozenset()
     constant = True
+    sole = False
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -181,7 +182,7 @@ class Constant:
 class Expression:
     """A string with a template in it."""
 
-    __slots__ = ("_program", "names", "place", "text")
+    __slots__ = ("_program", "names", "place", "sole", "text")
     constant = False
 
     def __init__(self, text: str, place: tuple[str, str, str]) -> None:
@@ -189,6 +190,7 @@ class Expression:
         self.place = place
         self._program = program(text)
         self.names = self._program.names
+        self.sole = self._program.sole
 
     def render(self, scope: Mapping[str, Any]) -> Any:
         return _run(self._program, scope, self.text, self.place)
@@ -222,6 +224,7 @@ class Path:
 
     __slots__ = ("_first", "_parts", "names", "place", "text")
     constant = False
+    sole = True
 
     def __init__(self, text: str, first: str, parts: tuple[str | int, ...], place: tuple[str, str, str]) -> None:
         self.text = text
@@ -261,10 +264,13 @@ class MappingTemplate:
 
     __slots__ = ("_items", "names")
     constant = False
+    sole = False
 
-    def __init__(self, items: "dict[str, AnyTemplate]") -> None:
-        self._items = [(key, item.value, None) if item.constant else (key, None, item) for key, item in items.items()]
-        self.names = frozenset[str]().union(*(item.names for item in items.values()))
+    def __init__(self, items: "Mapping[str, AnyTemplate]") -> None:
+        self._items = [
+            (key, item.value, None) if isinstance(item, Constant) else (key, None, item) for key, item in items.items()
+        ]
+        self.names: frozenset[str] = frozenset().union(*(item.names for item in items.values()))
 
     def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value if item is None else item.render(scope) for key, value, item in self._items}
@@ -275,16 +281,29 @@ class ListTemplate:
 
     __slots__ = ("_items", "names")
     constant = False
+    sole = False
 
-    def __init__(self, items: "list[AnyTemplate]") -> None:
+    def __init__(self, items: "Sequence[AnyTemplate]") -> None:
         self._items = items
-        self.names = frozenset[str]().union(*(item.names for item in items))
+        self.names: frozenset[str] = frozenset().union(*(item.names for item in items))
 
     def render(self, scope: Mapping[str, Any]) -> list[Any]:
         return [item.render(scope) for item in self._items]
 
 
-AnyTemplate = Any
+AnyTemplate = Constant | Expression | Path | MappingTemplate | ListTemplate
+
+
+def mapping_template(items: Mapping[str, AnyTemplate]) -> AnyTemplate:
+    """Return the template of a mapping of templates; a constant where all are."""
+    values = {key: item.value for key, item in items.items() if isinstance(item, Constant)}
+    return Constant(values) if len(values) == len(items) else MappingTemplate(items)
+
+
+def list_template(items: Sequence[AnyTemplate]) -> AnyTemplate:
+    """Return the template of a list of templates; a constant where all are."""
+    values = [item.value for item in items if isinstance(item, Constant)]
+    return Constant(values) if len(values) == len(items) else ListTemplate(items)
 
 
 def compile_template(value: Any, *, playbook: str, step: str, field: str) -> AnyTemplate:
@@ -296,21 +315,32 @@ def compile_template(value: Any, *, playbook: str, step: str, field: str) -> Any
     if isinstance(value, str):
         return _compile_text(value, (playbook, step, field))
     if isinstance(value, dict):
-        items = {
-            key: compile_template(item, playbook=playbook, step=step, field=f"{field}.{key}" if field else key)
-            for key, item in value.items()
-        }
-        return Constant(value) if all(item.constant for item in items.values()) else MappingTemplate(items)
+        return mapping_template(
+            {
+                key: compile_template(item, playbook=playbook, step=step, field=f"{field}.{key}" if field else key)
+                for key, item in value.items()
+            }
+        )
     if isinstance(value, list):
-        parts = [
-            compile_template(item, playbook=playbook, step=step, field=f"{field}[{index}]")
-            for index, item in enumerate(value)
-        ]
-        return Constant(value) if all(part.constant for part in parts) else ListTemplate(parts)
+        return list_template(
+            [
+                compile_template(item, playbook=playbook, step=step, field=f"{field}[{index}]")
+                for index, item in enumerate(value)
+            ]
+        )
     return Constant(value)
 
 
 def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
+    try:
+        return compile_text(text, place)
+    except Syntax as error:
+        playbook, step, field = place
+        raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
+
+
+def compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
+    """Return the template of a text; `place` is playbook, step and field. Raises `Syntax`."""
     if not is_template(text):
         return Constant(text)
     dotted = _DOTTED.fullmatch(text.rstrip("\n"))
@@ -320,11 +350,7 @@ def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
             for name, index, single, double in _PARTS.findall(dotted[2])
         )
         return Path(text, dotted[1], parts, place)
-    try:
-        return Expression(text, place)
-    except Syntax as error:
-        playbook, step, field = place
-        raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
+    return Expression(text, place)
 
 
 _SECRET_WORDS: Final = re.compile(

@@ -1,0 +1,84 @@
+"""What can only be checked when all steps are known: names, targets, what can be reached."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from noetl.playbook.graph import END, targets
+from noetl.playbook.model import Step
+from noetl.playbook.names import did_you_mean
+from noetl.playbook.reader import Reader
+from noetl.playbook.yamltree import Node
+from noetl.words import RESERVED_NAMES
+
+_TEMPLATE_WORDS: Final = frozenset(
+    {"and", "else", "elif", "false", "False", "if", "in", "is", "none", "None", "not", "or", "self", "true", "True"}
+)
+
+
+class Target(Protocol):
+    """Where an edge leads, as it stands in the file."""
+
+    step: str
+    name: str
+    node: Node
+
+
+def check_names(
+    reader: Reader, workflow: Mapping[str, Node], finally_: Mapping[str, Node], workload: Node | None
+) -> None:
+    """Report names that are reserved, are no identifiers, stand in both workflows, or clash with the workload."""
+    keys: Mapping[str, Node] = workload.keys if workload is not None else {}
+    for name, node in (*workflow.items(), *finally_.items()):
+        if name in RESERVED_NAMES:
+            reader.error(node, "reserved-name", f"the step name {name!r} is reserved: call it {name + '_step'!r}")
+        elif name in _TEMPLATE_WORDS or name == "continue":
+            reader.error(node, "reserved-name", f"the step name {name!r} is a word of the language: rename the step")
+        elif not (name.isascii() and name.isidentifier()):
+            fixed = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+            fixed = f"step_{fixed}" if fixed[:1].isdigit() else fixed
+            reader.error(node, "bad-name", f"the step name {name!r} is no identifier: write {fixed!r}")
+        elif name == "status":
+            reader.warning(node, "reserved-name", "the step name 'status' hides the execution's status in 'finally'")
+        if name in keys:
+            line = keys[name].line
+            reader.error(node, "clash", f"the step {name!r} has the name of a workload key (line {line}): rename one")
+    for name, node in finally_.items():
+        if name in workflow:
+            line = workflow[name].line
+            reader.error(
+                node, "duplicate-step", f"the step {name!r} of finally is in workflow too (line {line}): rename one"
+            )
+
+
+def check_targets(
+    reader: Reader, found: Sequence[Target], workflow: Mapping[str, Node], finally_: Mapping[str, Node]
+) -> None:
+    """Report edges that lead nowhere, or from one workflow into the other."""
+    for target in found:
+        home, other, name = (
+            (workflow, finally_, "finally") if target.step in workflow else (finally_, workflow, "workflow")
+        )
+        if target.name in home:
+            continue
+        if target.name in other:
+            reason = f"which is a step of {name}: only steps of the same workflow can follow"
+        else:
+            reason = f"which there is not{did_you_mean(target.name, home)}"
+        reader.error(target.node, "dangling", f"step {target.step!r} leads to {target.name!r}, {reason}")
+
+
+def check_reachable(reader: Reader, steps: Sequence[Step], nodes: Mapping[str, Node], what: str) -> None:
+    """Report steps that nothing leads to. `end` may stand alone: its result is the execution's in any case."""
+    if not steps:
+        return
+    by_name = {step.name: step for step in steps}
+    seen = {"start" if "start" in by_name else steps[0].name}
+    stack = list(seen)
+    while stack:
+        for target in targets(by_name[stack.pop()]):
+            if target in by_name and target not in seen:
+                seen.add(target)
+                stack.append(target)
+    for step in steps:
+        if step.name not in seen and not (step.name == END and step.result is not None):
+            reader.error(nodes[step.name], "unreachable", f"no way leads to the step {step.name!r} of {what}")

@@ -1,0 +1,114 @@
+"""What routing asks of a workflow, worked out once: sources, joins, handlers, ancestors, cycles."""
+
+from collections.abc import Iterator, Mapping
+
+from noetl.playbook.model import Clause, Graph, Step
+
+END = "end"
+
+
+class Ancestors(Mapping[str, frozenset[str]]):
+    """Every step that can reach a step along one or more edges; worked out when first asked for."""
+
+    def __init__(self, sources: Mapping[str, frozenset[str]], loops: frozenset[str]) -> None:
+        self._sources = sources
+        self._loops = loops  # steps with an edge to themselves
+        self._known: dict[str, frozenset[str]] = {}
+
+    def __getitem__(self, name: str) -> frozenset[str]:
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._reach(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def _reach(self, name: str) -> frozenset[str]:
+        seen: set[str] = set(self._sources[name])
+        stack = list(seen)
+        while stack:
+            for source in self._sources[stack.pop()]:
+                if source not in seen:
+                    seen.add(source)
+                    stack.append(source)
+        return frozenset(seen | {name} if name in self._loops else seen)
+
+
+def make_graph(steps: list[Step]) -> Graph:
+    """Return the graph of a workflow's steps, which have unique names and no dangling edges."""
+    by_name = {step.name: step for step in steps}
+    entry = "start" if "start" in by_name else steps[0].name
+    sources: dict[str, set[str]] = {name: set() for name in by_name}
+    plainly: set[str] = {entry, END}  # reached otherwise than by a failure
+    loops: set[str] = set()
+    for step in steps:
+        for target in _targets(step.next):
+            plainly.add(target)
+        for target in (*_targets(step.next), *_targets(step.on_error)):
+            if target == step.name:
+                loops.add(target)
+            else:
+                sources[target].add(step.name)
+    handlers = frozenset(name for name, found in sources.items() if found and name not in plainly)
+    joins = frozenset(name for name, found in sources.items() if name == END or len(found) > 1) - handlers
+    frozen = {name: frozenset(found) for name, found in sources.items()}
+    return Graph(
+        entry=entry,
+        steps=by_name,
+        sources=frozen,
+        joins=joins,
+        handlers=handlers,
+        ancestors=Ancestors(frozen, frozenset(loops)),
+        cycle=components({step.name: targets(step) for step in steps}),
+        order={name: place for place, name in enumerate(by_name)},
+    )
+
+
+def _targets(clauses: tuple[Clause, ...]) -> list[str]:
+    return [edge.target for clause in clauses for edge in clause.edges]
+
+
+def targets(step: Step) -> list[str]:
+    """Return every step that a step may lead to, by `next` or `on_error`."""
+    return _targets(step.next) + _targets(step.on_error)
+
+
+def components(edges: Mapping[str, list[str]]) -> dict[str, int]:
+    """Return the number of each node's strongly connected component (Tarjan's algorithm, without recursion)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    component: dict[str, int] = {}
+    path: list[str] = []
+    count = 0
+    for root in edges:
+        if root in index:
+            continue
+        work = [(root, iter(edges[root]))]
+        index[root] = low[root] = len(index)
+        path.append(root)
+        while work:
+            node, following = work[-1]
+            for target in following:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    path.append(target)
+                    work.append((target, iter(edges[target])))
+                    break
+                if target not in component:
+                    low[node] = min(low[node], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    while True:
+                        member = path.pop()
+                        component[member] = count
+                        if member == node:
+                            break
+                    count += 1
+    return component

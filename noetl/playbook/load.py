@@ -1,0 +1,271 @@
+"""A playbook's text in, a checked `Playbook` out; all problems at once."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from noetl.errors import PlaybookError, Problem
+from noetl.playbook import check, yamltree
+from noetl.playbook.graph import make_graph
+from noetl.playbook.model import Playbook, Step
+from noetl.playbook.reader import Reader
+from noetl.playbook.steps import Steps, Task
+from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.yamltree import Node
+
+API_VERSION: Final = "noetl.io/v1"
+KIND: Final = "Playbook"
+_KEYS: Final = frozenset(
+    {
+        "apiVersion",
+        "kind",
+        "metadata",
+        "workload",
+        "workbook",
+        "workflow",
+        "finally",
+        "timeout",
+        "pool",
+        "priority",
+        "labels",
+        "tests",
+    }
+)
+_METADATA_KEYS: Final = frozenset({"name", "path", "description"})
+_PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file says of itself."""
+
+    kind: str
+    path: str
+    name: str
+    description: str
+
+
+@dataclass(slots=True)
+class _Section:
+    """The steps of `workflow` or `finally` with the places they stand at."""
+
+    steps: list[Step] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    whole: bool = True  # every step could be read
+
+
+def content_hash(text: str) -> str:
+    """Return the hash of a playbook's text; line ends and trailing space do not count."""
+    lines = [line.rstrip() for line in text.removeprefix("\ufeff").splitlines()]
+    return hashlib.sha256("\n".join(lines).rstrip("\n").encode(errors="replace")).hexdigest()
+
+
+def load_playbook(text: str, filename: str) -> Playbook:
+    """Return the playbook of a text. Raises `PlaybookError` with all problems, those of check included."""
+    playbook, problems = _load(text, filename)
+    if playbook is None or any(problem.severity == "error" for problem in problems):
+        raise PlaybookError(problems)
+    return playbook
+
+
+def lint(text: str, filename: str) -> list[Problem]:
+    """Return all findings, errors and warnings, in the order of the file."""
+    return _load(text, filename)[1]
+
+
+def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
+    """Return kind, path, name and description of a document of any kind. Raises `PlaybookError`.
+
+    Nothing else of it is looked at: only playbooks are checked.
+    """
+    root, problems = yamltree.read(text, filename)
+    reader = Reader(filename, text)
+    reader.problems += problems
+    found = _document(reader, root) if root is not None else None
+    if found is None or reader.problems:
+        raise PlaybookError(reader.problems)
+    return found.kind, found.path, found.name, found.description
+
+
+def _load(text: str, filename: str) -> tuple[Playbook | None, list[Problem]]:
+    root, problems = yamltree.read(text, filename)
+    reader = Reader(filename, text)
+    reader.problems += problems
+    playbook = _Loader(reader).playbook(root, text) if root is not None else None
+    return playbook, sorted(set(reader.problems), key=lambda p: (p.line, p.column, p.severity, p.code, p.message))
+
+
+def _document(reader: Reader, root: Node) -> Document | None:
+    """Read what the head of a document says; None where it has no usable path."""
+    keys = reader.mapping(root, "the document")
+    if keys is None:
+        return None
+    kind = KIND
+    if "kind" in keys:
+        kind = reader.name(keys["kind"], "kind") or KIND
+    given = keys.get("metadata")
+    if given is None or given.null:
+        reader.error(given or root, "missing", "there is no metadata: add 'metadata: {path: folder/name}'")
+        return None
+    metadata = reader.mapping(given, "metadata")
+    if metadata is None:
+        return None
+    texts = {key: _optional(reader, metadata, key) for key in ("path", "name", "description")}
+    path = texts["path"] or texts["name"]
+    if not path:
+        if not any(key in metadata for key in ("path", "name")):
+            reader.error(given, "missing", "metadata has no path: add 'path: folder/name', the key in the catalog")
+        return None
+    place = metadata["path"] if texts["path"] else metadata["name"]
+    _check_path(reader, place, path)
+    return Document(kind, path, texts["name"] or path.rsplit("/", 1)[-1], texts["description"])
+
+
+def _optional(reader: Reader, metadata: Mapping[str, Node], key: str) -> str:
+    if key not in metadata or metadata[key].null:
+        return ""
+    read = reader.text if key == "description" else reader.name
+    return read(metadata[key], f"metadata.{key}") or ""
+
+
+def _check_path(reader: Reader, node: Node, path: str) -> None:
+    parts = path.split("/")
+    if not _PATH.fullmatch(path) or "." in parts or ".." in parts:
+        reader.error(
+            node, "path", f"the path {path!r} is not usable: write letters, digits, '_', '-', '.', with '/' between"
+        )
+    elif path.endswith((".yaml", ".yml")):
+        reader.error(node, "path", f"the path {path!r} has a suffix: write {path.rsplit('.', 1)[0]!r}")
+    elif len(path) > 500:
+        reader.error(node, "path", "the path is longer than 500 characters: shorten it")
+
+
+class _Loader:
+    """Reads one playbook."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def playbook(self, root: Node, text: str) -> Playbook | None:
+        reader = self.reader
+        document = _document(reader, root)
+        if root.kind != "mapping":
+            return None
+        keys: dict[str, Node] = root.value
+        if document is not None:
+            reader.playbook = document.path
+        self._head(root, keys)
+        workload = self._workload(keys)
+        steps = Steps(reader, self._workbook(keys))
+        workflow = self._section(steps, keys.get("workflow"), root, "workflow")
+        finally_ = self._section(steps, keys["finally"], root, "finally") if "finally" in keys else None
+        check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
+        check.check_targets(reader, steps.targets, workflow.nodes, finally_.nodes if finally_ else {})
+        labels = self._labels(keys)
+        timeout = self._timeout(keys)
+        pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
+        priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
+        if document is None or any(p.severity == "error" for p in reader.problems):
+            return None
+        return Playbook(
+            path=document.path,
+            name=document.name,
+            hash=content_hash(text),
+            workload=workload,
+            workflow=make_graph(workflow.steps),
+            finally_=make_graph(finally_.steps) if finally_ else None,
+            timeout=timeout,
+            pool=pool,
+            priority=priority or 0,
+            labels=labels,
+            desc=document.description,
+        )
+
+    def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
+        """Check what stands at the top of the document."""
+        reader = self.reader
+        reader.unknown(root, _KEYS, "the playbook")
+        version = keys.get("apiVersion")
+        if version is not None and version.value != API_VERSION:
+            reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")
+        kind = keys.get("kind")
+        if kind is not None and kind.value != KIND and isinstance(kind.value, str):
+            reader.error(kind, "value", f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
+        metadata = keys.get("metadata")
+        if metadata is not None and metadata.kind == "mapping":
+            reader.unknown(metadata, _METADATA_KEYS, "metadata")
+        tests = keys.get("tests")
+        if tests is not None and not tests.null:
+            reader.items(tests, "tests")
+
+    def _workload(self, keys: Mapping[str, Node]) -> AnyTemplate:
+        node = keys.get("workload")
+        if node is None or node.null or self.reader.mapping(node, "workload") is None:
+            return Constant({})
+        return self.reader.template(node, "", "workload")
+
+    def _workbook(self, keys: Mapping[str, Node]) -> dict[str, Task | None]:
+        """Return the workbook's tasks by name."""
+        node = keys.get("workbook")
+        if node is None or node.null:
+            return {}
+        reader, tasks = self.reader, dict[str, Task | None]()
+        steps = Steps(reader, {})
+        for item in reader.items(node, "workbook"):
+            name, task = steps.task(item)
+            if name is None:
+                continue
+            if name in tasks:
+                key = item.value["name"]
+                reader.error(key, "duplicate-task", f"the task {name!r} stands here a second time: rename one of them")
+            tasks[name] = task
+        return tasks
+
+    def _section(self, steps: Steps, node: Node | None, root: Node, what: str) -> _Section:
+        """Read the steps of `workflow` or `finally`."""
+        reader, section = self.reader, _Section()
+        if node is None or node.null or (node.kind == "list" and not node.value):
+            message = f"{what} has no steps: add '- step: start'" if node else f"there is no {what}: add one"
+            reader.error(node or root, "missing", message)
+            return section
+        for item in reader.items(node, what):
+            step = steps.step(item)
+            if step is None:
+                section.whole = False
+                continue
+            if step.name in section.nodes:
+                first = section.nodes[step.name].line
+                reader.error(
+                    item.value["step"],
+                    "duplicate-step",
+                    f"the step {step.name!r} stands here a second time (first in line {first}): rename one of them",
+                )
+                continue
+            section.steps.append(step)
+            section.nodes[step.name] = item.value["step"]
+        if section.whole:
+            check.check_reachable(reader, section.steps, section.nodes, what)
+        return section
+
+    def _labels(self, keys: Mapping[str, Node]) -> dict[str, str] | None:
+        node = keys.get("labels")
+        if node is None or node.null:
+            return None
+        labels: dict[str, str] = {}
+        for name, value in (self.reader.mapping(node, "labels") or {}).items():
+            if value.kind == "scalar" and not value.null:
+                labels[name] = value.text
+            else:
+                self.reader.error(value, "wrong-type", f"the label {name!r} is {value.describe()}: it must be text")
+        return labels
+
+    def _timeout(self, keys: Mapping[str, Node]) -> float | None:
+        node = keys.get("timeout")
+        if node is None or node.null:
+            return None
+        found = self.reader.duration(node, "timeout")
+        if found == 0:
+            self.reader.error(node, "value", "timeout is 0: it must be more")
+        return found

@@ -1,0 +1,164 @@
+"""Reads typed values off the YAML tree and gathers every problem with its place."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from noetl.errors import InputError, Problem
+from noetl.playbook import durations, templates
+from noetl.playbook.names import did_you_mean
+from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.yamltree import Node
+
+
+class Reader:
+    """One file being read. Each method reports what is wrong and goes on; None stands for an unusable value."""
+
+    def __init__(self, filename: str, text: str) -> None:
+        self.filename = filename
+        self.lines = text.splitlines()
+        self.problems: list[Problem] = []
+        self.playbook = filename  # what template errors call it: the path, once it is known
+
+    def error(self, node: Node, code: str, message: str) -> None:
+        self.report(node.line, node.column, "error", code, message)
+
+    def warning(self, node: Node, code: str, message: str) -> None:
+        self.report(node.line, node.column, "warning", code, message)
+
+    def report(self, line: int, column: int, severity: str, code: str, message: str) -> None:
+        self.problems.append(Problem(self.filename, line, column, severity, code, message))
+
+    # -- shapes
+
+    def mapping(self, node: Node, what: str) -> dict[str, Node] | None:
+        if node.kind == "mapping":
+            found: dict[str, Node] = node.value
+            return found
+        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a mapping")
+        return None
+
+    def items(self, node: Node, what: str) -> list[Node]:
+        if node.kind == "list":
+            found: list[Node] = node.value
+            return found
+        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a list")
+        return []
+
+    def unknown(self, node: Node, allowed: Iterable[str], what: str, later: Iterable[str] = ()) -> None:
+        """Report the keys of a mapping that mean nothing there."""
+        known, coming = set(allowed), set(later)
+        for name, key in node.keys.items():
+            if name in coming:
+                self.error(key, "not-available", f"{name!r} of {what} is not available in this version: leave it out")
+            elif name not in known:
+                hint = did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
+                self.error(key, "unknown-key", f"unknown key {name!r} in {what}{hint}")
+
+    # -- scalars
+
+    def text(self, node: Node, what: str) -> str | None:
+        if isinstance(node.value, str):
+            return node.value
+        advice = "it must be text"
+        if node.kind == "scalar" and not node.null:
+            advice += f", in quotes if you mean it: {node.text!r}"
+        self.error(node, "wrong-type", f"{what} is {node.describe()}: {advice}")
+        return None
+
+    def name(self, node: Node, what: str) -> str | None:
+        """Read text that has no template in it and is not empty."""
+        found = self.text(node, what)
+        if found is None:
+            return None
+        if templates.is_template(found):
+            self.error(node, "wrong-type", f"{what} is a template: it must be plain text")
+            return None
+        if not found.strip():
+            self.error(node, "wrong-type", f"{what} is empty: write a name")
+            return None
+        return found
+
+    def integer(self, node: Node, what: str, least: int | None = None) -> int | None:
+        value = node.value
+        if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+            bound = "" if least is None else f" of at least {least}"
+            self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a whole number{bound}")
+            return None
+        return value
+
+    def number(self, node: Node, what: str, least: float) -> float | None:
+        value = node.value
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
+            self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a number of at least {least:g}")
+            return None
+        return float(value)
+
+    def boolean(self, node: Node, what: str) -> bool | None:
+        if isinstance(node.value, bool):
+            return node.value
+        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be true or false")
+        return None
+
+    def duration(self, node: Node, what: str) -> float | None:
+        """Read a duration without a template, in seconds."""
+        try:
+            if node.kind == "scalar":
+                return durations.seconds(node.value)
+            raise InputError(f"{node.describe()} is not a duration: write '10s' or '1h30m'")
+        except InputError as error:
+            self.error(node, "wrong-type", f"{what}: {error}")
+            return None
+
+    # -- templates
+
+    def template(self, node: Node, step: str, field: str) -> AnyTemplate:
+        """Return the template of a value of any nesting; what cannot be read is reported at its own place."""
+        if node.kind == "scalar":
+            return self._text_template(node, step, field) if isinstance(node.value, str) else Constant(node.value)
+        if node.kind == "list":
+            return templates.list_template(
+                [self.template(item, step, f"{field}[{index}]") for index, item in enumerate(node.value)]
+            )
+        for name, key in node.keys.items():
+            if "{{" in name:
+                self.error(key, "template", f"the key {name!r} of {field} is a template: only values can be")
+        return templates.mapping_template(
+            {name: self.template(item, step, f"{field}.{name}" if field else name) for name, item in node.value.items()}
+        )
+
+    def _text_template(self, node: Node, step: str, field: str) -> AnyTemplate:
+        try:
+            return templates.compile_text(node.value, (self.playbook, step, field))
+        except templates.Syntax as error:
+            line, column = node.line, node.column
+            if node.block:
+                line, column = line + error.line, 1
+            elif error.line > 1:
+                line, column = line + error.line - 1, 1
+            text = node.value.strip()
+            short = text if len(text) <= 80 else text[:77] + "..."
+            self.report(line, column, "error", "template", f"{field or 'template'}: {error.reason} in {short!r}")
+            return Constant(None)
+
+    def mapping_template(self, node: Node, step: str, field: str) -> AnyTemplate | None:
+        """Return the template of a mapping, or of one expression that gives one."""
+        if node.kind == "mapping" or (isinstance(node.value, str) and templates.is_template(node.value)):
+            return self.template(node, step, field)
+        self.error(node, "wrong-type", f"{field} is {node.describe()}: it must be a mapping")
+        return None
+
+    def condition(self, node: Node, step: str, field: str) -> AnyTemplate:
+        """Return the template of a condition: true, false or exactly one expression."""
+        value: Any = node.value
+        if isinstance(value, bool):
+            return Constant(value)
+        if isinstance(value, str) and templates.is_template(value):
+            stripped = Node("scalar", node.line, node.column, value=value.strip(), block=node.block)
+            found = self.template(stripped, step, field)
+            if found.constant or found.sole:
+                return found
+            self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
+            return Constant(False)
+        hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""
+        self.error(node, "condition", f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
+        return Constant(False)

@@ -1,0 +1,321 @@
+"""YAML as a tree that knows lines and columns.
+
+Scalars follow YAML 1.2's core schema: `on`, `yes` and dates stay text. A key is always text, as it is written. The
+tree is built from the parser's events, not recursively: hostile nesting and alias bombs are problems, not crashes.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from noetl.errors import Problem
+
+MAX_DEPTH: Final = 100
+MAX_NODES: Final = 500_000
+"""How many values a document may have, those repeated by aliases counted as often as they stand."""
+
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+", re.ASCII)
+_OCTAL: Final = re.compile(r"0o[0-7]+", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_NOT_A_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
+_TAG: Final = "tag:yaml.org,2002:"
+_BLOCK_STYLES: Final = ("|", ">")
+
+
+@dataclass(slots=True)
+class Node:
+    """A value in the file. `value` is the scalar, the items (`list[Node]`) or the mapping (`dict[str, Node]`)."""
+
+    kind: str  # "scalar" | "list" | "mapping"
+    line: int
+    column: int
+    value: Any = None
+    text: str = ""
+    block: bool = False  # a block scalar: its text begins on the next line
+    keys: dict[str, "Node"] = field(default_factory=dict)
+    size: int = 1
+    _plain: Any = None
+
+    @property
+    def null(self) -> bool:
+        return self.kind == "scalar" and self.value is None
+
+    def plain(self) -> Any:
+        """Return the value as plain JSON types."""
+        if self.kind == "scalar":
+            return self.value
+        if self._plain is None:
+            self._plain = (
+                [item.plain() for item in self.value]
+                if self.kind == "list"
+                else {key: item.plain() for key, item in self.value.items()}
+            )
+        return self._plain
+
+    def describe(self) -> str:
+        """Say in a word or two what this is, for error messages."""
+        if self.kind != "scalar":
+            return f"a {self.kind}"
+        if self.value is None:
+            return "empty"
+        text = repr(self.value) if isinstance(self.value, str) else self.text
+        return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _Top:
+    """The mark of an error that has none."""
+
+    line = 0
+    column = 0
+
+
+class _Stop(Exception):
+    """The document cannot be read any further."""
+
+
+class _Builder:
+    """Builds the tree from events and gathers the problems on the way."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+        self.problems: list[Problem] = []
+        self.root: Node | None = None
+        self.anchors: dict[str, Node | None] = {}  # None: not complete yet
+        self.stack: list[tuple[Node, str | None]] = []  # open collections and their anchors
+        self.pending: list[Node | None] = []  # per open mapping: the key that waits for its value
+
+    def problem(self, mark: Any, code: str, message: str) -> None:
+        self.problems.append(Problem(self.filename, mark.line + 1, mark.column + 1, "error", code, message))
+
+    def stop(self, mark: Any, message: str) -> _Stop:
+        self.problem(mark, "yaml", message)
+        return _Stop()
+
+    # -- events
+
+    def scalar(self, event: Any) -> None:
+        mark = event.start_mark
+        node = Node("scalar", mark.line + 1, mark.column + 1, text=event.value, block=event.style in _BLOCK_STYLES)
+        try:
+            node.value = _scalar(event)
+        except ValueError as error:
+            self.problem(mark, "value", str(error))
+        self.anchor(event.anchor, node)
+        self.place(node, mark)
+
+    def open(self, event: Any, kind: str) -> None:
+        mark = event.start_mark
+        if len(self.stack) >= MAX_DEPTH:
+            raise self.stop(mark, f"the document is nested more than {MAX_DEPTH} levels deep")
+        if event.tag and event.tag not in (_TAG + "map", _TAG + "seq"):
+            self.problem(mark, "value", f"the tag {_tag_name(event.tag)} is not available: write the value plainly")
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        node = Node(kind, mark.line + 1, mark.column + 1, value=[] if kind == "list" else {})
+        self.stack.append((node, event.anchor))
+        self.pending.append(None)
+
+    def close(self, event: Any) -> None:
+        node, anchor = self.stack.pop()
+        self.pending.pop()
+        if node.kind == "mapping":
+            self.merge(node)
+        children = node.value if node.kind == "list" else node.value.values()
+        node.size = 1 + sum(child.size for child in children)
+        if node.size > MAX_NODES:
+            raise self.stop(event.start_mark, f"the document has more than {MAX_NODES:,} values, aliases unfolded")
+        self.anchor(anchor, node)
+        self.place(node, event.start_mark)
+
+    def alias(self, event: Any) -> None:
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            raise self.stop(event.start_mark, f"the alias *{event.anchor} stands inside its own anchor")
+        self.place(node, event.start_mark)
+
+    # -- building
+
+    def anchor(self, name: str | None, node: Node) -> None:
+        if name:
+            self.anchors[name] = node
+
+    def place(self, node: Node, mark: Any) -> None:
+        """Put a complete value where it belongs."""
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1][0]
+        if parent.kind == "list":
+            parent.value.append(node)
+            return
+        key = self.pending[-1]
+        if key is None:
+            if node.kind != "scalar":
+                raise self.stop(mark, f"a key of a mapping is a {node.kind}: keys are text")
+            self.pending[-1] = node
+            return
+        self.pending[-1] = None
+        name = key.text
+        if name in parent.value:
+            first = parent.keys[name].line
+            position = Problem(
+                self.filename,
+                key.line,
+                key.column,
+                "error",
+                "duplicate-key",
+                f"the key {name!r} stands here a second time (first in line {first}): remove one of them",
+            )
+            self.problems.append(position)
+            return
+        parent.value[name] = node
+        parent.keys[name] = key
+
+    def merge(self, node: Node) -> None:
+        """Carry out `<<: *alias`: what the mapping itself has wins, then the first of a list."""
+        source = node.value.get("<<")
+        if source is None:
+            return
+        merged = source.value if source.kind == "list" else [source]
+        if any(item.kind != "mapping" for item in merged):
+            key = node.keys["<<"]
+            self.problems.append(
+                Problem(
+                    self.filename, key.line, key.column, "error", "value", "'<<' takes a mapping, or a list of them"
+                )
+            )
+            return
+        del node.value["<<"], node.keys["<<"]
+        for item in merged:
+            for name, value in item.value.items():
+                if name not in node.value:
+                    node.value[name] = value
+                    node.keys[name] = item.keys[name]
+
+
+def _scalar(event: Any) -> Any:
+    """Return a scalar's value. Raises `ValueError` with the sentence to show."""
+    text: str = event.value
+    if "\x00" in text:
+        raise ValueError("the text contains a NUL character, which cannot be stored: remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text contains a lone surrogate, which is no valid Unicode") from None
+    tag = event.tag
+    if tag and tag != "!":
+        return _tagged(tag, text)
+    if tag == "!" or not event.implicit[0]:
+        return text
+    return _resolve(text)
+
+
+def _resolve(text: str) -> Any:
+    """Return what a plain scalar stands for in YAML 1.2's core schema."""
+    if text in _NULL:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if not (text[0].isdigit() or text[0] in "+-."):
+        return text
+    if _INTEGER.fullmatch(text) or _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
+        return _integer(text)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            raise ValueError(f"the number {text[:40]} is too large: write it as text, in quotes")
+        return number
+    if _NOT_A_NUMBER.fullmatch(text):
+        raise ValueError(f"{text} is not JSON: write it as text, in quotes")
+    return text
+
+
+def _integer(text: str) -> int:
+    number = int(text, 0 if text[:2] in ("0o", "0x") else 10) if len(text) <= 40 else 2**64
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"the integer {text[:40]} is beyond 64 bits: write it as text, in quotes")
+    return number
+
+
+def _tagged(tag: str, text: str) -> Any:
+    """Return a scalar with an explicit tag such as `!!str`."""
+    name = tag.removeprefix(_TAG)
+    if name == "str":
+        return text
+    found = _resolve(text)
+    kinds: dict[str, Callable[[Any], bool]] = {
+        "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+        "bool": lambda value: isinstance(value, bool),
+        "null": lambda value: value is None,
+    }
+    if name not in kinds:
+        raise ValueError(f"the tag {_tag_name(tag)} is not available: write the value plainly")
+    if not kinds[name](found):
+        raise ValueError(f"{text!r} is no {name}")
+    return float(found) if name == "float" else found
+
+
+def _tag_name(tag: str) -> str:
+    return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
+
+
+def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
+    """Return the tree of a document, as far as it can be read, and the problems on the way."""
+    builder = _Builder(filename)
+    try:
+        for event in _events(text, builder):
+            if isinstance(event, yaml.ScalarEvent):
+                builder.scalar(event)
+            elif isinstance(event, yaml.MappingStartEvent):
+                builder.open(event, "mapping")
+            elif isinstance(event, yaml.SequenceStartEvent):
+                builder.open(event, "list")
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                builder.close(event)
+            elif isinstance(event, yaml.AliasEvent):
+                builder.alias(event)
+    except _Stop:
+        return None, builder.problems
+    if builder.root is None and not builder.problems:
+        builder.problems.append(Problem(filename, 1, 1, "error", "yaml", "the file is empty: a playbook is a mapping"))
+    return builder.root, builder.problems
+
+
+def _events(text: str, builder: _Builder) -> Iterator[Any]:
+    """Yield the parser's events; syntax errors and a second document become problems."""
+    documents = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise builder.stop(event.start_mark, "a second document begins here: one file holds one document")
+            yield event
+    except yaml.reader.ReaderError as error:
+        line, column = _position(text, error.position)
+        builder.problems.append(
+            Problem(
+                builder.filename, line, column, "error", "yaml", f"the character {error.character!r} is not allowed"
+            )
+        )
+        raise _Stop from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise builder.stop(mark or _Top(), f"invalid YAML: {reason}") from None
+    except UnicodeEncodeError:
+        builder.problems.append(Problem(builder.filename, 1, 1, "error", "yaml", "the file is not valid Unicode"))
+        raise _Stop from None
+
+
+def _position(text: str, index: Any) -> tuple[int, int]:
+    before = text[:index] if isinstance(index, int) else ""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")

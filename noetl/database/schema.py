@@ -64,7 +64,7 @@ def packaged_ddl() -> str:
 @cache
 def expected_objects() -> tuple[str, ...]:
     """Return the names of tables, views, functions and sequences that the DDL makes in the engine's schema."""
-    pattern = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) (?:IF NOT EXISTS )?(\w+)\b(?!\.)"
+    pattern = r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) (?:IF NOT EXISTS )?(?!IF\b)(\w+)\b(?!\.)"
     return tuple(re.findall(pattern, packaged_ddl(), re.MULTILINE))
 
 
@@ -72,17 +72,17 @@ def expected_objects() -> tuple[str, ...]:
 
 
 def apply_schema(
-    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool = False
+    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool | None = None
 ) -> list[str]:
     """Apply the DDL (or `file`) and return warnings and notices for people. Applying twice changes nothing.
 
-    `ensure_role` creates the logins first; the embedded server always has them. Raises `InputError` where the file
+    `ensure_role` creates the logins first (None: on the embedded server only). Raises `InputError` where the file
     cannot be read or fails, naming the line; then nothing of it is left. Raises `Locked`, `SchemaMismatch`,
     `Unreachable`.
     """
     name, text = _read(file)
     with admin.connect() as conn, translate():
-        said = ensure_roles(conn, wanted_roles(settings)) if ensure_role or settings.embedded else []
+        said = _roles(conn, settings, ensure_role)
         _prepare(conn, settings)
         with _listening(conn) as notices:
             _run(conn, name, text, settings)
@@ -90,7 +90,7 @@ def apply_schema(
 
 
 def reset_schema(
-    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool = False
+    admin: Database, settings: Settings, *, file: Path | None = None, ensure_role: bool | None = None
 ) -> list[str]:
     """Drop the schema with everything in it and apply the DDL, in one transaction: on an error all is as before.
 
@@ -98,11 +98,16 @@ def reset_schema(
     """
     name, text = _read(file)
     with admin.connect() as conn, translate():
-        said = ensure_roles(conn, wanted_roles(settings)) if ensure_role or settings.embedded else []
+        said = _roles(conn, settings, ensure_role)
         _prepare(conn, settings)
         with _listening(conn) as notices:
             _run(conn, name, text, settings, drop=True)
         return said + notices
+
+
+def _roles(conn: Connection, settings: Settings, ensure_role: bool | None) -> list[str]:
+    wanted = settings.embedded if ensure_role is None else ensure_role
+    return ensure_roles(conn, wanted_roles(settings)) if wanted else []
 
 
 def _read(file: Path | None) -> tuple[str, str]:
@@ -135,6 +140,7 @@ def _run(conn: Connection, name: str, text: str, settings: Settings, *, drop: bo
         try:
             if drop:
                 conn.execute("BEGIN")
+                conn.execute("SET LOCAL client_min_messages = warning")  # no list of what goes
                 conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
                 conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(settings.schema)))
             conn.execute(text.encode())
@@ -191,6 +197,20 @@ def _listening(conn: Connection) -> Iterator[list[str]]:
         yield heard
     finally:
         conn.remove_notice_handler(hear)
+
+
+def live_processes(admin: Database) -> list[str]:
+    """Return who works on the schema at the moment, as far as it has a registry to tell."""
+    query = SQL(
+        """SELECT format('%s %s on %s', kind, runtime_id, host) FROM {}
+            WHERE status IN ('running', 'draining') AND heartbeat_at > clock_timestamp() - interval '30 s'
+            ORDER BY kind, runtime_id"""
+    ).format(Identifier(admin.schema, "runtime"))
+    with admin.connect() as conn, translate():
+        try:
+            return [row[0] for row in conn.execute(query)]
+        except (pg.UndefinedTable, pg.UndefinedColumn):
+            return []
 
 
 # ---- what stands there ----

@@ -302,7 +302,8 @@ CREATE TABLE IF NOT EXISTS queue (
         autovacuum_vacuum_insert_threshold = -1,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000);
 
-CREATE INDEX IF NOT EXISTS queue_to_claim ON queue (pool, priority DESC, id) WHERE status = 'queued';
+CREATE INDEX IF NOT EXISTS queue_to_claim ON queue (pool, priority DESC, id) WHERE status = 'queued' AND lost = 0;
+CREATE INDEX IF NOT EXISTS queue_lost ON queue (pool, id) WHERE status = 'queued' AND lost > 0;
 CREATE INDEX IF NOT EXISTS queue_to_promote ON queue (available_at) WHERE status = 'waiting';
 CREATE INDEX IF NOT EXISTS queue_to_expire ON queue (lease_until) WHERE status = 'leased';
 

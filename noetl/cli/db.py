@@ -1,0 +1,231 @@
+"""`noetl db`: the schema and the embedded Postgres."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from noetl.cli.show import note, print_json, print_table
+from noetl.errors import InputError
+from noetl.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from noetl.database.connect import Database
+
+app = typer.Typer(help="The schema and the embedded Postgres.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DdlFile = Annotated[Path | None, typer.Option("--file", help="Another DDL file than the packaged one.")]
+EnsureRole = Annotated[
+    bool | None,
+    typer.Option(
+        "--ensure-role/--no-ensure-role",
+        help="Create the logins with their passwords first, as far as rights allow. Default: on the embedded "
+        "server only.",
+    ),
+]
+
+
+@app.command("apply-schema")
+def apply_schema(file: DdlFile = None, ensure_role: EnsureRole = None, as_json: Json = False) -> None:
+    """Apply the schema; applying it again changes nothing. Exit code 1: what stands there differs from the DDL."""
+    from noetl.database import schema
+    from noetl.database.connect import open_admin
+
+    settings = load_settings()
+    with open_admin(settings) as admin:
+        said = schema.apply_schema(admin, settings, file=file, ensure_role=ensure_role)
+        _tell_applied(admin, settings, said, as_json)
+
+
+@app.command("reset-schema")
+def reset_schema(
+    file: DdlFile = None,
+    ensure_role: EnsureRole = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also when workers are live.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Drop the schema with everything in it and apply it anew; on an error all is as before."""
+    from noetl.database import schema
+    from noetl.database.connect import open_admin
+
+    settings = load_settings()
+    with open_admin(settings) as admin:
+        live = schema.live_processes(admin)
+        if live:
+            note(f"warning: these work on schema {settings.schema} and lose what they do: {', '.join(live)}")
+        if not yes and not _agreed(admin):
+            note("nothing was changed")
+            raise typer.Exit(1)
+        said = schema.reset_schema(admin, settings, file=file, ensure_role=ensure_role)
+        _tell_applied(admin, settings, said, as_json)
+
+
+def _agreed(admin: "Database") -> bool:
+    question = f"Delete schema {admin.schema} in {admin.where} with all executions?"
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody is here to answer: give --yes")
+    return typer.confirm(question, err=True)
+
+
+def _tell_applied(admin: "Database", settings: Settings, said: list[str], as_json: bool) -> None:
+    """Say what stands in the database now, which may be something the file could not mend."""
+    from noetl.database.status import schema_report
+
+    for line in said:
+        note(f"note: {line}")
+    report = schema_report(admin, settings)
+    wrong = [line for line in report["problems"] if line not in report["rights"] and "is not NoETL's" not in line]
+    for line in report["problems"]:
+        note(f"warning: {line}")
+    if as_json:
+        print_json({name: report[name] for name in ("database", "schema", "state", "version", "instance", "problems")})
+    elif not wrong:
+        note(f"schema {admin.schema}, version {report['version']}, stands in {admin.where}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(as_json: Json = False) -> None:
+    """Bring an older schema to this program's version."""
+    from noetl.database.connect import open_admin
+    from noetl.database.migrate import migrate as run_migrations
+
+    settings = load_settings()
+    with open_admin(settings) as admin:
+        done = run_migrations(admin, settings)
+    if as_json:
+        print_json({"applied": done})
+    else:
+        note(f"applied {', '.join(done)}" if done else "the schema is current, nothing to migrate")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show version, instance, tables, drift, role and grants. Exit code 1: there are problems."""
+    from noetl.database.connect import open_admin
+    from noetl.database.status import schema_report
+
+    settings = load_settings()
+    with open_admin(settings) as admin:
+        report = schema_report(admin, settings)
+    if as_json:
+        print_json(report)
+    else:
+        for name in ("database", "server", "schema", "state", "version", "instance"):
+            print(f"{name + ':':10} {'-' if report[name] is None else report[name]}")
+        if report["tables"]:
+            print_table(["table", "owner", "rows", "bytes"], report["tables"], empty="")
+        for line in report["problems"]:
+            note(f"problem: {line}")
+    raise typer.Exit(1 if report["problems"] else 0)
+
+
+@app.command("print-schema")
+def print_schema() -> None:
+    """Print the packaged DDL."""
+    from noetl.database.schema import packaged_ddl
+
+    sys.stdout.write(packaged_ddl())
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Check the invariants of log, state and queue over the whole database. Exit code 1: one is broken."""
+    from noetl.database.connect import open_admin
+    from noetl.database.schema import require_schema
+    from noetl.database.verify import verify as verify_invariants
+    from noetl.orchestrator import verify_replay
+
+    with open_admin(load_settings()) as admin:
+        require_schema(admin)
+        findings = verify_invariants(admin) + verify_replay(admin)
+    if as_json:
+        print_json({"findings": findings})
+    else:
+        for line in findings:
+            print(line)
+        note("broken: see above" if findings else "all invariants hold")
+    raise typer.Exit(1 if findings else 0)
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded Postgres."""
+    from noetl.database.connect import embedded_server
+
+    server = embedded_server(load_settings())
+    note(f"the embedded Postgres {'has been started' if server.start() else 'runs already'} (data in {server.data})")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded Postgres. Nothing committed is lost."""
+    from noetl.database.connect import embedded_server
+
+    server = embedded_server(load_settings())
+    note("the embedded Postgres has been stopped" if server.stop() else "no embedded Postgres runs here")
+
+
+@app.command()
+def url() -> None:
+    """Print the administrator's URL of the database, without the password."""
+    from noetl.database.connect import open_admin
+
+    with open_admin(load_settings()) as admin:
+        parts = _parts(admin)
+    if parts.pop("password", None):
+        note("the password is not printed: give it by PGPASSWORD")
+    print(_url(parts))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql as the administrator, in the engine's schema. Arguments go to psql."""
+    from noetl.database.connect import open_admin
+    from noetl.database.embedded import client_program
+
+    settings = load_settings()
+    with open_admin(settings) as admin:
+        parts = _parts(admin)
+    program = client_program("psql")
+    environment = dict(os.environ)
+    if password := parts.pop("password", None):
+        environment["PGPASSWORD"] = str(password)  # a command line can be read by everybody
+    path = '"' + settings.schema.replace('"', '""') + '",public'
+    escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+    environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} -c search_path={escaped}".strip()
+    os.execve(program, ["psql", _url(parts), *context.args], environment)  # noqa: S606
+
+
+@app.command()
+def inbox(
+    where: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host:port/database")],
+    as_json: Json = False,
+) -> None:
+    """Make the inbox table in a database, which makes playbooks' SQL there exactly-once."""
+    from noetl.database.inbox import make_inbox
+
+    database, created = make_inbox(where)
+    if as_json:
+        print_json({"database": database, "created": created})
+    else:
+        note(f"the inbox noetl_inbox.noetl_done {'was made' if created else 'stands already'} in {database}")
+
+
+def _parts(admin: "Database") -> dict[str, Any]:
+    """Return the connection's parameters as far as another program needs them."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    extra = ("application_name", "connect_timeout", "keepalives")
+    return {name: value for name, value in conninfo_to_dict(admin.conninfo).items() if not name.startswith(extra)}
+
+
+def _url(parts: dict[str, Any]) -> str:
+    rest = dict(parts)
+    user, name = (quote(str(rest.pop(key, "")), safe="") for key in ("user", "dbname"))
+    return f"postgresql://{user + '@' if user else ''}/{name}" + (f"?{urlencode(rest)}" if rest else "")

@@ -134,7 +134,7 @@ class Http:
 
 def make_tool(*, allow_link_local: bool = False) -> Tool:
     """Return the http tool; its own `timeout` field holds within the step's."""
-    return Tool("http", "thread", Http(allow_link_local=allow_link_local).run)
+    return Tool("http", "thread", Http(allow_link_local=allow_link_local).run, default_timeout=TIMEOUT)
 
 
 # ---- request ---------------------------------------------------------------------------------------------------------

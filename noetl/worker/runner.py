@@ -86,6 +86,7 @@ class Sent:
     call: Call
     timeout: float | None
     doomed: bool = False  # shall be cancelled, whether it begins or not
+    wanted_back: bool = False  # shall go back to who submitted it, if it does not begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,35 +118,37 @@ class Runner:
         self._open(environment, lifeline)
 
     def _open(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
-        calls, self.calls = os.pipe()
-        self.answers, answers = os.pipe()
-        self.output, output = os.pipe()
-        with contextlib.ExitStack() as close:
-            for descriptor in (calls, answers, output):
-                close.callback(os.close, descriptor)
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            calls, self.calls = os.pipe()
+            self.answers, answers = os.pipe()
+            self.output, output = os.pipe()
             board = _shared_file()
-            close.callback(os.close, board)
+            for descriptor in (self.calls, self.answers, self.output):
+                ours.callback(os.close, descriptor)
+                os.set_blocking(descriptor, False)
+            for descriptor in (calls, answers, output, board):
+                theirs.callback(os.close, descriptor)
             self._page = mmap.mmap(board, BOARD_SIZE)
             self._board = memoryview(self._page).cast("Q")
-            inherited = (calls, answers, lifeline.read, board)
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-X", "utf8", str(_CHILD)),
-                    *map(str, inherited),
-                    self._mark.hex(),
-                    json.dumps([folder for folder in sys.path if folder]),
-                ],
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=inherited,
-                start_new_session=True,
-            )
-        for descriptor in (self.calls, self.answers, self.output):
-            os.set_blocking(descriptor, False)
+            self._process = self._exec((calls, answers, lifeline.read, board), output, environment)
+            ours.pop_all()  # from here on they are closed by `close`
         self.pid = self._process.pid
         self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+
+    def _exec(
+        self, inherited: tuple[int, ...], output: int, environment: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        folders = json.dumps([folder for folder in sys.path if folder])
+        command = [sys.executable, "-I", "-X", "utf8", str(_CHILD)]
+        return subprocess.Popen(
+            [*command, *map(str, inherited), self._mark.hex(), folders],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=inherited,
+            start_new_session=True,
+        )
 
     @property
     def begun(self) -> int:

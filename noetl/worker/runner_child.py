@@ -116,13 +116,14 @@ class Prints:
 
 
 class Surroundings:
-    """Working folder and environment, put back after each call."""
+    """Working folder, environment and alarm clock, put back after each call."""
 
     def __init__(self) -> None:
         self._folder = os.getcwd()
         self._environment = dict(os.environ)
 
     def restore(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         with contextlib.suppress(OSError):
             os.chdir(self._folder)
         if dict(os.environ) != self._environment:

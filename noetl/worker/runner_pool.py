@@ -4,6 +4,7 @@ Slow calls have a runner each. Calls of steps known to be fast stand in line, up
 before the first few runners only: more than there are processors would not make them faster.
 """
 
+import contextlib
 import os
 import selectors
 import time
@@ -73,12 +74,13 @@ class RunnerPool:
     def warm(self) -> None:
         """Start one runner if there is none."""
         if not self._runners:
-            self._start()
+            with contextlib.suppress(OSError):  # the first call will say it
+                self._start()
 
     def offer(self, token: int, call: Call, timeout: float | None, fast: bool) -> bool:
         """Give a call to a runner. Returns False where none can take it now. `flush` sends it.
 
-        Raises TypeError where the call is not plain JSON.
+        Raises TypeError where the call is not plain JSON, OSError where no process can be started.
         """
         runner = self._choose(fast)
         if runner is None:
@@ -113,6 +115,16 @@ class RunnerPool:
                     else:
                         self._recall(runner, time.monotonic())
                     return
+
+    def recall(self) -> None:
+        """Take back every call that was not begun."""
+        now = time.monotonic()
+        for runner in self._runners:
+            waiting = [sent for sent in runner.line if sent.number > runner.begun]
+            for sent in waiting:
+                sent.wanted_back = True
+            if waiting:
+                self._recall(runner, now)
 
     def _choose(self, fast: bool) -> Runner | None:
         if fast:
@@ -164,7 +176,7 @@ class RunnerPool:
         sent = answered.sent
         if answered.answer is not None:
             self._owner.finished(sent.token, sent.call, answered.answer, answered.seconds)
-        elif sent.doomed:
+        elif sent.doomed or sent.wanted_back:
             self._owner.not_begun(sent.token)
         else:
             self._owner.again(sent)

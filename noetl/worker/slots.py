@@ -14,6 +14,7 @@ for as long as that has waited less than 50 ms.
 import contextlib
 import os
 import selectors
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -31,6 +32,9 @@ FAST: Final = 0.002
 
 PATIENCE: Final = 0.5
 """Seconds after which calls beyond `count` that have not begun are given back."""
+
+GRACE: Final = 1.0
+"""Seconds that a tool in a thread, which keeps its time itself and can tell more, has beyond its timeout."""
 
 _PASSING: Final = 0.05
 _KNOWN_STEPS: Final = 10_000
@@ -96,9 +100,9 @@ class Slots:
         self._pace: float | None = None
         self._threads_check_at = float("inf")
         self._selector = selectors.DefaultSelector()
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._woken, False)
-        os.set_blocking(self._waker, False)
+        self._woken, self._waker = socket.socketpair()  # not a pipe: once closed, it is nobody else's number
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
         given = os.environ if environment is None else environment
         self._runners = RunnerPool(count, runner_environment(given), self._selector, self)
@@ -156,9 +160,10 @@ class Slots:
         self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
 
     def recall(self) -> None:
-        """Give back what waits to begin: the next `poll` reports it as `NotBegun`."""
+        """Take back every call that was not begun. The next polls report them, all within a few milliseconds."""
         while self._pending:
             self._report(self._pending.popleft().token, NotBegun())
+        self._runners.recall()
 
     def poll(self, timeout: float) -> list[Report]:
         """Start what can start, wait until something has ended, at most `timeout` seconds, and report it.
@@ -191,16 +196,16 @@ class Slots:
 
     def wake(self) -> None:
         """Make `poll` return. May be called from any thread, and from a signal handler."""
-        with contextlib.suppress(BlockingIOError, OSError):  # full: it will wake anyway; closed: nobody waits
-            os.write(self._waker, b"\0")
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody waits
+            self._waker.send(b"\0")
 
     def close(self) -> None:
         """Kill what runs. Nothing is reported any more."""
         self._runners.close()
         self._threads.close()
         self._selector.close()
-        os.close(self._woken)
-        os.close(self._waker)
+        self._waker.close()
+        self._woken.close()
 
     # ---- starting ------------------------------------------------------------------------------------------------
 
@@ -229,7 +234,7 @@ class Slots:
             self._number += 1
             self._in_threads[token] = _InThread(self._number, call, now, waiting.timeout)
             if waiting.timeout is not None:
-                self._threads_check_at = min(self._threads_check_at, now + waiting.timeout)
+                self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + GRACE)
             self._threads.start((token, self._number), waiting.tool, call)
             return True
         fast = self._seconds.get(call.where, 1.0) < FAST
@@ -238,7 +243,10 @@ class Slots:
         except TypeError as failure:
             text = f"{call.where}: an argument is not plain JSON: {failure}"
             self._report(token, Failed(error("validation", storable(text))))
-            return True
+        except OSError as failure:
+            text = f"{call.where}: no process can be started to run the step: {failure}"
+            self._report(token, Failed(error("runner_exited", storable(text), retryable=True)))
+        return True
 
     # ---- what came of them ---------------------------------------------------------------------------------------
 
@@ -268,7 +276,7 @@ class Slots:
 
     def _take_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
+            self._woken.recv(4096)
         for (token, number), answer, seconds in self._threads.answers():
             in_thread = self._in_threads.get(token)
             if in_thread is not None and in_thread.number == number:  # else it was given up
@@ -281,7 +289,7 @@ class Slots:
         for token, in_thread in list(self._in_threads.items()):
             if in_thread.timeout is None:
                 continue
-            due = in_thread.started + in_thread.timeout
+            due = in_thread.started + in_thread.timeout + GRACE
             if now < due:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue

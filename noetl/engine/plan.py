@@ -25,7 +25,7 @@ class StepPlan:
     graph: Graph
     inline: bool  # decided on the spot, without a queue row
     join: bool
-    ancestors: frozenset[str]
+    ancestors: frozenset[str]  # of joins only: nobody else waits
     fixed_next: list[dict[str, Any]] | None
     next_names: frozenset[str]
     error_names: frozenset[str]
@@ -73,7 +73,7 @@ def _step_plan(step: Step, graph: Graph) -> StepPlan:
         graph=graph,
         inline=step.type in (ROUTER, FAIL),
         join=step.name in graph.joins,
-        ancestors=graph.ancestors[step.name],
+        ancestors=graph.ancestors[step.name] if step.name in graph.joins else frozenset(),
         fixed_next=_fixed(step.next),
         next_names=clause_names(step.next),
         error_names=clause_names(step.on_error),

@@ -1,0 +1,250 @@
+"""Whatever the playbook, the order of outcomes and the crashes: it ends, once, and the log says what happened."""
+
+import hashlib
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from noetl.engine.facts import Done, Expired, Failed, JobRef, Outcome
+from noetl.words import CONTINUE_NODE
+from tests.unit.engine_model import Execution, playbook
+from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join
+
+SETTINGS = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+class Shares:
+    """Counts of what the random playbooks were like."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.counts: Counter[str] = Counter()
+        self.total = 0
+
+    def add(self, **found: bool) -> None:
+        self.total += 1
+        self.counts.update(name for name, there in found.items() if there)
+
+    def tell(self, capsys: pytest.CaptureFixture[str], **least: int) -> None:
+        """Print the shares, and hold some to their least percentage."""
+        shares = {name: round(100 * count / self.total) for name, count in sorted(self.counts.items())}
+        with capsys.disabled():
+            print(f"\n{self.title}: {self.total} playbooks, " + ", ".join(f"{n} {s} %" for n, s in shares.items()))
+        for name, percent in least.items():
+            assert shares.get(name, 0) >= percent, f"only {shares.get(name, 0)} % have {name}"
+
+
+class Chaos:
+    """A schedule drawn at random: who ends next and how, which transaction is lost, who cancels."""
+
+    def __init__(self, execution: Execution, dice: random.Random) -> None:
+        self.execution = execution
+        self.dice = dice
+        self.trouble = dice.choice([0.0, 0.1, 0.3])
+        self.failing = dice.choice([0.05, 0.2, 0.5])
+        self.cancelling = dice.choice([0.0, 0.0, 0.05, 0.15])
+
+    def run(self) -> None:
+        steps = 0
+        while not self.execution.ended:
+            steps += 1
+            assert steps < 5000, "it does not come to an end"
+            self.step()
+
+    def step(self) -> None:
+        execution, dice = self.execution, self.dice
+        if dice.random() < self.cancelling:
+            execution.cancel() if dice.random() < 0.7 else execution.time_out()
+            return
+        row = dice.choice(list(execution.queue.values()))
+        name = row.job.node_id
+        if row.status != "leased":
+            execution.lease(name)
+            if name in execution.playbook.workflow.steps:
+                execution.rendered(name)
+            return
+        if name == CONTINUE_NODE:
+            execution.go_on()
+        elif dice.random() < self.trouble:
+            self.disturb(row.job)
+        else:
+            self.end(row.job)
+
+    def disturb(self, job: JobRef) -> None:
+        """A transaction that never commits, a worker that dies, a job that waits."""
+        execution, kind = self.execution, self.dice.randrange(3)
+        if kind == 0:
+            execution.give(self.outcome(job), job, commit=False)
+        elif kind == 1:
+            execution.expire(job.node_id)
+        else:
+            execution.defer(job.node_id)
+
+    def end(self, job: JobRef) -> None:
+        self.execution.give(self.outcome(job), job)
+
+    def outcome(self, job: JobRef) -> Outcome:
+        what: Done | Failed | Expired
+        if self.dice.random() < self.failing:
+            type_ = "cancelled" if self.execution.now.killing else self.dice.choice(["python", "template", "timeout"])
+            what = Failed({"type": type_, "message": "broken", "retryable": self.dice.random() < 0.8, "detail": None})
+        else:
+            what = Done(b'{"visit": %d}' % job.visit)
+        return Outcome(job, what, "w", 0.1, 0.2, self.dice.random())
+
+
+def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`check` runs after every transaction: one terminal event and it is last, replay = state, jobs = runs."""
+    shares = Shares("any order, failures and crashes")
+
+    @SETTINGS
+    @given(documents(failures=True), st.integers(0, 2**32))
+    def run(document: dict[str, Any], seed: int) -> None:
+        book = playbook(document)
+        execution = Execution(book)
+        Chaos(execution, random.Random(seed)).run()
+        _check_the_end(execution)
+        shares.add(
+            cycles=has_cycle(book.workflow),
+            joins=has_join(book.workflow),
+            handlers=bool(book.workflow.handlers),
+            failures=bool(execution.events("step_failed")),
+            cancels=bool(execution.events("execution_cancel_requested")),
+            handled=any(event.meta and "next" in event.meta for event in execution.events("step_failed")),
+            finally_=book.finally_ is not None,
+            merged=any(len((event.context or {}).get("arrivals") or ()) > 1 for event in execution.log),
+        )
+
+    run()
+    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=10, cancels=10, merged=10)
+
+
+def _check_the_end(execution: Execution) -> None:
+    book = execution.playbook
+    assert not execution.queue
+    if "end" in book.workflow.steps and not has_way_back(execution):
+        assert execution.visits("end") <= 1
+    if execution.status == "completed":
+        assert not execution.events("execution_failing")
+        assert execution.log[-1].error is None
+    else:
+        assert execution.error["type"]
+    cancels = len(execution.events("execution_cancel_requested"))
+    if book.finally_ is not None and cancels < 2:
+        assert len(execution.events("execution_finishing")) == 1
+    queued = Counter((event.node_id, event.visit) for event in execution.events("step_queued"))
+    ended = Counter(
+        (event.node_id, event.visit)
+        for kind in ("step_completed", "step_failed", "step_skipped", "step_cancelled")
+        for event in execution.events(kind)
+    )
+    assert max(ended.values(), default=1) == 1
+    assert queued.keys() <= ended.keys(), "a run that began has no end"
+
+
+def has_way_back(execution: Execution) -> bool:
+    graph = execution.playbook.workflow
+    return "end" in graph.ancestors["end"]
+
+
+def test_without_failures_the_order_of_outcomes_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every visit takes the same arrivals and the result is the same, whichever job ends first."""
+    shares = Shares("no failures, every order")
+
+    @settings(SETTINGS, max_examples=160)
+    @given(documents(failures=False), st.integers(0, 2**32))
+    def run(document: dict[str, Any], seed: int) -> None:
+        book = playbook(document)
+        if forks_into_own_cycle(book):
+            return
+        dice = random.Random(seed)
+        first, *others = [_in_some_order(Execution(book), random.Random(dice.random())) for _ in range(4)]
+        assert all(one == first for one in others)
+        shares.add(
+            cycles=has_cycle(book.workflow),
+            joins=has_join(book.workflow),
+            handlers=bool(book.workflow.handlers),
+            parallel=any(
+                len({edge.target for c in s.next for edge in c.edges}) > 1 for s in book.workflow.steps.values()
+            ),
+        )
+
+    run()
+    shares.tell(capsys, cycles=20, joins=20, parallel=20)
+
+
+def _in_some_order(execution: Execution, dice: random.Random) -> tuple[Any, Any, Any]:
+    """Run to the end; return status, result, and for each visit what it was given."""
+    limit = 3000
+    while not execution.ended:
+        limit -= 1
+        assert limit, "it does not come to an end"
+        job = dice.choice(list(execution.queue.values())).job
+        execution.done(job.node_id, {"visit": job.visit, "given": _given(execution, job.context["arrivals"])})
+    visits = {
+        (event.node_id, event.visit): _origin(execution, event.event_id) for event in execution.events("step_completed")
+    }
+    return execution.status, execution.result, visits
+
+
+def _given(execution: Execution, arrivals: list[list[int]]) -> str:
+    """Return a digest of the whole history that a visit's arrivals stand for."""
+    parts = sorted((edge, _origin(execution, event)) for event, edge, *_ in arrivals)
+    return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _origin(execution: Execution, event_id: int) -> str:
+    event = execution.log[event_id - 1]
+    arrivals = (event.context or {}).get("arrivals")
+    if arrivals is None and event.node_id:
+        queued = execution.events("step_queued", event.node_id)
+        arrivals = next((e.context or {})["arrivals"] for e in queued if e.visit == event.visit)
+    return f"{event.node_id}:{event.visit}:{_given(execution, arrivals or [])}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_paging_stores_every_page_in_order(seed: int) -> None:
+    """`fetch` leads back to itself and to `store`, which has one source: one visit per page, nothing merged."""
+    book = playbook(
+        {
+            "workflow": [
+                {"step": "start", "next": [{"step": "fetch"}]},
+                {
+                    "step": "fetch",
+                    "type": "http",
+                    "next": [
+                        {
+                            "when": "{{ fetch.data.next }}",
+                            "then": [{"step": "fetch"}, {"step": "store", "args": {"page": "{{ fetch.data.page }}"}}],
+                        },
+                        {"else": [{"step": "store", "args": {"page": "{{ fetch.data.page }}"}}]},
+                    ],
+                },
+                {"step": "store", "type": "python", "next": [{"step": "end"}]},
+                {"step": "end"},
+            ]
+        }
+    )
+    execution, dice, stored = Execution(book), random.Random(seed), []
+    while not execution.ended:
+        job = dice.choice(list(execution.queue.values())).job
+        if job.node_id == "fetch":
+            execution.done("fetch", {"status_code": 200, "data": {"page": job.visit, "next": job.visit < 7}})
+        else:
+            stored.append(execution.args("store")["page"])
+            execution.done("store", "stored")
+    assert stored == [1, 2, 3, 4, 5, 6, 7]
+    assert execution.visits("end") == 1
+    assert execution.status == "completed"

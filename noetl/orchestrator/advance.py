@@ -90,9 +90,7 @@ class Advance:
                 room -= len(leased)
                 for child in part.children:
                     insert_child(conn, rows, child, now, self.inline_limit)
-                add_part(
-                    rows, part, first_at(now, row.last_event_at), self.inline_limit, {id(job) for job in leased}
-                )
+                add_part(rows, part, first_at(now, row.last_event_at), self.inline_limit, {id(job) for job in leased})
                 written.append((part, leased))
             inserted = write(conn, rows, worker=self.worker, lease=self.lease)
             ids = by_node(inserted)
@@ -116,7 +114,7 @@ class Advance:
             return None
         except psycopg.Error:
             raise
-        except Exception as error:  # one execution's failure to be decided is not the batch's
+        except Exception as error:  # noqa: BLE001 - one execution's failure to be decided is not the batch's
             return self._quarantine(view, items, error)
 
     def _settle(
@@ -144,7 +142,7 @@ class Advance:
             return loading(partial(make_part, view, ours, Withdrawal(conn, view.execution_id)), load)
         except psycopg.Error:
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # noqa: BLE001 - as above
             return self._quarantine(view, ours, error)
 
     @staticmethod

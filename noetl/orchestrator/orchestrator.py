@@ -8,11 +8,12 @@ from typing import Any
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.database.catalog import add_version
+from noetl.database.catalog import Version, add_version
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.engine.facts import Cancel, TimedOut
 from noetl.errors import Conflict, NotFound
+from noetl.orchestrator.materialize import materialize
 from noetl.orchestrator.part import Part, Withdrawal, apply
 from noetl.orchestrator.start import Parent, StartRequest, insert_start, prepare
 from noetl.orchestrator.views import View, Views, load_events, loading
@@ -58,21 +59,14 @@ class Orchestrator:
 
         Raises `PlaybookError` with all problems.
         """
-        document = document_kind(content, filename)
-        playbook = load_playbook(content, filename) if document.kind == "Playbook" else None
+        kind, path, name, description = document_kind(content, filename)
+        steps, edges, tasks = (
+            materialize(load_playbook(content, filename), content) if kind == "Playbook" else ([], [], [])
+        )
+        new = Version(path, kind, name, description, content, content_hash(content), by, steps, edges, tasks)
         with self._database.connection() as conn, store.transaction(conn, self._schema):
-            version, created = add_version(
-                conn,
-                path=document.path,
-                kind=document.kind,
-                name=document.name,
-                description=document.description,
-                content=content,
-                content_hash=content_hash(content),
-                by=by,
-                playbook=playbook,
-            )
-        return Registered(document.path, version, document.kind, created)
+            version, created = add_version(conn, new)
+        return Registered(path, version, kind, created)
 
     def start(self, request: StartRequest, parent: Parent | None = None) -> Started:
         """Accept an execution. Raises `NotFound`, `InputError`, `TemplateError`."""
@@ -85,9 +79,7 @@ class Orchestrator:
                 if self._insert(conn, part):
                     notify(conn, self._schema, self._settings.notify)
                     assert part.start is not None
-                    return Started(
-                        part.view.execution_id, True, request.path, part.start["version"], part.state.status
-                    )
+                    return Started(part.view.execution_id, True, request.path, part.start["version"], part.state.status)
         raise Conflict(f"key {request.key!r} of {request.path} is being used by somebody else: try again")
 
     def cancel(self, execution_id: int, *, by: str = "", reason: str = "") -> str:

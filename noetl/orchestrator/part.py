@@ -20,6 +20,7 @@ from noetl.engine.facts import (
     Decision,
     Done,
     ErrorRow,
+    Event,
     Expired,
     Failed,
     Input,
@@ -117,9 +118,7 @@ Withdraw = Withdrawal | Nothing
 def job_ref(row: store.Row) -> JobRef:
     """Return the job of a row of `withdraw_jobs`."""
     job_id, node_id, visit, item_index, attempts, failures, lost, context, pool, priority = row
-    return JobRef(
-        job_id, node_id, visit, item_index, attempts, failures, lost, orjson.loads(context), pool, priority
-    )
+    return JobRef(job_id, node_id, visit, item_index, attempts, failures, lost, orjson.loads(context), pool, priority)
 
 
 @dataclass(slots=True)
@@ -258,16 +257,21 @@ def quarantined(view: View, finished: Sequence[Finished], reason: str) -> Part:
     for item in finished:
         job = item.job
         part.errors.append(
-            ErrorRow(
-                job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason
-            )
+            ErrorRow(job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason)
         )
         part.jobs.append(
             Job(
-                job.node_id, job.visit, job.item_index, job.pool, job.priority, job.context, PAUSED,
-                job.job_id, job.attempts, job.failures, job.lost,
+                job.node_id,
+                job.visit,
+                job.item_index,
+                job.pool,
+                job.priority,
+                job.context,
+                PAUSED,
+                job.job_id,
+                job.attempts,
+                job.failures,
+                job.lost,
             )  # fmt: skip
         )
     return part
-
-

@@ -137,7 +137,7 @@ class Views:
         fresh = {row.execution_id: row for row in rows if row.execution_id not in self._views}
         if fresh:
             with store.transaction(conn, self.schema, asynchronous=True):
-                workloads = dict(store.select_workloads(conn, fresh).fetchall())
+                workloads: dict[int, str] = dict(store.select_workloads(conn, fresh).fetchall())
             for execution_id, row in fresh.items():
                 workload = orjson.loads(workloads.get(execution_id) or b"{}")
                 self._views[execution_id] = View(
@@ -165,7 +165,7 @@ class Views:
         if lock.catalog_id not in self.playbooks.by_id:
             row = store.select_playbooks(conn, [lock.catalog_id]).fetchall()[0]
             self.playbooks.by_id[lock.catalog_id] = self.playbooks.compile(row[1], row[4], row[5])
-        workloads = dict(store.select_workloads(conn, [execution_id]).fetchall())
+        workloads: dict[int, str] = dict(store.select_workloads(conn, [execution_id]).fetchall())
         return View(
             execution_id,
             lock.catalog_id,

@@ -17,6 +17,7 @@ from noetl.engine.facts import Event, Job
 from noetl.orchestrator.part import PAUSED, Part
 from noetl.words import CANCEL_NODE, JobStatus
 
+
 @dataclass(slots=True)
 class Rows:
     """The rows of one transaction, by table."""
@@ -55,7 +56,8 @@ def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int
         )
     rows.jobs += [job_row(view.execution_id, job, at, id(job) in leased) for job in part.jobs]
     rows.errors += [
-        {**asdict(error), "execution_id": view.execution_id, "message": storable(error.message)} for error in part.errors
+        {**asdict(error), "execution_id": view.execution_id, "message": storable(error.message)}
+        for error in part.errors
     ]
     rows.outputs += [
         {**output, "execution_id": view.execution_id, "text": storable(output["text"])} for output in part.outputs

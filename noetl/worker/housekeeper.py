@@ -37,9 +37,7 @@ STALE = 30.0
 class Housekeeper:
     """Renews leases, promotes waiting jobs, reports lost ones, and listens for wake-ups."""
 
-    def __init__(
-        self, database: Database, settings: Settings, pump: Pump, slots: Slots, me: runtime.Process
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, pump: Pump, slots: Slots, me: runtime.Process) -> None:
         self._database = database
         self._settings = settings
         self._schema = database.schema

@@ -132,9 +132,7 @@ def _moment(value: Any) -> int:
             return int(value * 1_000_000)
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise InputError(
-            f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
-        ) from None
+        raise InputError(f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1_000_000)
 

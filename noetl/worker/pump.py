@@ -160,15 +160,11 @@ class Pump:
         conn = self._connected()
         with store.transaction(conn, self._schema, asynchronous=True):
             if self._only_root is not None:
-                return store.claim_tree_jobs(
-                    conn, worker=self._worker, root=self._only_root, slots=free, lease=lease
-                )
+                return store.claim_tree_jobs(conn, worker=self._worker, root=self._only_root, slots=free, lease=lease)
             rows: list[store.JobRow] = []
             for pool in self._pools:
                 if len(rows) < free:
-                    rows += store.claim_jobs(
-                        conn, worker=self._worker, pool=pool, slots=free - len(rows), lease=lease
-                    )
+                    rows += store.claim_jobs(conn, worker=self._worker, pool=pool, slots=free - len(rows), lease=lease)
         return rows
 
     def _claim_lost(self) -> bool:

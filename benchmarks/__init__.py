@@ -1,0 +1,1 @@
+"""Measurements, in ratios within one run: machines are shared and noisy."""

@@ -1,0 +1,5 @@
+"""`python -m benchmarks` runs all measurements."""
+
+from benchmarks.bench import main
+
+main()

@@ -224,10 +224,10 @@ def worker_stop(_: Context) -> None:
 @task
 def logs(_: Context) -> None:
     """Show the last lines of what server and workers wrote."""
-    home = Path(os.environ["NOETL_HOME"])
-    files = [str(file) for file in sorted(home.rglob("*.log")) if file.stat().st_size]
+    folder = Path(os.environ["NOETL_HOME"]) / "logs"
+    files = [str(file) for file in sorted(folder.glob("*.log"))]
     if not files:
-        raise Exit(f"There is nothing under {home}: neither server nor worker has run.", code=0)
+        raise Exit(f"There is no log in {folder}: neither server nor worker has run.", code=1)
     become("tail", "-n", "50", *files)
 
 
@@ -288,8 +288,7 @@ def stop_all(_: Context, data: bool = False) -> None:
     for command in (("worker", "stop"), ("server", "stop"), ("db", "stop")):
         run(NOETL, *command)
     home = Path(os.environ["NOETL_HOME"]).absolute()
-    for log in home.glob("*.log*"):
-        log.unlink()
+    shutil.rmtree(home / "logs", ignore_errors=True)
     if data:
         from noetl.database.embedded import EmbeddedServer
 

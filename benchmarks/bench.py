@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 from rich.table import Table
 
 from noetl.database.connect import Database, open_admin, open_database
@@ -84,16 +84,12 @@ def main() -> None:
         "limit": database_limit,
     }
     results: dict[str, Any] = {}
-    with server() as (settings, admin), Progress(console=Console(stderr=True), transient=True) as progress:
-        with open_database(settings) as database:
-            bench = Bench(settings, admin, database, Orchestrator(database, settings), options.executions)
-            bench.orchestrator.register(PLAYBOOK, filename="bench/five.yaml")
-            chosen = {name: run for name, run in measurements.items() if not options.only or name in options.only}
-            task = progress.add_task("measuring", total=len(chosen))
-            for name, run in chosen.items():
-                progress.update(task, description=name.replace("_", " "))
-                results |= run(bench)
-                progress.advance(task)
+    with server() as (settings, admin), open_database(settings) as database:
+        bench = Bench(settings, admin, database, Orchestrator(database, settings), options.executions)
+        bench.orchestrator.register(PLAYBOOK, filename="bench/five.yaml")
+        chosen = {name: run for name, run in measurements.items() if not options.only or name in options.only}
+        for _, run in track(chosen.items(), console=Console(stderr=True), transient=True):
+            results |= run(bench)
     results |= ratios(results)
     if options.json:
         print(json.dumps(results, indent=2))
@@ -203,8 +199,8 @@ def start_paused(bench: Bench, conn: Any) -> int:
 def release(conn: Any, first: int) -> Any:
     """Let the jobs be claimed, and return when that was."""
     row = conn.execute(
-        "WITH e AS (UPDATE execution SET state = jsonb_set(state::jsonb, '{pool}', '\"default\"')::json, pool = 'default'"
-        " WHERE execution_id >= %s)"
+        "WITH e AS (UPDATE execution SET pool = 'default',"
+        "                  state = jsonb_set(state::jsonb, '{pool}', '\"default\"')::json WHERE execution_id >= %s)"
         " UPDATE queue SET pool = 'default' WHERE execution_id >= %s RETURNING clock_timestamp()",
         [first, first],
     ).fetchone()

@@ -210,20 +210,24 @@ def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
     if child is not None:
         part.children.append(child)
         child.start = {**(child.start or {}), "parent_job": job.job_id}
-    part.jobs.append(
-        Job(
-            node_id=job.node_id,
-            visit=job.visit,
-            item_index=job.item_index,
-            pool=job.pool,
-            priority=job.priority,
-            context={**job.context, **deferral.context},
-            delay=None if child is not None and child.ended else seconds,
-            job_id=job.job_id,
-            attempts=job.attempts,
-            failures=job.failures,
-            lost=job.lost,
-        )
+    delay = None if child is not None and child.ended else seconds
+    part.jobs.append(job_again(job, delay, {**job.context, **deferral.context}))
+
+
+def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None = None) -> Job:
+    """Return the row of a removed job as it stood, to be put back."""
+    return Job(
+        job.node_id,
+        job.visit,
+        job.item_index,
+        job.pool,
+        job.priority,
+        job.context if context is None else context,
+        delay,
+        job.job_id,
+        job.attempts,
+        job.failures,
+        job.lost,
     )
 
 
@@ -259,19 +263,5 @@ def quarantined(view: View, finished: Sequence[Finished], reason: str) -> Part:
         part.errors.append(
             ErrorRow(job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason)
         )
-        part.jobs.append(
-            Job(
-                job.node_id,
-                job.visit,
-                job.item_index,
-                job.pool,
-                job.priority,
-                job.context,
-                PAUSED,
-                job.job_id,
-                job.attempts,
-                job.failures,
-                job.lost,
-            )  # fmt: skip
-        )
+        part.jobs.append(job_again(job, PAUSED))
     return part

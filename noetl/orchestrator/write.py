@@ -38,7 +38,7 @@ class Rows:
 
 
 def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
-    """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on in this worker."""
+    """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on here."""
     view, state = part.view, part.state
     for place, event in enumerate(part.events):
         rows.events.append(event_row(rows, view.execution_id, event, at + place, inline_limit))

@@ -366,7 +366,7 @@ class Pump:
         """Return {job id: execution id} of what is held; for the housekeeper's thread."""
         return {job_id: leased.view.execution_id for job_id, leased in self._held.copy().items()}
 
-    # ---- beginning, ending, losing the connection ----------------------------------------------------------------------
+    # ---- beginning, ending, losing the connection ------------------------------------------------------------------
 
     def _connected(self) -> Connection:
         if self._conn is None:

@@ -27,7 +27,7 @@ class Clone:
 
     path: Path
     user: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
 
     def start(self, *argv: str, env: Env = None) -> subprocess.Popen[str]:
         """Start a command without stdin; stdout and stderr are pipes."""

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -47,7 +47,7 @@ def free_port() -> str:
 class Project:
     """A Compose project of its own: its names, ports and volume clash with no other."""
 
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
 
     def invoke(self, task: str) -> str:
         """Run one of the tasks behind Make with this interpreter; return its stdout."""

@@ -62,10 +62,14 @@ def client_program(name: str) -> str:
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """The server that belongs to one NOETL_HOME. `configuration` is laid over `CONFIGURATION`."""
+    """The server that belongs to one NOETL_HOME.
+
+    `configuration` is laid over `CONFIGURATION`; `access` is the text of `pg_hba.conf`.
+    """
 
     home: Path
     configuration: Mapping[str, str] | None = None
+    access: str = "local all all trust\n"
 
     @cached_property
     def account(self) -> pwd.struct_passwd | None:
@@ -176,7 +180,7 @@ class EmbeddedServer:
         settings.update(self.configuration or {})
         lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
         self._write("postgresql.conf", "# Written anew at each start by NoETL.\n" + "".join(lines))
-        self._write("pg_hba.conf", "local all all trust\nlocal replication all trust\n")
+        self._write("pg_hba.conf", self.access)
 
     def _initdb(self) -> None:
         fresh = self.base / "data.new"  # renamed when complete, so that a crash leaves no half cluster

@@ -39,6 +39,11 @@ CONFIGURATION = {
     "deadlock_timeout": "200ms",
 }
 
+ACCESS = """\
+local all with_password scram-sha-256
+local all all trust
+"""
+
 _numbers = count(1)
 
 
@@ -61,7 +66,7 @@ class TestServer(EmbeddedServer):
     __test__ = False  # nothing for pytest to collect
 
     def __init__(self, home: Path | None = None) -> None:
-        super().__init__(home or Path(os.environ[HOME_VARIABLE]), CONFIGURATION)
+        super().__init__(home or Path(os.environ[HOME_VARIABLE]), CONFIGURATION, ACCESS)
 
     def settings(self, name: str, home: Path) -> Settings:
         """Return settings for one database on this server."""

@@ -94,7 +94,7 @@ class Client:
         connection = self._open()
         try:
             # A body refused for its size is answered before all of it was taken: the answer is there to be read.
-            with suppress(BrokenPipeError) if body else suppress():
+            with suppress(BrokenPipeError):
                 connection.request(method, path, body, headers)
             return connection.getresponse()
         except (OSError, HTTPException) as error:

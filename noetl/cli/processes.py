@@ -178,6 +178,19 @@ def of_kind(settings: Settings, kind: str) -> list[Background]:
     return [Background(settings.home, file.stem) for file in sorted(settings.home.glob(f"{kind}*.pid"))]
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Run the block while no other process is in it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}): set NOETL_HOME") from None
+    with file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
+
+
 def _lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -117,9 +117,27 @@ def start_server(
 
 
 def ensure_server(settings: Settings) -> None:
-    """Start this home's server where none runs."""
+    """Start this home's server where none runs; the embedded database gets its schema where it has none.
+
+    Raises `Conflict` where the server cannot serve.
+    """
     if server_of(settings).pid() is None:
-        start_server(settings)
+        start_server(settings, init_db=True if settings.embedded else None)
+    problem = _problem(settings)
+    if problem is not None and settings.embedded:
+        from noetl.database.connect import open_admin
+        from noetl.database.schema import apply_schema
+
+        with open_admin(settings) as admin:
+            apply_schema(admin, settings)
+        problem = _problem(settings)
+    if problem is not None:
+        raise Conflict(problem)
+
+
+def _problem(settings: Settings) -> str | None:
+    about = read_address(settings.home)
+    return "the server is only just starting: try again" if about is None else readiness(str(about["address"]))
 
 
 def readiness(address: str) -> str | None:

@@ -58,10 +58,7 @@ def cell(value: Any) -> str:
     """Return a value as one line of text."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return "".join(char if char.isprintable() else " " for char in text)
 
 

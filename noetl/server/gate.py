@@ -164,9 +164,7 @@ class Gate:
             return b"", None
         kind = next((value for name, value in headers if name == b"content-type"), "")
         if kind.partition(";")[0].strip().lower() != "application/json":
-            return b"", Refusal(
-                415, "not_json", f"The body is {kind or 'of no type'!r}; send it as application/json."
-            )
+            return b"", Refusal(415, "not_json", f"The body is {kind or 'of no type'!r}; send it as application/json.")
         return b"".join(parts), None
 
     def _too_large(self) -> Refusal:

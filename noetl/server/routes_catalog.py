@@ -32,9 +32,7 @@ def catalog_routes(service: Service) -> APIRouter:
         return answer(found, 201 if done.created else 200)
 
     @router.get("", response_model=answers.Items)
-    def list_catalog(
-        path: Filter = None, kind: Filter = None, after: After = None, limit: Limit = None
-    ) -> Response:
+    def list_catalog(path: Filter = None, kind: Filter = None, after: After = None, limit: Limit = None) -> Response:
         """List the newest version of each path; with `path` all versions of that one."""
         with service.session() as conn:
             page = read.list_catalog(conn, path=path, kind=kind, after=after, limit=limit)

@@ -119,9 +119,7 @@ def execution_routes(service: Service) -> APIRouter:
         with service.session() as conn:
             read.execution_status(conn, number)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            follow(service.reader, number, begin), media_type="text/event-stream", headers=headers
-        )
+        return StreamingResponse(follow(service.reader, number, begin), media_type="text/event-stream", headers=headers)
 
     return router
 

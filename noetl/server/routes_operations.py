@@ -55,9 +55,7 @@ def operation_routes(service: Service) -> APIRouter:
         """List the work still to be done, the oldest first."""
         number = None if execution_id is None else read.parse_id(execution_id)
         with service.session() as conn:
-            page = read.list_queue(
-                conn, status=status, pool=pool, execution_id=number, after=after, limit=limit
-            )
+            page = read.list_queue(conn, status=status, pool=pool, execution_id=number, after=after, limit=limit)
         return answer({"items": page.items, "next": page.next})
 
     @router.get("/runtime", response_model=answers.Items)

@@ -96,9 +96,7 @@ def serve(settings: Settings, *, token: str, announce: Announce) -> None:
                     log.info("%s", line)
         port = int(listening.getsockname()[1])
         database.pool(min=1, max=10)
-        service = Service(
-            database, Orchestrator(database, settings), lambda instance: announce(host, port, instance)
-        )
+        service = Service(database, Orchestrator(database, settings), lambda instance: announce(host, port, instance))
         app = build_app(
             service,
             token=token,
@@ -163,5 +161,3 @@ class _Heartbeat:
     def _beat(self) -> None:
         with self._service.database.session(asynchronous=True) as conn:
             beat(conn, self._process)
-
-

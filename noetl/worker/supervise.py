@@ -50,9 +50,7 @@ class _Worker:
 class Supervisor:
     """Run `processes` workers with equal arguments until it is told to stop."""
 
-    def __init__(
-        self, processes: int, arguments: Sequence[str], on_ready: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, processes: int, arguments: Sequence[str], on_ready: Callable[[], None] = lambda: None) -> None:
         self._places = [_Worker() for _ in range(processes)]
         self._arguments = [sys.executable, "-m", "noetl.worker.body", *arguments]
         self._on_ready = on_ready

@@ -1,0 +1,64 @@
+"""`noetl export`: what is known of an execution, as JSON files."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noetl.cli.show import note
+from noetl.errors import InputError
+from noetl.settings import load_settings
+
+
+def export(
+    execution_id: Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Where the files go.")] = Path("logs"),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table; may be given more than once.")
+    ] = None,
+) -> None:
+    """Write one JSON array per table to DIR/TABLE.json: event_log, queue, workload, workflow, transition, workbook,
+    runtime, error_log; with --only also output and payload.
+
+    It reads the database itself, so it needs no server.
+    """
+    from noetl.database import read
+    from noetl.database.connect import open_database
+    from noetl.database.schema import require_schema
+
+    for table in only or ():
+        if table not in read.EXPORTS:
+            raise InputError(f"--only {table!r} is no table that can be exported: there are {', '.join(read.EXPORTS)}")
+    number = read.parse_id(execution_id)
+    with open_database(load_settings(), application="noetl export") as database:
+        require_schema(database)
+        with database.session() as conn:
+            read.execution_status(conn, number)
+            for table in only or read.EXPORTED:
+                file = directory / f"{table}.json"
+                count = write_array(file, read.export_rows(conn, table, number))
+                note(f"{file}: {count} row{'s' if count != 1 else ''}")
+
+
+def write_array(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as one JSON array, a row per line, whole or not at all; return how many there were."""
+    import orjson
+
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    count = 0
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as out:
+            out.write(b"[")
+            for row in rows:
+                out.write((b",\n" if count else b"\n") + orjson.dumps(row))
+                count += 1
+            out.write(b"\n]\n" if count else b"]\n")
+        temporary.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,90 @@
+"""What an execution is started with, as it is given on a command line."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noetl.errors import InputError
+
+
+def read_payload(text: str | None, file: str | None) -> dict[str, Any]:
+    """Return the object given as --payload JSON or --input FILE (- is stdin). Raises `InputError`."""
+    if text is not None and file is not None:
+        raise InputError("--payload and --input exclude each other: give one of them")
+    if text is not None:
+        return _object(text, "--payload")
+    if file is None:
+        return {}
+    if file == "-":
+        return _object(sys.stdin.read(), "stdin")
+    try:
+        return _object(Path(file).read_text(encoding="utf-8"), file)
+    except OSError as error:
+        raise InputError(f"--input {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"--input {file} is not UTF-8 text") from None
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        raise InputError(f"{name} is not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{name} is nested too deep") from None
+    if not isinstance(value, dict):
+        kinds = {list: "an array", str: "a text", bool: "a boolean", type(None): "null"}
+        raise InputError(f"{name} is {kinds.get(type(value), 'a number')}; it must be a JSON object")
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def read_sets(given: Sequence[str]) -> dict[str, Any]:
+    """Return the `--set a.b=v` as one nested object; v is JSON if it parses, else text. Raises `InputError`."""
+    found: dict[str, Any] = {}
+    for each in given:
+        path, equals, text = each.partition("=")
+        names = path.split(".")
+        if not equals or not all(names):
+            raise InputError(f"--set {each!r} is not of the form name=value or name.name=value")
+        place = found
+        for name in names[:-1]:
+            inner = place.setdefault(name, {})
+            if not isinstance(inner, dict):
+                inner = place[name] = {}
+            place = inner
+        value = _value(text)
+        last = place.get(names[-1])
+        place[names[-1]] = _laid(last, value) if isinstance(last, dict) and isinstance(value, dict) else value
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _laid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for name, value in above.items():
+        mine = out.get(name)
+        out[name] = _laid(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return out
+
+
+def read_labels(given: Sequence[str]) -> dict[str, str]:
+    """Return the `--label k=v` as a mapping. Raises `InputError`."""
+    found = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise InputError(f"--label {each!r} is not of the form name=value")
+        found[name] = value
+    return found

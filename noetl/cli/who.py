@@ -1,0 +1,15 @@
+"""Who gives the commands, for the log."""
+
+import getpass
+import socket
+
+
+def who() -> str:
+    """Return user@host of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in a container
+        import os
+
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

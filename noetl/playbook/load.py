@@ -8,10 +8,11 @@ from typing import Final
 
 from noetl.errors import PlaybookError, Problem
 from noetl.playbook import check, yamltree
+from noetl.playbook.clauses import Clauses
 from noetl.playbook.graph import make_graph
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.reader import Reader
-from noetl.playbook.steps import Steps, Task
+from noetl.playbook.steps import Task, read_step, read_task
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.yamltree import Node
 
@@ -158,11 +159,11 @@ class _Loader:
             reader.playbook = document.path
         self._head(root, keys)
         workload = self._workload(keys)
-        steps = Steps(reader, self._workbook(keys))
-        workflow = self._section(steps, keys.get("workflow"), root, "workflow")
-        finally_ = self._section(steps, keys["finally"], root, "finally") if "finally" in keys else None
+        tasks, clauses = self._workbook(keys), Clauses(reader)
+        workflow = self._section(tasks, clauses, keys.get("workflow"), root, "workflow")
+        finally_ = self._section(tasks, clauses, keys["finally"], root, "finally") if "finally" in keys else None
         check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
-        check.check_targets(reader, steps.targets, workflow.nodes, finally_.nodes if finally_ else {})
+        check.check_targets(reader, clauses.targets, workflow.nodes, finally_.nodes if finally_ else {})
         labels = self._labels(keys)
         timeout = self._timeout(keys)
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
@@ -212,9 +213,8 @@ class _Loader:
         if node is None or node.null:
             return {}
         reader, tasks = self.reader, dict[str, Task | None]()
-        steps = Steps(reader, {})
         for item in reader.items(node, "workbook"):
-            name, task = steps.task(item)
+            name, task = read_task(reader, item)
             if name is None:
                 continue
             if name in tasks:
@@ -223,7 +223,9 @@ class _Loader:
             tasks[name] = task
         return tasks
 
-    def _section(self, steps: Steps, node: Node | None, root: Node, what: str) -> _Section:
+    def _section(
+        self, tasks: Mapping[str, Task | None], clauses: Clauses, node: Node | None, root: Node, what: str
+    ) -> _Section:
         """Read the steps of `workflow` or `finally`."""
         reader, section = self.reader, _Section()
         if node is None or node.null or (node.kind == "list" and not node.value):
@@ -231,7 +233,7 @@ class _Loader:
             reader.error(node or root, "missing", message)
             return section
         for item in reader.items(node, what):
-            step = steps.step(item)
+            step = read_step(reader, clauses, tasks, item)
             if step is None:
                 section.whole = False
                 continue

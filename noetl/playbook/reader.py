@@ -140,11 +140,11 @@ class Reader:
             self.report(line, column, "error", "template", f"{field or 'template'}: {error.reason} in {short!r}")
             return Constant(None)
 
-    def mapping_template(self, node: Node, step: str, field: str) -> AnyTemplate | None:
+    def mapping_template(self, node: Node, step: str, field: str, what: str) -> AnyTemplate | None:
         """Return the template of a mapping, or of one expression that gives one."""
         if node.kind == "mapping" or (isinstance(node.value, str) and templates.is_template(node.value)):
             return self.template(node, step, field)
-        self.error(node, "wrong-type", f"{field} is {node.describe()}: it must be a mapping")
+        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a mapping")
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:

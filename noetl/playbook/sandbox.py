@@ -5,18 +5,18 @@ No Python attribute of a value is reachable: `a.b` is the key `b` of `a`. The ex
 `groupby` offer.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, cast
 
 from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import SecurityError, TemplateSyntaxError
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
-from noetl.playbook import functions
-from noetl.playbook.functions import BUDGET
+from noetl.playbook import bounds, functions
+from noetl.playbook.bounds import BUDGET
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES
 
@@ -38,14 +38,9 @@ _LOOP_NAMES: Final = frozenset(
         "depth0",
     ]
 )
-_NO_NODES: Final[dict[type[nodes.Node], str]] = {
-    nodes.Include: "include",
-    nodes.Import: "import",
-    nodes.FromImport: "from ... import",
-    nodes.Extends: "extends",
-    nodes.Block: "block",
-}
-_ITERATE: Final = "$iterate"
+ITERATE: Final = "$iterate"
+"""The filter that every `for` runs its items through; no template can name it."""
+
 _DROPPED: Final = ("cycler", "joiner", "lipsum")
 _TYPED_TESTS: Final = ("none", "boolean", "true", "false", "integer", "float", "number", "sameas", "string")
 
@@ -122,13 +117,13 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
 
     code_generator_class = _Generator
     intercepted_binops = frozenset({"*", "**", "+", "%"})
-    concat = staticmethod(functions.join_text)
-    join_text = staticmethod(functions.join_text)
+    concat = staticmethod(bounds.join_text)
+    join_text = staticmethod(bounds.join_text)
     _binary: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
-        "*": functions.multiply,
-        "**": functions.power,
-        "+": functions.add,
-        "%": functions.modulo,
+        "*": bounds.multiply,
+        "**": bounds.power,
+        "+": bounds.add,
+        "%": bounds.modulo,
     }
 
     def __init__(self) -> None:
@@ -147,7 +142,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         del self.filters["xmlattr"]
         for name, function in list(self.filters.items()):
             self.filters[name] = functions.bounded(name, function)
-        self.filters[_ITERATE] = functions.iterate
+        self.filters[ITERATE] = bounds.iterate
         for name in _TYPED_TESTS:
             self.tests[name] = functions.with_raw(cast(Callable[..., Any], self.tests[name]))
         self.binop_table.update(self._binary)
@@ -209,16 +204,9 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called here")
         return super().call(__context, __obj, *args, **kwargs)
 
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        check_nodes(tree, self)
-        for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, _ITERATE, [], [], None, None, lineno=loop.lineno)
-        return tree
-
 
 def _finalize(value: Any) -> str:
-    return value if type(value) is str else functions.text(value)
+    return value if type(value) is str else bounds.text(value)
 
 
 def _may_be_called(obj: Any) -> bool:
@@ -228,29 +216,6 @@ def _may_be_called(obj: Any) -> bool:
     if isinstance(owner, LoopContext):
         return True
     return any(obj is known for known in ENVIRONMENT.globals.values())
-
-
-def check_nodes(tree: nodes.Template, environment: PlaybookEnvironment) -> None:
-    """Refuse what templates of playbooks have not: other files, unknown filters and tests, recursive loops."""
-    for node in _walk(tree):
-        statement = _NO_NODES.get(type(node))
-        if statement:
-            raise TemplateSyntaxError(f"'{statement}' is not available: a template stands alone", node.lineno)
-        if isinstance(node, nodes.For) and node.recursive:
-            raise TemplateSyntaxError("a recursive loop is not available", node.lineno)
-        if isinstance(node, (nodes.Filter, nodes.Test)):
-            known = environment.filters if isinstance(node, nodes.Filter) else environment.tests
-            kind = "filter" if isinstance(node, nodes.Filter) else "test"
-            if node.name not in known:
-                raise TemplateSyntaxError(f"no {kind} {node.name!r}{did_you_mean(node.name, known)}", node.lineno)
-
-
-def _walk(tree: nodes.Node) -> Iterable[nodes.Node]:
-    stack: list[nodes.Node] = [tree]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(node.iter_child_nodes())
 
 
 ENVIRONMENT: Final = PlaybookEnvironment()

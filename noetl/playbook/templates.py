@@ -7,23 +7,24 @@ not plainly there is left to Jinja, so that both always agree.
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import jinja2
-from jinja2 import nodes
 from jinja2.runtime import Context
 
 from noetl.errors import TemplateError
-from noetl.playbook.functions import BUDGET, normal
+from noetl.playbook import syntax
+from noetl.playbook.bounds import BUDGET, normal
+from noetl.playbook.environ import Env
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.sandbox import ENVIRONMENT, SOLE
+from noetl.playbook.syntax import ANY_RESULT, Syntax
 
-__all__ = ["ANY_RESULT", "Env", "compile_template", "is_template", "result_view"]
+__all__ = ["ANY_RESULT", "Env", "Syntax", "compile_template", "compile_text", "is_template", "result_view"]
 
-ANY_RESULT: Final = "*"
-"""Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
-
+_COMPILING: Final = threading.Lock()
 _ROOT: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _PART: Final = rf"\.{_ROOT}|\[[0-9]{{1,9}}\]|\['[^'\\\n]*'\]|\[\"[^\"\\\n]*\"\]"
 _DOTTED: Final = re.compile(rf"\{{\{{\s*({_ROOT})((?:{_PART})*)\s*\}}\}}")
@@ -69,93 +70,41 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or ("{#" in text and "#}" in text)
 
 
-class Syntax(Exception):
-    """A template cannot be read. `line` counts from 1 in the template."""
-
-    def __init__(self, reason: str, line: int) -> None:
-        self.reason = reason
-        self.line = line
-        super().__init__(reason)
-
-
 class Program:
     """One template text, whatever playbook it stands in: its names, and the compiled code, made when first run."""
 
-    __slots__ = ("_root", "_used_globals", "names", "sole", "source", "tree")
+    __slots__ = ("_environment", "_globals", "_root", "_tree", "names", "sole")
 
     def __init__(self, text: str) -> None:
-        self.source, self.sole, self.tree = _parse(text)
-        self.names = frozenset(_names(self.tree))
+        parsed = syntax.parse(text)
+        self.names = parsed.names
+        self.sole = parsed.sole
+        self._tree: Any = parsed.tree
+        self._environment = SOLE if parsed.sole else ENVIRONMENT
+        self._globals = {name: value for name, value in ENVIRONMENT.globals.items() if name in self.names}
         self._root: Any = None
-        self._used_globals: dict[str, Any] = {}
 
     def run(self, scope: Mapping[str, Any]) -> Any:
         """Return the rendered value as plain JSON types."""
         BUDGET.begin(scope)
         root = self._root or self._compile()
-        variables = dict(self._used_globals)
+        variables = dict(self._globals)
         for name in self.names:
             try:
                 variables[name] = scope[name]
             except KeyError:
                 continue
-        environment = SOLE if self.sole else ENVIRONMENT
-        pieces = root(Context(environment, variables, None, {}))
+        pieces = root(Context(self._environment, variables, None, {}))
         if self.sole:
             return normal(next(iter(pieces)))
         return "".join(pieces)
 
     def _compile(self) -> Any:
-        environment = SOLE if self.sole else ENVIRONMENT
-        template = environment.from_string(self.source)
-        self._used_globals = {n: v for n, v in ENVIRONMENT.globals.items() if n in self.names}
-        self._root = template.root_render_func
+        with _COMPILING:
+            if self._root is None:
+                self._root = self._environment.from_string(self._tree).root_render_func
+                self._tree = None
         return self._root
-
-
-def _parse(text: str) -> tuple[str, bool, nodes.Template]:
-    """Return the text to compile, whether it is exactly one expression, and its tree."""
-    stripped = text.rstrip("\n")
-    try:
-        if stripped.startswith("{{") and stripped.endswith("}}"):
-            tree = ENVIRONMENT.parse(stripped)
-            if _is_sole(tree):
-                return stripped, True, tree
-        return text, False, ENVIRONMENT.parse(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise Syntax(error.message or "it cannot be read", error.lineno) from None
-    except RecursionError:
-        raise Syntax("it is nested too deeply", 1) from None
-
-
-def _is_sole(tree: nodes.Template) -> bool:
-    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
-        return False
-    parts = tree.body[0].nodes
-    return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
-
-
-def _names(tree: nodes.Template) -> Iterator[str]:
-    """Yield the top-level names a template may read; those behind `results['x']` as `x` too."""
-    seen = 0
-    for name in tree.find_all(nodes.Name):
-        if name.ctx == "load":
-            seen += name.name == "results"
-            yield name.name
-    accesses: Iterator[Any] = tree.find_all((nodes.Getattr, nodes.Getitem))
-    for access in accesses:
-        if not isinstance(access.node, nodes.Name) or access.node.name != "results":
-            continue
-        key = access.attr if isinstance(access, nodes.Getattr) else _constant(access.arg)
-        if isinstance(key, str) and key not in ("items", "keys", "values", "get"):
-            seen -= 1
-            yield key
-    if seen:
-        yield ANY_RESULT
-
-
-def _constant(node: nodes.Node) -> Any:
-    return node.value if isinstance(node, nodes.Const) else None
 
 
 @functools.lru_cache(maxsize=8192)
@@ -351,41 +300,3 @@ def compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
         )
         return Path(text, dotted[1], parts, place)
     return Expression(text, place)
-
-
-_SECRET_WORDS: Final = re.compile(
-    r"(?:^|_)(?:KEY|PASS|PWD|PASSWD|PASSPHRASE|AUTH|DSN)S?(?:_|$)|SECRET|PASSWORD|TOKEN|CREDENTIAL|APIKEY|PRIVATE",
-    re.IGNORECASE,
-)
-
-
-class Env(Mapping[str, str]):
-    """The environment variables that templates may read as `env.X`.
-
-    Only those in `allowed` (the setting NOETL_TEMPLATE_ENV), and never one named like a secret: asking for that is a
-    `TemplateError`.
-    """
-
-    def __init__(self, allowed: tuple[str, ...], environ: Mapping[str, str]) -> None:
-        self._allowed = {name: environ[name] for name in allowed if name in environ and not _SECRET_WORDS.search(name)}
-        self._listed = frozenset(allowed)
-
-    def __getitem__(self, name: str) -> str:
-        found = self._allowed.get(name)
-        if found is not None:
-            return found
-        if _SECRET_WORDS.search(name):
-            raise TemplateError(f"env.{name} is named like a secret: use secret('env:{name}')")
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._allowed)
-
-    def __len__(self) -> int:
-        return len(self._allowed)
-
-    def missing(self, name: str) -> str:
-        """Return the sentence for a variable that is not there."""
-        if name in self._listed:
-            return f"the environment variable {name} is not set"
-        return f"env.{name} is not available: list {name} in NOETL_TEMPLATE_ENV to let playbooks read it"

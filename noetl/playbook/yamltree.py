@@ -1,31 +1,23 @@
 """YAML as a tree that knows lines and columns.
 
-Scalars follow YAML 1.2's core schema: `on`, `yes` and dates stay text. A key is always text, as it is written. The
-tree is built from the parser's events, not recursively: hostile nesting and alias bombs are problems, not crashes.
+A key is always text, as it is written. The tree is built from the parser's events, not recursively: hostile nesting
+and alias bombs are problems, not crashes.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
 from noetl.errors import Problem
+from noetl.playbook.scalars import COLLECTION_TAGS, scalar_value, tag_name
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 500_000
 """How many values a document may have, those repeated by aliases counted as often as they stand."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER: Final = re.compile(r"[-+]?[0-9]+", re.ASCII)
-_OCTAL: Final = re.compile(r"0o[0-7]+", re.ASCII)
-_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
-_NOT_A_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
-_TAG: Final = "tag:yaml.org,2002:"
 _BLOCK_STYLES: Final = ("|", ">")
 
 
@@ -104,7 +96,7 @@ class _Builder:
         mark = event.start_mark
         node = Node("scalar", mark.line + 1, mark.column + 1, text=event.value, block=event.style in _BLOCK_STYLES)
         try:
-            node.value = _scalar(event)
+            node.value = scalar_value(event.value, event.tag, event.implicit[0])
         except ValueError as error:
             self.problem(mark, "value", str(error))
         self.anchor(event.anchor, node)
@@ -114,8 +106,8 @@ class _Builder:
         mark = event.start_mark
         if len(self.stack) >= MAX_DEPTH:
             raise self.stop(mark, f"the document is nested more than {MAX_DEPTH} levels deep")
-        if event.tag and event.tag not in (_TAG + "map", _TAG + "seq"):
-            self.problem(mark, "value", f"the tag {_tag_name(event.tag)} is not available: write the value plainly")
+        if event.tag and event.tag not in COLLECTION_TAGS:
+            self.problem(mark, "value", f"the tag {tag_name(event.tag)} is not available: write the value plainly")
         if event.anchor:
             self.anchors[event.anchor] = None
         node = Node(kind, mark.line + 1, mark.column + 1, value=[] if kind == "list" else {})
@@ -198,73 +190,6 @@ class _Builder:
                 if name not in node.value:
                     node.value[name] = value
                     node.keys[name] = item.keys[name]
-
-
-def _scalar(event: Any) -> Any:
-    """Return a scalar's value. Raises `ValueError` with the sentence to show."""
-    text: str = event.value
-    if "\x00" in text:
-        raise ValueError("the text contains a NUL character, which cannot be stored: remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text contains a lone surrogate, which is no valid Unicode") from None
-    tag = event.tag
-    if tag and tag != "!":
-        return _tagged(tag, text)
-    if tag == "!" or not event.implicit[0]:
-        return text
-    return _resolve(text)
-
-
-def _resolve(text: str) -> Any:
-    """Return what a plain scalar stands for in YAML 1.2's core schema."""
-    if text in _NULL:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if not (text[0].isdigit() or text[0] in "+-."):
-        return text
-    if _INTEGER.fullmatch(text) or _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
-        return _integer(text)
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        if number in (float("inf"), float("-inf")):
-            raise ValueError(f"the number {text[:40]} is too large: write it as text, in quotes")
-        return number
-    if _NOT_A_NUMBER.fullmatch(text):
-        raise ValueError(f"{text} is not JSON: write it as text, in quotes")
-    return text
-
-
-def _integer(text: str) -> int:
-    number = int(text, 0 if text[:2] in ("0o", "0x") else 10) if len(text) <= 40 else 2**64
-    if not -(2**63) <= number < 2**64:
-        raise ValueError(f"the integer {text[:40]} is beyond 64 bits: write it as text, in quotes")
-    return number
-
-
-def _tagged(tag: str, text: str) -> Any:
-    """Return a scalar with an explicit tag such as `!!str`."""
-    name = tag.removeprefix(_TAG)
-    if name == "str":
-        return text
-    found = _resolve(text)
-    kinds: dict[str, Callable[[Any], bool]] = {
-        "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-        "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
-        "bool": lambda value: isinstance(value, bool),
-        "null": lambda value: value is None,
-    }
-    if name not in kinds:
-        raise ValueError(f"the tag {_tag_name(tag)} is not available: write the value plainly")
-    if not kinds[name](found):
-        raise ValueError(f"{text!r} is no {name}")
-    return float(found) if name == "float" else found
-
-
-def _tag_name(tag: str) -> str:
-    return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
 
 
 def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:

@@ -1,0 +1,195 @@
+"""The bounds on templates: a render has a budget of steps and of characters, and gives plain values only.
+
+A step is a round of a loop, a call, a value looked at. What is beyond the budget is a `SecurityError`.
+"""
+
+import math
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from jinja2 import Undefined
+from jinja2.exceptions import FilterArgumentError, SecurityError
+
+from noetl.playbook.results import VIEW_TYPES, raw
+
+MAX_STEPS: Final = 3_000_000
+MAX_CHARACTERS: Final = 64 * 1024 * 1024
+MAX_NUMBER: Final = 100_000
+"""The greatest width, precision, count of a filter's argument, and of a range."""
+
+_MAX_BITS: Final = 4096
+_FORMAT: Final = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
+
+
+class Budget(threading.local):
+    """What the render under way in this thread may still spend, and the scope it reads."""
+
+    steps: int = MAX_STEPS
+    characters: int = MAX_CHARACTERS
+    scope: Mapping[str, Any] = {}
+
+    def begin(self, scope: Mapping[str, Any]) -> None:
+        self.steps = MAX_STEPS
+        self.characters = MAX_CHARACTERS
+        self.scope = scope
+
+    def spend(self, steps: int) -> None:
+        """Take steps from the budget. Raises `SecurityError` when it is used up."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise SecurityError(f"the template takes more than {MAX_STEPS:,} steps: compute this in a python step")
+
+    def write(self, characters: int) -> None:
+        """Take characters from the budget. Raises `SecurityError` when it is used up."""
+        self.characters -= characters
+        if self.characters < 0:
+            raise SecurityError(f"the template makes more than {MAX_CHARACTERS:,} characters of text")
+
+
+BUDGET: Final = Budget()
+
+
+# ---- values ------------------------------------------------------------------------------------------------------
+
+
+def normal(value: Any, depth: int = 0) -> Any:
+    """Return a rendered value as plain JSON types: views, markup, generators and tuples are resolved.
+
+    Raises `SecurityError` for what is not data and `UndefinedError` for what is undefined.
+    """
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is bool or value is None:
+        return value
+    if kind is int:
+        return _bounded_integer(value)
+    if kind is float:
+        if not math.isfinite(value):
+            raise SecurityError(f"the value is {value!r}, which JSON cannot hold")
+        return value
+    if depth > 200:
+        raise SecurityError("the value is nested more than 200 levels deep")
+    if kind is dict:
+        return _normal_mapping(value, depth)
+    if kind in VIEW_TYPES:
+        return raw(value)
+    if isinstance(value, Undefined):
+        return _nothing(value)
+    if kind is list or kind is tuple or isinstance(value, (list, tuple, range, Iterator, _VIEWS_OF_DICT)):
+        BUDGET.spend(1)
+        found = []
+        for item in value:
+            BUDGET.spend(1)
+            found.append(normal(item, depth + 1))
+        return found
+    if isinstance(value, Mapping):
+        return _normal_mapping(value, depth)
+    if isinstance(value, str):  # Markup
+        return str.__str__(value)
+    raise SecurityError(f"the value is a {kind.__name__}, not data: is a call '()' missing?")
+
+
+_VIEWS_OF_DICT: Final[tuple[type, ...]] = (type({}.keys()), type({}.values()), type({}.items()))
+
+
+def _nothing(value: Undefined) -> None:
+    """Raise for what is undefined; `{{ x if condition }}` without an else is None."""
+    str(value)  # raises, with the name
+
+
+def _normal_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    BUDGET.spend(1 + len(value))
+    found = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise SecurityError(f"the key {key!r} is not text")
+        found[str(key)] = normal(item, depth + 1)
+    return found
+
+
+def _bounded_integer(value: int) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise SecurityError("the value is an integer beyond 64 bits")
+    return value
+
+
+def text(value: Any) -> str:
+    """Return a value as the text that stands for it in mixed text, within the budget."""
+    if isinstance(value, Undefined):
+        value = str(value)
+    elif not isinstance(value, str):
+        value = str(normal(value))
+    BUDGET.write(len(value))
+    return str(value)
+
+
+def join_text(parts: Iterable[Any]) -> str:
+    """Concatenate values as text, within the budget: what `~` and blocks of text do."""
+    return "".join([text(part) for part in parts])
+
+
+def iterate(value: Any) -> Any:
+    """Return what a `for` runs over, each round within the budget."""
+    if isinstance(value, (list, tuple, dict, str, range)):
+        BUDGET.spend(len(value))
+        return value
+    return _counted(value)
+
+
+def _counted(value: Iterable[Any]) -> Iterator[Any]:
+    for item in value:
+        BUDGET.spend(1)
+        yield item
+
+
+# ---- operators ---------------------------------------------------------------------------------------------------
+
+
+def multiply(left: Any, right: Any) -> Any:
+    """`*`, bounded."""
+    for sequence, count in ((left, right), (right, left)):
+        if isinstance(sequence, (str, list, tuple)) and isinstance(count, int):
+            BUDGET.write(len(sequence) * max(count, 0))
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
+        raise SecurityError(f"the product has more than {_MAX_BITS} bits")
+    return left * right
+
+
+def power(left: Any, right: Any) -> Any:
+    """`**`, bounded."""
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > _MAX_BITS:
+        raise SecurityError(f"the power has more than {_MAX_BITS} bits")
+    return left**right
+
+
+def add(left: Any, right: Any) -> Any:
+    """`+`, bounded."""
+    if isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
+        BUDGET.write(len(left) + len(right))
+        left, right = raw(left), raw(right)
+    return left + right
+
+
+def modulo(left: Any, right: Any) -> Any:
+    """`%`, bounded where it formats text."""
+    if isinstance(left, str):
+        return format_text(left, *right) if isinstance(right, tuple) else format_text(left, right)
+    return left % right
+
+
+def format_text(pattern: str, *args: Any, **kwargs: Any) -> str:
+    """Jinja's `format` (printf-style), bounded."""
+    if args and kwargs:
+        raise FilterArgumentError("format takes positional or named arguments, not both")
+    for width, precision in _FORMAT.findall(pattern):
+        if "*" in (width, precision) or any(part and int(part[:9]) > 1000 for part in (width, precision)):
+            raise SecurityError("a width in a format is at most 1000")
+    if kwargs:
+        return text(pattern % {key: normal(value) for key, value in kwargs.items()})
+    values = tuple(normal(value) for value in args)
+    if len(values) == 1 and isinstance(values[0], dict):
+        return text(pattern % values[0])
+    return text(pattern % values)

@@ -1,0 +1,44 @@
+"""Environment variables as templates see them: `env.X`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from noetl.errors import TemplateError
+
+_SECRET_WORDS: Final = re.compile(
+    r"(?:^|_)(?:KEY|PASS|PWD|PASSWD|PASSPHRASE|AUTH|DSN)S?(?:_|$)|SECRET|PASSWORD|TOKEN|CREDENTIAL|APIKEY|PRIVATE",
+    re.IGNORECASE,
+)
+
+
+class Env(Mapping[str, str]):
+    """The environment variables that templates may read as `env.X`.
+
+    Only those in `allowed` (the setting NOETL_TEMPLATE_ENV), and never one named like a secret: asking for that is a
+    `TemplateError`.
+    """
+
+    def __init__(self, allowed: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        self._allowed = {name: environ[name] for name in allowed if name in environ and not _SECRET_WORDS.search(name)}
+        self._listed = frozenset(allowed)
+
+    def __getitem__(self, name: str) -> str:
+        found = self._allowed.get(name)
+        if found is not None:
+            return found
+        if _SECRET_WORDS.search(name):
+            raise TemplateError(f"env.{name} is named like a secret: use secret('env:{name}')")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._allowed)
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+    def missing(self, name: str) -> str:
+        """Return the sentence for a variable that is not there."""
+        if name in self._listed:
+            return f"the environment variable {name} is not set"
+        return f"env.{name} is not available: list {name} in NOETL_TEMPLATE_ENV to let playbooks read it"

@@ -1,0 +1,164 @@
+"""Reads the fields that belong to a step's type, and the timeout and retry that steps and tasks share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from noetl.playbook import pycode, templates
+from noetl.playbook.actions import ACTIONS, Field
+from noetl.playbook.model import Retry
+from noetl.playbook.names import did_you_mean
+from noetl.playbook.reader import Reader
+from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.yamltree import Node
+
+RETRY_TRUE: Final = Retry(max_attempts=3)
+"""What `retry: true` means, and where a mapping begins."""
+
+_RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when"})
+
+
+def spellings(type_: str) -> set[str]:
+    """Return every key that is a type's own field."""
+    return {spelling for name, spec in ACTIONS[type_].items() for spelling in (name, *spec.also)}
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A step or a task whose keys are read. `place` is what template errors call it, `what` what problems do."""
+
+    reader: Reader
+    node: Node
+    place: str
+    what: str
+
+    @property
+    def keys(self) -> Mapping[str, Node]:
+        found: Mapping[str, Node] = self.node.value
+        return found
+
+    def given(self, key: str) -> Node | None:
+        """Return the value of a key; None where it is absent or empty."""
+        node = self.keys.get(key)
+        return None if node is None or node.null else node
+
+    def error(self, key: str, code: str, message: str) -> None:
+        """Report a problem at a key."""
+        self.reader.error(self.node.keys[key], code, message)
+
+    # -- fields of a type
+
+    def fields(self, type_: str, ignore: frozenset[str] = frozenset()) -> dict[str, AnyTemplate]:
+        """Return the templates of a type's own fields, under their canonical names."""
+        fields: dict[str, AnyTemplate] = {}
+        for name, spec in ACTIONS[type_].items():
+            given = [key for key in (name, *spec.also) if key in self.keys and key not in ignore]
+            if len(given) > 1:
+                self.error(
+                    given[1], "unknown-key", f"{self.what} has both {given[0]!r} and {given[1]!r}: leave one out"
+                )
+            if not given or (self.keys[given[0]].null and spec.kind != "any"):
+                continue
+            found = self._field(self.keys[given[0]], spec, name)
+            if found is not None:
+                fields[name] = found
+        code = self.given("code") if type_ == "python" else None
+        if code is not None and isinstance(code.value, str):
+            pycode.check(self.reader, code, self.what)
+        if type_ == "wait" and len(fields) > 1:
+            self.error("until", "unknown-key", f"{self.what} has both 'for' and 'until': leave one out")
+        return fields
+
+    def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
+        reader, value, what = self.reader, node.value, f"{name} of {self.what}"
+        if spec.raw:
+            found = reader.text(node, what)
+            return None if found is None else Constant(found)
+        if isinstance(value, str) and templates.is_template(value):
+            return reader.template(node, self.place, name)
+        if spec.kind == "mapping":
+            return reader.mapping_template(node, self.place, name, what)
+        if spec.kind == "integer" and reader.integer(node, what, 1) is None:
+            return None
+        if spec.kind == "duration" and reader.duration(node, what) is None:
+            return None
+        if spec.kind == "text":
+            found = reader.name(node, what)
+            if found is None:
+                return None
+            if spec.choices and found.upper() not in spec.choices:
+                hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
+                reader.error(node, "value", f"{what} is {found!r}{hint}")
+        return reader.template(node, self.place, name)
+
+    def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
+        """Report what a type needs and nobody gives."""
+        for name, spec in ACTIONS[type_].items():
+            present = name in fields or any(self.given(key) for key in (name, *spec.also))
+            if spec.required and not present:
+                self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
+        if type_ == "wait" and not any(key in fields or self.given(key) for key in ("for", "until")):
+            self.reader.error(
+                self.node, "missing", f"{self.what} of type wait has no 'for' and no 'until': add one of them"
+            )
+
+    # -- keys of any step
+
+    def mapping(self, key: str) -> AnyTemplate | None:
+        """Return the template of a mapping such as `args`."""
+        node = self.given(key)
+        return None if node is None else self.reader.mapping_template(node, self.place, key, f"{key} of {self.what}")
+
+    def text(self, key: str) -> str:
+        """Return text such as `desc`, empty where there is none."""
+        node = self.given(key)
+        return "" if node is None else self.reader.text(node, f"{key} of {self.what}") or ""
+
+    def timeout(self) -> AnyTemplate | None:
+        """Return the timeout of an attempt: a template, or constant seconds."""
+        node = self.given("timeout")
+        if node is None:
+            return None
+        if isinstance(node.value, str) and templates.is_template(node.value):
+            return self.reader.template(node, self.place, "timeout")
+        found = self.reader.duration(node, f"timeout of {self.what}")
+        if found == 0:
+            self.reader.error(node, "value", f"timeout of {self.what} is 0: it must be more")
+        return None if found is None else Constant(found)
+
+    def retry(self) -> Retry | None:
+        """Return the retry policy, None where the key is absent."""
+        node = self.given("retry")
+        if node is None:
+            return None
+        if isinstance(node.value, bool):
+            return RETRY_TRUE if node.value else Retry()
+        if node.kind == "scalar":
+            attempts = self.reader.integer(node, f"retry of {self.what} (true, a number of attempts or a mapping)", 1)
+            return None if attempts is None else replace(RETRY_TRUE, max_attempts=attempts)
+        given = self.reader.mapping(node, f"retry of {self.what}")
+        if given is None:
+            return None
+        self.reader.unknown(node, _RETRY_KEYS, f"retry of {self.what}")
+        retry = RETRY_TRUE
+        for key, value in given.items():
+            retry = self._retry_key(retry, key, value)
+        return retry
+
+    def _retry_key(self, retry: Retry, key: str, node: Node) -> Retry:
+        reader, what = self.reader, f"retry.{key} of {self.what}"
+        match key:
+            case "max_attempts":
+                return replace(retry, max_attempts=reader.integer(node, what, 1) or 1)
+            case "initial_delay":
+                return replace(retry, initial_delay=reader.duration(node, what) or 0.0)
+            case "max_delay":
+                return replace(retry, max_delay=reader.duration(node, what) or 0.0)
+            case "backoff":
+                return replace(retry, backoff=reader.number(node, what, 1) or 1.0)
+            case "jitter":
+                return replace(retry, jitter=reader.boolean(node, what) or False)
+            case "when":
+                return replace(retry, when=reader.condition(node, self.place, "retry.when"))
+            case _:
+                return retry  # reported as unknown

@@ -1,0 +1,121 @@
+"""Reads a template's text: what it may not contain, which names it reads, whether it is one expression."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jinja2
+from jinja2 import nodes
+
+from noetl.playbook.names import did_you_mean
+from noetl.playbook.sandbox import ENVIRONMENT, ITERATE
+
+ANY_RESULT: Final = "*"
+"""Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
+
+_NO_NODES: Final[dict[type[nodes.Node], str]] = {
+    nodes.Include: "include",
+    nodes.Import: "import",
+    nodes.FromImport: "from ... import",
+    nodes.Extends: "extends",
+    nodes.Block: "block",
+}
+_MAPPING_METHODS: Final = ("items", "keys", "values", "get")
+
+
+class Syntax(Exception):
+    """A template cannot be read. `line` counts from 1 in the template."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        self.reason = reason
+        self.line = line
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A template's tree, ready to be compiled. `sole`: it is exactly one expression."""
+
+    tree: nodes.Template
+    sole: bool
+    names: frozenset[str]
+
+
+def parse(text: str) -> Parsed:
+    """Return the tree of a template. Raises `Syntax`."""
+    stripped = text.rstrip("\n")
+    try:
+        if stripped.startswith("{{") and stripped.endswith("}}"):
+            tree = ENVIRONMENT.parse(stripped)
+            if _is_sole(tree):
+                return Parsed(tree, True, _prepare(tree))
+        tree = ENVIRONMENT.parse(text)
+        return Parsed(tree, False, _prepare(tree))
+    except jinja2.TemplateSyntaxError as error:
+        raise Syntax(error.message or "it cannot be read", error.lineno) from None
+    except RecursionError:
+        raise Syntax("it is nested too deeply", 1) from None
+
+
+def _is_sole(tree: nodes.Template) -> bool:
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
+        return False
+    parts = tree.body[0].nodes
+    return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
+
+
+def _prepare(tree: nodes.Template) -> frozenset[str]:
+    """Refuse what templates of playbooks have not, bound the loops, and return the names that are read.
+
+    Those behind `results['x']` are among them as `x`. Names that the template itself assigns may be too: who
+    supplies values gives those that exist.
+    """
+    names: set[str] = set()
+    opaque = 0  # uses of `results` that do not say which step they mean
+    for node in _walk(tree):
+        if isinstance(node, nodes.Name):
+            if node.ctx == "load":
+                names.add(node.name)
+                opaque += node.name == "results"
+        elif isinstance(node, (nodes.Getattr, nodes.Getitem)):
+            step = _step_of_results(node)
+            if step is not None:
+                names.add(step)
+                opaque -= 1
+        elif isinstance(node, nodes.For):
+            if node.recursive:
+                raise jinja2.TemplateSyntaxError("a recursive loop is not available", node.lineno)
+            node.iter = nodes.Filter(node.iter, ITERATE, [], [], None, None, lineno=node.lineno)
+        else:
+            _check(node)
+    if opaque:
+        names.add(ANY_RESULT)
+    return frozenset(names)
+
+
+def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
+    stack: list[nodes.Node] = [tree]
+    while stack:
+        node = stack.pop()
+        stack.extend(node.iter_child_nodes())
+        yield node
+
+
+def _check(node: nodes.Node) -> None:
+    statement = _NO_NODES.get(type(node))
+    if statement:
+        raise jinja2.TemplateSyntaxError(f"'{statement}' is not available: a template stands alone", node.lineno)
+    if isinstance(node, (nodes.Filter, nodes.Test)):
+        kind = "filter" if isinstance(node, nodes.Filter) else "test"
+        known = ENVIRONMENT.filters if kind == "filter" else ENVIRONMENT.tests
+        if node.name not in known:
+            raise jinja2.TemplateSyntaxError(f"no {kind} {node.name!r}{did_you_mean(node.name, known)}", node.lineno)
+
+
+def _step_of_results(node: Any) -> str | None:
+    """Return `x` of `results.x` and `results['x']`."""
+    if not isinstance(node.node, nodes.Name) or node.node.name != "results":
+        return None
+    if isinstance(node, nodes.Getattr):
+        return None if node.attr in _MAPPING_METHODS else node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) else None

@@ -43,6 +43,7 @@ THIRD_PARTY = {
     "markupsafe": {"playbook"},
     "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli"},
     "httpx": {"tools", "cli"},
+    "httpcore": {"tools"},
     "fastapi": {"server"},
     "starlette": {"server"},
     "pydantic": {"server"},

@@ -179,7 +179,7 @@ def _context(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     run_of = {name: given[name] for name in ("visit", "item_index", "attempt") if name in given}
     context: dict[str, Any] = {"step": {"name": given.get("step"), **run_of}}
-    context.update({name: value for name, value in given.items() if name not in ("results", "step", *run_of)})
+    context.update({name: value for name, value in given.items() if name not in ("step", *run_of)})
     for name, value in (given.get("results") or {}).items():
         context[name] = _StepResult(value) if isinstance(value, Mapping) else {"data": value, "result": value}
     return context

@@ -6,7 +6,8 @@ TAIL: Final = 64 * 1024
 """How many bytes of a call's output are kept: the last ones."""
 
 _NUMBER: Final = 8
-_LOST: Final = "... {} bytes left out ...\n"
+_LOST: Final = b"... %d bytes left out ...\n"
+_NOTE: Final = 48  # what that may take of the tail
 
 
 class Output:
@@ -53,11 +54,8 @@ class Output:
         return bool(self._tail)
 
     def _text(self, data: bytes) -> str:
-        dropped = self._dropped + max(0, len(data) - TAIL)
-        self._dropped = 0
-        if dropped:
-            note = _LOST.format(dropped)
-            dropped += len(note)
-            data = data[len(note) - TAIL :] if len(data) + len(note) > TAIL else data
-            data = note.encode() + data
+        dropped, self._dropped = self._dropped, 0
+        if dropped or len(data) > TAIL:
+            kept = data[_NOTE - TAIL :]
+            data = _LOST % (dropped + len(data) - len(kept)) + kept
         return data.decode("utf-8", "replace").replace("\x00", "\ufffd")

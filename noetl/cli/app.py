@@ -25,6 +25,7 @@ def build(only: str | None = None) -> typer.Typer:
         name="noetl",
         help=HELP,
         no_args_is_help=True,
+        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

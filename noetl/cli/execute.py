@@ -103,11 +103,10 @@ def watch_to_the_end(
     reconnect = lambda: connect(settings, host, port)  # noqa: E731
     try:
         with Progress() as progress:
-            client = follow(client, execution_id, progress, reconnect)
+            shown = follow(client, execution_id, progress, reconnect)
     except KeyboardInterrupt:
         note(f"execution {execution_id} goes on; noetl execute watch {execution_id}, or cancel {execution_id}")
         raise typer.Exit(130) from None
-    shown = client.get(f"/api/executions/{segment(execution_id)}")
     print_outcome(shown, as_json)
     raise typer.Exit(exit_code(shown["status"]))
 

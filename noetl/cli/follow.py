@@ -112,8 +112,8 @@ def describe(event: Event) -> str | None:
             return kind.replace("_", " ") + reason
 
 
-def follow(client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client]) -> Client:
-    """Show the events of an execution until it has ended, and return the client that saw the end.
+def follow(client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client]) -> Event:
+    """Show the events of an execution until it has ended, and return it.
 
     A server that goes away is looked for again. Raises `Unreachable` when it does not come back.
     """
@@ -124,9 +124,9 @@ def follow(client: Client, execution_id: str, progress: Progress, reconnect: Cal
                 lost = None
                 after = int(event["event_id"])
                 progress.show(event)
-            shown = client.get(f"/api/executions/{segment(execution_id)}")
+            shown: Event = client.get(f"/api/executions/{segment(execution_id)}")
             if ExecutionStatus(shown["status"]).terminal and int(shown["last_event_id"]) <= after:
-                return client
+                return shown
         except Unreachable as error:
             now = time.monotonic()
             if lost is None:

@@ -99,7 +99,7 @@ def parse_id(text: str, what: str = "execution") -> int:
     """Return an id given as text. Raises `NotFound`: what is no id names nothing."""
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63:
         return int(text)
-    raise NotFound(f"There is no {what} {text!r}: an id is a whole number.")
+    raise NotFound(f"there is no {what} {text!r}: an id is a whole number")
 
 
 def event_number(text: str | None) -> int:
@@ -108,7 +108,7 @@ def event_number(text: str | None) -> int:
         return 0
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
-    raise InputError(f"after is {text!r}; it must be the number of an event.")
+    raise InputError(f"after is {text!r}; it must be the number of an event")
 
 
 def page_size(limit: int | None) -> int:
@@ -116,7 +116,7 @@ def page_size(limit: int | None) -> int:
     if limit is None:
         return DEFAULT_LIMIT
     if not 1 <= limit <= MAX_LIMIT:
-        raise InputError(f"limit is {limit}; it must be between 1 and {MAX_LIMIT}.")
+        raise InputError(f"limit is {limit}; it must be between 1 and {MAX_LIMIT}")
     return limit
 
 
@@ -202,8 +202,8 @@ def show_catalog(conn: Connection, path: str, version: int | None = None) -> Row
         return rows[0]
     newest = _fetch(conn, "SELECT max(version) AS version FROM catalog WHERE path = %s", (path,))[0]["version"]
     if newest is None:
-        raise NotFound(f"The catalog has nothing at {path!r}; `noetl catalog register FILE` puts it there.")
-    raise NotFound(f"{path!r} has no version {version}; its newest is {newest}.")
+        raise NotFound(f"the catalog has nothing at {path!r}: noetl catalog register FILE puts it there")
+    raise NotFound(f"{path!r} has no version {version}; its newest is {newest}")
 
 
 # ---- executions --------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def _execution(conn: Connection, execution_id: int) -> Row:
     query: LiteralString = "SELECT " + _EXECUTION_COLUMNS + " FROM execution WHERE execution_id = %s"
     rows = _fetch(conn, query, (execution_id,))
     if not rows:
-        raise NotFound(f"There is no execution {execution_id}; `noetl execute list` shows those there are.")
+        raise NotFound(f"there is no execution {execution_id}: noetl execute list shows those there are")
     return rows[0]
 
 

@@ -74,7 +74,7 @@ def _validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [{"where": _where(item["loc"]), "message": _message(item)} for item in error.errors()]
     text = "; ".join(f"{item['where']}: {item['message']}" for item in found)
-    return answer(422, "validation", text + ".", found)
+    return answer(422, "validation", text, found)
 
 
 def _where(location: tuple[Any, ...]) -> str:
@@ -95,15 +95,21 @@ def _message(item: dict[str, Any]) -> str:
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer(404, "not_found", f"There is nothing at {request.url.path}.")
+        return answer(
+            404, "not_found", f"there is nothing at {request.url.path}: /api/openapi.json lists what there is"
+        )
     if error.status_code == 405:
-        return answer(405, "not_allowed", f"{request.method} is not possible on {request.url.path}.")
+        return answer(
+            405,
+            "not_allowed",
+            f"{request.method} is not possible on {request.url.path}: /api/openapi.json lists what is",
+        )
     return answer(error.status_code, "http", str(error.detail))
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:
     # The traceback is logged by the server that called the application, once.
-    return answer(500, "internal", "The server failed on this request; its log says why.")
+    return answer(500, "internal", "the server failed on this request: its log says why")
 
 
 def install(app: FastAPI) -> None:

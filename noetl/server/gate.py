@@ -121,19 +121,21 @@ class Gate:
             return Refusal(
                 403,
                 "foreign_host",
-                f"This server is not called {shown!r}; add the name to NOETL_ALLOWED_HOSTS if it should be.",
+                f"this server is not called {shown!r}: add the name to NOETL_ALLOWED_HOSTS if it should be",
             )
         for name, value in headers:
             if name == b"origin" and value.lower() not in _own_origins(hosts[0]):
-                return Refusal(403, "foreign_origin", f"Requests from pages of {value!r} are refused.")
+                return Refusal(
+                    403, "foreign_origin", f"requests from pages of {value!r} are refused: call the API from elsewhere"
+                )
         if scope["path"] in OPEN_PATHS:
             return None
         if not self._authorized([value for name, value in headers if name == b"authorization"]):
             return Refusal(
                 401,
                 "unauthorized",
-                "The bearer token is missing or wrong; it stands in NOETL_API_TOKEN, or in the file token of the"
-                " server's NOETL_HOME.",
+                "the bearer token is missing or wrong: it stands in NOETL_API_TOKEN, or in the file token of the"
+                " server's NOETL_HOME",
             )
         return None
 
@@ -164,11 +166,13 @@ class Gate:
             return b"", None
         kind = next((value for name, value in headers if name == b"content-type"), "")
         if kind.partition(";")[0].strip().lower() != "application/json":
-            return b"", Refusal(415, "not_json", f"The body is {kind or 'of no type'!r}; send it as application/json.")
+            return b"", Refusal(415, "not_json", f"the body is {kind or 'of no type'!r}: send it as application/json")
         return b"".join(parts), None
 
     def _too_large(self) -> Refusal:
-        return Refusal(413, "too_large", f"The body is larger than {self._limit} bytes, the most that is taken.")
+        return Refusal(
+            413, "too_large", f"the body is larger than {self._limit:,} bytes: send less, or a reference to the data"
+        )
 
 
 def _own_origins(host: str) -> tuple[str, str]:

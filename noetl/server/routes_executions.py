@@ -129,6 +129,6 @@ def _labels(given: list[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"label is {text!r}; write it as key=value.")
+            raise InputError(f"label is {text!r}; write it as key=value")
         labels[name] = value
     return labels

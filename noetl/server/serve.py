@@ -52,7 +52,7 @@ def bind(host: str, port: int | None) -> socket.socket:
         raise InputError(f"host is {host!r}, which cannot be resolved: {error.strerror or error}") from None
     family, address = found[0][0], found[0][4]
     for number in ports:
-        server = socket.socket(family, socket.SOCK_STREAM)
+        server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio sets NODELAY by it
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind((address[0], number))

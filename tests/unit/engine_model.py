@@ -352,3 +352,21 @@ def _through_json(event: Event) -> Event:
 
 def _plain(value: Json) -> Json:
     return None if value is None else orjson.loads(orjson.dumps(value))
+
+
+# ---- short ways to write playbooks ----------------------------------------------------------------------------------
+
+
+def flow(*steps: dict[str, Any], **more: Any) -> Execution:
+    """Return an execution of a workflow of these steps."""
+    return Execution(playbook({"workflow": list(steps), **more}), more.get("workload", {}))
+
+
+def py(step: str, *targets: str, **more: Any) -> dict[str, Any]:
+    """Return a step with an action and plain ways to others."""
+    return {"step": step, "type": "python", "next": [{"step": target} for target in targets], **more}
+
+
+def router(step: str, *targets: str, **more: Any) -> dict[str, Any]:
+    """Return a step that only routes."""
+    return {"step": step, "next": [{"step": target} for target in targets], **more}

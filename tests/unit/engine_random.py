@@ -69,8 +69,8 @@ def _next(draw: st.DrawFn, router: bool, forward: list[str], back: list[str], fa
     looping = draw(st.integers(0, 9))
     if back and not router and looping < 5:
         then = [{"step": draw(st.sampled_from(back)), **args}]
-        if targets and draw(st.booleans()):
-            then.append(targets[0])
+        beside: bool = draw(st.booleans())
+        then += targets[:1] if beside else []
         clauses.append({"when": GUARD, "then": then})
     elif back and failures and looping == 9:
         targets.append({"step": draw(st.sampled_from(back))})

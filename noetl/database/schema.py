@@ -5,6 +5,7 @@ transaction whatever is in it; settings go before it as custom settings of the s
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,6 @@ SCHEMA_VERSION = 1
 
 LOCK: Final = 474315322476
 """The advisory lock of everything that changes the schema; the file takes the same one."""
-
-RESET_ATTEMPTS = 10
 
 DDL_NAME = "noetl/database/ddl/postgres/schema_ddl.sql"
 
@@ -134,27 +133,41 @@ def _prepare(conn: Connection, settings: Settings) -> None:
 
 def _run(conn: Connection, name: str, text: str, settings: Settings, *, drop: bool = False) -> None:
     """Send the file in one message; roll back and explain whatever goes wrong."""
-    if drop:  # in our transaction instead of the file's own
-        text = re.sub(r"^(BEGIN|COMMIT);$", r"-- \1", text, flags=re.MULTILINE)
-    for attempt in range(RESET_ATTEMPTS):
+    try:
+        if drop:
+            _drop(conn, settings)  # and so in our transaction instead of the file's own
+            text = re.sub(r"^(BEGIN|COMMIT);$", r"-- \1", text, flags=re.MULTILINE)
+        conn.execute(text.encode())
+        if conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.execute("COMMIT")
+    except psycopg.Error as error:
+        if conn.closed:
+            raise
+        conn.rollback()
+        raise _explained(conn, name, text, error, settings) from error
+
+
+def _drop(conn: Connection, settings: Settings) -> None:
+    """Begin a transaction and drop the schema in it.
+
+    Live workers lock the tables in another order than this must, so it never waits long while it holds a lock:
+    it gives up sooner than anybody would be ended for a deadlock, and tries again until its time is over.
+    """
+    deadline = time.monotonic() + settings.lock_timeout
+    while True:
         try:
-            if drop:
-                conn.execute("BEGIN")
-                conn.execute("SET LOCAL client_min_messages = warning")  # no list of what goes
-                conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
-                conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(settings.schema)))
-            conn.execute(text.encode())
-            if conn.info.transaction_status != TransactionStatus.IDLE:
-                conn.execute("COMMIT")
+            conn.execute("BEGIN")
+            conn.execute("SET LOCAL client_min_messages = warning")  # no list of what goes
+            conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+            conn.execute(f"SET LOCAL lock_timeout = '{int(min(settings.lock_timeout, 0.1) * 1000)}ms'")
+            conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(settings.schema)))
+            conn.execute(f"SET LOCAL lock_timeout = '{int(settings.lock_timeout * 1000)}ms'")
             return
-        except psycopg.Error as error:
-            if conn.closed:
-                raise
+        except pg.LockNotAvailable:
             conn.rollback()
-            # Dropping under live workers locks in another order than they do; one of the two has to yield.
-            if isinstance(error, pg.DeadlockDetected) and attempt < RESET_ATTEMPTS - 1:
-                continue
-            raise _explained(conn, name, text, error, settings) from error
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _explained(conn: Connection, name: str, text: str, error: psycopg.Error, settings: Settings) -> Exception:

@@ -10,14 +10,12 @@ from noetl.settings import Settings
 
 
 def dump(settings: Settings, *, data: bool = False) -> str:
-    """Return the definition of the engine's schema and the inbox, without dated partitions.
+    """Return the definition of everything in the database, without dated partitions.
 
     With `data` also the rows of `schema_version`.
     """
     assert settings.database_url is not None
     command = [client_program("pg_dump"), "--dbname", make_conninfo(settings.database_url)]
-    for schema in (settings.schema, "noetl_inbox"):
-        command += ["--schema", '"' + schema.replace('"', '""') + '"']
     command += ["--exclude-table", "*.event_log_20*", "--exclude-table", "*.payload_20*"]
     text = _run([*command, "--schema-only"])
     if data:

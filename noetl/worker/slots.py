@@ -88,6 +88,7 @@ class Slots:
 
         Raises `SettingsError` where NOETL_RUNNER_ENV lists what it must not.
         """
+        variables = runner_environment(os.environ if environment is None else environment)
         self.count = count
         self._tools = tools
         self._warm = warm
@@ -104,8 +105,7 @@ class Slots:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
-        given = os.environ if environment is None else environment
-        self._runners = RunnerPool(count, runner_environment(given), self._selector, self)
+        self._runners = RunnerPool(count, variables, self._selector, self)
         self._threads = Threads(self.wake)
 
     @property

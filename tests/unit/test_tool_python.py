@@ -118,10 +118,7 @@ def test_imports_and_helpers_are_visible_in_main_and_main_sees_what_it_set() -> 
 
 def test_objects_of_the_steps_own_classes_can_be_pickled() -> None:
     code = (
-        "import pickle\n"
-        "class Thing: pass\n"
-        "def main():\n"
-        "    return type(pickle.loads(pickle.dumps(Thing()))).__name__\n"
+        "import pickle\nclass Thing: pass\ndef main():\n    return type(pickle.loads(pickle.dumps(Thing()))).__name__\n"
     )
     assert value(code) == "Thing"
 
@@ -150,7 +147,13 @@ def test_a_main_guard_does_not_run() -> None:
 )
 def test_the_global_context_reaches_results_and_this_run(expression: str, expected: Any) -> None:
     results = {"fetch": {"temperature": 3}, "page": {"data": [1], "next": None}, "cities": ["Oslo"]}
-    given = {"execution_id": "12", "step": "judge", "visit": 2, "workload": {"unit": "C"}, "results": results}
+    given: dict[str, Any] = {
+        "execution_id": "12",
+        "step": "judge",
+        "visit": 2,
+        "workload": {"unit": "C"},
+        "results": results,
+    }
     assert value(f"def main():\n    return {expression}\n", **given) == expected
 
 
@@ -223,7 +226,9 @@ def test_the_line_is_the_playbooks_even_when_a_library_raised() -> None:
 
 
 def test_the_cause_of_an_exception_is_told_without_our_frames() -> None:
-    code = "def main():\n    try:\n        {}['a']\n    except KeyError as e:\n        raise ValueError('no a') from e\n"
+    code = (
+        "def main():\n    try:\n        {}['a']\n    except KeyError as e:\n        raise ValueError('no a') from e\n"
+    )
     text = failure(code)["detail"]["traceback"]
     assert "KeyError: 'a'" in text
     assert "direct cause" in text

@@ -148,7 +148,7 @@ def test_finally_runs_after_a_cancel() -> None:
 
 
 def test_finally_runs_after_an_error_in_ends_result() -> None:
-    execution = flow(py("start", "end"), {"step": "end", "result": "{{ missing }}"}, **{"finally": CLEAN})
+    execution = flow(py("start", "end"), {"step": "end", "result": "{{ start.missing }}"}, **{"finally": CLEAN})
     execution.done("start")
     assert execution.args("clean")["status"] == "failed"
 

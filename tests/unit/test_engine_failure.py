@@ -83,7 +83,7 @@ def test_the_when_of_retry_narrows_it_and_sees_the_error_and_the_attempt() -> No
 
 
 def test_a_when_of_retry_that_cannot_be_rendered_lets_the_step_fail_and_is_logged() -> None:
-    execution = flow(py("start", retry={"max_attempts": 9, "when": "{{ nothing.here }}"}))
+    execution = flow(py("start", retry={"max_attempts": 9, "when": "{{ error.detail.nothing }}"}))
     execution.fail("start")
     assert execution.status == "failed"
     assert execution.error["type"] == "python"
@@ -189,7 +189,7 @@ def test_an_on_error_that_leads_nowhere_handles_nothing() -> None:
 
 
 def test_an_on_error_that_cannot_be_rendered_handles_nothing_and_says_why() -> None:
-    execution = flow(py("start", on_error=[{"step": "h", "args": {"x": "{{ missing }}"}}]), py("h"))
+    execution = flow(py("start", on_error=[{"step": "h", "args": {"x": "{{ error.missing }}"}}]), py("h"))
     execution.fail("start")
     assert execution.status == "failed"
     assert execution.error["type"] == "python"
@@ -228,7 +228,6 @@ def test_a_handler_may_lead_back_into_the_workflow() -> None:
     execution.done("mend")
     execution.done("start", 1)
     assert execution.status == "completed"
-    assert execution.row("start") if execution.queue else True
     assert execution.visits("end") == 1
 
 
@@ -251,7 +250,7 @@ def test_fail_sees_the_args_that_came_with_the_transition() -> None:
 
 
 def test_a_message_of_fail_that_cannot_be_rendered_fails_the_execution_too() -> None:
-    execution = flow(router("start", "stop"), {"step": "stop", "type": "fail", "message": "{{ missing }}"})
+    execution = flow(router("start", "stop"), {"step": "stop", "type": "fail", "message": "{{ workload.missing }}"})
     assert execution.status == "failed"
     assert execution.error["type"] == "template"
 
@@ -261,7 +260,10 @@ def test_a_message_of_fail_that_cannot_be_rendered_fails_the_execution_too() -> 
 
 def _broken(**more: Any) -> Execution:
     broken = {"next": [{"step": "a", "args": {"x": "{{ result.nothing }}"}}]}
-    return flow(py("start", retry={"max_attempts": 5}, **more) | broken, py("a"), py("h", args={"kept": "{{ start }}"}))
+    steps = [py("start", retry={"max_attempts": 5}, **more) | broken, py("a")]
+    if more.get("on_error") == [{"step": "h"}]:
+        steps.append(py("h", args={"kept": "{{ start }}"}))
+    return flow(*steps)
 
 
 def test_an_error_in_transition_args_is_a_failure_of_the_source_in_its_routing_phase() -> None:
@@ -299,7 +301,11 @@ def test_on_error_continue_cannot_handle_a_next_that_is_broken_itself() -> None:
 
 
 def test_a_router_whose_routing_fails_follows_its_on_error() -> None:
-    start = {"step": "start", "next": [{"when": "{{ missing }}", "then": [{"step": "a"}]}], "on_error": [{"step": "h"}]}
+    start = {
+        "step": "start",
+        "next": [{"when": "{{ workload.missing }}", "then": [{"step": "a"}]}],
+        "on_error": [{"step": "h"}],
+    }
     execution = flow(start, py("a"), py("h"))
     assert execution.waiting() == ["h"]
 

@@ -36,7 +36,7 @@ def test_end_is_a_join_even_with_one_source() -> None:
 
 
 def test_a_join_waits_for_steps_that_could_reach_it_by_on_error() -> None:
-    execution = flow(router("start", "a", "b"), py("a", "j"), py("b", on_error=[{"step": "j"}]), py("j"), router("end"))
+    execution = flow(router("start", "a", "b"), py("a", "j"), py("b", on_error=[{"step": "j"}]), py("j"))
     execution.done("a")
     assert execution.waiting() == ["b"]
     execution.done("b")

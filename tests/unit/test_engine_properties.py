@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noetl.engine.facts import Done, Expired, Failed, JobRef, Outcome
+from noetl.engine.facts import Done, Event, Expired, Failed, JobRef, Outcome
 from noetl.words import CONTINUE_NODE
 from tests.unit.engine_model import Execution, playbook
 from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join
@@ -128,7 +128,7 @@ def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled
         )
 
     run()
-    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=10, cancels=10, merged=10)
+    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5)
 
 
 def _check_the_end(execution: Execution) -> None:
@@ -170,7 +170,7 @@ def test_without_failures_the_order_of_outcomes_changes_nothing(capsys: pytest.C
         if forks_into_own_cycle(book):
             return
         dice = random.Random(f"{seed} {document}")
-        first, *others = [_in_some_order(Execution(book), random.Random(dice.random())) for _ in range(4)]
+        first, *others = [_in_some_order(Execution(book), random.Random(dice.random())) for _ in range(3)]
         assert all(one == first for one in others)
         shares.add(
             cycles=has_cycle(book.workflow),
@@ -192,26 +192,37 @@ def _in_some_order(execution: Execution, dice: random.Random) -> tuple[Any, Any,
         limit -= 1
         assert limit, "it does not come to an end"
         job = dice.choice(list(execution.queue.values())).job
-        execution.done(job.node_id, {"visit": job.visit, "given": _given(execution, job.context["arrivals"])})
-    visits = {
-        (event.node_id, event.visit): _origin(execution, event.event_id) for event in execution.events("step_completed")
-    }
+        given = History(execution).given(job.context["arrivals"])
+        execution.done(job.node_id, {"visit": job.visit, "given": given})
+    history = History(execution)
+    visits = {(e.node_id, e.visit): history.origin(e.event_id) for e in execution.events("step_completed")}
     return execution.status, execution.result, visits
 
 
-def _given(execution: Execution, arrivals: list[list[int]]) -> str:
-    """Return a digest of the whole history that a visit's arrivals stand for."""
-    parts = sorted((edge, _origin(execution, event)) for event, edge, *_ in arrivals)
-    return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
+class History:
+    """Digests of what led to an event, by steps and visits instead of event ids: equal in every order."""
 
+    def __init__(self, execution: Execution) -> None:
+        self._log = execution.log
+        self._known: dict[int, str] = {}
 
-def _origin(execution: Execution, event_id: int) -> str:
-    event = execution.log[event_id - 1]
-    arrivals = (event.context or {}).get("arrivals")
-    if arrivals is None and event.node_id:
-        queued = execution.events("step_queued", event.node_id)
-        arrivals = next((e.context or {})["arrivals"] for e in queued if e.visit == event.visit)
-    return f"{event.node_id}:{event.visit}:{_given(execution, arrivals or [])}"
+    def given(self, arrivals: list[list[int]]) -> str:
+        """Return a digest of the whole history that a visit's arrivals stand for."""
+        parts = sorted((edge, self.origin(event)) for event, edge, *_ in arrivals)
+        return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
+
+    def origin(self, event_id: int) -> str:
+        found = self._known.get(event_id)
+        if found is None:
+            found = self._known[event_id] = self._origin(self._log[event_id - 1])
+        return found
+
+    def _origin(self, event: Event) -> str:
+        context = event.context
+        if context is None:
+            runs = (e for e in self._log if (e.event_type, e.node_id) == ("step_queued", event.node_id))
+            context = next(e.context for e in runs if e.visit == event.visit)
+        return f"{event.node_id}:{event.visit}:{self.given((context or {}).get('arrivals') or [])}"
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -68,7 +68,7 @@ def test_the_event_tells_each_clause_the_value_of_its_when_and_the_args_of_each_
     meta = execution.events("step_completed", "start")[0].meta
     assert meta == {
         "next": [
-            {"clause": 0, "when": 4, "to": [{"edge": 0, "step": "a", "args": {"twice": 8}}, {"edge": 1, "step": "b"}]},
+            {"clause": 0, "when": 4, "to": [{"edge": 1, "step": "a", "args": {"twice": 8}}, {"edge": 2, "step": "b"}]},
             {"clause": 1, "when": False},
             {"clause": 2},
         ],

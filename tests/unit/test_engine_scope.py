@@ -1,0 +1,212 @@
+"""What templates see, and how a job's args and fields are rendered."""
+
+from typing import Any
+
+import pytest
+
+from noetl.engine.decide import decide
+from noetl.engine.facts import Done, JobRef, NotLoaded, Outcome, Start, Values
+from noetl.engine.render import render_job
+from noetl.engine.scope import step_scope
+from noetl.engine.state import State
+from noetl.errors import TemplateError
+from noetl.playbook.model import Playbook
+from noetl.playbook.templates import compile_template
+from tests.unit.engine_model import Execution, flow, playbook, py, router
+
+
+def test_args_of_the_transition_win_over_the_steps_and_these_over_the_tasks() -> None:
+    document = {
+        "workbook": [{"name": "job", "type": "python", "code": "def main(**a): ...", "args": {"a": 1, "b": 1, "c": 1}}],
+        "workflow": [
+            {"step": "start", "next": [{"step": "work", "args": {"a": 3}}]},
+            {"step": "work", "type": "workbook", "task": "job", "args": {"a": 2, "b": 2}},
+        ],
+    }
+    execution = Execution(playbook(document))
+    assert execution.args("work") == {"a": 3, "b": 2, "c": 1}
+
+
+def test_args_are_rendered_once_in_the_order_transition_step_task() -> None:
+    document = {
+        "workbook": [{"name": "job", "type": "python", "code": "def main(**a): ...", "args": {"c": "{{ b + 1 }}"}}],
+        "workload": {"n": 1},
+        "workflow": [
+            {"step": "start", "next": [{"step": "work", "args": {"a": "{{ n }}"}}]},
+            {"step": "work", "type": "workbook", "task": "job", "args": {"b": "{{ a + 1 }}"}},
+        ],
+    }
+    execution = Execution(playbook(document), {"n": 1})
+    assert execution.args("work") == {"a": 1, "b": 2, "c": 3}
+
+
+def test_three_levels_that_each_say_x_pass_the_value_through() -> None:
+    same = {"x": "{{ x }}"}
+    document = {
+        "workbook": [{"name": "job", "type": "python", "code": "def main(**a): ...", "args": same}],
+        "workload": {"x": "kept"},
+        "workflow": [
+            {"step": "start", "next": [{"step": "work", "args": same}]},
+            {"step": "work", "type": "workbook", "task": "job", "args": same},
+        ],
+    }
+    assert Execution(playbook(document), {"x": "kept"}).args("work") == same | {"x": "kept"}
+
+
+def test_data_is_never_rendered_a_second_time() -> None:
+    way = [{"step": "a", "args": {"x": "{{ result }}"}}]
+    execution = flow(py("start") | {"next": way}, py("a", args={"y": "{{ x }}"}))
+    execution.done("start", "{{ workload }}")
+    assert execution.args("a") == {"x": "{{ workload }}", "y": "{{ workload }}"}
+
+
+def test_fields_see_the_args() -> None:
+    http = {"step": "a", "type": "http", "endpoint": "http://localhost/{{ x }}/{{ y }}", "args": {"y": 2}}
+    execution = flow(router("start") | {"next": [{"step": "a", "args": {"x": 1}}]}, http)
+    rendered = execution.rendered("a")
+    assert rendered.type == "http"
+    assert rendered.fields["endpoint"] == "http://localhost/1/2"
+
+
+def test_a_timeout_may_be_a_duration_or_a_template() -> None:
+    execution = flow(router("start", "a", "b", "c"), py("a", timeout="1m30s"), py("b", timeout="{{ t }}"), py("c"),
+                     workload={"t": 5})  # fmt: skip
+    assert [execution.rendered(step).timeout for step in "abc"] == [90.0, 5.0, None]
+
+
+def test_a_timeout_that_is_no_duration_is_an_error_of_its_field() -> None:
+    execution = flow(py("start", timeout="{{ workload.t }}"), workload={"t": "soon"})
+    with pytest.raises(TemplateError, match="start: timeout: 'soon' is not a duration"):
+        execution.rendered("start")
+
+
+def test_names_are_looked_up_nearest_first() -> None:
+    """Transition args before step results before workload keys."""
+    way = [{"step": "a", "args": {"n": "transition"}}]
+    for args, expected in (({"x": "{{ n }}"}, "transition"), ({"x": "{{ m }}"}, "workload")):
+        execution = flow(py("start") | {"next": way}, py("a", args=args), workload={"n": "workload", "m": "workload"})
+        execution.done("start", "result")
+        assert execution.args("a")["x"] == expected
+
+
+def test_a_result_wins_over_a_key_of_the_payload_once_there_is_one() -> None:
+    book = playbook({"workflow": [py("one", "two"), py("two", args={"y": "{{ one }}"})]})
+    execution = Execution(book, {"one": "payload"})
+    assert step_scope(book, execution.now, "one", {}, Values(1, {"one": "payload"}), ["one"])["one"] == "payload"
+    execution.done("one", "result")
+    assert execution.args("two") == {"y": "result"}
+
+
+def test_a_steps_name_means_the_result_of_its_last_completed_visit() -> None:
+    again = [{"when": "{{ result < 2 }}", "then": [{"step": "a"}]}, {"else": [{"step": "b"}]}]
+    execution = flow(py("a") | {"next": again}, py("b", args={"last": "{{ a }}", "same": "{{ results['a'] }}"}))
+    execution.done("a", 1)
+    execution.done("a", 2)
+    assert execution.args("b") == {"last": 2, "same": 2}
+
+
+def test_results_without_a_name_means_all_of_them() -> None:
+    execution = flow(py("a", "b"), py("b", "c"), py("c", args={"all": "{{ results | dictsort }}"}))
+    execution.done("a", 1)
+    execution.done("b", 2)
+    assert execution.args("c") == {"all": [["a", 1], ["b", 2]]}
+
+
+def test_a_result_is_reached_through_data_and_result_too() -> None:
+    clauses = [{"when": "{{ start.data.x == 1 and result.x == 1 and this.result.x == 1 }}", "then": [{"step": "a"}]}]
+    execution = flow(py("start") | {"next": clauses}, py("a"))
+    execution.done("start", {"x": 1})
+    assert execution.waiting() == ["a"]
+
+
+def test_the_args_a_step_was_given_are_in_scope_of_its_next() -> None:
+    ways = [{"step": "a", "args": {"n": 1}}]
+    again = [{"step": "b", "args": {"n": "{{ n + 1 }}"}}]
+    execution = flow(py("start") | {"next": ways}, py("a") | {"next": again}, py("b"))
+    execution.done("start")
+    execution.done("a")
+    assert execution.args("b") == {"n": 2}
+
+
+def test_job_and_execution_id_name_the_attempts_place() -> None:
+    args = {"id": "{{ job.id }}", "key": "{{ job.uuid }}", "execution": "{{ execution_id }}"}
+    execution = flow(py("start", args=args))
+    assert execution.args("start") == {"id": "1", "key": "77:start:1:-1", "execution": "77"}
+
+
+def test_an_undefined_name_is_an_error_that_knows_what_was_meant() -> None:
+    book = playbook({"workflow": [py("fetch")]})
+    template = compile_template("{{ citys }}", playbook="p", step="fetch", field="args.x")
+    scope = step_scope(book, State(), "fetch", {}, Values(1, {"cities": 1}), template.names)
+    with pytest.raises(TemplateError, match=r"p: fetch: args.x: 'citys' is not defined \(did you mean 'cities'"):
+        template.render(scope)
+
+
+def test_step_scope_knows_every_name_and_holds_only_those_asked_for() -> None:
+    book = playbook({"workflow": [py("fetch")], "workload": {"cities": 1}})
+    scope = step_scope(book, State(), "fetch", {"arrivals": []}, Values(1, {"cities": 1, "more": 2}), ["more"])
+    assert dict(scope.items()) == {"more": 2}
+    assert {"cities", "more", "workload"} <= set(scope)
+
+
+# ---- loading -------------------------------------------------------------------------------------------------------
+
+
+def _two(**more: Any) -> tuple[Playbook, State, JobRef]:
+    """Return a state in which `c` is to run, after `a` (event 3) and `b` (event 5)."""
+    ways = [{"step": "c", "args": {"n": 1}}]
+    steps = [py("a", "b"), py("b") | {"next": ways}, py("c") | more]
+    book = playbook({"workflow": [*steps, router("end")] if "next" in more else steps})
+    state = decide(book, State(), Start({}), Values(1, {})).state
+    for name in ("a", "b"):
+        job = JobRef(1, name, 1, -1, 1, 0, 0, {})
+        decision = decide(book, state, Outcome(job, Done(b"1")), Values(1, {}))
+        state = decision.state
+    return book, state, JobRef(1, "c", 1, -1, 1, 0, 0, decision.jobs[0].context)
+
+
+def test_everything_a_job_lacks_is_asked_for_at_once() -> None:
+    book, state, job = _two(args={"x": "{{ a }}", "y": "{{ b }}"})
+    with pytest.raises(NotLoaded) as missing:
+        render_job(book, state, job, Values(1, {}))
+    assert missing.value.events == {3, 5}
+    values = Values(1, {})
+    values.put_row(3, "ra", None, None)
+    values.put_row(5, "rb", None, {"next": [{"clause": 0, "to": [{"edge": 2, "step": "c", "args": {"n": 1}}]}]})
+    assert render_job(book, state, job, values).args == {"x": "ra", "y": "rb", "n": 1}
+
+
+def test_results_that_nobody_names_are_not_loaded() -> None:
+    book, state, job = _two()
+    with pytest.raises(NotLoaded) as missing:
+        render_job(book, state, job, Values(1, {}))
+    assert missing.value.events == {5}, "the args of the transition, and nothing else"
+
+
+def test_everything_a_decision_lacks_is_asked_for_at_once() -> None:
+    ways = [{"step": "end", "args": {"x": "{{ a }}", "y": "{{ b }}"}}]
+    book, state, job = _two(next=ways)
+    with pytest.raises(NotLoaded) as missing:
+        decide(book, state, Outcome(job, Done(b"1")), Values(1, {}))
+    assert missing.value.events == {3, 5}
+
+
+def test_what_a_decision_made_itself_needs_no_loading() -> None:
+    """Two routers in a row, args handed on: all of it in one decision, with nothing loaded."""
+    book = playbook(
+        {
+            "workflow": [
+                py("start") | {"next": [{"step": "r", "args": {"x": "{{ result.n }}"}}]},
+                {
+                    "step": "r",
+                    "next": [{"when": "{{ x == 5 }}", "then": [{"step": "a", "args": {"y": "{{ x + 1 }}"}}]}],
+                },
+                py("a"),
+            ]
+        }
+    )
+    state = decide(book, State(), Start({}), Values(1, {})).state
+    job = JobRef(1, "start", 1, -1, 1, 0, 0, {})
+    decision = decide(book, state, Outcome(job, Done(b'{"n":5}')), Values(1, {}))
+    assert [one.node_id for one in decision.jobs] == ["a"]
+    assert decision.arrivals == {3: {1: {"x": 5}}, 4: {2: {"y": 6}}}

@@ -111,6 +111,13 @@ class Http:
             return Failed(error("http", storable(f"{what}: no answer: {text}"), retryable=True))
         return _answer(call, what, response)
 
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+
     @contextmanager
     def _client(self) -> "Iterator[httpx.Client]":
         """Give a client of its own to each call, so that no cookie goes from one to another."""
@@ -213,16 +220,20 @@ def _query(name: str, value: Any) -> Any:
 
 
 def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
+    import httpx
+
     from noetl.tools.http_guard import begin_call
 
+    url = httpx.URL(wanted.url)
+    if wanted.params:
+        url = url.copy_merge_params(wanted.params)
     start = time.monotonic()
     deadline = begin_call(wanted.timeout)
     content, headers = _body(wanted)
     with client.stream(
         wanted.method,
-        wanted.url,
+        url,
         headers=headers,
-        params=wanted.params or None,
         content=content,
         timeout=wanted.timeout,
     ) as response:
@@ -232,15 +243,12 @@ def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
             if len(body) > BODY_LIMIT:
                 raise TooLarge(f"the response is larger than {BODY_LIMIT:,} bytes: ask for less, or in pages")
             if time.monotonic() > deadline:
-                import httpx
-
                 raise httpx.ReadTimeout("the time is over", request=response.request)
-        url = response.url.copy_with(username=None, password=None) if response.url.userinfo else response.url
         return _Response(
             status=response.status_code,
             reason=response.reason_phrase,
             headers={name: storable(value) for name, value in response.headers.items()},
-            url=str(url),
+            url=_without_user(str(response.url)),
             elapsed=time.monotonic() - start,
             body=bytes(body),
             charset=response.charset_encoding or "utf-8",
@@ -320,9 +328,12 @@ def _kept(response: _Response, data: Any) -> dict[str, Any]:
 
 def _without_secrets(url: str) -> str:
     """Return an address without what may carry keys: user, query and fragment."""
+    return _without_user(url.split("#")[0].split("?")[0])
+
+
+def _without_user(url: str) -> str:
     scheme, _, rest = url.partition("://")
-    place = rest.split("?")[0].split("#")[0]
-    host, slash, path = place.partition("/")
+    host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 

@@ -140,7 +140,7 @@ class EmbeddedServer:
             if self.running():
                 return False
             self._prepare()
-            self._remove_stale_pid_file()
+            self._remove_stale_pid_files()
             self._pg_ctl("start", "-l", str(self.log), "-t", "300")
             self._create_database()
             return True
@@ -150,8 +150,8 @@ class EmbeddedServer:
         if not self.data.is_dir():
             return False
         with self._lock():
-            pid = self.pid()
-            if pid is None or not self._is_ours(pid):
+            pid, processes = self.pid(), self._processes()
+            if pid is None or (processes is not None and pid not in processes):
                 return False
             self._pg_ctl("stop", "-m", "fast", "-t", "60")
             return True
@@ -240,21 +240,32 @@ class EmbeddedServer:
         except OSError:
             return []
 
-    def _is_ours(self, pid: int) -> bool:
-        """Tell whether this process is our server: a pid file may outlive it and its number be given anew."""
-        try:
-            os.kill(pid, 0)
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except ProcessLookupError:
-            return False
-        except OSError:  # no /proc here: trust the pid file
-            return True
-        return os.fsencode(self.data) in command
+    def _processes(self) -> set[int] | None:
+        """Return the server's living processes, told by their working folder; None where there is no /proc.
 
-    def _remove_stale_pid_file(self) -> None:
+        A pid file may outlive its process, whose number may be given anew, or stay with a zombie nobody reaps.
+        """
+        if not Path("/proc/self/cwd").exists():
+            return None
+        found, data = set(), os.path.realpath(self.data)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry / "cwd") == data:
+                        found.add(int(entry.name))
+        return found
+
+    def _remove_stale_pid_files(self) -> None:
+        """Remove the lock files of a server that was killed, once its last process has gone, and not before."""
         pid = self.pid()
-        if pid is not None and not self._is_ours(pid):
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        deadline = time.monotonic() + 10.0
+        while processes := self._processes():
+            if pid in processes or time.monotonic() > deadline:
+                return  # it is starting or stopping: let pg_ctl tell
+            time.sleep(0.02)
+        if processes is not None:
+            for path in (self.data / "postmaster.pid", self.socket_folder / ".s.PGSQL.5432.lock"):
+                path.unlink(missing_ok=True)
 
     def _pg_ctl(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", str(self.data), "-w", "-s", *arguments)

@@ -14,6 +14,7 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.views import Views
 from noetl.playbook.templates import Env
 from noetl.settings import Settings
+from noetl.tools.registry import make_tools
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
@@ -37,7 +38,11 @@ def run_worker(
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     database = open_database(settings, application=f"noetl worker {os.getpid()}")
     me = runtime.Process(worker_id, "worker", socket.gethostname(), os.getpid(), pools, count, __version__)
-    hands = Slots(count)
+    hands = Slots(
+        count,
+        tools=make_tools(allow_link_local=settings.http_allow_link_local),
+        environment=settings.environment,
+    )
     views = Views(database.schema, Env(settings.template_env, settings.environment))
     pump = Pump(
         database,

@@ -1,0 +1,128 @@
+"""Slots with tools in threads: how many run, what a kill and a timeout report, late answers, faults."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from noetl.tools.base import Call, Done, Failed, Tool
+from noetl.tools.registry import TOOLS
+from noetl.worker.slots import NotBegun, Slots
+from tests.support.slots import collect, until
+
+
+class Waiter:
+    """A tool whose calls wait until they are let go, by their key."""
+
+    def __init__(self) -> None:
+        self.gates: dict[str, threading.Event] = {}
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.threads: set[str] = set()
+
+    def run(self, call: Call) -> Done | Failed:
+        self.begun.append(call.key)
+        self.threads.add(threading.current_thread().name)
+        if call.key.startswith("broken"):
+            raise LookupError("no such thing")
+        self.gates.setdefault(call.key, threading.Event()).wait(20)
+        self.ended.append(call.key)
+        return Done(call.key.encode())
+
+    def let_go(self, *keys: str) -> None:
+        for key in keys:
+            self.gates.setdefault(key, threading.Event()).set()
+
+
+@pytest.fixture
+def waiter() -> Iterator[Waiter]:
+    """A tool that waits; whatever still does at the end is let go."""
+    waiter = Waiter()
+    yield waiter
+    waiter.let_go(*waiter.begun)
+
+
+@pytest.fixture
+def slots(waiter: Waiter) -> Iterator[Slots]:
+    """Two slots, and no runner."""
+    tool = Tool("wait-here", "thread", waiter.run, default_timeout=20.0)
+    slots = Slots(2, tools={"wait-here": tool}, warm=False)
+    yield slots
+    slots.close()
+
+
+def call(key: str, timeout: float | None = None) -> Call:
+    return Call("wait-here", key, "examples/test#wait", {}, {}, timeout, 1000, {})
+
+
+def test_every_tool_is_listed_under_its_type_with_a_place_and_a_time() -> None:
+    assert {name: (tool.type, tool.place, tool.default_timeout) for name, tool in TOOLS.items()} == {
+        "python": ("python", "runner", 3600.0),
+        "http": ("http", "thread", 30.0),
+    }
+
+
+def test_as_many_run_as_there_are_slots_and_others_follow(slots: Slots, waiter: Waiter) -> None:
+    assert slots.free == 2
+    for token, key in enumerate("abc"):
+        slots.submit(token, call(key))
+    assert slots.free == 0
+    until(lambda: sorted(waiter.begun) == ["a", "b"], slots)
+    waiter.let_go("a")
+    assert collect(slots, 1)[0].answer == Done(b"a")
+    until(lambda: "c" in waiter.begun, slots)
+    waiter.let_go("b", "c")
+    reports = collect(slots, 2)
+    assert reports[1].answer == Done(b"b")
+    assert reports[2].answer == Done(b"c")
+    assert slots.free == 2
+    assert len(waiter.threads) <= 2
+
+
+def test_a_killed_call_is_reported_at_once_and_its_late_answer_is_dropped(slots: Slots, waiter: Waiter) -> None:
+    slots.submit(1, call("a"))
+    until(lambda: waiter.begun, slots)
+    slots.kill(1)
+    answer = collect(slots, 1)[1].answer
+    assert isinstance(answer, Failed)
+    assert answer.error["type"] == "cancelled"
+    assert answer.error["message"] == "examples/test#wait: cancelled while it ran"
+    slots.submit(1, call("b"))
+    until(lambda: "b" in waiter.begun, slots)
+    waiter.let_go("a")
+    until(lambda: "a" in waiter.ended, slots)
+    waiter.let_go("b")
+    assert collect(slots, 1)[1].answer == Done(b"b"), "the same token, another call"
+
+
+def test_a_call_that_waits_for_a_slot_is_not_begun_when_killed_or_recalled(slots: Slots, waiter: Waiter) -> None:
+    for token, key in enumerate("abcd"):
+        slots.submit(token, call(key))
+    until(lambda: len(waiter.begun) == 2, slots)
+    slots.kill(2)
+    assert collect(slots, 1)[2].answer == NotBegun()
+    slots.recall()
+    assert collect(slots, 1)[3].answer == NotBegun()
+    assert slots.running == 2
+
+
+def test_a_call_that_overruns_is_given_up(slots: Slots, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noetl.worker.slots.GRACE", 0.0)
+    slots.submit(1, call("a", timeout=0.05))
+    report = collect(slots, 1)[1]
+    assert isinstance(report.answer, Failed)
+    assert report.answer.error["type"] == "timeout"
+    assert report.answer.error["retryable"] is True
+    assert report.seconds >= 0.05
+    assert slots.free == 2
+
+
+def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(slots: Slots, waiter: Waiter) -> None:
+    for token in range(5):
+        slots.submit(0, call(f"broken{token}"))
+        answer = collect(slots, 1)[0].answer
+        assert isinstance(answer, Failed)
+        assert answer.error["type"] == "internal"
+        assert "LookupError" in answer.error["message"]
+        assert "no such thing" in answer.error["detail"]
+    assert len(waiter.threads) <= 2

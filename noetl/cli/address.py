@@ -70,7 +70,7 @@ def read_token(settings: Settings) -> str | None:
         return settings.api_token
     try:
         return (settings.home / "token").read_text().strip() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SettingsError(f"{settings.home / 'token'} cannot be read: {error.strerror}") from None

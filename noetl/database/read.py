@@ -136,7 +136,7 @@ def _keys(after: str, types: Sequence[type]) -> list[Any]:
         if any(isinstance(key, str) and "\0" in key for key in keys):
             raise ValueError
     except (ValueError, TypeError):
-        raise InputError(f"after is {after!r}, which no list has given; take `next` of the last page.") from None
+        raise InputError(f"after is {after!r}, which no list has given: take the next of the last page") from None
     return keys
 
 

@@ -3,7 +3,6 @@
 Whatever test uses one of them has a database of its own, and ends with the invariants of `noetl db verify`.
 """
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.verify import verify
+from noetl.orchestrator import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, make_home, remove_home
 
@@ -60,8 +60,7 @@ def settings(make_settings: Callable[..., Settings]) -> Iterator[Settings]:
     yield settings
     with open_admin(settings) as admin:
         assert verify(admin) == []
-        replay = getattr(importlib.import_module("noetl.orchestrator"), "verify_replay", None)
-        assert replay is None or replay(admin) == []
+        assert verify_replay(admin) == []
 
 
 @pytest.fixture

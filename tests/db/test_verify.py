@@ -1,0 +1,151 @@
+"""`noetl db verify` finds each way in which log, state and queue can contradict each other."""
+
+from collections.abc import Callable
+
+import pytest
+
+from noetl.database.connect import Database, open_admin
+from noetl.database.verify import CHECKS, SAMPLES, verify
+from noetl.settings import Settings
+
+RUNNING = """
+INSERT INTO catalog (path, version, content, content_hash) VALUES ('p', 1, '', '');
+INSERT INTO execution (execution_id, catalog_id, path, version, status, state, last_event_id, last_event_at,
+                       root_execution_id, started_at)
+  VALUES (7, (SELECT catalog_id FROM catalog), 'p', 1, 'running', '{}', 2, '2026-01-01 00:00:02Z', 7, '2026-01-01Z');
+INSERT INTO workload (execution_id, payload) VALUES (7, '{}');
+INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit)
+  VALUES (7, 1, '2026-01-01 00:00:01Z', 'execution_start', NULL, NULL),
+         (7, 2, '2026-01-01 00:00:02Z', 'step_queued', 'a', 1);
+INSERT INTO queue (execution_id, node_id) VALUES (7, 'a');
+"""
+
+COMPLETED = (
+    RUNNING
+    + """
+DELETE FROM queue;
+INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit)
+  VALUES (7, 3, '2026-01-01 00:00:03Z', 'step_completed', 'a', 1),
+         (7, 4, '2026-01-01 00:00:04Z', 'execution_complete', NULL, NULL);
+UPDATE execution SET status = 'completed', finished_at = '2026-01-01 00:00:04Z', last_event_id = 4,
+                     last_event_at = '2026-01-01 00:00:04Z';
+"""
+)
+
+APPEND = "INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit) VALUES "
+
+BROKEN = {
+    "a gap in the numbers": (RUNNING, "UPDATE execution SET last_event_id = 3", "are numbered 1, 2, 3"),
+    "an event without execution": (RUNNING, APPEND + "(8, 1, now(), 'execution_start', NULL, NULL)", "are numbered"),
+    "time that stands still": (
+        RUNNING,
+        APPEND + "(7, 3, '2026-01-01 00:00:02Z', 'execution_paused', NULL, NULL); "
+        "UPDATE execution SET last_event_id = 3, status = 'paused'",
+        "timestamps strictly increase",
+    ),
+    "another time of the last event": (RUNNING, "UPDATE execution SET last_event_at = now()", "last_event_at is"),
+    "a second start": (
+        RUNNING,
+        APPEND + "(7, 3, '2026-01-01 00:00:03Z', 'execution_start', NULL, NULL); "
+        "UPDATE execution SET last_event_id = 3, last_event_at = '2026-01-01 00:00:03Z'",
+        "only that, is execution_start",
+    ),
+    "an end of another kind": (COMPLETED, "UPDATE execution SET status = 'failed'", "exactly one terminal event"),
+    "an end that is not the last": (
+        COMPLETED,
+        APPEND + "(7, 5, '2026-01-01 00:00:05Z', 'execution_paused', NULL, NULL); "
+        "UPDATE execution SET last_event_id = 5, last_event_at = '2026-01-01 00:00:05Z'",
+        "exactly one terminal event",
+    ),
+    "an end that the status does not know": (
+        COMPLETED,
+        "UPDATE execution SET status = 'paused', finished_at = NULL",
+        "exactly one terminal event",
+    ),
+    "an execution without work": (RUNNING, "DELETE FROM queue", "has a job in the queue"),
+    "work of an execution that has ended": (
+        COMPLETED,
+        "INSERT INTO queue (execution_id, node_id) VALUES (7, 'a')",
+        "belongs to an execution that has not ended",
+    ),
+    "work of no execution": (RUNNING, "INSERT INTO queue (execution_id, node_id) VALUES (9, 'a')", "every job belongs"),
+    "work that was never queued": (
+        RUNNING,
+        "INSERT INTO queue (execution_id, node_id) VALUES (7, 'b')",
+        "has the step_queued event",
+    ),
+    "work that was done": (
+        COMPLETED,
+        "INSERT INTO queue (execution_id, node_id) VALUES (7, 'a')",
+        "no event that ended it",
+    ),
+    "a step that was forgotten": (
+        RUNNING,
+        "UPDATE queue SET node_id = 'b'",
+        "a step run that was queued has ended, or has a job",
+    ),
+    "a step that ended twice": (
+        COMPLETED,
+        APPEND + "(7, 5, '2026-01-01 00:00:05Z', 'step_failed', 'a', 1)",
+        "a step run ends once",
+    ),
+    "a result that is not there": (
+        RUNNING,
+        "INSERT INTO event_log (execution_id, event_id, event_type, result_ref) VALUES (7, 3, 'step_completed', 3)",
+        "every result_ref has its payload",
+    ),
+    "a payload of nobody": (
+        RUNNING,
+        "INSERT INTO payload (execution_id, payload_id, size, body) VALUES (7, 2, 2, '{}')",
+        "every payload its event",
+    ),
+    "no workload": (RUNNING, "DELETE FROM workload", "every execution has its workload"),
+    "a root that is not the parent's": (RUNNING, "UPDATE execution SET root_execution_id = 6", "a child's root"),
+}
+
+
+@pytest.fixture
+def unverified(make_settings: Callable[..., Settings]) -> Database:
+    """A database that may end in any state."""
+    return open_admin(make_settings())
+
+
+def _make(database: Database, *statements: str) -> None:
+    with database.connect() as conn, conn.transaction():
+        conn.execute("SET LOCAL search_path = noetl, pg_temp")
+        for statement in statements:
+            conn.execute(statement.encode())
+
+
+@pytest.mark.parametrize("sound", ["", RUNNING, COMPLETED], ids=["empty", "running", "completed"])
+def test_what_is_sound_has_no_findings(unverified: Database, sound: str) -> None:
+    """Else no test could end with it."""
+    _make(unverified, sound)
+    assert verify(unverified) == []
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_found(unverified: Database, case: str) -> None:
+    """The sentence names the execution and the invariant."""
+    before, damage, says = BROKEN[case]
+    _make(unverified, before, damage)
+    findings = verify(unverified)
+    assert any(line.startswith("execution ") and says in line for line in findings), findings
+
+
+def test_every_check_has_a_case() -> None:
+    """A new invariant without one would never have been seen to fail."""
+    for check in CHECKS:
+        assert any(says in check.says for _, _, says in BROKEN.values()), check.says
+
+
+def test_many_findings_are_counted(unverified: Database) -> None:
+    """A few are named, the rest is a number."""
+    _make(
+        unverified,
+        RUNNING,
+        "INSERT INTO queue (execution_id, node_id) SELECT n, 'a' FROM generate_series(100, 149) AS n",
+    )
+    findings = [line for line in verify(unverified) if "every job belongs" in line]
+    assert len(findings) == SAMPLES + 1
+    assert findings[-1].startswith(f"and {50 - SAMPLES} more")

@@ -11,7 +11,6 @@ import pytest
 
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.verify import verify
-from noetl.orchestrator import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, make_home, remove_home
 
@@ -58,6 +57,8 @@ def settings(make_settings: Callable[..., Settings]) -> Iterator[Settings]:
     """Settings for a new database with the schema; its invariants hold when the test is over."""
     settings = make_settings()
     yield settings
+    from noetl.orchestrator import verify_replay  # here, since unit tests have no use for the engine
+
     with open_admin(settings) as admin:
         assert verify(admin) == []
         assert verify_replay(admin) == []

@@ -20,10 +20,14 @@ help: ## Print this list
 venv:
 	@sh scripts/bootstrap.sh
 
+.PHONY: venv-dev
+venv-dev:
+	@sh scripts/bootstrap.sh dev
+
 ##@ Set up
 
 .PHONY: install
-install: venv ## Make .venv with everything that is pinned, and the command .venv/bin/noetl
+install: venv ## Make .venv with the command .venv/bin/noetl (every other target does it too)
 	@$(INVOKE) install
 
 .PHONY: requirements
@@ -115,15 +119,15 @@ export-error-log: venv ## Write logs/error_log.json: ID=...
 ##@ Development
 
 .PHONY: test
-test: venv ## Run the tests (ARGS="-k name")
+test: venv-dev ## Run the tests (ARGS="-k name")
 	@$(INVOKE) test
 
 .PHONY: check
-check: venv ## Run ruff, mypy --strict and the test of the layers
+check: venv-dev ## Run ruff, mypy --strict and the test of the layers
 	@$(INVOKE) check
 
 .PHONY: bench
-bench: venv ## Measure steps per second, latency and memory
+bench: venv-dev ## Measure steps per second, latency and memory
 	@$(INVOKE) bench
 
 .PHONY: clean

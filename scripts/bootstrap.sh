@@ -1,5 +1,6 @@
 #!/bin/sh
-# Make .venv hold exactly what requirements-dev.txt pins, and the project itself (editable).
+# Make .venv hold exactly what requirements.txt pins, and the project itself (editable). With the argument `dev` also
+# what requirements-dev.txt adds for tests and checks.
 #
 # Does nothing when nothing changed. Everything is written to stderr: stdout belongs to the command that Make runs
 # next. Nothing outside the clone is written but pip's cache, and that only where the home folder can be written.
@@ -8,16 +9,19 @@ exec >&2
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
 venv="$root/.venv"
-stamp="$venv/.installed"
+kind=${1:-base}
 
-wanted() { # what the environment depends on; the folder, since an environment cannot be moved
+wanted() { # what the environment depends on; the folder too, since an environment cannot be moved
     echo "$root"
-    cksum <requirements-dev.txt
-    cksum <pyproject.toml
+    cat pyproject.toml requirements.txt | cksum
+    if [ "$1" = dev ]; then
+        cksum <requirements-dev.txt
+    fi
 }
 
 is_current() {
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted)" ] && "$venv/bin/python" -c '' 2>/dev/null
+    stamp="$venv/.installed-$1"
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted "$1")" ] && "$venv/bin/python" -c '' 2>/dev/null
 }
 
 find_python() { # a candidate counts only if it runs: a shim on PATH may belong to somebody else
@@ -30,33 +34,40 @@ find_python() { # a candidate counts only if it runs: a shim on PATH may belong 
     done
     echo "NoETL needs Python 3.11 or newer with the modules venv and ensurepip, and found none (tried" \
         "python3.13, python3.12, python3.11 and python3): install one (on Debian: apt-get install python3" \
-        "python3-venv), or name it with make PYTHON=/path/to/python3."
+        "python3-venv), or name it with make PYTHON=/path/to/python3." >&2
     return 1
 }
 
-install() {
-    python=$(find_python 2>"$venv.error") || { cat "$venv.error"; rm -f "$venv.error"; return 1; }
-    rm -rf "$venv" "$venv.error"
-    echo "Installing NoETL into .venv with $("$python" -c 'import sys; print("Python", *sys.version.split()[:1])')"
-    "$python" -m venv "$venv"
-    if [ -z "${HOME:-}" ] || [ ! -w "$HOME" ]; then
-        export PIP_NO_CACHE_DIR=1
-    fi
-    pip="$venv/bin/python -m pip --disable-pip-version-check --no-input --quiet"
-    $pip install --require-hashes --requirement requirements-dev.txt
-    $pip install --no-build-isolation --no-deps --no-index --editable .
-    wanted >"$stamp"
+pip_install() { # bytecode is written when a module is first imported: most never are
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet install --no-compile "$@"
 }
 
-if is_current; then
+install_base() {
+    python=$(find_python)
+    echo "Installing NoETL into .venv with $("$python" -c 'import sys; print("Python", *sys.version.split()[:1])')"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    pip_install --require-hashes --requirement requirements.txt
+    pip_install --no-build-isolation --no-deps --no-index --editable .
+    wanted base >"$venv/.installed-base"
+}
+
+install_dev() {
+    echo "Installing what tests and checks need"
+    pip_install --require-hashes --requirement requirements-dev.txt
+    wanted dev >"$venv/.installed-dev"
+}
+
+if is_current base && { [ "$kind" = base ] || is_current dev; }; then
     exit 0
 fi
 # One installation at a time in one clone: the second waits, then finds the work done.
 if command -v flock >/dev/null 2>&1; then
     exec 9>"$root/.venv.lock"
     flock 9
-    if is_current; then
-        exit 0
-    fi
 fi
-install
+if [ -z "${HOME:-}" ] || [ ! -w "$HOME" ]; then
+    export PIP_NO_CACHE_DIR=1
+fi
+is_current base || install_base
+[ "$kind" = base ] || is_current dev || install_dev

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write requirements.txt (the program) and requirements-dev.txt (with tools and tests) from pyproject.toml: versions
+# Write requirements.txt (the program and its tasks) and requirements-dev.txt (with tools and tests) from pyproject.toml: versions
 # and hashes for every platform, no index address.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,5 +11,5 @@ compile() {
     uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-annotate --upgrade --quiet --custom-compile-command "make requirements" "$@"
 }
-compile --extra build --output-file requirements.txt
-compile --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+compile --extra build --extra ops --output-file requirements.txt
+compile --extra build --extra ops --extra dev --constraint requirements.txt --output-file requirements-dev.txt

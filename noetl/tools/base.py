@@ -1,4 +1,4 @@
-"""The shape every tool has: a `Call` in, `Done`, `Failed` or `Deferred` out.
+"""The shape every tool has: a `Call` in, `Done` or `Failed` out.
 
 A tool opens what its call names and never sees the engine's database.
 """
@@ -48,28 +48,15 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Deferred:
-    """It has to wait without holding a worker. `seconds` from now, or None: until somebody wakes it.
-
-    `context` is laid over the job's context for the next lease.
-    """
-
-    seconds: float | None
-    context: dict[str, Any]
-
-
-Answer = Done | Failed | Deferred
-
-
-@dataclass(frozen=True, slots=True)
 class Tool:
     """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
-    a `thread`. `default_timeout` is in seconds."""
+    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls."""
 
     type: str
     place: Literal["runner", "thread"]
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
+    close: Callable[[], None] | None = None
 
 
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class Http:
 
 def make_tool(*, allow_link_local: bool = False) -> Tool:
     """Return the http tool; its own `timeout` field holds within the step's."""
-    return Tool("http", "thread", Http(allow_link_local=allow_link_local).run, default_timeout=TIMEOUT)
+    tool = Http(allow_link_local=allow_link_local)
+    return Tool("http", "thread", tool.run, default_timeout=TIMEOUT, close=tool.close)
 
 
 # ---- request ---------------------------------------------------------------------------------------------------------

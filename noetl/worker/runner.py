@@ -114,7 +114,7 @@ class Runner:
         self._mark = _MARK_START + secrets.token_bytes(10)
         self._output = Output(self._mark)
         self._in = bytearray()
-        self._out = bytearray()
+        self._out = memoryview(b"")  # what is left to be written
         self._open(environment, lifeline)
 
     def _open(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
@@ -163,7 +163,7 @@ class Runner:
 
     def send(self, frames: Iterable[bytes]) -> bool:
         """Write calls, as many bytes as the pipe takes. Returns whether all of them went out."""
-        self._out += b"".join(frames)
+        self._out = memoryview(b"".join((self._out, *frames)))
         return self.flush()
 
     def flush(self) -> bool:
@@ -174,9 +174,8 @@ class Runner:
             except BlockingIOError:
                 return False
             except BrokenPipeError:
-                self._out.clear()
-                return True
-            del self._out[:sent]
+                sent = len(self._out)
+            self._out = self._out[sent:]
         return True
 
     def recall(self) -> None:

@@ -1,6 +1,7 @@
-"""The bounds on templates: a render has a budget of steps and of characters, and gives plain values only.
+"""The bounds on templates: a render has a budget of steps and characters, and gives plain values only.
 
-A step is a round of a loop, a call, a value looked at. What is beyond the budget is a `SecurityError`.
+A step is a round of a loop or a value that a filter looks at; a call takes some. What is beyond the budget is a
+`SecurityError`.
 """
 
 import math
@@ -14,8 +15,12 @@ from jinja2.exceptions import FilterArgumentError, SecurityError
 
 from noetl.playbook.results import VIEW_TYPES, raw
 
-MAX_STEPS: Final = 3_000_000
+MAX_STEPS: Final = 2_000_000
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
+CALL: Final = 10
+"""What a call takes from the budget of steps."""
+_VALUE: Final = 8
+"""What a value in a list or mapping takes from the budget of characters."""
 MAX_NUMBER: Final = 100_000
 """The greatest width, precision, count of a filter's argument, and of a range."""
 
@@ -54,66 +59,87 @@ BUDGET: Final = Budget()
 # ---- values ------------------------------------------------------------------------------------------------------
 
 
-def normal(value: Any, depth: int = 0) -> Any:
+def normal(value: Any) -> Any:
     """Return a rendered value as plain JSON types: views, markup, generators and tuples are resolved.
 
     Raises `SecurityError` for what is not data and `UndefinedError` for what is undefined.
     """
     kind = type(value)
-    if kind is str:
+    if kind is str or kind is bool or value is None:
         return value
-    if kind is bool or value is None:
-        return value
-    if kind is int:
-        return _bounded_integer(value)
-    if kind is float:
-        if not math.isfinite(value):
-            raise SecurityError(f"the value is {value!r}, which JSON cannot hold")
-        return value
-    if depth > 200:
-        raise SecurityError("the value is nested more than 200 levels deep")
-    if kind is dict:
-        return _normal_mapping(value, depth)
     if kind in VIEW_TYPES:
         return raw(value)
-    if isinstance(value, Undefined):
-        return _nothing(value)
-    if kind is list or kind is tuple or isinstance(value, (list, tuple, range, Iterator, _VIEWS_OF_DICT)):
-        BUDGET.spend(1)
-        found = []
-        for item in value:
-            BUDGET.spend(1)
-            found.append(normal(item, depth + 1))
-        return found
-    if isinstance(value, Mapping):
-        return _normal_mapping(value, depth)
-    if isinstance(value, str):  # Markup
-        return str.__str__(value)
-    raise SecurityError(f"the value is a {kind.__name__}, not data: is a call '()' missing?")
+    return _scalar(value) if kind in (int, float) else _Walk().value(value, 0)
 
 
-_VIEWS_OF_DICT: Final[tuple[type, ...]] = (type({}.keys()), type({}.values()), type({}.items()))
-
-
-def _nothing(value: Undefined) -> None:
-    """Raise for what is undefined; `{{ x if condition }}` without an else is None."""
-    str(value)  # raises, with the name
-
-
-def _normal_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    BUDGET.spend(1 + len(value))
-    found = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise SecurityError(f"the key {key!r} is not text")
-        found[str(key)] = normal(item, depth + 1)
-    return found
-
-
-def _bounded_integer(value: int) -> int:
-    if not -(2**63) <= value < 2**64:
+def _scalar(value: Any) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SecurityError(f"the value is {value!r}, which JSON cannot hold")
+    elif not -(2**63) <= value < 2**64:
         raise SecurityError("the value is an integer beyond 64 bits")
     return value
+
+
+class _Walk:
+    """Makes one value plain. A part that stands in it many times is walked once and charged each time."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: dict[int, tuple[Any, Any, int]] = {}  # by id: the part (kept alive), its plain form, its charge
+
+    def value(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            BUDGET.write(len(value))
+            return value
+        if kind is bool or value is None:
+            return value
+        if kind is int or kind is float:
+            return _scalar(value)
+        if kind in VIEW_TYPES:
+            return self.value(raw(value), depth)
+        if isinstance(value, str):  # Markup
+            return self.value(str.__str__(value), depth)
+        if isinstance(value, Undefined):
+            str(value)  # raises, with the name; `{{ x if condition }}` without an else does not
+            return None
+        return self.collection(value, depth)
+
+    def collection(self, value: Any, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise SecurityError(f"the value is nested more than {_MAX_DEPTH} levels deep")
+        known = self.seen.get(id(value))
+        if known is not None:
+            BUDGET.write(known[2])
+            return known[1]
+        before = BUDGET.characters
+        if isinstance(value, Mapping):
+            found: Any = self.mapping(value, depth)
+        elif isinstance(value, _SEQUENCES):
+            items: Iterable[Any] = value
+            found = []
+            for item in items:
+                BUDGET.write(_VALUE)
+                found.append(self.value(item, depth + 1))
+        else:
+            raise SecurityError(f"the value is a {type(value).__name__}, not data: is a call '()' missing?")
+        self.seen[id(value)] = (value, found, before - BUDGET.characters)
+        return found
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        found = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise SecurityError(f"the key {key!r} is not text")
+            BUDGET.write(_VALUE + len(key))
+            found[str.__str__(key)] = self.value(item, depth + 1)
+        return found
+
+
+_MAX_DEPTH: Final = 200
+_SEQUENCES: Final[Any] = (list, tuple, range, Iterator, type({}.keys()), type({}.values()), type({}.items()))
 
 
 def text(value: Any) -> str:

@@ -8,9 +8,11 @@ from typing import Final
 
 from noetl.errors import PlaybookError, Problem
 from noetl.playbook import check, yamltree
+from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.graph import make_graph
 from noetl.playbook.model import Playbook, Step
+from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
 from noetl.playbook.templates import AnyTemplate, Constant
@@ -106,6 +108,9 @@ def _document(reader: Reader, root: Node) -> Document | None:
     kind = KIND
     if "kind" in keys:
         kind = reader.name(keys["kind"], "kind") or KIND
+        near = did_you_mean(kind, (KIND,))
+        if near and kind != KIND:
+            reader.error(keys["kind"], "value", f"the kind is {kind!r}{near}")
     given = keys.get("metadata")
     if given is None or given.null:
         reader.error(given or root, "missing", "there is no metadata: add 'metadata: {path: folder/name}'")
@@ -116,7 +121,7 @@ def _document(reader: Reader, root: Node) -> Document | None:
     texts = {key: _optional(reader, metadata, key) for key in ("path", "name", "description")}
     path = texts["path"] or texts["name"]
     if not path:
-        if not any(key in metadata for key in ("path", "name")):
+        if all(key not in metadata or metadata[key].null for key in ("path", "name")):
             reader.error(given, "missing", "metadata has no path: add 'path: folder/name', the key in the catalog")
         return None
     place = metadata["path"] if texts["path"] else metadata["name"]
@@ -170,13 +175,18 @@ class _Loader:
         priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
         if document is None or any(p.severity == "error" for p in reader.problems):
             return None
+        graph = make_graph(workflow.steps)
+        advise(reader, graph, workflow.nodes)
+        after = make_graph(finally_.steps) if finally_ else None
+        if after is not None and finally_ is not None:
+            advise(reader, after, finally_.nodes)
         return Playbook(
             path=document.path,
             name=document.name,
             hash=content_hash(text),
             workload=workload,
-            workflow=make_graph(workflow.steps),
-            finally_=make_graph(finally_.steps) if finally_ else None,
+            workflow=graph,
+            finally_=after,
             timeout=timeout,
             pool=pool,
             priority=priority or 0,
@@ -192,7 +202,12 @@ class _Loader:
         if version is not None and version.value != API_VERSION:
             reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")
         kind = keys.get("kind")
-        if kind is not None and kind.value != KIND and isinstance(kind.value, str):
+        if (
+            kind is not None
+            and isinstance(kind.value, str)
+            and kind.value != KIND
+            and not did_you_mean(kind.value, (KIND,))
+        ):
             reader.error(kind, "value", f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
         metadata = keys.get("metadata")
         if metadata is not None and metadata.kind == "mapping":

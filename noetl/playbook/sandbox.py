@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
 from noetl.playbook import bounds, functions
-from noetl.playbook.bounds import BUDGET
+from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES
 
@@ -132,6 +132,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             finalize=_finalize,
             autoescape=False,
+            optimized=False,  # folding writes nan and inf as names
             cache_size=0,
         )
         for name in _DROPPED:
@@ -193,7 +194,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         return Missing(obj=obj, name=name, hint=hint(name) if hint else None)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        BUDGET.spend(1 + sum(len(arg) for arg in args if isinstance(arg, (list, tuple, dict))))
+        BUDGET.spend(CALL + sum(len(arg) for arg in args if isinstance(arg, (list, tuple, dict))))
         if isinstance(__obj, Method):
             return __obj.call(*args, **kwargs)
         if isinstance(__obj, Undefined):

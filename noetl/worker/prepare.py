@@ -15,7 +15,6 @@ from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.playbook.durations import seconds
 from noetl.tools.base import Call, error
-from noetl.tools.registry import TOOLS
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key
 
 
@@ -74,11 +73,8 @@ def prepare(leased: Leased, result_limit: int) -> Prepared:
     return _call(leased, rendered, result_limit)
 
 
-def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call | Failed:
+def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call:
     view, job = leased.view, leased.job
-    tool = TOOLS.get(rendered.type)
-    if tool is None:
-        return Failed(error("validation", f"this worker has no tool {rendered.type!r}: is it an older version?"))
     context: dict[str, Any] = {
         "execution_id": str(view.execution_id),
         "step": job.node_id,
@@ -96,7 +92,7 @@ def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call | Faile
         where=f"{view.playbook.path}#{job.node_id}",
         fields=rendered.fields,
         args=rendered.args,
-        timeout=rendered.timeout if rendered.timeout is not None else tool.default_timeout,
+        timeout=rendered.timeout,
         limit=result_limit,
         context=context,
     )

@@ -38,11 +38,8 @@ def run_worker(
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     database = open_database(settings, application=f"noetl worker {os.getpid()}")
     me = runtime.Process(worker_id, "worker", socket.gethostname(), os.getpid(), pools, count, __version__)
-    hands = Slots(
-        count,
-        tools=make_tools(allow_link_local=settings.http_allow_link_local),
-        environment=settings.environment,
-    )
+    tools = make_tools(allow_link_local=settings.http_allow_link_local)
+    hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
     pump = Pump(
         database,
@@ -63,6 +60,9 @@ def run_worker(
     finally:
         tidy.set()
         hands.close()
+        for tool in tools.values():
+            if tool.close is not None:
+                tool.close()
         thread.join(timeout=5)
         _leave(database, worker_id)
         database.close()

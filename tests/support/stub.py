@@ -3,11 +3,14 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+Answers = Mapping[str, Callable[[dict[str, Any]], Any]]
+"""What a path answers, from what it was asked (method, path, query, headers, body)."""
 
 
 class Stub(ThreadingHTTPServer):
@@ -15,8 +18,9 @@ class Stub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Answers | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: Answers = answers or {}
         self.asked: list[dict[str, Any]] = []
         self.connections = 0
         self.ended = threading.Event()
@@ -34,9 +38,9 @@ class Stub(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Stub]:
-    """Serve until the end of the block."""
-    stub = Stub()
+def serving(answers: Answers | None = None) -> Iterator[Stub]:
+    """Serve until the end of the block. `answers` gives paths of the test's own what they say."""
+    stub = Stub(answers)
     thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -68,7 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self.server.asked.append(asked)
         act = getattr(self, f"do{address.path.replace('/', '_').replace('-', '_')}", None)
-        if act is not None:
+        if address.path in self.server.answers:
+            self.answer(200, self.server.answers[address.path](asked))
+        elif act is not None:
             act()
         elif address.path.startswith("/status/"):
             self.answer(int(address.path[8:]), {"why": "as asked"})

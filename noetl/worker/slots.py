@@ -5,7 +5,7 @@
 
 How much may be held: `count` calls, one per slot, as long as runs take their time. While runs are short (their
 moving average under 2 ms), up to eight times as many, so that the next calls lie ready when these end. Should they
-turn out slow after all, what has not begun half a second later and is beyond `count` is given back (`NotBegun`).
+turn out slow after all, what has not begun half a second later and is beyond `count` is given back as surplus.
 
 Pending calls start in order, except that a call known to be fast may pass a slow one that waits for a free runner,
 for as long as that has waited less than 50 ms.
@@ -44,7 +44,12 @@ _PACE_CLIP: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """The call was not begun: it can be run again as if nothing had been."""
+    """The call was not begun: it can be run again as if nothing had been.
+
+    `surplus`: more is held than can run here soon; another worker may have room for it.
+    """
+
+    surplus: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +303,7 @@ class Slots:
             failed = Failed(error("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)
         while len(self._held) > self.count and self._pending and now - self._pending[-1].since > PATIENCE:
-            self._report(self._pending.pop().token, NotBegun())
+            self._report(self._pending.pop().token, NotBegun(surplus=True))
         if self._pending:
             self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
 

@@ -239,7 +239,7 @@ class Pump:
             return  # the lease was lost meanwhile: somebody else runs it
         answer = report.answer
         if isinstance(answer, NotBegun):
-            if draining or report.token not in self.leases:
+            if draining or answer.surplus or report.token not in self.leases:
                 self._release([report.token])
             else:
                 self._hand_out(leased)

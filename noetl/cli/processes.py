@@ -162,10 +162,10 @@ class Background:
             return file.read(65536).decode(errors="replace").splitlines()
 
     def _last_words(self, begin: int) -> str:
-        """Return the error a process ended with, as it said it."""
+        """Return the first error of a process that ended: what came of it says less."""
         lines = self._written(begin)
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return said[-1] if said else f"{self.name} ended at once: see {self.log}"
+        return said[0] if said else f"{self.name} ended at once: see {self.log}"
 
     def _pass_on_warnings(self, begin: int) -> None:
         for line in self._written(begin):

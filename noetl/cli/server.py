@@ -90,7 +90,7 @@ def run_server(settings: Settings) -> None:
             write_address(settings.home, url_of(host, port), instance)
 
         try:
-            serve(settings, token=make_token(settings), announce=announce)
+            serve(settings, token=lambda: make_token(settings), announce=announce)
         finally:
             remove_address(settings.home)
 

@@ -141,6 +141,7 @@ class Database:
                     min_size=min,
                     max_size=max,
                     timeout=timeout,
+                    reconnect_timeout=2.0,  # then whoever asks next begins anew, without ever longer pauses
                     open=True,
                     kwargs={"autocommit": True, "prepare_threshold": 2},
                     check=ConnectionPool.check_connection,  # a session may have died with a restart

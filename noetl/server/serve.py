@@ -80,8 +80,8 @@ class _Uvicorn(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(settings: Settings, *, token: str, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT.
+def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT. `token` is asked for once, when nothing stands in the way of serving.
 
     Raises `Conflict`, `InputError`, `SettingsError`, `DatabaseError` where it cannot begin.
     """
@@ -95,11 +95,11 @@ def serve(settings: Settings, *, token: str, announce: Announce) -> None:
                 for line in apply_schema(admin, settings):
                     log.info("%s", line)
         port = int(listening.getsockname()[1])
-        database.pool(min=1, max=10)
+        database.pool(min=1, max=10, timeout=5.0)
         service = Service(database, Orchestrator(database, settings), lambda instance: announce(host, port, instance))
         app = build_app(
             service,
-            token=token,
+            token=token(),
             bound=host,
             allowed_hosts=settings.allowed_hosts,
             body_limit=settings.body_limit,

@@ -127,7 +127,9 @@ class _Builder:
         self.place(node, event.start_mark)
 
     def alias(self, event: Any) -> None:
-        node = self.anchors.get(event.anchor)
+        if event.anchor not in self.anchors:
+            raise self.stop(event.start_mark, f"the alias *{event.anchor} names no anchor before it")
+        node = self.anchors[event.anchor]
         if node is None:
             raise self.stop(event.start_mark, f"the alias *{event.anchor} stands inside its own anchor")
         self.place(node, event.start_mark)

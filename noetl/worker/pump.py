@@ -22,15 +22,15 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
-from noetl.engine.facts import Cancel, Continue, Done, Expired, Failed, JobRef, NotLoaded
 from noetl.errors import DatabaseError
 from noetl.orchestrator.advance import PATIENCE, Advance
+from noetl.orchestrator.children import await_child, start_child
+from noetl.orchestrator.outcomes import Cancel, Continue, Done, Expired, Failed, JobRef, NotLoaded
 from noetl.orchestrator.part import Deferral, Finished, job_ref
+from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failure, prepare
 from noetl.orchestrator.views import View, Views, load_events
 from noetl.settings import Settings
 from noetl.tools import base as tools
-from noetl.worker.children import await_child, start_child
-from noetl.worker.prepare import AwaitChild, Leased, NewChild, prepare
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -219,28 +219,41 @@ class Pump:
         raise RuntimeError(f"jobs {[leased.job.job_id for leased in todo]} asked for values a hundred times")
 
     def _hand_out(self, leased: Leased) -> None:
-        what = prepare(leased, self._settings.result_limit)
-        if isinstance(what, tools.Call):
-            self._slots.submit(leased.job.job_id, what)
-            return
-        if isinstance(what, NewChild):
-            answer = start_child(self._connected(), self._views, what)
-            self._finish(leased, answer, 0.0)
+        what = prepare(leased)
+        if isinstance(what, Work):
+            self._slots.submit(leased.token, self._call(what))
+        elif isinstance(what, NewChild):
+            self._finish(leased, start_child(self._connected(), self._views, what), 0.0)
         elif isinstance(what, AwaitChild):
             self._finish(leased, await_child(self._connected(), self._views, what), 0.0)
         else:
             self._finish(leased, what, 0.0)
+        leased.handed_out = True
+
+    def _call(self, work: Work) -> tools.Call:
+        return tools.Call(
+            work.type,
+            work.key,
+            work.where,
+            work.fields,
+            work.args,
+            work.timeout,
+            self._settings.result_limit,
+            work.context,
+        )
 
     # ---- giving back -----------------------------------------------------------------------------------------------
 
     def _take(self, report: Report, draining: bool) -> None:
-        leased = self._held.get(report.token)
-        if leased is None:
+        leased = self._held.get(report.token >> 32)
+        if leased is None or leased.token != report.token:
             return  # the lease was lost meanwhile: somebody else runs it
         answer = report.answer
-        if isinstance(answer, NotBegun):
-            if draining or answer.surplus or report.token not in self.leases:
-                self._release([report.token])
+        if isinstance(answer, NotBegun) and leased.killed:
+            self._finish(leased, Failed(failure("cancelled", "cancelled before it began")), 0.0)
+        elif isinstance(answer, NotBegun):
+            if draining or answer.surplus:
+                self._release([leased.job.job_id])
             else:
                 self._hand_out(leased)
         elif isinstance(answer, tools.Done):
@@ -345,9 +358,10 @@ class Pump:
 
     def kill(self, executions: set[int]) -> None:
         """End the running attempts of cancelled executions."""
-        for job_id, leased in list(self._held.items()):
+        for leased in list(self._held.values()):
             if leased.view.execution_id in executions:
-                self._slots.kill(job_id)
+                leased.killed = True
+                self._slots.kill(leased.token)
 
     def lose(self, jobs: set[int]) -> None:
         """Stop running jobs whose lease is somebody else's now; their late answers are dropped."""
@@ -356,7 +370,7 @@ class Pump:
             if held is not None:
                 log.warning("the lease of job %s was lost: its attempt is ended", job_id)
                 self._drop(job_id, held.job.attempts)
-                self._slots.kill(job_id)
+                self._slots.kill(held.token)
 
     def forget(self) -> None:
         """The database is another one: nothing that was known is true."""
@@ -384,6 +398,8 @@ class Pump:
         in_doubt = {item.job.job_id for item in self._finished}
         gone = {job_id for job_id in self._held if job_id not in leases and job_id not in in_doubt}
         self.lose(gone)
+        self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in self._held}
+        self._begin([leased for leased in self._held.values() if not leased.handed_out])
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
 
@@ -404,8 +420,8 @@ class Pump:
     def _leave(self) -> None:
         """Put back what still runs when there is no more time, and go."""
         held = list(self._held)
-        for job_id in held:
-            self._slots.kill(job_id)
+        for leased in self._held.values():
+            self._slots.kill(leased.token)
         try:
             if self._conn is None:
                 self._connect()

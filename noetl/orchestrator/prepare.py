@@ -1,4 +1,4 @@
-"""From a leased job to what has to be done: a call of a tool, or an answer that needs none."""
+"""From a leased job to what has to be done: work for a tool, or an answer that needs none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from noetl.orchestrator.part import Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.playbook.durations import seconds
-from noetl.tools.base import Call, error
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key
 
 
@@ -26,11 +25,31 @@ class Leased:
     job: JobRef
     created_at: int
     leased_at: int
+    handed_out: bool = False  # to a slot, or an answer is on its way
+    killed: bool = False  # whatever has not begun of it shall not begin
+
+    @property
+    def token(self) -> int:
+        """The number of this lease: a job that is leased again, be it to us, is another."""
+        return self.job.job_id << 32 | self.job.attempts
 
     @property
     def queued(self) -> float:
         """Seconds the job stood in the queue."""
         return max(0, self.leased_at - self.created_at) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a tool is to do: its type, and everything it is told. `timeout` None: the tool's own."""
+
+    type: str
+    key: str
+    where: str
+    fields: Mapping[str, Any]
+    args: Mapping[str, Any]
+    timeout: float | None
+    context: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +68,10 @@ class AwaitChild:
     return_step: str | None
 
 
-Prepared = Call | Done | Failed | Deferral | Cancel | Continue | NewChild | AwaitChild
+Prepared = Work | Done | Failed | Deferral | Cancel | Continue | NewChild | AwaitChild
 
 
-def prepare(leased: Leased, result_limit: int) -> Prepared:
+def prepare(leased: Leased) -> Prepared:
     """Render a job and say what it needs. Raises `NotLoaded`; a template error is an answer, not an exception."""
     job = leased.job
     if job.node_id == CANCEL_NODE:
@@ -65,15 +84,20 @@ def prepare(leased: Leased, result_limit: int) -> Prepared:
         if rendered.type == "wait":
             return _wait(leased, rendered.fields)
     except TemplateError as problem:
-        return Failed(error("template", str(problem)))
+        return Failed(failure("template", str(problem)))
     except InputError as problem:
-        return Failed(error("validation", str(problem)))
+        return Failed(failure("validation", str(problem)))
     if rendered.type == "playbook":
         return _child(leased, rendered)
-    return _call(leased, rendered, result_limit)
+    return _work(leased, rendered)
 
 
-def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call:
+def failure(kind: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
+    """Return the uniform error value."""
+    return {"type": kind, "message": message, "retryable": retryable, "detail": detail}
+
+
+def _work(leased: Leased, rendered: Rendered) -> Work:
     view, job = leased.view, leased.job
     context: dict[str, Any] = {
         "execution_id": str(view.execution_id),
@@ -86,14 +110,13 @@ def _call(leased: Leased, rendered: Rendered, result_limit: int) -> Call:
     if isinstance(code, str) and "context" in code:
         context["workload"] = view.values.workload
         context["results"] = _all_results(view)
-    return Call(
+    return Work(
         type=rendered.type,
         key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index),
         where=f"{view.playbook.path}#{job.node_id}",
         fields=rendered.fields,
         args=rendered.args,
         timeout=rendered.timeout,
-        limit=result_limit,
         context=context,
     )
 
@@ -142,7 +165,7 @@ def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed
     path = str(fields.get("path") or "")
     version = fields.get("version")
     if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
-        return Failed(error("validation", f"version: {version!r} is no version: write a number like 3"))
+        return Failed(failure("validation", f"version: {version!r} is no version: write a number like 3"))
     request = StartRequest(
         path=path.removesuffix(".yaml").removesuffix(".yml"),
         version=int(version) if version is not None else None,

@@ -9,11 +9,10 @@ from noetl.database import store
 from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
+from noetl.orchestrator.prepare import AwaitChild, NewChild, failure
 from noetl.orchestrator.start import prepare
 from noetl.orchestrator.views import Views
-from noetl.tools.base import error
 from noetl.words import ExecutionStatus
-from noetl.worker.prepare import AwaitChild, NewChild
 
 LOOK_AGAIN = 5.0
 """Seconds until a child is looked at again whose end may have been missed."""
@@ -31,7 +30,7 @@ def start_child(conn: Connection, views: Views, new: NewChild, return_step: Any 
             raise InputError(f"playbooks call each other {depth} deep: does {new.request.path} call itself?")
         child = prepare(conn, views, new.request, new.parent)
     except InputError as problem:
-        return Failed(error("playbook", str(problem)))
+        return Failed(failure("playbook", str(problem)))
     if isinstance(child, Part):
         return Deferral(None, {"child": str(child.view.execution_id)}, child)
     return Deferral(0.0, {"child": str(child)})
@@ -42,7 +41,7 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
     with store.transaction(conn, views.schema, asynchronous=True):
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
     if row is None:
-        return Failed(error("playbook", f"child execution {awaited.execution_id} is no longer there"))
+        return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
     status, path, result, problem = row
     if not ExecutionStatus(status).terminal:
         return Deferral(LOOK_AGAIN, {})
@@ -53,4 +52,4 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
     if inner.get("message"):
         message += f": {inner['message']}"
     detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
-    return Failed(error("playbook", message, retryable=bool(inner.get("retryable")), detail=detail))
+    return Failed(failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail))

@@ -19,10 +19,10 @@ MakeSettings = Callable[..., Settings]
 
 
 def noetl(settings: Settings, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run `noetl db` as a process of its own, with nothing of ours in its environment but the database."""
+    """Run `noetl db` as a process of its own, told about the database by its environment."""
     return subprocess.run(
         [sys.executable, "-c", "from noetl.cli import main; main()", "db", *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": str(settings.home), **environment(settings), **variables},
+        env={**os.environ, "HOME": str(settings.home), **environment(settings), **variables},
         cwd=settings.home,
         capture_output=True,
         text=True,

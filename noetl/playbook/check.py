@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from noetl.playbook.graph import END, targets
 from noetl.playbook.model import Step
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.names import did_you_mean, nearest
 from noetl.playbook.reader import Reader
 from noetl.playbook.yamltree import Node
 from noetl.words import RESERVED_NAMES
@@ -68,15 +68,19 @@ def check_targets(
 
 
 def check_reachable(reader: Reader, steps: Sequence[Step], nodes: Mapping[str, Node], what: str) -> None:
-    """Report steps that nothing leads to. `end` may stand alone: its result is the execution's in any case."""
+    """Report steps that nothing leads to. `end` may stand alone: its result is the execution's in any case.
+
+    A dangling target counts for the step that was probably meant, so that one mistake is one problem.
+    """
     if not steps:
         return
     by_name = {step.name: step for step in steps}
     seen = {"start" if "start" in by_name else steps[0].name}
     stack = list(seen)
     while stack:
-        for target in targets(by_name[stack.pop()]):
-            if target in by_name and target not in seen:
+        for name in targets(by_name[stack.pop()]):
+            target = name if name in by_name else nearest(name, by_name)
+            if target is not None and target not in seen:
                 seen.add(target)
                 stack.append(target)
     for step in steps:

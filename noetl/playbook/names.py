@@ -1,18 +1,17 @@
-"""Names: which are allowed, and which one somebody probably meant."""
+"""Which name somebody probably meant."""
 
 import difflib
-import keyword
 from collections.abc import Iterable
 
 
-def is_identifier(name: str) -> bool:
-    """Whether a name can stand in a template and in a Python signature."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a name, if one is."""
+    lowered = {text.lower(): text for text in known if isinstance(text, str)}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.65)
+    return lowered[near[0]] if near else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the nearest known name, or nothing."""
-    names = [text for text in known if isinstance(text, str)]
-    lowered = {text.lower(): text for text in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
-    return f" (did you mean {lowered[near[0]]!r}?)" if near else ""
+    near = nearest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""

@@ -35,6 +35,14 @@ def test_results_that_arrive_while_cancelling_are_recorded_and_lead_nowhere() ->
     assert "b" not in execution.now.visits
 
 
+def test_a_join_that_has_not_begun_when_the_cancel_comes_never_does() -> None:
+    execution = flow(router("start", "a", "b"), py("a", "j"), py("b", "j"), py("j"))
+    execution.done("a")
+    execution.cancel()
+    assert execution.status == "cancelled"
+    assert execution.events("step_queued", "j") == []
+
+
 def test_an_attempt_that_fails_by_itself_while_cancelling_has_failed() -> None:
     execution = flow(py("start"))
     execution.lease("start")
@@ -113,6 +121,26 @@ def test_a_cancelling_execution_has_no_timeout_any_more() -> None:
     execution.time_out()
     execution.fail("start", "cancelled")
     assert execution.status == "cancelled"
+
+
+def test_a_failing_execution_that_is_past_its_timeout_keeps_its_failure_and_kills_what_runs() -> None:
+    execution = flow(router("start", "a", "b"), py("a"), py("b"))
+    execution.lease("b")
+    execution.fail("a", "http")
+    execution.time_out()
+    assert execution.kills == 1
+    execution.fail("b", "cancelled")
+    assert execution.error["type"] == "http"
+
+
+def test_a_failing_finally_that_is_past_the_timeout_keeps_its_failure() -> None:
+    execution = flow(py("start"), **{"finally": [router("f", "g", "h"), py("g"), py("h")]})
+    execution.done("start", 1)
+    execution.lease("h")
+    execution.fail("g", "http")
+    execution.time_out()
+    execution.fail("h", "cancelled")
+    assert execution.error["type"] == "http"
 
 
 # ---- finally -------------------------------------------------------------------------------------------------------

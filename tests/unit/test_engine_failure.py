@@ -298,6 +298,7 @@ def test_on_error_continue_cannot_handle_a_next_that_is_broken_itself() -> None:
     execution.done("start", {"x": 1})
     assert execution.status == "failed"
     assert execution.error["phase"] == "routing"
+    assert execution.errors == ["template"], "next is not tried a second time"
 
 
 def test_a_router_whose_routing_fails_follows_its_on_error() -> None:

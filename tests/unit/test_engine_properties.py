@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from noetl.engine.evolve import evolve
 from noetl.engine.facts import Done, Event, Expired, Failed, JobRef, Outcome
+from noetl.engine.state import State
 from noetl.words import CONTINUE_NODE
 from tests.unit.engine_model import Execution, playbook
 from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join
@@ -134,6 +136,7 @@ def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled
 def _check_the_end(execution: Execution) -> None:
     book = execution.playbook
     assert not execution.queue
+    _nothing_begins_while_draining(execution)
     if "end" in book.workflow.steps and not has_way_back(execution):
         assert execution.visits("end") <= 1
     if execution.status == "completed":
@@ -152,6 +155,15 @@ def _check_the_end(execution: Execution) -> None:
     )
     assert max(ended.values(), default=1) == 1
     assert queued.keys() <= ended.keys(), "a run that began has no end"
+
+
+def _nothing_begins_while_draining(execution: Execution) -> None:
+    state = State()
+    for event in execution.log:
+        if state.draining:
+            assert event.event_type != "step_queued", "something began while the execution drained"
+            assert "next" not in (event.meta or {}), "something led on while the execution drained"
+        evolve(state, event, execution.playbook)
 
 
 def has_way_back(execution: Execution) -> bool:

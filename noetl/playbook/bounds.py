@@ -8,6 +8,7 @@ import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from jinja2 import Undefined
@@ -26,6 +27,9 @@ MAX_NUMBER: Final = 100_000
 
 _MAX_BITS: Final = 4096
 _FORMAT: Final = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
+
+
+NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Budget(threading.local):

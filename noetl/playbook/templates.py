@@ -16,7 +16,7 @@ from jinja2.runtime import Context
 
 from noetl.errors import TemplateError
 from noetl.playbook import syntax
-from noetl.playbook.bounds import BUDGET, normal
+from noetl.playbook.bounds import BUDGET, NO_SCOPE, normal
 from noetl.playbook.environ import Env
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.sandbox import ENVIRONMENT, SOLE
@@ -94,10 +94,11 @@ class Program:
                 variables[name] = scope[name]
             except KeyError:
                 continue
-        pieces = root(Context(self._environment, variables, None, {}))
-        if self.sole:
-            return normal(next(iter(pieces)))
-        return "".join(pieces)
+        try:
+            pieces = root(Context(self._environment, variables, None, {}))
+            return normal(next(iter(pieces))) if self.sole else "".join(pieces)
+        finally:
+            BUDGET.scope = NO_SCOPE  # keeps no results alive
 
     def _compile(self) -> Any:
         with _COMPILING:

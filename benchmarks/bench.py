@@ -25,7 +25,8 @@ from rich.progress import track
 from rich.table import Table
 
 from noetl.database.connect import Database, open_admin, open_database
-from noetl.database.embedded import EmbeddedServer, client_program
+from noetl.database.embedded import EmbeddedServer
+from noetl.database.programs import client_program
 from noetl.database.schema import apply_schema
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.orchestrator.start import StartRequest

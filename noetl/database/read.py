@@ -233,7 +233,7 @@ def list_executions(
     if wanted.key is not None:
         where.add("start_key = %s", wanted.key)
     if wanted.labels:
-        where.add("labels @> %s", Jsonb(dict(wanted.labels)))
+        where.add("labels <> '{}' AND labels @> %s", Jsonb(dict(wanted.labels)))
     if wanted.parent is not None:
         where.add("parent_execution_id = %s", wanted.parent)
     if wanted.root is not None:

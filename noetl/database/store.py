@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from noetl.database.sql import sql
 
@@ -80,9 +80,7 @@ def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) ->
     try:
         with conn.pipeline():
             conn.execute("BEGIN")
-            conn.execute(search_path(schema))
-            if asynchronous:
-                conn.execute("SET LOCAL synchronous_commit = off")
+            conn.execute(opening(schema, asynchronous), prepare=True)
             yield
             conn.execute("COMMIT")
     except BaseException:
@@ -95,6 +93,21 @@ def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) ->
 def search_path(schema: str) -> bytes:
     """Return the statement that puts a transaction into the engine's schema."""
     return SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(schema)).as_bytes()
+
+
+@cache
+def opening(schema: str, asynchronous: bool) -> bytes:
+    """Return the statement that prepares a transaction of the engine: all settings in one.
+
+    Generic plans, since every statement here has one good plan (a test EXPLAINs them) and planning a claim anew
+    costs more than running it.
+    """
+    path = SQL("{}, pg_temp").format(Identifier(schema)).as_string()
+    settings = [("search_path", path), ("plan_cache_mode", "force_generic_plan")]
+    if asynchronous:
+        settings.append(("synchronous_commit", "off"))
+    calls = [SQL("set_config({}, {}, true)").format(Literal(name), Literal(value)) for name, value in settings]
+    return SQL("SELECT {}").format(SQL(", ").join(calls)).as_bytes()
 
 
 def numbers(values: Iterable[int]) -> str:

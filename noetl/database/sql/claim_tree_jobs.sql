@@ -4,7 +4,9 @@ UPDATE queue q
        lease_until = clock_timestamp() + %(lease)s * interval '1 second'
   FROM (SELECT id
           FROM queue
-         WHERE status = 'queued' AND execution_id IN (SELECT execution_id FROM execution WHERE root_execution_id = %(root)s)
+         WHERE status = 'queued' AND (execution_id = %(root)s
+                OR execution_id IN (SELECT execution_id FROM execution
+                                     WHERE root_execution_id = %(root)s AND parent_execution_id IS NOT NULL))
          ORDER BY priority DESC, id
          LIMIT %(slots)s
            FOR UPDATE SKIP LOCKED) picked,

@@ -7,5 +7,5 @@ SELECT %(execution)s, %(catalog)s, %(path)s, %(version)s, %(status)s, %(state)s,
        %(parent_visit)s, %(parent_item)s, %(parent_job)s, %(root)s, %(key)s, %(labels)s, %(by)s,
        t.at + %(timeout)s * interval '1 second', t.at, CASE WHEN %(ended)s THEN t.at END
   FROM (SELECT timestamptz 'epoch' + %(at)s * interval '1 microsecond' AS at) t
-ON CONFLICT (path, start_key) DO NOTHING
+ON CONFLICT (path, start_key) WHERE start_key IS NOT NULL DO NOTHING
 RETURNING execution_id

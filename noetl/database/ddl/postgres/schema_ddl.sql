@@ -150,7 +150,6 @@ CREATE TABLE IF NOT EXISTS execution (
   expires_at           timestamptz,
   started_at           timestamptz NOT NULL,
   finished_at          timestamptz,
-  CONSTRAINT execution_path_start_key_key UNIQUE (path, start_key),
   CONSTRAINT execution_status_valid CHECK (status IN
     ('running', 'paused', 'failing', 'cancelling', 'finishing', 'completed', 'failed', 'cancelled')),
   CONSTRAINT execution_finished_valid CHECK
@@ -162,10 +161,11 @@ CREATE INDEX IF NOT EXISTS execution_by_status ON execution (status, execution_i
 CREATE INDEX IF NOT EXISTS execution_by_path ON execution (path, execution_id DESC);
 CREATE INDEX IF NOT EXISTS execution_by_parent ON execution (parent_execution_id)
   WHERE parent_execution_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS execution_by_root ON execution (root_execution_id);
+CREATE UNIQUE INDEX IF NOT EXISTS execution_one_per_key ON execution (path, start_key) WHERE start_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS execution_by_root ON execution (root_execution_id) WHERE parent_execution_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS execution_by_expiry ON execution (expires_at)
   WHERE expires_at IS NOT NULL AND finished_at IS NULL;
-CREATE INDEX IF NOT EXISTS execution_by_label ON execution USING gin (labels jsonb_path_ops);
+CREATE INDEX IF NOT EXISTS execution_by_label ON execution USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
 
 CREATE TABLE IF NOT EXISTS workload (
   execution_id  bigint PRIMARY KEY,

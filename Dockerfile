@@ -1,4 +1,4 @@
-# syntax-free on purpose: builds with every builder, also without BuildKit.
+# Builds with every builder, also without BuildKit.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -7,10 +7,10 @@ RUN python -m venv /opt/noetl
 WORKDIR /build
 COPY requirements.txt ./
 RUN /opt/noetl/bin/pip install --quiet --require-hashes --requirement requirements.txt
+# Everything up to here is kept by the builder until a requirement changes.
 COPY pyproject.toml README.md LICENSE ./
 COPY noetl noetl
-RUN /opt/noetl/bin/pip install --quiet --no-build-isolation --no-deps --no-index . \
-    && /opt/noetl/bin/python -m compileall -q /opt/noetl/lib
+RUN /opt/noetl/bin/pip install --quiet --no-build-isolation --no-deps --no-index .
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/noetl noetl

@@ -156,7 +156,7 @@ def test_the_profile_applies_the_schema_and_runs_a_playbook(project: Project) ->
     execution_id = call(project, "/api/executions", {"path": registered["path"]})["execution_id"]
     limit = time.monotonic() + 60
     while (status := call(project, f"/api/executions/{execution_id}")["status"]) == "running":
-        assert time.monotonic() < limit
+        assert time.monotonic() < limit, project.compose("--profile", "noetl", "logs", "--no-color")
         time.sleep(0.1)
     assert status == "completed"
     who = project.compose("exec", "-T", "worker", "id", "-u")

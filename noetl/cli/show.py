@@ -1,6 +1,7 @@
 """What the commands print: results on stdout, everything else on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_PLACED = re.compile(r"[^\n:]+:\d+:\d+: (error|warning): ")
+
+
 def complain(message: str) -> None:
-    """Print an error on stderr."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    """Print an error on stderr. The problems of a file say themselves where they are and what."""
+    text = message if _PLACED.match(message) else f"error: {message}"
+    print(text, file=sys.stderr, flush=True)
 
 
 def note(message: str) -> None:

@@ -14,6 +14,7 @@ WITH asked AS (
        DELETE FROM queue q
         USING done d
         WHERE q.id = d.id
+          AND q.id = ANY (%(jobs)s::bigint[])
           AND q.execution_id IN (SELECT execution_id FROM locked)
           AND q.status = 'leased'
           AND q.attempts = d.attempts

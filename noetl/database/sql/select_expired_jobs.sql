@@ -6,6 +6,6 @@ SELECT q.id, q.execution_id, q.node_id, q.visit, q.item_index, q.attempts, q.fai
        e.status
   FROM queue q
   JOIN execution e USING (execution_id)
- WHERE q.status = 'leased' AND q.lease_until < clock_timestamp()
+ WHERE q.status = 'leased' AND q.lease_until < (SELECT clock_timestamp())
  ORDER BY q.lease_until
  LIMIT %(limit)s

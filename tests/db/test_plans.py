@@ -1,0 +1,284 @@
+"""The plan of every statement of the engine, with thirty partitions and full tables: none reads what it need not.
+
+The plans are generic ones, as the engine asks for, and they are run, since partitions are pruned while a plan runs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import psycopg.types.json
+import pytest
+from psycopg.sql import SQL, Literal
+
+from noetl.database.sql import sql
+from tests.support.postgres import TestServer
+
+FOLDER = Path(__file__).parents[2] / "noetl" / "database" / "sql"
+
+LARGE = ("queue", "execution", "event_log", "payload", "workload", "error_log", "output", "catalog", "workflow")
+"""No statement may read one of these from end to end."""
+
+MOST_IN_VAIN = 200
+"""Rows a node may look at and throw away."""
+
+FILL = """
+SELECT make_partitions(30);
+CREATE TEMPORARY TABLE run AS
+  SELECT n, ((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1704067200000 + (n % 30) * 604800000::bigint << 22) + n
+            AS id FROM generate_series(1, 30000) AS n;
+INSERT INTO catalog (path, version, content, content_hash)
+  SELECT 'examples/' || n / 10, n % 10 + 1, 'text', 'hash' || n FROM generate_series(0, 4999) AS n;
+INSERT INTO execution (execution_id, catalog_id, path, version, status, state, last_event_id, last_event_at,
+                       parent_execution_id, root_execution_id, start_key, expires_at, started_at, finished_at)
+  SELECT r.id, r.n % 5000 + 1, 'examples/' || r.n % 500, 1, s.status, '{}', 3, now(),
+         CASE WHEN r.n % 10 = 0 THEN r.id - 1 END, CASE WHEN r.n % 10 = 0 THEN r.id - 1 ELSE r.id END,
+         CASE WHEN r.n % 2 = 0 THEN 'key' || r.n END,
+         CASE WHEN r.n % 5 = 0 THEN now() + CASE WHEN r.n % 1000 = 0 THEN -1 ELSE 1 END * interval '1 hour' END,
+         now(), CASE WHEN s.status = 'completed' THEN now() END
+    FROM run AS r, LATERAL (SELECT CASE WHEN r.n % 3 = 0 THEN 'completed' ELSE 'running' END AS status) AS s;
+INSERT INTO workload (execution_id, payload) SELECT id, '{}' FROM run;
+INSERT INTO event_log (execution_id, event_id, event_type, node_id, result, result_ref)
+  SELECT r.id, e, CASE e WHEN 1 THEN 'execution_start' WHEN 2 THEN 'step_queued' ELSE 'step_completed' END,
+         'a', CASE WHEN e = 3 AND r.n % 10 > 0 THEN '1'::json END, CASE WHEN e = 3 AND r.n % 10 = 0 THEN 3 END
+    FROM run AS r, generate_series(1, 3) AS e;
+INSERT INTO payload (execution_id, payload_id, size, body) SELECT id, 3, 1, '1' FROM run WHERE n % 10 = 0;
+INSERT INTO queue (execution_id, node_id, status, pool, attempts, lost, available_at, lease_until, worker_id)
+  SELECT r.id, node, s.status, CASE WHEN r.n % 4 = 0 THEN 'other' ELSE 'default' END,
+         CASE WHEN s.status = 'leased' THEN 1 ELSE 0 END,
+         CASE WHEN s.status = 'queued' AND r.n % 300 = 0 THEN 1 ELSE 0 END,
+         CASE WHEN s.status = 'waiting' AND r.n % 7 > 0
+              THEN now() + CASE WHEN r.n % 600 = 1 THEN -1 ELSE 1 END * interval '1 hour' END,
+         CASE WHEN s.status = 'leased' THEN now() + CASE WHEN r.n % 900 = 2 THEN -1 ELSE 1 END * interval '1 hour' END,
+         CASE WHEN s.status = 'leased' THEN 'worker' || r.n % 20 END
+    FROM run AS r, unnest(ARRAY['a', 'b']) AS node,
+         LATERAL (SELECT CASE r.n % 3 WHEN 0 THEN 'queued' WHEN 1 THEN 'waiting' ELSE 'leased' END AS status) AS s
+   WHERE r.n % 2 = 0 OR node = 'a';
+INSERT INTO error_log (execution_id, error_type, message) SELECT id, 'python', 'no' FROM run;
+INSERT INTO output (execution_id, node_id, visit, attempt, text) SELECT id, 'a', 1, 1, 'yes' FROM run;
+INSERT INTO runtime (runtime_id, kind) SELECT 'worker' || n, 'worker' FROM generate_series(1, 20) AS n;
+"""
+
+EXECUTION = "SELECT id FROM run WHERE n = 20"
+SOME = "SELECT array_agg(id ORDER BY id) FROM run WHERE n BETWEEN 100 AND 110"
+LEASES = "FROM queue WHERE status = 'leased' AND worker_id = 'worker8' AND execution_id IN (SELECT id FROM run WHERE n < 900)"
+JOBS = f"SELECT array_agg(id ORDER BY id) {LEASES}"
+ATTEMPTS = f"SELECT array_agg(attempts ORDER BY id) {LEASES}"
+HOLDERS = f"SELECT array_agg(DISTINCT execution_id ORDER BY execution_id) {LEASES}"
+NEW_EXECUTION = "SELECT max(id) + 1 FROM run"
+NEW_ROWS = "SELECT json_agg(json_build_object({})) FROM run WHERE n BETWEEN 200 AND 220"
+RUNTIME = {"runtime_id": "worker1", "kind": "worker", "status": "running", "host": "h", "pid": 1, "pools": "{default}",
+           "slots": 1, "address": None, "version": "1"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Query:
+    """A parameter that is read from the filled tables."""
+
+    text: str
+
+
+def rows(columns: str) -> Query:
+    return Query(NEW_ROWS.format(columns))
+
+
+CLAIM = {"worker": "w", "pool": "default", "slots": 16, "lease": 30}
+REMOVE = {"worker": "worker8", "executions": Query(HOLDERS), "known": Query(HOLDERS), "jobs": Query(JOBS),
+          "attempts": Query(ATTEMPTS), "expired": Query(JOBS.replace("id ORDER", "false ORDER"))}  # fmt: skip
+
+STATEMENTS: dict[str, Mapping[str, Any]] = {
+    "claim_jobs": CLAIM,
+    "claim_lost_job": {"worker": "w", "pool": "default", "lease": 30},
+    "claim_tree_jobs": {"worker": "w", "root": Query("SELECT id FROM run WHERE n = 9"), "slots": 16, "lease": 30},
+    "count_lost_jobs": {},
+    "insert_errors": {"rows": rows("'execution_id', id, 'error_type', 'python', 'message', 'no'")},
+    "insert_events": {"rows": rows("'execution_id', id, 'event_id', 4, 'at', 0, 'event_type', 'x', 'item_index', -1")},
+    "insert_execution": {
+        "execution": Query(NEW_EXECUTION), "catalog": 1, "path": "examples/1", "version": 1, "status": "running",
+        "state": "{}", "last_event_id": 1, "pool": "default", "priority": 0, "parent": None, "parent_node": None,
+        "parent_visit": None, "parent_item": None, "parent_job": None, "root": Query(NEW_EXECUTION), "key": "new",
+        "labels": "{}", "by": None, "timeout": None, "at": 0, "ended": False,
+    },
+    "insert_jobs": {
+        "rows": rows(
+            "'execution_id', id, 'node_id', 'c', 'visit', 1, 'item_index', -1, 'status', 'queued', 'pool', 'default',"
+            "'priority', 0, 'attempts', 0, 'failures', 0, 'lost', 0, 'context', '{}'::json, 'created_at', 0"
+        ),
+        "worker": None,
+        "lease": 0,
+    },
+    "insert_outputs": {
+        "rows": rows("'execution_id', id, 'node_id', 'a', 'visit', 1, 'item_index', -1, 'attempt', 1, 'text', 'again'")
+    },
+    "insert_payloads": {"rows": rows("'execution_id', id, 'payload_id', 4, 'size', 1, 'body', 1")},
+    "insert_transitions": {"rows": '[{"catalog_id": 1, "edge": 1, "from_node": "a", "to_node": "b", "kind": "next"}]'},
+    "insert_version": {
+        "path": "examples/1", "kind": "Playbook", "name": "", "description": "", "content": "new",
+        "content_hash": "new", "by": None,
+    },
+    "insert_workbook": {"rows": '[{"catalog_id": 1, "task_name": "a", "task_type": "python", "spec": {}}]'},
+    "insert_workflow": {
+        "rows": '[{"catalog_id": 1, "node_id": "a", "node_type": "python", "phase": "workflow", "position": 1,'
+        '"description": "", "spec": {}}]'
+    },
+    "insert_workload": {"execution": Query(NEW_EXECUTION), "payload": "{}"},
+    "lock_execution": {"execution": Query(EXECUTION)},
+    "promote_jobs": {"limit": 100},
+    "release_jobs": {"worker": "worker8", "jobs": Query(JOBS)},
+    "remove_jobs": REMOVE,
+    "remove_jobs_waiting": REMOVE,
+    "renew_leases": {"worker": "worker8", "jobs": Query(JOBS), "attempts": Query(ATTEMPTS), "lease": 30},
+    "select_depth": {"execution": Query(EXECUTION)},
+    "select_ended": {"execution": Query(EXECUTION), "step": "a"},
+    "select_events": {"execution": Query(EXECUTION), "events": "{2,3}"},
+    "select_expired_jobs": {"limit": 100},
+    "select_killed": {"executions": Query(SOME)},
+    "select_leases": {"worker": "worker8"},
+    "select_overdue_executions": {"limit": 100},
+    "select_playbooks": {"catalogs": "{1,2,3}"},
+    "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
+    "select_workloads": {"executions": Query(SOME)},
+    "update_executions": {
+        "rows": rows("'execution_id', id, 'state', '{}'::json, 'status', 'running', 'last_event_id', 4, 'at', 0,"
+                     "'ended', false, 'cancel', false")
+    },
+    "update_stale_runtimes": {"seconds": 30},
+    "upsert_runtime": RUNTIME,
+    "wake_jobs": {"jobs": Query("SELECT array_agg(id) FROM (SELECT id FROM queue WHERE status = 'waiting' LIMIT 20)")},
+    "withdraw_jobs": {"execution": Query(EXECUTION)},
+}  # fmt: skip
+
+TYPES = {"last_event_id": "bigint"}
+"""Parameters whose type their place does not tell."""
+
+IN_VAIN = {"select_leases": 25_000}
+"""Leases have an index by time alone: who comes back after a lost connection looks through all that are held."""
+
+
+@pytest.fixture(scope="module")
+def full(server: TestServer) -> Iterator[psycopg.Connection]:
+    """A session on a database whose tables are full; nothing of it makes sense, so nothing verifies it."""
+    name = server.create_database()
+    with psycopg.connect(server.conninfo(database=name), autocommit=True) as conn:
+        conn.execute("SET search_path = noetl, pg_temp")
+        conn.execute(FILL)
+        conn.execute("VACUUM ANALYZE")
+        conn.execute("SET plan_cache_mode = force_generic_plan")
+        yield conn
+    server.drop_database(name)
+
+
+def test_every_statement_has_its_test() -> None:
+    """A new statement does not come without its plan."""
+    assert sorted(STATEMENTS) == sorted(path.stem for path in FOLDER.glob("*.sql"))
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_reads_what_it_needs(name: str, full: psycopg.Connection) -> None:
+    """No large table from end to end, and hardly a row in vain."""
+    nodes = list(plan(full, name))
+    for node in nodes:
+        relation = node.get("Relation Name", "")
+        if node["Node Type"] == "Seq Scan" and node["Actual Loops"]:
+            assert not relation.startswith(LARGE), f"{name} reads {relation} from end to end:\n{shown(nodes)}"
+        vain = node.get("Rows Removed by Filter", 0) if relation else 0
+        assert vain * node["Actual Loops"] <= IN_VAIN.get(name, MOST_IN_VAIN), (
+            f"{name} looks at {vain} rows in vain:\n{shown(nodes)}"
+        )
+
+
+@pytest.mark.parametrize("name", ["select_events", "select_ended"])
+def test_reading_one_execution_reads_one_partition(name: str, full: psycopg.Connection) -> None:
+    nodes = list(plan(full, name))
+    for table in ("event_log", "payload"):
+        read = {node["Relation Name"] for node in nodes if node["Actual Loops"] and named(node, table)}
+        assert len(read) == 1, f"{name} reads {sorted(read)}"
+        assert read != {f"{table}_default"}, "the execution stands in a partition of its week"
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("claim_jobs", "queue_to_claim"),
+        ("claim_lost_job", "queue_lost"),
+        ("count_lost_jobs", "queue_lost"),
+        ("promote_jobs", "queue_to_promote"),
+        ("select_expired_jobs", "queue_to_expire"),
+        ("select_overdue_executions", "execution_by_expiry"),
+    ],
+)
+def test_a_duty_uses_its_index(name: str, index: str, full: psycopg.Connection) -> None:
+    """Those run many times a second on each worker, whether there is something to do or not."""
+    assert index in {node.get("Index Name") for node in plan(full, name)}
+
+
+def test_a_claim_of_no_job_looks_at_none(full: psycopg.Connection) -> None:
+    """A worker of a pool without jobs costs the others nothing."""
+    nodes = list(plan(full, "claim_jobs", pool="empty"))
+    assert sum(node["Actual Rows"] for node in nodes) == 0, shown(nodes)
+
+
+def test_a_claim_leases_no_more_than_there_are_slots(full: psycopg.Connection) -> None:
+    """Whatever the planner makes of the join, the locking part runs once."""
+    for slots in (1, 16, 500):
+        update = next(plan(full, "claim_jobs", slots=slots))
+        assert update["Actual Rows"] == slots
+        locking = [node for node in plan(full, "claim_jobs", slots=slots) if node["Node Type"] == "LockRows"]
+        assert [(node["Actual Loops"], node["Actual Rows"]) for node in locking] == [(1, slots)]
+
+
+# ---- reading plans ----------------------------------------------------------------------------------------------------
+
+
+def plan(conn: psycopg.Connection, name: str, **changed: Any) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of the generic plan of a statement that has run; its effects are rolled back."""
+    parameters = {**STATEMENTS[name], **changed}
+    order: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in order:
+            order.append(found[1])
+        return f"${order.index(found[1]) + 1}"
+
+    text = re.sub(r"%\((\w+)\)s", number, re.sub(r"(?m)^--.*$", "", sql(name))).replace("%%", "%")
+    with conn.transaction(force_rollback=True):
+        values = [_value(conn, parameters[each]) for each in order]
+        types = ", ".join(TYPES.get(each, "unknown") for each in order)
+        conn.execute(f"PREPARE checked {f'({types})' if order else ''} AS {text}")
+        try:
+            given = SQL("({})").format(SQL(", ").join(map(Literal, values))) if values else SQL("")
+            row = conn.execute(SQL("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE checked") + given).fetchone()
+        finally:
+            if conn.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
+                conn.execute("DEALLOCATE checked")
+    assert row is not None
+    yield from _nodes(row[0][0]["Plan"])
+
+
+def _value(conn: psycopg.Connection, value: Any) -> Any:
+    if not isinstance(value, Query):
+        return value
+    row = conn.execute(value.text).fetchone()  # type: ignore[call-overload]
+    assert row is not None
+    assert row[0] is not None, value.text
+    return psycopg.types.json.Json(row[0]) if isinstance(row[0], list) and isinstance(row[0][0], dict) else row[0]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def named(node: dict[str, Any], table: str) -> bool:
+    return re.fullmatch(rf"{table}_(default|\d+)", node.get("Relation Name", "")) is not None
+
+
+def shown(nodes: list[dict[str, Any]]) -> str:
+    """Return a plan for people."""
+    keys = ("Node Type", "Relation Name", "Index Name", "Index Cond", "Filter", "Rows Removed by Filter",
+            "Actual Rows", "Actual Loops")  # fmt: skip
+    return "\n".join(" ".join(f"{node[key]}" for key in keys if key in node) for node in nodes)

@@ -16,7 +16,7 @@ from tests.support.postgres import TestServer, make_home, remove_home
 
 # What a developer has set for himself must not reach a test.
 for _name in [name for name in os.environ if name.startswith(("NOETL_", "POSTGRES_", "PG"))]:
-    if _name != "NOETL_TEST_HOME":
+    if not _name.startswith("NOETL_TEST_"):
         del os.environ[_name]
 
 

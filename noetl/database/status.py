@@ -55,6 +55,9 @@ SELECT c.relname, greatest(sum(coalesce(p.reltuples, c.reltuples)), 0)::bigint,
  GROUP BY c.relname, c.relowner ORDER BY c.relname
 """
 
+COUNTED = 64 * 1024 * 1024
+"""Tables up to this many bytes are counted, larger ones estimated."""
+
 APPEND_ONLY = ("event_log", "payload")
 READ_WRITE = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -81,13 +84,25 @@ def schema_report(admin: Database, settings: Settings) -> dict[str, Any]:
             return report
         rows = conn.execute(TABLES, (_quoted(conn, admin.schema),)).fetchall()
         report["tables"] = [
-            {"table": name, "rows": count, "bytes": size, "owner": owner} for name, count, size, owner in rows
+            {
+                "table": name,
+                "rows": _count(conn, admin.schema, name) if size < COUNTED else estimate,
+                "bytes": size,
+                "owner": owner,
+            }
+            for name, estimate, size, owner in rows
         ]
         if status.state in (SchemaState.CURRENT, SchemaState.PARTIAL):
             report["drift"] = drift(conn, admin.schema)
             report["rights"] = rights(conn, settings, [name for name, *_ in rows])
             report["problems"] += report["drift"] + report["rights"]
         return report
+
+
+def _count(conn: Connection, schema: str, table: str) -> int:
+    row = conn.execute(SQL("SELECT count(*) FROM {}").format(Identifier(schema, table))).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def drift(conn: Connection, schema: str) -> list[str]:

@@ -17,10 +17,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from noetl.database.connect import Database
-from noetl.database.embedded import EmbeddedServer
+from noetl.database.embedded import DATABASE, SUPERUSER, EmbeddedServer
 from noetl.database.roles import ensure_roles, wanted_roles
 from noetl.database.schema import apply_schema
 from noetl.settings import Settings
+
+URL_VARIABLE = "NOETL_TEST_DATABASE_URL"
+"""Another server to run the tests on: a superuser's URL, logins let in without password."""
 
 HOME_VARIABLE = "NOETL_TEST_HOME"
 """Where the server of this test run lives; set by the first process, inherited by those of xdist."""
@@ -68,13 +71,20 @@ class TestServer(EmbeddedServer):
     def __init__(self, home: Path | None = None) -> None:
         super().__init__(home or Path(os.environ[HOME_VARIABLE]), CONFIGURATION, ACCESS)
 
+    def conninfo(self, user: str = SUPERUSER, database: str = DATABASE) -> str:
+        """Return the connection string for a login, on the given server if there is one."""
+        if url := os.environ.get(URL_VARIABLE):
+            return make_conninfo(url, user=user, dbname=database)
+        return super().conninfo(user, database)
+
     def settings(self, name: str, home: Path) -> Settings:
         """Return settings for one database on this server."""
         return Settings(home=home, embedded=False, database_url=self.conninfo(database=name))
 
     def prepare(self) -> None:
         """Start the server and make the template, whichever process of this run comes first."""
-        self.start()
+        if URL_VARIABLE not in os.environ:
+            self.start()
         with self._session() as conn:
             conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # released with the session
             if conn.execute("SELECT FROM pg_database WHERE datname = %s", (TEMPLATE,)).rowcount:

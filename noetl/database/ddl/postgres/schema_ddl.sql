@@ -44,8 +44,8 @@ DECLARE
   applied integer;
 BEGIN
   PERFORM pg_advisory_xact_lock(474315322476);
-  IF current_setting('server_version_num')::integer < 160000 THEN
-    RAISE EXCEPTION 'NoETL needs Postgres 16 or newer, this is %', current_setting('server_version');
+  IF current_setting('server_version_num')::integer < 150000 THEN
+    RAISE EXCEPTION 'NoETL needs Postgres 15 or newer, this is %', current_setting('server_version');
   END IF;
   IF to_regclass(format('%I.schema_version', target)) IS NOT NULL THEN
     EXECUTE format('SELECT max(version) FROM %I.schema_version', target) INTO applied;
@@ -427,7 +427,11 @@ BEGIN
     BEGIN
       -- Who is no superuser must be able to become the new owner, which has to have CREATE on the schema at this
       -- moment, and no longer.
-      IF NOT pg_has_role(runner, 'SET') THEN
+      IF current_setting('server_version_num')::integer < 160000 THEN
+        IF NOT pg_has_role(runner, 'MEMBER') THEN
+          EXECUTE format('GRANT %I TO %I', runner, current_user);
+        END IF;
+      ELSIF NOT pg_has_role(runner, 'SET') THEN
         EXECUTE format('GRANT %I TO %I WITH INHERIT TRUE, SET TRUE', runner, current_user);
       END IF;
       EXECUTE format('GRANT CREATE ON SCHEMA %I TO %I', target, runner);

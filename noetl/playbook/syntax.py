@@ -20,6 +20,9 @@ _NO_NODES: Final[dict[type[nodes.Node], str]] = {
     nodes.Extends: "extends",
     nodes.Block: "block",
 }
+_RETURN: Final = "\ue00d"
+"""Stands for a carriage return while Jinja reads a text: its lexer would drop it."""
+
 _MAPPING_METHODS: Final = ("items", "keys", "values", "get")
 
 
@@ -43,14 +46,17 @@ class Parsed:
 
 def parse(text: str) -> Parsed:
     """Return the tree of a template. Raises `Syntax`."""
+    returns = "\r" in text and _RETURN not in text
+    if returns:
+        text = text.replace("\r", _RETURN)
     stripped = text.rstrip("\n")
     try:
         if stripped.startswith("{{") and stripped.endswith("}}"):
             tree = ENVIRONMENT.parse(stripped)
             if _is_sole(tree):
-                return Parsed(tree, True, _prepare(tree))
+                return Parsed(tree, True, _prepare(tree, returns))
         tree = ENVIRONMENT.parse(text)
-        return Parsed(tree, False, _prepare(tree))
+        return Parsed(tree, False, _prepare(tree, returns))
     except jinja2.TemplateSyntaxError as error:
         raise Syntax(error.message or "it cannot be read", error.lineno) from None
     except RecursionError:
@@ -64,7 +70,7 @@ def _is_sole(tree: nodes.Template) -> bool:
     return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
 
 
-def _prepare(tree: nodes.Template) -> frozenset[str]:
+def _prepare(tree: nodes.Template, returns: bool) -> frozenset[str]:
     """Refuse what templates of playbooks have not, bound the loops, and return the names that are read.
 
     Those behind `results['x']` are among them as `x`. Names that the template itself assigns may be too: who
@@ -82,6 +88,9 @@ def _prepare(tree: nodes.Template) -> frozenset[str]:
             if step is not None:
                 names.add(step)
                 opaque -= 1
+        elif isinstance(node, (nodes.TemplateData, nodes.Const)):
+            if returns:
+                _put_returns_back(node)
         elif isinstance(node, nodes.For):
             if node.recursive:
                 raise jinja2.TemplateSyntaxError("a recursive loop is not available", node.lineno)
@@ -91,6 +100,13 @@ def _prepare(tree: nodes.Template) -> frozenset[str]:
     if opaque:
         names.add(ANY_RESULT)
     return frozenset(names)
+
+
+def _put_returns_back(node: nodes.TemplateData | nodes.Const) -> None:
+    if isinstance(node, nodes.TemplateData):
+        node.data = node.data.replace(_RETURN, "\r")
+    elif isinstance(node.value, str):
+        node.value = node.value.replace(_RETURN, "\r")
 
 
 def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:

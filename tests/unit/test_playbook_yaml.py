@@ -145,3 +145,10 @@ def test_places_are_those_in_the_file() -> None:
     assert (item.keys["c"].line, item.keys["c"].column) == (4, 5)
     assert (item.value["c"].line, item.value["c"].column) == (4, 8)
     assert item.value["b"].block
+
+
+def test_byte_order_mark_and_line_ends() -> None:
+    """Files from other systems read the same, with the same lines."""
+    assert plain("\ufeffa: 1\n") == {"a": 1}
+    assert plain("a: 1\r\nb: |\r\n  x\r\n  y\r\n") == {"a": 1, "b": "x\ny\n"}
+    assert problems_of("a: 1\r\na: 2\r\n")[0].startswith("f.yaml:2:1: ")

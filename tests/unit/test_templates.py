@@ -99,6 +99,13 @@ def test_what_has_nothing_to_render_is_constant() -> None:
     assert render("{# gone #}x") == "x"
 
 
+def test_line_ends_survive() -> None:
+    """Jinja alone would turn all of them into one kind."""
+    assert render("a\r\n{{ n }}\r{{ 'x\r\ny' }}\n", n=1) == "a\r\n1\rx\r\ny\n"
+    assert render("{{ v }}", v="a\r\nb") == "a\r\nb"
+    assert render("\ue00d{{ n }}", n=1) == "\ue00d1"
+
+
 # ---- keys first and only ---------------------------------------------------------------------------------------------
 
 
@@ -321,6 +328,65 @@ def test_functions_and_filters() -> None:
     assert "NaN" in fails("{{ 'NaN' | fromjson }}")
     assert "fromjson takes text" in fails("{{ 5 | fromjson }}")
     assert "a call '()' missing" in fails("{{ now }}")
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("-3 | abs", 3),
+        ("{'k': 1} | attr('k')", 1),
+        ("[1, 2, 3] | batch(2) | list", [[1, 2], [3]]),
+        ("'ab' | capitalize", "Ab"),
+        ("'a' | center(3)", " a "),
+        ("[1] | count", 1),
+        ("{'b': 1, 'a': 2} | dictsort", [["a", 2], ["b", 1]]),
+        ("'<' | escape", "&lt;"),
+        ("1000 | filesizeformat", "1.0 kB"),
+        ("[1, 2] | first", 1),
+        ("'1.5' | float", 1.5),
+        ("'<' | forceescape", "&lt;"),
+        ("'%s=%03d' | format('a', 7)", "a=007"),
+        ("[{'k': 1}] | groupby('k') | map(attribute='grouper')", [1]),
+        ("'a\nb' | indent(2)", "a\n  b"),
+        ("'7' | int", 7),
+        ("{'a': 1} | items", [["a", 1]]),
+        ("[{'k': 1}, {'k': 2}] | join(',', attribute='k')", "1,2"),
+        ("[1, 2] | last", 2),
+        ("'ab' | length", 2),
+        ("'ab' | list", ["a", "b"]),
+        ("'AB' | lower", "ab"),
+        ("['a'] | map('upper') | list", ["A"]),
+        ("[3, 1] | max", 3),
+        ("[3, 1] | min", 1),
+        ("{'a': 1} | pprint", "{'a': 1}"),
+        ("[5] | random", 5),
+        ("[1, 2] | reject('odd')", [2]),
+        ("[{'k': 1}, {'k': 0}] | rejectattr('k')", [{"k": 0}]),
+        ("'aba' | replace('a', 'c', 1)", "cba"),
+        ("[1, 2] | reverse", [2, 1]),
+        ("2.567 | round(1)", 2.6),
+        ("'<' | safe", "<"),
+        ("[1, 2] | select('odd')", [1]),
+        ("[{'k': 1}, {'k': 0}] | selectattr('k')", [{"k": 1}]),
+        ("[1, 2, 3] | slice(2) | list", [[1, 2], [3]]),
+        ("[3, 1] | sort", [1, 3]),
+        ("5 | string", "5"),
+        ("'<b>x</b>' | striptags", "x"),
+        ("[{'k': 1}, {'k': 2}] | sum(attribute='k')", 3),
+        ("'a b' | title", "A B"),
+        ("' a ' | trim", "a"),
+        ("'abcdefgh' | truncate(5, true, '', 0)", "abcde"),
+        ("[1, 1] | unique", [1]),
+        ("'a' | upper", "A"),
+        ("'a b' | urlencode", "a%20b"),
+        ("'x' | urlize", "x"),
+        ("'a b' | wordcount", 2),
+        ("'a b' | wordwrap(1)", "a\nb"),
+    ],
+)
+def test_every_filter_of_jinja_works_within_the_bounds(expression: str, value: Any) -> None:
+    """The budget is put around each of them; each gets its value at the right place."""
+    assert render("{{ " + expression + " }}") == value
 
 
 def test_a_name_of_the_scope_wins_over_a_function() -> None:

@@ -51,9 +51,25 @@ _numbers = count(1)
 
 
 def make_home() -> None:
-    """Choose the home of this run's server, unless a parent process has."""
-    if HOME_VARIABLE not in os.environ:
-        os.environ[HOME_VARIABLE] = tempfile.mkdtemp(prefix="noetl-test-")
+    """Choose the home of this run's server, unless a parent process has; clear up after runs that were killed."""
+    if HOME_VARIABLE in os.environ:
+        return
+    for home in Path(tempfile.gettempdir()).glob("noetl-test-*-*"):
+        pid = home.name.split("-")[2]
+        if home.stat().st_uid == os.geteuid() and pid.isdigit() and not _alive(int(pid)):
+            TestServer(home).remove()
+            shutil.rmtree(home, ignore_errors=True)
+    os.environ[HOME_VARIABLE] = tempfile.mkdtemp(prefix=f"noetl-test-{os.getpid()}-")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def remove_home() -> None:

@@ -314,3 +314,9 @@ def count_lost_jobs(conn: Connection) -> int:
 def make_partitions(conn: Connection) -> None:
     """Make the weekly partitions ahead of time."""
     conn.execute("SELECT make_partitions(8)")
+
+
+def pause_job(conn: Connection, *, worker: str, row: JobRow, reason: str) -> None:
+    """Set a leased job aside, and write the reason to the error log."""
+    parameters = {"job": row.id, "attempts": row.attempts, "worker": worker, "reason": reason}
+    _run(conn, "pause_job", parameters)

@@ -16,7 +16,7 @@ from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.materialize import materialize
 from noetl.orchestrator.part import Part, Withdrawal, apply
 from noetl.orchestrator.start import Parent, StartRequest, insert_start, prepare
-from noetl.orchestrator.views import View, Views, load_events, loading
+from noetl.orchestrator.views import Playbooks, View, Views, load_events, loading
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
 from noetl.playbook.templates import Env
@@ -52,6 +52,7 @@ class Orchestrator:
         self._database = database
         self._settings = settings
         self._schema = database.schema
+        self._playbooks = Playbooks()
         self._env: Mapping[str, Any] = Env(settings.template_env, settings.environment)
 
     def register(self, content: str, *, filename: str, by: str | None = None) -> Registered:
@@ -71,7 +72,7 @@ class Orchestrator:
     def start(self, request: StartRequest, parent: Parent | None = None) -> Started:
         """Accept an execution. Raises `NotFound`, `InputError`, `TemplateError`."""
         with self._database.connection() as conn:
-            views = Views(self._schema, self._env)
+            views = Views(self._schema, self._env, self._playbooks)
             for _ in range(3):
                 part = prepare(conn, views, request, parent)
                 if isinstance(part, int):
@@ -109,7 +110,7 @@ class Orchestrator:
         return Started(execution_id, False, path, version, status)
 
     def _act(self, execution_id: int, given: Cancel | None, *, cancel: bool) -> str:
-        views = Views(self._schema, self._env)
+        views = Views(self._schema, self._env, self._playbooks)
         with self._database.connection() as conn:
             with store.transaction(conn, self._schema):
                 lock = store.lock_execution(conn, execution_id)

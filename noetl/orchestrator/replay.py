@@ -10,7 +10,6 @@ from psycopg import Connection
 from noetl.database.connect import Database
 from noetl.engine.evolve import replay
 from noetl.engine.facts import Event
-from noetl.errors import PlaybookError
 from noetl.orchestrator.views import Playbooks
 from noetl.words import EventType
 
@@ -37,15 +36,10 @@ def verify_replay(database: Database) -> list[str]:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for execution_id, catalog_id, status, state in _executions(conn):
             if catalog_id not in playbooks.by_id:
-                row = conn.execute(
-                    "SELECT path, content, content_hash FROM catalog WHERE catalog_id = %s", [catalog_id]
-                ).fetchone()
-                assert row is not None
-                try:
-                    playbooks.by_id[catalog_id] = playbooks.compile(*row)
-                except PlaybookError as error:
-                    findings.append(f"execution {execution_id}: its playbook cannot be read: {error}")
-                    continue
+                playbooks.load_inside(conn, [catalog_id])
+            if catalog_id in playbooks.unreadable:
+                findings.append(f"execution {execution_id}: {playbooks.unreadable[catalog_id]}")
+                continue
             state_now = replay(playbooks.by_id[catalog_id], _events(conn, execution_id))
             replayed = orjson.loads(orjson.dumps(state_now.to_json()))
             if replayed != state:

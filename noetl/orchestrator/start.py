@@ -66,7 +66,7 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
     if kind != "Playbook":
         raise InputError(f"{request.path} is a {kind}, and only a Playbook can be executed")
     views.playbooks.load(conn, views.schema, [catalog_id])
-    playbook = views.playbooks.by_id[catalog_id]
+    playbook = views.playbooks[catalog_id]
     workload = render_workload(playbook, execution_id, request, views.env)
     root = parent.root_execution_id if parent else execution_id
     view = View(execution_id, catalog_id, playbook, State(), Memory(execution_id, workload, views.env), root)

@@ -15,6 +15,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.engine.facts import Event, NotLoaded, Values, args_in
 from noetl.engine.state import State
+from noetl.errors import Conflict, PlaybookError
 from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
 
@@ -91,36 +92,48 @@ class View:
 
 @dataclass(slots=True)
 class Playbooks:
-    """Compiled playbooks by catalog version. Content is compiled once however many versions share it."""
+    """Compiled playbooks by catalog version, which never changes. Content is compiled once however many versions
+    share it. `unreadable` says why a version cannot be compiled by this program."""
 
     by_id: dict[int, Playbook] = field(default_factory=dict)
-    by_hash: dict[tuple[str, str], Playbook] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
+    _by_hash: dict[tuple[str, str], Playbook] = field(default_factory=dict)
 
     def load(self, conn: Connection, schema: str, catalogs: Iterable[int]) -> None:
-        """Compile the versions that are not here yet."""
-        missing = sorted(set(catalogs) - self.by_id.keys())
-        if not missing:
-            return
-        with store.transaction(conn, schema, asynchronous=True):
-            rows = store.select_playbooks(conn, missing).fetchall()
-        for catalog_id, path, _version, _kind, content, content_hash in rows:
-            self.by_id[catalog_id] = self.compile(path, content, content_hash)
+        """Compile the versions that are not here yet, in a transaction of its own."""
+        missing = sorted(set(catalogs) - self.by_id.keys() - self.unreadable.keys())
+        if missing:
+            with store.transaction(conn, schema, asynchronous=True):
+                self.load_inside(conn, missing)
 
-    def compile(self, path: str, content: str, content_hash: str) -> Playbook:
-        """Return the playbook of a content, compiled at most once. Raises `PlaybookError`."""
-        found = self.by_hash.get((path, content_hash))
+    def load_inside(self, conn: Connection, catalogs: Iterable[int]) -> None:
+        """Compile versions, inside the caller's transaction."""
+        for catalog_id, path, _version, _kind, content, content_hash in store.select_playbooks(conn, catalogs):
+            try:
+                self.by_id[catalog_id] = self._compile(path, content, content_hash)
+            except PlaybookError as error:
+                self.unreadable[catalog_id] = f"this version of NoETL cannot read playbook {path}: {error}"
+
+    def _compile(self, path: str, content: str, content_hash: str) -> Playbook:
+        found = self._by_hash.get((path, content_hash))
         if found is None:
-            found = self.by_hash[path, content_hash] = load_playbook(content, path)
+            found = self._by_hash[path, content_hash] = load_playbook(content, path)
         return found
+
+    def __getitem__(self, catalog_id: int) -> Playbook:
+        """Return a playbook that was loaded. Raises `Conflict` for one that cannot be read."""
+        if catalog_id in self.unreadable:
+            raise Conflict(self.unreadable[catalog_id])
+        return self.by_id[catalog_id]
 
 
 class Views:
     """The views of one process, the least recently used forgotten first."""
 
-    def __init__(self, schema: str, env: Mapping[str, Any]) -> None:
+    def __init__(self, schema: str, env: Mapping[str, Any], playbooks: Playbooks | None = None) -> None:
         self.schema = schema
         self.env = env
-        self.playbooks = Playbooks()
+        self.playbooks = playbooks or Playbooks()
         self._views: OrderedDict[int, View] = OrderedDict()
 
     def forget(self, execution_id: int) -> None:
@@ -132,8 +145,13 @@ class Views:
         self.playbooks = Playbooks()
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, View]:
-        """Return a view, brought up to date, for the execution of each job; one round trip for those not yet known."""
+        """Return a view, brought up to date, for the execution of each job whose playbook can be read.
+
+        One round trip for those not yet known.
+        """
         self.playbooks.load(conn, self.schema, (row.catalog_id for row in rows))
+        if self.playbooks.unreadable:
+            rows = [row for row in rows if row.catalog_id not in self.playbooks.unreadable]
         fresh = {row.execution_id: row for row in rows if row.execution_id not in self._views}
         if fresh:
             with store.transaction(conn, self.schema, asynchronous=True):
@@ -163,13 +181,12 @@ class Views:
     def of_execution(self, conn: Connection, execution_id: int, lock: store.Lock) -> View:
         """Return a view of one locked execution. Runs inside the caller's transaction."""
         if lock.catalog_id not in self.playbooks.by_id:
-            row = store.select_playbooks(conn, [lock.catalog_id]).fetchall()[0]
-            self.playbooks.by_id[lock.catalog_id] = self.playbooks.compile(row[1], row[4], row[5])
+            self.playbooks.load_inside(conn, [lock.catalog_id])
         workloads: dict[int, str] = dict(store.select_workloads(conn, [execution_id]).fetchall())
         return View(
             execution_id,
             lock.catalog_id,
-            self.playbooks.by_id[lock.catalog_id],
+            self.playbooks[lock.catalog_id],
             State.from_json(orjson.loads(lock.state)),
             Memory(execution_id, orjson.loads(workloads.get(execution_id) or b"{}"), self.env),
             lock.root_execution_id,

@@ -67,7 +67,7 @@ class Housekeeper:
                         listen(conn, self._schema)
                 self._round(conn)
                 self._listen(conn, stop)
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError) as error:
+            except (psycopg.Error, DatabaseError) as error:
                 log.warning("the housekeeper lost the database (%s): trying again", str(error).strip())
                 if conn is not None:
                     conn.close()

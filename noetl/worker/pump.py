@@ -73,11 +73,13 @@ class Pump:
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None
         self._held: dict[int, Leased] = {}
+        self._reports: deque[Report] = deque()
         self._finished: list[Finished] = []
         self._isolated: int | None = None  # a job that was lost before runs alone
         self._last_claim_full = False
         self._poll = SHORTEST_POLL
         self._next_claim = 0.0
+        self._last_claim = 0.0
         self._last_notify = 0.0
         self._owes_notify = False
         # Read and written by the housekeeper's thread; each is one atomic operation.
@@ -98,7 +100,7 @@ class Pump:
                 if self._conn is None:
                     self._connect()
                 self._turn(draining=give_up is not None)
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError) as error:
+            except (psycopg.Error, DatabaseError) as error:  # no connection, or a schema that is being made anew
                 self._disconnect(error)
                 stop.wait(0.2)
             if stop.is_set() and give_up is None:
@@ -111,8 +113,9 @@ class Pump:
         self._leave()
 
     def _turn(self, *, draining: bool) -> None:
-        for report in self._slots.poll(self._timeout()):
-            self._take(report, draining)
+        self._reports += self._slots.poll(self._timeout())
+        while self._reports:
+            self._take(self._reports.popleft(), draining)
         while self.inbox:
             self.inbox.popleft()()
         if self._finished:
@@ -143,6 +146,7 @@ class Pump:
             self._next_claim = now + EVERY
             return
         self.claim_now.clear()
+        self._last_claim = now
         if self.lost_waiting.is_set() and self._claim_lost():
             return
         rows = self._claim_rows(free)
@@ -192,11 +196,23 @@ class Pump:
         views = self._views.of_jobs(self._connected(), rows)
         begun = []
         for row in rows:
+            if row.execution_id not in views:
+                self._set_aside(row)
+                continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
             self._held[job.job_id] = leased
             begun.append(leased)
         self._begin(begun)
+
+    def _set_aside(self, row: store.JobRow) -> None:
+        """Keep a job as `paused` whose playbook this version cannot read, and say so in the error log."""
+        reason = self._views.playbooks.unreadable[row.catalog_id]
+        log.error("execution %s is set aside: %s", row.execution_id, reason)
+        conn = self._connected()
+        with store.transaction(conn, self._schema):
+            store.pause_job(conn, worker=self._worker, row=row, reason=reason)
+        self.leases.pop(row.id, None)
 
     def _begin(self, todo: list[Leased]) -> None:
         """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
@@ -291,7 +307,7 @@ class Pump:
         held_up, self._finished = self._finished, []
         try:
             if batch:
-                self._settle(conn, batch, draining, waiting=False)
+                self._settle_all(conn, batch, draining)
                 held_up = late
             for item in late:
                 self._settle(conn, [item], draining, waiting=True)
@@ -301,8 +317,31 @@ class Pump:
             self._finished += [item for item in held_up if id(item) not in known]
             raise
 
+    def _settle_all(self, conn: Connection, batch: list[Finished], draining: bool) -> None:
+        """Settle a batch; where Postgres refuses what one execution writes, only that one fails."""
+        try:
+            self._settle(conn, batch, draining, waiting=False)
+            return
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError):
+            raise
+        except psycopg.Error as error:
+            log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
+        for item in batch:
+            try:
+                self._settle(conn, [item], draining, waiting=False)
+            except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError):
+                raise
+            except psycopg.Error as error:
+                message = f"what came of the step cannot be stored: {str(error).strip()}"
+                log.error("execution %s: %s", item.view.execution_id, message)
+                item.what, item.output = Failed(failure("not_stored", message)), ""
+                self._settle(conn, [item], draining, waiting=False)
+
     def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
         room = 0 if draining or self._isolated is not None else self._slots.free
+        if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
+            room -= 1
+            self._next_claim = 0.0
         advanced = self._advance(conn, items, room=room, idle=not self._last_claim_full, waiting=waiting)
         postponed = {id(item) for item in advanced.postponed}
         for item in items:
@@ -353,6 +392,8 @@ class Pump:
         rows = [row for row in rows if row.id not in self._held]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         for row in rows:
+            if row.execution_id not in views:
+                continue  # a worker that can read its playbook will come
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             self._finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
 

@@ -75,7 +75,7 @@ RETURN ((floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint - 170406720
 -- ---- what was registered ------------------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS catalog (
-  catalog_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  catalog_id    bigint PRIMARY KEY DEFAULT next_execution_id(),  -- never given twice, also not after a reset
   path          text NOT NULL,
   version       integer NOT NULL,
   kind          text NOT NULL DEFAULT 'Playbook',

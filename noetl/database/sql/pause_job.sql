@@ -1,0 +1,8 @@
+-- Set a job aside that this worker holds and nobody can run; what is wrong stands in the error log.
+WITH paused AS (
+       UPDATE queue
+          SET status = 'paused', worker_id = NULL, lease_until = NULL
+        WHERE id = %(job)s AND attempts = %(attempts)s AND worker_id = %(worker)s AND status = 'leased'
+       RETURNING execution_id, node_id, visit, item_index, failures)
+INSERT INTO error_log (execution_id, node_id, visit, item_index, attempt, worker_id, error_type, message)
+SELECT execution_id, node_id, visit, item_index, failures + 1, %(worker)s, 'quarantined', %(reason)s FROM paused

@@ -73,8 +73,11 @@ def _alive(pid: int) -> bool:
 
 
 def remove_home() -> None:
-    """Stop the server of this run, if it was started, and remove what it left."""
-    home = Path(os.environ.pop(HOME_VARIABLE))
+    """Stop the server of this run, if it was started here, and remove what it left."""
+    home = Path(os.environ[HOME_VARIABLE])
+    if not home.name.startswith(f"noetl-test-{os.getpid()}-"):
+        return  # it belongs to a run that started this one
+    del os.environ[HOME_VARIABLE]
     TestServer(home).remove()
     shutil.rmtree(home, ignore_errors=True)
 

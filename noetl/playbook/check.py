@@ -63,7 +63,8 @@ def check_targets(
         if target.name in other:
             reason = f"which is a step of {name}: only steps of the same workflow can follow"
         else:
-            reason = f"which there is not{did_you_mean(target.name, home)}"
+            advice = ": add '- step: end'" if target.name == END else did_you_mean(target.name, home)
+            reason = f"which there is not{advice}"
         reader.error(target.node, "dangling", f"step {target.step!r} leads to {target.name!r}, {reason}")
 
 

@@ -81,14 +81,14 @@ def lint(text: str, filename: str) -> list[Problem]:
 def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
     """Return kind, path, name and description of a document of any kind. Raises `PlaybookError`.
 
-    Nothing else of it is looked at: only playbooks are checked.
+    Nothing else of it is looked at, unless a playbook's head has problems: then all of its problems are told.
     """
     root, problems = yamltree.read(text, filename)
     reader = Reader(filename, text)
     reader.problems += problems
     found = _document(reader, root) if root is not None else None
     if found is None or reader.problems:
-        raise PlaybookError(reader.problems)
+        raise PlaybookError(_load(text, filename)[1] if root is not None and _is_playbook(root) else reader.problems)
     return found.kind, found.path, found.name, found.description
 
 
@@ -98,6 +98,11 @@ def _load(text: str, filename: str) -> tuple[Playbook | None, list[Problem]]:
     reader.problems += problems
     playbook = _Loader(reader).playbook(root, text) if root is not None else None
     return playbook, sorted(set(reader.problems), key=lambda p: (p.line, p.column, p.severity, p.code, p.message))
+
+
+def _is_playbook(root: Node) -> bool:
+    kind = root.value.get("kind") if root.kind == "mapping" else None
+    return kind is None or not isinstance(kind.value, str) or bool(did_you_mean(kind.value, (KIND,)))
 
 
 def _document(reader: Reader, root: Node) -> Document | None:

@@ -194,6 +194,7 @@ workflow:
         ("workbook: [{name: t, type: fail, next: a}]\nworkflow: [{step: a}]\n", "unknown key 'next' in task 't'"),
         # routing
         (one_step("next: nowhere"), "dangling: step 's' leads to 'nowhere', which there is not"),
+        (one_step("next: end"), "step 's' leads to 'end', which there is not: add '- step: end'"),
         (one_step("on_error: nowhere"), "dangling: step 's' leads to 'nowhere', which there is not"),
         (one_step("next: {when: true, then: [{step: nowhere}]}"), "step 's' leads to 'nowhere'"),
         (one_step("next: f") + "finally: [{step: f}]\n", "step 's' leads to 'f', which is a step of finally"),

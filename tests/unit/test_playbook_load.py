@@ -324,6 +324,17 @@ def test_a_document_without_a_usable_head(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_the_head_of_a_broken_playbook_tells_all_problems() -> None:
+    """Registration asks for the kind first; a mistake in the head hides none behind it."""
+    text = "kind: Playbook\nmetadata: {pth: a}\nworkflow: [{step: a, nxt: b, next: c}]\n"
+    with pytest.raises(PlaybookError) as caught:
+        document_kind(text, "f.yaml")
+    assert [problem.code for problem in caught.value.problems] == ["missing", "unknown-key", "unknown-key", "dangling"]
+    with pytest.raises(PlaybookError) as caught:
+        document_kind("kind: Dataset\nmetadata: {pth: a}\nworkflow: 5\n", "f.yaml")
+    assert [problem.code for problem in caught.value.problems] == ["missing"]
+
+
 def test_a_large_playbook_loads_in_well_under_a_second() -> None:
     """Five hundred steps with code, conditions and args of their own. The best of three: others use the machine."""
     steps = "".join(

@@ -86,15 +86,13 @@ def list_workers(
 def run_workers(settings: Settings, name: str) -> None:
     """Be this home's supervisor of that name until a signal ends it."""
     from noetl.cli.logs import log_to_stderr
-    from noetl.worker.supervise import Supervisor
+    from noetl.worker.supervise import Supervisor, worker_command
 
     log_to_stderr()
     background = workers_of(settings, name)
-    arguments = ["--slots", str(settings.slots)]
-    for pool in settings.pools:
-        arguments += ["--pool", pool]
     with background.hold(f"worker {name!r}"):
-        supervisor = Supervisor(settings.processes, arguments, background.say_ready)
+        command = worker_command(settings.slots, settings.pools)
+        supervisor = Supervisor(settings.processes, command, background.say_ready)
         signal.signal(signal.SIGTERM, supervisor.stop)
         signal.signal(signal.SIGINT, supervisor.stop)
         supervisor.run()

@@ -8,12 +8,13 @@ import logging
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from noetl.errors import NoetlError
 
@@ -44,21 +45,29 @@ class _Worker:
     begun: float = 0.0
     delay: float = FIRST_DELAY
     again_at: float = 0.0
-    said: bytes = field(default=b"")
+
+
+def worker_command(slots: int, pools: Sequence[str]) -> list[str]:
+    """Return the command that runs one worker process."""
+    command = [sys.executable, "-m", "noetl.worker.body", "--slots", str(slots)]
+    for pool in pools:
+        command += ["--pool", pool]
+    return command
 
 
 class Supervisor:
-    """Run `processes` workers with equal arguments until it is told to stop."""
+    """Run `processes` workers until it is told to stop. Each gets `--channel N`, its end of the pipe."""
 
-    def __init__(self, processes: int, arguments: Sequence[str], on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, processes: int, command: Sequence[str], on_ready: Callable[[], None] = lambda: None) -> None:
         self._places = [_Worker() for _ in range(processes)]
-        self._arguments = [sys.executable, "-m", "noetl.worker.body", *arguments]
+        self._command = list(command)
         self._on_ready = on_ready
         self._told = False
         self._stopping = 0
         self._wake_in, self._wake_out = os.pipe()
         self._channels = selectors.DefaultSelector()
         os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
         self._channels.register(self._wake_in, selectors.EVENT_READ, None)
 
     def stop(self, _number: int = 0, _frame: object = None) -> None:
@@ -98,7 +107,7 @@ class Supervisor:
     def _start(self, place: _Worker, now: float) -> None:
         ours, theirs = _pair()
         place.process = subprocess.Popen(
-            [*self._arguments, "--channel", str(theirs)], stdin=subprocess.DEVNULL, pass_fds=(theirs,)
+            [*self._command, "--channel", str(theirs)], stdin=subprocess.DEVNULL, pass_fds=(theirs,)
         )
         os.close(theirs)
         place.channel, place.ready, place.begun = ours, False, now
@@ -151,8 +160,6 @@ class Supervisor:
 
 def _pair() -> tuple[int, int]:
     """Return two connected ends: each side reads the end of file when the other is gone."""
-    import socket
-
     ours, theirs = socket.socketpair()
     return ours.detach(), theirs.detach()
 
@@ -160,9 +167,7 @@ def _pair() -> tuple[int, int]:
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 4096)
-    except BlockingIOError:
-        return b""
-    except ConnectionError:
+    except (BlockingIOError, ConnectionError):
         return b""
 
 
@@ -179,15 +184,10 @@ def watch_channel(descriptor: int, stop: threading.Event) -> Callable[[], None]:
         stop.set()
 
     def ready() -> None:
-        with_suppressed_write(descriptor)
+        try:
+            os.write(descriptor, b"r")
+        except OSError:
+            log.debug("the supervisor is gone")
 
     threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
     return ready
-
-
-def with_suppressed_write(descriptor: int) -> None:
-    """Say "ready"; a supervisor that is gone need not hear it."""
-    try:
-        os.write(descriptor, b"r")
-    except OSError:
-        log.debug("the supervisor is gone")

@@ -166,10 +166,11 @@ def test_a_key_starts_once(api: ApiClient) -> None:
 def test_a_key_used_by_many_at_once_starts_once(api: ApiClient) -> None:
     register(api)
     found: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(api.post("/api/executions", json=given)))
-        for given in [{"path": "test/routers", "key": "k"}] * 6
-    ]
+
+    def begin() -> None:
+        found.append(api.post("/api/executions", json={"path": "test/routers", "key": "k"}))
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,9 +10,7 @@ from noetl.cli.payload import read_labels, read_payload, read_sets
 from noetl.errors import InputError
 
 
-def test_a_payload_comes_from_the_command_line_a_file_or_stdin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_payload_comes_from_the_command_line_a_file_or_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "payload.json"
     file.write_text('{"a": "ä"}', encoding="utf-8")
     monkeypatch.setattr("sys.stdin", io.StringIO('{"b": 2}'))
@@ -42,7 +40,7 @@ def test_a_payload_that_is_no_object_is_refused(text: str, says: str) -> None:
 
 
 def test_a_payload_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing.json cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.json cannot be read: No such file"):
         read_payload(None, str(tmp_path / "nothing.json"))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="bytes is not UTF-8"):

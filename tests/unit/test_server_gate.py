@@ -1,7 +1,7 @@
 """What the gate lets through: token, Host, Origin, JSON bodies up to the limit."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, cast
 
@@ -25,10 +25,8 @@ class NoDatabase:
 
     schema = "noetl"
 
-    @contextmanager
-    def session(self, **_: Any) -> Iterator[Any]:
+    def session(self, **_: Any) -> AbstractContextManager[Any]:
         raise Unreachable("no connection to the database")
-        yield
 
 
 def make_service() -> Service:

@@ -1,0 +1,124 @@
+"""What people see of events, tables and errors; what scripts see of them."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from noetl.cli import follow as module
+from noetl.cli.client import Client
+from noetl.cli.follow import Progress, describe, exit_code, follow
+from noetl.cli.show import cell, complain, print_table
+from noetl.errors import Unreachable
+from noetl.words import EventType
+
+
+def event(kind: str, number: int = 1, **given: Any) -> dict[str, Any]:
+    return {
+        "event_id": str(number),
+        "event_type": kind,
+        "node_id": given.pop("node_id", "fetch"),
+        "visit": given.pop("visit", 1),
+        "attempt": None,
+        "duration": None,
+        "error": None,
+        **given,
+    }
+
+
+class FakeClient(Client):
+    """A server that breaks off after some events."""
+
+    def __init__(self, *batches: list[dict[str, Any]] | None, status: str = "completed") -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.batches = list(batches)
+        self.status = status
+        self.asked: list[int] = []
+
+    def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
+        self.asked.append(after)
+        batch = self.batches.pop(0)
+        if batch is None:
+            raise Unreachable("no server")
+        yield from batch
+        if self.batches:
+            raise Unreachable("it broke off")
+
+    def get(self, path: str, query: Any = None) -> Any:
+        return {"status": self.status, "last_event_id": "3", "execution_id": "7"}
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+
+
+def test_a_broken_stream_goes_on_behind_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:
+    client = FakeClient(
+        [event("execution_start", 1), event("step_completed", 2)], None, [event("execution_complete", 3)]
+    )
+    shown = follow(client, "7", Progress(), lambda: client)
+    assert shown["execution_id"] == "7"
+    assert client.asked == [0, 2, 2]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("the server went away") == 1
+    assert printed.err.splitlines()[0] == "✓ fetch"
+
+
+def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    client = FakeClient(None, None, None)
+    with pytest.raises(Unreachable, match="noetl execute watch 7 follows it again"):
+        follow(client, "7", Progress(quiet=True), lambda: client)
+
+
+def test_every_event_can_be_shown() -> None:
+    for kind in EventType:
+        describe(event(kind))
+    assert describe(event("step_queued")) is None
+    assert describe(event("step_completed", duration=1.234)) == "fetch in 1.23 s"
+    assert describe(event("step_failed", visit=2, error={"message": "a\nb"})) == "fetch (visit 2) failed: a b"
+    assert describe(event("attempt_failed", attempt=3)) == "fetch attempt 3 failed"
+    assert describe(event("execution_failed", node_id=None, visit=None, error={"message": "x"})) == (
+        "execution failed: x"
+    )
+
+
+def test_only_a_completed_execution_exits_with_0() -> None:
+    assert [exit_code(status) for status in ("completed", "failed", "cancelled")] == [0, 1, 1]
+
+
+def test_a_pipe_gets_tab_separated_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("a", "b"), [{"a": "x\ty\n", "b": {"c": 1}}, {"a": None}], empty="nothing")
+    assert capsys.readouterr().out == 'a\tb\nx y \t{"c": 1}\n\t\n'
+    print_table(("a",), [], empty="nothing")
+    assert capsys.readouterr() == ("", "nothing\n")
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert cell("\x1b[31mred\x07") == " [31mred "
+
+
+def test_problems_of_a_file_stand_without_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("a.yaml:1:2: error: syntax: no")
+    complain("no: such thing")
+    assert capsys.readouterr().err == "a.yaml:1:2: error: syntax: no\nerror: no: such thing\n"
+
+
+def test_progress_survives_a_terminal_without_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    Progress().show(event("step_completed"))
+    assert raw.getvalue() == b"? fetch\n"
+
+
+def test_results_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from noetl.cli.show import print_json
+
+    print_json({"ä": [1.0, None, 2**60]})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"ä": [1.0, None, 2**60]}
+    assert "ä" in out

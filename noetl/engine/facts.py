@@ -212,18 +212,6 @@ class Values:
     def env(self) -> Mapping[str, Any]:
         return self._env
 
-    def put_result(self, event_id: int, result: Any) -> None:
-        """Remember a step result by the event that recorded it."""
-        self._results[event_id] = result
-
-    def put_args(self, event_id: int, by_edge: Mapping[int, Any]) -> None:
-        """Remember the args of the arrivals that one event gave, by edge number."""
-        self._args[event_id] = by_edge
-
-    def put_error(self, event_id: int, error: Any) -> None:
-        """Remember the error that an event carries."""
-        self._errors[event_id] = error
-
     def put_row(self, event_id: int, result: Any, error: Any, meta: Mapping[str, Any] | None) -> None:
         """Remember all that can be asked of one event, by its decoded columns."""
         self._results[event_id] = result

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Event
 from noetl.engine.routing import Routes, follow, leads_on
+from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.results import result_view
@@ -31,7 +32,7 @@ def template_error(error: InputError, **more: Any) -> dict[str, Any]:
 def fail_run(turn: Turn, run: Run, error: dict[str, Any], *, result: bytes | None = None, handle: bool = True) -> None:
     """End a step run by a failure. `result` is kept where only the routing failed; `handle`: look at `on_error`."""
     step = run.plan.step
-    error = {**error, "step": step.name, "attempt": run.attempt}
+    error = {**error, "step": step.name, "attempt": run.attempt or 1}
     event_id = turn.next_id
     turn.note_error(run, error)
     turn.reader.errors[event_id] = error
@@ -78,15 +79,19 @@ def turn_failing(
     stop(turn)
 
 
+def why_stopped(state: State) -> str:
+    """Return why nothing new begins any more."""
+    if state.status is ExecutionStatus.CANCELLING or (state.killing and state.cancels):
+        return CANCELLED
+    if state.timed_out:
+        return TIMED_OUT
+    return FINALLY_FAILED if state.status is ExecutionStatus.FINISHING else FAILING
+
+
 def stop(turn: Turn) -> None:
     """Skip what this very decision wanted to begin, and have withdrawn what waits in the queue."""
     state = turn.state
-    if state.status is ExecutionStatus.CANCELLING or (state.killing and state.cancels):
-        turn.reason = CANCELLED
-    elif state.timed_out:
-        turn.reason = TIMED_OUT
-    else:
-        turn.reason = FINALLY_FAILED if state.status is ExecutionStatus.FINISHING else FAILING
+    turn.reason = why_stopped(state)
     jobs, turn.jobs = turn.jobs, []
     for job in jobs:
         skip(turn, job.node_id, job.visit, turn.reason)

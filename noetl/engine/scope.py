@@ -13,9 +13,9 @@ import orjson
 
 from noetl.engine.evolve import failure_of
 from noetl.engine.facts import NotLoaded, Values
-from noetl.engine.plan import Plan, plan_of
+from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
-from noetl.playbook.model import Playbook, Template
+from noetl.playbook.model import Template
 from noetl.playbook.results import result_view
 from noetl.playbook.templates import ANY_RESULT
 from noetl.words import NO_ITEM, idempotency_key
@@ -231,19 +231,3 @@ class Scopes:
 
     def _view(self, name: str) -> Any:
         return result_view(self._reader.result(self._result_event(name)))
-
-
-def step_scope(
-    playbook: Playbook,
-    state: State,
-    step: str,
-    context: Mapping[str, Any],
-    values: Values,
-    names: Collection[str],
-    *,
-    visit: int = 1,
-    job_id: int | None = None,
-) -> Scope:
-    """Return the scope for these names in a step whose job has this context. Raises `NotLoaded`."""
-    place = Place(step, visit, context.get("arrivals") or [], job_id=job_id)
-    return Scopes(plan_of(playbook), state, Reader(values), place).scope(names)

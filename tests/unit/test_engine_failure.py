@@ -238,7 +238,7 @@ def test_fail_ends_its_branch_and_makes_the_execution_fail() -> None:
     execution = flow(router("start", "stop"), {"step": "stop", "type": "fail", "message": "no {{ workload.x }}"},
                      workload={"x": "rows"})  # fmt: skip
     assert execution.status == "failed"
-    assert execution.error == {"type": "fail", "message": "no rows", "retryable": False, "step": "stop", "attempt": 0}
+    assert execution.error == {"type": "fail", "message": "no rows", "retryable": False, "step": "stop", "attempt": 1}
     assert execution.jobs_made == 0
 
 

@@ -20,6 +20,7 @@ SETTINGS = settings(
     derandomize=True,
     database=None,
     deadline=None,
+    report_multiple_bugs=False,
     max_examples=160,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

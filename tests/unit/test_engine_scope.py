@@ -1,18 +1,25 @@
 """What templates see, and how a job's args and fields are rendered."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from noetl.engine.decide import decide
 from noetl.engine.facts import Done, JobRef, NotLoaded, Outcome, Start, Values
+from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
-from noetl.engine.scope import step_scope
+from noetl.engine.scope import Place, Reader, Scope, Scopes
 from noetl.engine.state import State
 from noetl.errors import TemplateError
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates import compile_template
 from tests.unit.engine_model import Execution, flow, playbook, py, router
+
+
+def scope_in(book: Playbook, state: State, step: str, workload: dict[str, Any], names: Collection[str]) -> Scope:
+    """Return the scope of a step's first visit, which took no arrivals."""
+    return Scopes(plan_of(book), state, Reader(Values(1, workload)), Place(step, 1, [])).scope(names)
 
 
 def test_args_of_the_transition_win_over_the_steps_and_these_over_the_tasks() -> None:
@@ -92,7 +99,7 @@ def test_names_are_looked_up_nearest_first() -> None:
 def test_a_result_wins_over_a_key_of_the_payload_once_there_is_one() -> None:
     book = playbook({"workflow": [py("one", "two"), py("two", args={"y": "{{ one }}"})]})
     execution = Execution(book, {"one": "payload"})
-    assert step_scope(book, execution.now, "one", {}, Values(1, {"one": "payload"}), ["one"])["one"] == "payload"
+    assert scope_in(book, execution.now, "one", {"one": "payload"}, ["one"])["one"] == "payload"
     execution.done("one", "result")
     assert execution.args("two") == {"y": "result"}
 
@@ -137,14 +144,14 @@ def test_job_and_execution_id_name_the_attempts_place() -> None:
 def test_an_undefined_name_is_an_error_that_knows_what_was_meant() -> None:
     book = playbook({"workflow": [py("fetch")]})
     template = compile_template("{{ citys }}", playbook="p", step="fetch", field="args.x")
-    scope = step_scope(book, State(), "fetch", {}, Values(1, {"cities": 1}), template.names)
+    scope = scope_in(book, State(), "fetch", {"cities": 1}, template.names)
     with pytest.raises(TemplateError, match=r"p: fetch: args.x: 'citys' is not defined \(did you mean 'cities'"):
         template.render(scope)
 
 
-def test_step_scope_knows_every_name_and_holds_only_those_asked_for() -> None:
+def test_a_scope_knows_every_name_and_holds_only_those_asked_for() -> None:
     book = playbook({"workflow": [py("fetch")], "workload": {"cities": 1}})
-    scope = step_scope(book, State(), "fetch", {"arrivals": []}, Values(1, {"cities": 1, "more": 2}), ["more"])
+    scope = scope_in(book, State(), "fetch", {"cities": 1, "more": 2}, ["more"])
     assert dict(scope.items()) == {"more": 2}
     assert {"cities", "more", "workload"} <= set(scope)
 

@@ -1,5 +1,6 @@
 """`noetl execute`: playbook, status, watch, logs, list, cancel."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -129,8 +130,8 @@ def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json
     if as_json:
         print_json(shown)
     else:
-        columns = ("execution_id", "path", "version", "status", "started_at", "finished_at")
-        print_table(columns, [shown], empty="")
+        columns = ("execution_id", "path", "version", "status", "started_at", "took")
+        print_table(columns, [{**shown, "took": took(shown)}], empty="")
         if shown["jobs"]:
             print_table(
                 ("node_id", "visit", "status", "failures", "worker_id", "available_at"), shown["jobs"], empty=""
@@ -140,6 +141,14 @@ def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json
                 print(f"{name}:")
                 print_json(shown[name])
     raise typer.Exit(1 if shown["status"] in ("failed", "cancelled") else 0)
+
+
+def took(shown: dict[str, Any]) -> str:
+    """Return how long an execution took, or nothing while it goes on."""
+    if shown["finished_at"] is None:
+        return ""
+    span = datetime.fromisoformat(shown["finished_at"]) - datetime.fromisoformat(shown["started_at"])
+    return f"{span.total_seconds():.2f} s"
 
 
 @app.command()
@@ -184,7 +193,9 @@ def list_executions(
     if as_json:
         print_json(rows)
         return
-    columns = ("execution_id", "path", "version", "status", "started_at", "finished_at", "labels")
+    for row in rows:
+        row["took"] = took(row)
+    columns = ("execution_id", "path", "version", "status", "started_at", "took")
     print_table(columns, rows, empty="there are no executions")
 
 

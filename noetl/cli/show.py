@@ -30,11 +30,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def terminal(*, stderr: bool = False) -> "Console":
+def terminal(*, stderr: bool = False, width: int | None = None) -> "Console":
     """Return rich's console. Imported here, because it takes its time."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr, width=width)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
@@ -47,24 +47,32 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, em
         for row in rows:
             print("\t".join(cell(row.get(name)) for name in columns))
         return
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(name.replace("_", " "), no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell(row.get(name)), style=_style(name, row.get(name))) for name in columns))
-    terminal().print(table)
+        table.add_row(*(Text(_short(name, row.get(name)), style=_style(name, row.get(name))) for name in columns))
+    # A line that is too long is the terminal's to wrap: an id in two pieces cannot be copied.
+    terminal(width=10_000).print(table)
 
 
 def cell(value: Any) -> str:
     """Return a value as one line of text."""
     if value is None:
         return ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _short(name: str, value: Any) -> str:
+    """Return a value as a person wants to see it: times to the second."""
+    text = cell(value)
+    return text[:19].replace("T", " ") if name.endswith("_at") else text
 
 
 STYLES = {

@@ -221,7 +221,7 @@ def _parts(admin: "Database") -> dict[str, Any]:
     """Return the connection's parameters as far as another program needs them."""
     from psycopg.conninfo import conninfo_to_dict
 
-    extra = ("application_name", "connect_timeout", "keepalives")
+    extra = ("application_name", "connect_timeout", "keepalives", "tcp_user_timeout")
     return {name: value for name, value in conninfo_to_dict(admin.conninfo).items() if not name.startswith(extra)}
 
 

@@ -27,7 +27,13 @@ Connection = psycopg.Connection[Any]
 
 log = logging.getLogger("noetl.database")
 
-KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30000,
+}
 """A peer that vanished is noticed within half a minute."""
 
 _warned: set[tuple[str, str]] = set()
@@ -69,7 +75,7 @@ def is_connection_lost(error: psycopg.Error) -> bool:
     """Tell whether the session is gone, or was never there."""
     state = error.sqlstate
     if state is None:
-        return isinstance(error, psycopg.OperationalError)
+        return isinstance(error, psycopg.OperationalError) and not isinstance(error, pg.PipelineAborted)
     return state[:2] == "08" or state in ("57P01", "57P02", "57P03", "57P05", "53300")
 
 

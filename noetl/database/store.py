@@ -100,10 +100,16 @@ def opening(schema: str, asynchronous: bool) -> bytes:
     """Return the statement that prepares a transaction of the engine: all settings in one.
 
     Generic plans, since every statement here has one good plan (a test EXPLAINs them) and planning a claim anew
-    costs more than running it.
+    costs more than running it. Through indexes only: a plan made while a table was empty would read it from end to
+    end, and be kept however full the table has become. No jit, to which older servers take that for a reason.
     """
     path = SQL("{}, pg_temp").format(Identifier(schema)).as_string()
-    settings = [("search_path", path), ("plan_cache_mode", "force_generic_plan")]
+    settings = [
+        ("search_path", path),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+    ]
     if asynchronous:
         settings.append(("synchronous_commit", "off"))
     calls = [SQL("set_config({}, {}, true)").format(Literal(name), Literal(value)) for name, value in settings]
@@ -301,7 +307,8 @@ def select_depth(conn: Connection, execution: int) -> int:
 
 
 def select_ended(conn: Connection, execution: int, step: str | None) -> Row | None:
-    """Return (status, path, result, error) of an execution, JSON as text; the result of `step` where one is named."""
+    """Return (status, path, result, error, found) of an execution, JSON as text. Where `step` names one of its steps
+    the result is that step's, and `found` says whether it has completed."""
     return _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
 
 

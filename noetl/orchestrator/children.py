@@ -42,14 +42,17 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
     if row is None:
         return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
-    status, path, result, problem = row
+    status, path, result, problem, found = row
     if not ExecutionStatus(status).terminal:
         return Deferral(LOOK_AGAIN, {})
     if status == ExecutionStatus.COMPLETED:
+        if not found:
+            step = awaited.return_step
+            return Failed(failure("playbook", f"return_step: {path} has no step {step!r} that has completed"))
         return Done((result or "null").encode())
     inner = orjson.loads(problem) if problem else {}
-    message = f"child execution {awaited.execution_id} of {path} {status}"
-    if inner.get("message"):
-        message += f": {inner['message']}"
+    cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
+    message = f"child execution {awaited.execution_id} of {path} {status}" + (f": {cause}" if cause else "")
     detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
-    return Failed(failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail))
+    told = failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail)
+    return Failed({**told, "cause": cause})

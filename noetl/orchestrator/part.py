@@ -5,7 +5,7 @@ last seen, and again under the lock only where that state has moved on.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,17 +30,15 @@ from noetl.engine.facts import (
     TimedOut,
     Withdrawn,
 )
+from noetl.engine.failing import why_stopped
 from noetl.engine.state import State
 from noetl.orchestrator.views import View
-from noetl.words import EventType, ExecutionStatus
+from noetl.words import EventType
 
 log = logging.getLogger("noetl.orchestrator")
 
 PAUSED = -1.0
 """The `delay` of a job that is set aside."""
-
-GOING = frozenset({ExecutionStatus.RUNNING, ExecutionStatus.FINISHING})
-"""Statuses in which new work may still begin."""
 
 
 @dataclass(slots=True)
@@ -168,10 +166,11 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
     while decision.withdraw:
         if withdraw is None:
             raise NeedsLock
-        jobs = [*withdraw(), *_unborn(part)]
-        part.cancelled_children += [
-            (int(job.context["child"]), job.pool, job.priority) for job in jobs if job.context.get("child")
-        ]
+        withdrawn, unborn, started = withdraw(), *_unborn(part)
+        jobs = [*withdrawn, *unborn]
+        for job in jobs:
+            if job.context.get("child") not in started:
+                _cancel_child(part, job)
         decision = decide(view.playbook, part.state, Withdrawn(tuple(jobs), decision.reason), view.values)
         part.add(decision)
 
@@ -179,10 +178,13 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
 def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
     what = item.what
     if isinstance(what, Deferral):
-        if part.state.status in GOING:
+        if not part.state.draining and not part.state.status.terminal:
             _defer(part, item, what)
             return
-        what = Failed({"type": "cancelled", "message": "the execution ended first", "retryable": False})
+        if what.child is None:
+            _cancel_child(part, item.job, what.context)
+        apply(part, Withdrawn((item.job,), why_stopped(part.state)), withdraw)
+        return
     if isinstance(what, Cancel | TimedOut | Continue):
         part.cancel = part.cancel or isinstance(what, Cancel)
         apply(part, what, withdraw)
@@ -200,6 +202,15 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
         )
     given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
+    if isinstance(what, Expired) and part.state.runs.get(item.job.node_id, (0,))[0] != item.job.visit:
+        _cancel_child(part, item.job)  # nobody waits for it any more
+
+
+def _cancel_child(part: Part, job: JobRef, context: Mapping[str, Any] | None = None) -> None:
+    """Have the child of a job cancelled, if it has one; one that has ended does not mind."""
+    child = (context or {}).get("child") or job.context.get("child")
+    if child:
+        part.cancelled_children.append((int(child), job.pool, job.priority))
 
 
 def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
@@ -231,8 +242,8 @@ def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None =
     )
 
 
-def _unborn(part: Part) -> list[JobRef]:
-    """Take back the jobs that this very part was about to insert."""
+def _unborn(part: Part) -> tuple[list[JobRef], set[str]]:
+    """Take back the jobs that this very part was about to insert, and the children that it was about to start."""
     jobs = [
         JobRef(
             job.job_id or 0,
@@ -248,10 +259,10 @@ def _unborn(part: Part) -> list[JobRef]:
         )
         for job in part.jobs
     ]
+    children = {str(child.view.execution_id) for child in part.children}
     part.jobs.clear()
-    unborn = {job.context.get("child") for job in jobs}
-    part.children = [child for child in part.children if str(child.view.execution_id) not in unborn]
-    return jobs
+    part.children.clear()
+    return jobs, children
 
 
 def quarantined(view: View, finished: Sequence[Finished], reason: str) -> Part:

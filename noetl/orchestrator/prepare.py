@@ -162,12 +162,14 @@ def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed
     child = job.context.get("child")
     if child is not None:
         return AwaitChild(int(child), return_step)
-    path = str(fields.get("path") or "")
+    path = fields.get("path")
+    if not isinstance(path, str) or not path.strip():
+        return Failed(failure("validation", f"path: {path!r} is no path: write the path of a playbook in the catalog"))
     version = fields.get("version")
     if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
         return Failed(failure("validation", f"version: {version!r} is no version: write a number like 3"))
     request = StartRequest(
-        path=path.removesuffix(".yaml").removesuffix(".yml"),
+        path=path.strip().removesuffix(".yaml").removesuffix(".yml"),
         version=int(version) if version is not None else None,
         payload=dict(rendered.args),
         key=child_key(view.execution_id, job.node_id, job.visit, job.item_index, job.failures),

@@ -80,7 +80,7 @@ class EmbeddedServer:
 
     @property
     def _hash(self) -> str:
-        return hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        return hashlib.sha256(os.fsencode(os.path.realpath(self.home))).hexdigest()[:12]
 
     @property
     def data(self) -> Path:

@@ -155,6 +155,16 @@ def test_a_week_whose_rows_stand_in_the_default_partition_is_told(admin: Databas
         assert conn.execute("SELECT make_partitions(8)").fetchone() == (2 * 4 - 1,)
 
 
+def test_making_partitions_does_not_queue_up_behind_a_long_reader(admin: Database, database: Database) -> None:
+    """It gives up after a second, so that inserts are not held up; the next call makes them."""
+    with database.connect() as maker, admin.connect() as reader:
+        maker.execute("SET search_path = noetl, pg_temp")
+        with reader.transaction():
+            reader.execute("SELECT count(*) FROM noetl.event_log")
+            assert maker.execute("SELECT make_partitions(6)").fetchone() == (0,)
+        assert maker.execute("SELECT make_partitions(6)").fetchone() == (4,)
+
+
 @pytest.mark.parametrize("weeks", [-1, 521, None])
 def test_a_senseless_number_of_weeks_is_refused(database: Database, weeks: int | None) -> None:
     """By a sentence with the number."""

@@ -7,7 +7,7 @@ the step's own, once rendered), step results, workload keys. Beside them `worklo
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -19,8 +19,6 @@ from noetl.playbook.model import Template
 from noetl.playbook.results import result_view
 from noetl.playbook.templates import ANY_RESULT
 from noetl.words import NO_ITEM, idempotency_key
-
-_NO_NAMES: Final[Mapping[str, Any]] = {}
 
 
 class Reader:
@@ -56,9 +54,16 @@ class Reader:
     def need(self, results: Collection[int], errors: Collection[int], args: Collection[int]) -> None:
         """Raise one `NotLoaded` for all events that are wanted and not at hand."""
         values = self.values
-        missing = {event for event in results if event not in self.raw and not values.has_result(event)}
-        missing.update(event for event in errors if event not in self.errors and not values.has_error(event))
-        missing.update(event for event in args if event not in self.args and not values.has_args(event))
+        missing: set[int] = set()
+        for event in results:
+            if event not in self.raw and not values.has_result(event):
+                missing.add(event)
+        for event in errors:
+            if event not in self.errors and not values.has_error(event):
+                missing.add(event)
+        for event in args:
+            if event not in self.args and not values.has_args(event):
+                missing.add(event)
         if missing:
             raise NotLoaded(missing)
 
@@ -96,7 +101,7 @@ class Scope(dict[str, Any]):
 class Scopes:
     """Builds the scopes of one step run."""
 
-    __slots__ = ("_args", "_place", "_plan", "_reader", "_state")
+    __slots__ = ("_args", "_loaded", "_place", "_plan", "_reader", "_state")
 
     def __init__(self, plan: Plan, state: State, reader: Reader, place: Place) -> None:
         self._plan = plan
@@ -104,11 +109,13 @@ class Scopes:
         self._reader = reader
         self._place = place
         self._args: dict[str, Any] | None = None
+        self._loaded: frozenset[str] = frozenset()
 
     def load(self, names: Collection[str]) -> None:
         """Raise `NotLoaded` for everything at once that these names will want."""
-        if self._place.fixed:
-            names = [name for name in names if name not in self._place.fixed]
+        if self._loaded.issuperset(names):
+            return
+        every, names = frozenset(names), self._open(names)
         if not names:
             return
         wanted = [event for event in map(self._result_event, self._steps_in(names)) if event]
@@ -118,6 +125,12 @@ class Scopes:
         if "result" in names and self._state.result and self._in_finally():
             wanted.append(self._state.result)
         self._reader.need(wanted, errors, self._events_with_args())
+        self._loaded |= every
+
+    def _open(self, names: Collection[str]) -> Collection[str]:
+        """Those of the names to which this place gives no meaning of its own."""
+        fixed = self._place.fixed
+        return [name for name in names if name not in fixed] if fixed else names
 
     def transition_args(self) -> dict[str, Any]:
         """Return the args that came with the arrivals: the later edge wins, for one edge the later visit."""
@@ -150,21 +163,24 @@ class Scopes:
         if not names:
             return found
         self.load(names)
-        near = self.transition_args() if args is None else args
-        fixed = self._place.fixed or _NO_NAMES
+        unfixed = self._open(names)
         for name in names:
-            if name in fixed:
-                found[name] = fixed[name]
-            elif name in near:
+            if name not in unfixed and self._place.fixed:
+                found[name] = self._place.fixed[name]
+        if not unfixed:
+            return found
+        near = self.transition_args() if args is None else args
+        for name in unfixed:
+            if name in near:
                 found[name] = near[name]
             else:
-                self._far(name, names, found)
+                self._far(name, found)
         results = {name: self._view(name) for name in self._steps_in(names)}
         if results or "results" in names:
             found["results"] = results
         return found
 
-    def _far(self, name: str, names: Collection[str], found: dict[str, Any]) -> None:
+    def _far(self, name: str, found: dict[str, Any]) -> None:
         workload = self._reader.values.workload
         if name in self._plan.steps:
             if self._result_event(name):

@@ -190,6 +190,12 @@ def test_results_that_nobody_names_are_not_loaded() -> None:
     assert missing.value.events == {5}, "the args of the transition, and nothing else"
 
 
+def test_a_next_that_looks_at_its_own_result_only_loads_nothing() -> None:
+    """Neither other results nor the args the step was given."""
+    book, state, job = _two(next=[{"when": "{{ result > 0 and this }}", "then": [{"step": "end"}]}])
+    assert decide(book, state, Outcome(job, Done(b"1")), Values(1, {})).state.status == "completed"
+
+
 def test_everything_a_decision_lacks_is_asked_for_at_once() -> None:
     ways = [{"step": "end", "args": {"x": "{{ a }}", "y": "{{ b }}"}}]
     book, state, job = _two(next=ways)

@@ -56,5 +56,5 @@ class Start(Body):
 class Cancel(Body):
     """Why an execution shall end."""
 
-    reason: Annotated[Text, Field(max_length=2000)] = ""
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(storable)] = ""
     by: Who = "api"

@@ -104,6 +104,8 @@ def _http_error(request: Request, error: Exception) -> Response:
             "not_allowed",
             f"{request.method} is not possible on {request.url.path}: /api/openapi.json lists what is",
         )
+    if error.status_code == 400:  # the framework could not even begin to read it
+        return answer(400, "not_json", "the body cannot be read as JSON: it is not UTF-8, or nested too deep")
     return answer(error.status_code, "http", str(error.detail))
 
 

@@ -107,12 +107,14 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5
         )
-        # Uvicorn raises the signals it got once more when it is through: they shall not end us before the end.
+        web = _Uvicorn(config, service.reader.stop)
+        # Uvicorn has handlers of its own while it runs, and raises what they got once more when it is through: the
+        # first must not be lost before, the second must not end us afterwards.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: None)
+            signal.signal(number, web.handle_exit)
         with _Heartbeat(service, host, port):
             log.info("serving on %s port %d", host, port)
-            _Uvicorn(config, service.reader.stop).run(sockets=[listening])
+            web.run(sockets=[listening])
         service.reader.stop()
         log.info("ended")
 

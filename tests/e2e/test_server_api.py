@@ -190,6 +190,21 @@ def test_what_cannot_be_started_says_why(api: ApiClient) -> None:
     assert api.get("/api/executions").json()["items"] == []
 
 
+def test_a_body_that_cannot_be_read_is_a_sentence(api: ApiClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    for body in (b'{"path": "\xff"}', b'{"path": "x", "payload": {"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}"):
+        assert error(api.post("/api/executions", content=body, headers=headers), 400)["type"] == "not_json"
+    deep = {"path": "x", "payload": {"a": nested(300)}}
+    assert "200 levels" in error(api.post("/api/executions", json=deep), 422)["message"]
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def test_executions_are_filtered_and_paged(api: ApiClient) -> None:
     register(api)
     register(api, WORK)

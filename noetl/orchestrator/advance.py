@@ -69,6 +69,22 @@ class Advance:
         groups: dict[int, list[Finished]] = {}
         for item in finished:
             groups.setdefault(item.view.execution_id, []).append(item)
+        try:
+            return self._advance(conn, finished, groups, room=room, idle=idle, waiting=waiting)
+        finally:
+            for item in finished:  # what was decided and not written brought values that never became events
+                item.view.values.begin()
+
+    def _advance(
+        self,
+        conn: Connection,
+        finished: list[Finished],
+        groups: dict[int, list[Finished]],
+        *,
+        room: int,
+        idle: bool,
+        waiting: bool,
+    ) -> Advanced:
         parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
         out = Advanced()
         rows = Rows()

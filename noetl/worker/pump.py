@@ -102,7 +102,7 @@ class Pump:
                 self._turn(draining=give_up is not None)
             except (psycopg.Error, DatabaseError) as error:  # no connection, or a schema that is being made anew
                 self._disconnect(error)
-                stop.wait(0.2)
+                time.sleep(0.2)
             if stop.is_set() and give_up is None:
                 give_up = time.monotonic() + self._drain_seconds
                 self._recall()
@@ -147,7 +147,7 @@ class Pump:
             return
         self.claim_now.clear()
         self._last_claim = now
-        if self.lost_waiting.is_set() and self._claim_lost():
+        if self._only_root is None and self.lost_waiting.is_set() and self._claim_lost():
             return
         rows = self._claim_rows(free)
         self._last_claim_full = len(rows) >= free
@@ -198,6 +198,8 @@ class Pump:
         for row in rows:
             if row.execution_id not in views:
                 self._set_aside(row)
+                if self._isolated == row.id:
+                    self._isolated = None
                 continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
@@ -389,7 +391,8 @@ class Pump:
 
     def expire(self, rows: list[store.JobRow]) -> None:
         """Complete jobs whose lease has run out, as an outcome like any other."""
-        rows = [row for row in rows if row.id not in self._held]
+        known = self._held.keys() | {item.job.job_id for item in self._finished}  # not twice in one batch
+        rows = [row for row in rows if row.id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         for row in rows:
             if row.execution_id not in views:
@@ -440,6 +443,8 @@ class Pump:
         gone = {job_id for job_id in self._held if job_id not in leases and job_id not in in_doubt}
         self.lose(gone)
         self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in self._held}
+        if self._isolated not in self._held:  # the connection was lost between its claim and its beginning
+            self._isolated = None
         self._begin([leased for leased in self._held.values() if not leased.handed_out])
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
@@ -460,16 +465,16 @@ class Pump:
 
     def _leave(self) -> None:
         """Put back what still runs when there is no more time, and go."""
-        held = list(self._held)
         for leased in self._held.values():
             self._slots.kill(leased.token)
+        count = len(self._held)
         try:
             if self._conn is None:
                 self._connect()
-            self._release(held)
+            self._release(list(self._held))
             self._notify()
         except (psycopg.Error, DatabaseError) as error:
-            log.warning("could not put %d jobs back (%s): their leases will run out", len(held), error)
+            log.warning("could not put %d jobs back (%s): their leases will run out", count, error)
         if self._conn is not None:
             self._conn.close()
             self._conn = None

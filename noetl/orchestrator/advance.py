@@ -196,6 +196,7 @@ class Advance:
             view = part.view
             view.state = part.state
             view.values.commit()
+            view.values.trim()
             if part.ended:
                 self.views.forget(view.execution_id)
                 out.ended += 1

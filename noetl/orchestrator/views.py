@@ -37,6 +37,13 @@ class Memory(Values):
         self._size = 0
         self._draft: list[int] = []
 
+    def trim(self) -> None:
+        """Forget everything where it has become too much; not while a decision gathers what it needs."""
+        if self._size > MEMORY:
+            for known in (self._raw, self._results, self._errors, self._args):
+                known.clear()
+            self._size = 0
+
     def begin(self) -> None:
         """Forget what events brought that were decided and never written: their numbers may be given again."""
         for event_id in self._draft:
@@ -57,10 +64,6 @@ class Memory(Values):
         """Keep all that can be asked of one event, its result as the text it is stored as."""
         raw = raw or b"null"
         self._size += len(raw)
-        if self._size > MEMORY:
-            for known in (self._raw, self._results, self._errors, self._args):
-                known.clear()
-            self._size = len(raw)
         self._raw[event_id] = raw
         self._errors[event_id] = error
         self._args[event_id] = args
@@ -170,6 +173,7 @@ class Views:
                 )
         for row in rows:
             view = self._views[row.execution_id]
+            view.values.trim()
             self._views.move_to_end(row.execution_id)
             if view.state.last_event_id < row.last_event_id:
                 view.state = State.from_json(orjson.loads(row.state))

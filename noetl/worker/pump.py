@@ -31,6 +31,7 @@ from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failu
 from noetl.orchestrator.views import View, Views, load_events
 from noetl.settings import Settings
 from noetl.tools import base as tools
+from noetl.words import ExecutionStatus
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -44,6 +45,8 @@ EVERY = 0.1
 
 NOTIFY_EVERY = 0.01
 MOST_ROUNDS = 100
+
+ENDING = frozenset({ExecutionStatus.FAILING, ExecutionStatus.CANCELLING})
 
 
 class Pump:
@@ -204,7 +207,10 @@ class Pump:
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
             self._held[job.job_id] = leased
-            begun.append(leased)
+            if row.status in ENDING and not row.node_id.startswith("$"):  # put back while its execution was ending
+                self._finish(leased, Failed(failure("cancelled", "the execution is ending")), 0.0)
+            else:
+                begun.append(leased)
         self._begin(begun)
 
     def _set_aside(self, row: store.JobRow) -> None:
@@ -240,13 +246,13 @@ class Pump:
         what = prepare(leased)
         if isinstance(what, Work):
             self._slots.submit(leased.token, self._call(what))
+            leased.handed_out = True
         elif isinstance(what, NewChild):
             self._finish(leased, start_child(self._connected(), self._views, what), 0.0)
         elif isinstance(what, AwaitChild):
             self._finish(leased, await_child(self._connected(), self._views, what), 0.0)
         else:
             self._finish(leased, what, 0.0)
-        leased.handed_out = True
 
     def _call(self, work: Work) -> tools.Call:
         return tools.Call(
@@ -286,6 +292,7 @@ class Pump:
         seconds: float,
         output: str = "",
     ) -> None:
+        leased.handed_out = True
         self._finished.append(
             Finished(
                 leased.view,

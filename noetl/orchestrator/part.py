@@ -53,13 +53,20 @@ class Deferral:
     child: "Part | None" = None
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What the job needs could not be worked out, by a fault of the engine's own: its execution is set aside."""
+
+    error: Exception
+
+
 @dataclass(slots=True)
 class Finished:
     """What came of one leased job, on its way into the log."""
 
     view: View
     job: JobRef
-    what: Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue
+    what: Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue | Broken
     worker_id: str | None = None
     duration: float | None = None
     queued: float | None = None
@@ -177,6 +184,8 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
 
 def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
     what = item.what
+    if isinstance(what, Broken):
+        raise what.error
     if isinstance(what, Deferral):
         if not part.state.draining and not part.state.status.terminal:
             _defer(part, item, what)

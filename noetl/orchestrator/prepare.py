@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,6 +15,8 @@ from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.playbook.durations import seconds
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -134,7 +136,7 @@ def _wait(leased: Leased, fields: Mapping[str, Any]) -> Done | Deferral:
     """Wait from the moment the step was queued, so that a rebuilt queue comes to the same time."""
     due = leased.job.context.get("due")
     if due is None:
-        if fields.get("until") is not None:
+        if "until" in fields:
             due = _moment(fields["until"])
         else:
             due = leased.created_at + int(seconds(fields.get("for")) * 1_000_000)
@@ -148,12 +150,14 @@ def _moment(value: Any) -> int:
     """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return int(value * 1_000_000)
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise InputError(f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1_000_000)
+            moment = datetime.fromtimestamp(value, UTC)
+        else:
+            moment = datetime.fromisoformat(str(value))
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment - EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError, OSError):
+        told = f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        raise InputError(told) from None
 
 
 def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed:

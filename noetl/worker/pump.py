@@ -26,7 +26,7 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.advance import PATIENCE, Advance
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.outcomes import Cancel, Continue, Done, Expired, Failed, JobRef, NotLoaded
-from noetl.orchestrator.part import Deferral, Finished, job_ref
+from noetl.orchestrator.part import Broken, Deferral, Finished, job_ref
 from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failure, prepare
 from noetl.orchestrator.views import View, Views, load_events
 from noetl.settings import Settings
@@ -240,19 +240,30 @@ class Pump:
             with store.transaction(conn, self._schema, asynchronous=True):
                 load_events(conn, wanted)
             todo = later
-        raise RuntimeError(f"jobs {[leased.job.job_id for leased in todo]} asked for values a hundred times")
+        for leased in todo:
+            self._finish(leased, Broken(RuntimeError("its job asked for values a hundred times")), 0.0)
 
     def _hand_out(self, leased: Leased) -> None:
+        """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""
+        try:
+            what = self._answer(leased)
+            if isinstance(what, Work):
+                self._slots.submit(leased.token, self._call(what))
+                leased.handed_out = True
+            else:
+                self._finish(leased, what, 0.0)
+        except (NotLoaded, psycopg.Error, DatabaseError):
+            raise
+        except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
+            self._finish(leased, Broken(error), 0.0)
+
+    def _answer(self, leased: Leased) -> Work | Done | Failed | Deferral | Cancel | Continue:
         what = prepare(leased)
-        if isinstance(what, Work):
-            self._slots.submit(leased.token, self._call(what))
-            leased.handed_out = True
-        elif isinstance(what, NewChild):
-            self._finish(leased, start_child(self._connected(), self._views, what), 0.0)
-        elif isinstance(what, AwaitChild):
-            self._finish(leased, await_child(self._connected(), self._views, what), 0.0)
-        else:
-            self._finish(leased, what, 0.0)
+        if isinstance(what, NewChild):
+            return start_child(self._connected(), self._views, what)
+        if isinstance(what, AwaitChild):
+            return await_child(self._connected(), self._views, what)
+        return what
 
     def _call(self, work: Work) -> tools.Call:
         return tools.Call(
@@ -279,7 +290,7 @@ class Pump:
             if draining or answer.surplus:
                 self._release([leased.job.job_id])
             else:
-                self._hand_out(leased)
+                self._begin([leased])
         elif isinstance(answer, tools.Done):
             self._finish(leased, Done(answer.result), report.seconds, answer.output)
         else:
@@ -288,7 +299,7 @@ class Pump:
     def _finish(
         self,
         leased: Leased,
-        what: Done | Failed | Expired | Deferral | Cancel | Continue,
+        what: Done | Failed | Expired | Deferral | Cancel | Continue | Broken,
         seconds: float,
         output: str = "",
     ) -> None:

@@ -52,7 +52,7 @@ class Lab(Engine):
         """Register a playbook and start it."""
         return self.start(self.put(body), **request)
 
-    def end(self, execution_id: int, limit: float = 30.0) -> Ended:
+    def end(self, execution_id: int, limit: float = 15.0) -> Ended:
         """Wait for the end of an execution."""
         status = self.wait(execution_id, limit)
         return Ended(

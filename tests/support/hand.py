@@ -1,0 +1,85 @@
+"""A worker by hand: the engine's calls in the order in which a worker makes them, one at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from noetl.database import store
+from noetl.database.connect import Database
+from noetl.database.store import JobRow
+from noetl.orchestrator.advance import Advance, Advanced
+from noetl.orchestrator.outcomes import Done, Expired, Failed
+from noetl.orchestrator.part import Finished, job_ref
+from noetl.orchestrator.prepare import Leased, Prepared, prepare
+from noetl.orchestrator.views import Views, load_events, loading
+
+
+class Hand:
+    """One worker with a connection of its own. `with_hand` closes it."""
+
+    def __init__(self, database: Database, name: str, lease: float = 30.0) -> None:
+        self.name = name
+        self.schema = database.schema
+        self.conn = database.connect()
+        self.views = Views(database.schema, {})
+        self.lease = lease
+        self.advance = Advance(database.schema, name, lease, 262144, self.views)
+
+    def claim(self, slots: int = 1, pool: str = "default") -> list[JobRow]:
+        with store.transaction(self.conn, self.schema, asynchronous=True):
+            return store.claim_jobs(self.conn, worker=self.name, pool=pool, slots=slots, lease=self.lease)
+
+    def claim_lost(self, pool: str = "default") -> list[JobRow]:
+        with store.transaction(self.conn, self.schema, asynchronous=True):
+            return store.claim_lost_job(self.conn, worker=self.name, pool=pool, lease=self.lease)
+
+    def expired(self, limit: int = 100) -> list[JobRow]:
+        with store.transaction(self.conn, self.schema, asynchronous=True):
+            return store.select_expired_jobs(self.conn, limit=limit)
+
+    def renew(self, held: dict[int, int]) -> set[int]:
+        with store.transaction(self.conn, self.schema, asynchronous=True):
+            return store.renew_leases(self.conn, worker=self.name, held=held, lease=self.lease)
+
+    def release(self, *jobs: int) -> None:
+        with store.transaction(self.conn, self.schema):
+            store.release_jobs(self.conn, worker=self.name, jobs=jobs)
+
+    def promote(self, limit: int = 100) -> tuple[int, float | None]:
+        with store.transaction(self.conn, self.schema, asynchronous=True):
+            return store.promote_jobs(self.conn, limit=limit)
+
+    def prepared(self, row: JobRow) -> Prepared:
+        """Render what a leased job is to do, as this worker sees its execution."""
+        leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], job_ref(job(row)), 0, 0)
+
+        def load(events: set[int]) -> None:
+            with store.transaction(self.conn, self.schema, asynchronous=True):
+                load_events(self.conn, {row.execution_id: (leased.view, events)})
+
+        return loading(lambda: prepare(leased), load)
+
+    def finished(self, row: JobRow, what: Done | Failed | Expired) -> Finished:
+        """Return an outcome of a job, as this worker sees its execution now."""
+        view = self.views.of_jobs(self.conn, [row])[row.execution_id]
+        return Finished(view, job_ref(job(row)), what, self.name)
+
+    def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> Advanced:
+        return self.advance(self.conn, list(finished), room=room, idle=idle, waiting=waiting)
+
+    def done(self, *rows: JobRow, result: bytes = b"null") -> Advanced:
+        """Complete jobs, all with the same result."""
+        return self.complete(*(self.finished(row, Done(result)) for row in rows))
+
+
+def job(row: JobRow) -> store.Row:
+    """Return the columns of a claimed row that a job is made of."""
+    return (row.id, *row[2:9], row.pool, row.priority)
+
+
+@contextmanager
+def with_hand(database: Database, name: str = "hand", lease: float = 30.0) -> Iterator[Hand]:
+    hand = Hand(database, name, lease)
+    try:
+        yield hand
+    finally:
+        hand.conn.close()

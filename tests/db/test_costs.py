@@ -1,0 +1,104 @@
+"""What a step costs the database: rows, commits, statements."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from noetl.database.connect import Database, open_database
+from noetl.settings import Settings
+from tests.support.waiting import wait_for
+from tests.support.working import Engine, working
+
+EXECUTIONS = 1000
+STEPS = 5
+
+FIVE = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: five, path: five}\nworkflow:\n" + "".join(
+    f"  - step: s{number}\n    type: python\n    args: {{n: {number}}}\n    code: 'def main(n): return n'\n"
+    + (f"    next: [s{number + 1}]\n" if number < STEPS else "")
+    for number in range(1, STEPS + 1)
+)
+
+ROWS = """
+SELECT coalesce(p.inhparent::regclass::text, s.relname), sum(n_tup_ins)::int, sum(n_tup_upd)::int, sum(n_tup_del)::int
+  FROM pg_stat_user_tables AS s
+  LEFT JOIN pg_inherits AS p ON p.inhrelid = s.relid
+ WHERE s.schemaname = 'noetl'
+ GROUP BY 1
+"""
+
+
+class Bill:
+    """What was counted: `rows` is {table: (inserted, updated, deleted)}."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def rows(self) -> dict[str, tuple[int, int, int]]:
+        with self._database.connect() as conn, self._database.transaction(conn, pipeline=False):
+            return {table: tuple(counts) for table, *counts in conn.execute(ROWS)}
+
+    @property
+    def commits(self) -> int:
+        with self._database.connect() as conn:
+            row = conn.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@contextmanager
+def counting_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Count what the connections of this process are asked to execute."""
+    count = [0]
+    execute = psycopg.Connection.execute
+
+    def counted(conn: Any, *given: Any, **options: Any) -> Any:
+        count[0] += 1
+        return execute(conn, *given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "execute", counted)
+        yield count
+
+
+def test_a_step_costs_two_events_and_one_job(
+    settings: Settings, admin: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bill = Bill(admin)
+    with open_database(settings) as database:  # sessions tell what they did at the latest when they end
+        engine = Engine(database, settings)
+        engine.register(FIVE)
+        for _ in range(EXECUTIONS):
+            engine.start("five")
+    wait_for(lambda: bill.rows["workload"][0] == EXECUTIONS)
+    accepted, before = bill.rows, bill.commits
+    assert accepted["event_log"] == (2 * EXECUTIONS, 0, 0)
+    assert accepted["queue"] == (EXECUTIONS, 0, 0)
+    assert accepted["execution"] == (EXECUTIONS, 0, 0)
+
+    with counting_statements(monkeypatch) as statements:
+        with working(settings), open_database(settings) as database:
+            engine = Engine(database, settings)
+            wait_for(lambda: not engine.one("SELECT EXISTS (SELECT FROM queue)"), limit=60, every=0.2)
+        statements_per_step = statements[0] / EXECUTIONS / STEPS
+    wait_for(lambda: bill.rows["queue"][2] == EXECUTIONS * STEPS)
+
+    rows = bill.rows
+    assert rows["event_log"] == (EXECUTIONS * (2 * STEPS + 2), 0, 0), "two per step, and start and end"
+    inserted, leased, deleted = rows["queue"]
+    assert (inserted, deleted) == (EXECUTIONS * STEPS, EXECUTIONS * STEPS)
+    assert leased <= 1.5 * EXECUTIONS * STEPS, "a job is written when it comes, when it is leased, and no more"
+    inserted, updated, deleted = rows["execution"]
+    assert (inserted, deleted) == (EXECUTIONS, 0)
+    assert updated <= EXECUTIONS * STEPS, "one write of the state per step"
+    assert rows["workload"] == (EXECUTIONS, 0, 0)
+    assert {table: rows[table] for table in ("payload", "error_log", "output", "loop_item")} == dict.fromkeys(
+        ("payload", "error_log", "output", "loop_item"), (0, 0, 0)
+    )
+    commits_per_step = (bill.commits - before) / EXECUTIONS / STEPS
+    print(f"per step: {commits_per_step:.3f} commits, {statements_per_step:.3f} statements")
+    assert commits_per_step < 0.5, "outcomes are completed in batches"
+    assert statements_per_step < 3, "one statement per table and batch"

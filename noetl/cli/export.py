@@ -24,21 +24,24 @@ def export(
 
     It reads the database itself, so it needs no server.
     """
+    from noetl.database import export as tables
     from noetl.database import read
     from noetl.database.connect import open_database
     from noetl.database.schema import require_schema
 
     for table in only or ():
-        if table not in read.EXPORTS:
-            raise InputError(f"--only {table!r} is no table that can be exported: there are {', '.join(read.EXPORTS)}")
+        if table not in tables.EXPORTS:
+            raise InputError(
+                f"--only {table!r} is no table that can be exported: there are {', '.join(tables.EXPORTS)}"
+            )
     number = read.parse_id(execution_id)
     with open_database(load_settings(), application="noetl export") as database:
         require_schema(database)
         with database.session() as conn:
             read.execution_status(conn, number)
-            for table in only or read.EXPORTED:
+            for table in only or tables.EXPORTED:
                 file = directory / f"{table}.json"
-                count = write_array(file, read.export_rows(conn, table, number))
+                count = write_array(file, tables.export_rows(conn, table, number))
                 note(f"{file}: {count} row{'s' if count != 1 else ''}")
 
 

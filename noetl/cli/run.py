@@ -22,6 +22,7 @@ from noetl.words import TERMINAL_EVENTS
 
 if TYPE_CHECKING:
     from noetl.database.connect import Database
+    from noetl.database.paging import Row
     from noetl.orchestrator.orchestrator import Orchestrator
 
 TICK = 0.05
@@ -132,6 +133,7 @@ class _Run:
                 slots=self._settings.slots,
                 only_root=self._execution_id,
                 stop=self._stop,
+                drain_seconds=1.0,  # whoever interrupts twice does not want to wait
             )
         except NoetlError as error:
             self._failure = error
@@ -150,7 +152,7 @@ class _Run:
                 progress.say("cancelling; Ctrl-C again leaves it to a worker")
                 cancelled = True
                 self._orchestrator.cancel(self._execution_id, by=who(), reason="interrupted")
-            events: list[read.Row] = []
+            events: list[Row] = []
             with suppress(DatabaseError), self._database.session() as conn:  # the worker waits for it, too
                 events = read.events(conn, self._execution_id, after=after)
             for event in events:

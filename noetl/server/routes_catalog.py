@@ -6,12 +6,13 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from noetl.database import read
+from noetl.database.paging import MAX_LIMIT
 from noetl.server import answers
 from noetl.server.bodies import Register, Text
 from noetl.server.service import Service, answer
 
 After = Annotated[Text | None, Query(description="`next` of the page before")]
-Limit = Annotated[int | None, Query(description=f"items of one page, 1 to {read.MAX_LIMIT}")]
+Limit = Annotated[int | None, Query(description=f"items of one page, 1 to {MAX_LIMIT}")]
 Filter = Annotated[Text | None, Query()]
 Version = Annotated[int | None, Query(ge=1, lt=2**31)]
 

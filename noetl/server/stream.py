@@ -14,6 +14,7 @@ import orjson
 
 from noetl.database import read
 from noetl.database.connect import Database
+from noetl.database.paging import Row
 from noetl.errors import DatabaseError
 from noetl.words import TERMINAL, TERMINAL_EVENTS
 
@@ -39,10 +40,10 @@ class Watcher:
         self.execution_id = execution_id
         self.after = after
         self.idle = True  # the last batch has been taken
-        self.batches: asyncio.Queue[list[read.Row] | None] = asyncio.Queue()
+        self.batches: asyncio.Queue[list[Row] | None] = asyncio.Queue()
         self._loop = loop
 
-    def give(self, batch: list[read.Row] | None) -> None:
+    def give(self, batch: list[Row] | None) -> None:
         """Hand over a batch from the reader's thread."""
         self.idle = False
         try:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -332,9 +333,11 @@ def test_the_first_ctrl_c_cancels_a_run(home: Home, tmp_path: Path) -> None:
     assert process.returncode == 1, err
     assert json.loads(out)["status"] == "cancelled"
     assert "cancelling" in err
+    home.run("worker", "start")
 
 
 def test_a_run_that_is_left_goes_on_with_a_worker(home: Home, tmp_path: Path) -> None:
+    home.run("worker", "stop")
     process, out, err = interrupted_run(home, tmp_path / "go", 2)
     assert (process.returncode, out) == (130, ""), err
     number = err.partition("execution ")[2].split()[0]
@@ -355,3 +358,21 @@ def test_start_starts_what_is_missing_once(home: Home) -> None:
     assert len(home.json("worker", "list")) == 1
     told = home.run("execute", "playbook", "flows/greet", "--start", "--port", "1", expect=2)
     assert "leave --host and --port out" in told.stderr
+
+
+def test_two_servers_and_three_workers_share_one_database(home: Home, tmp_path: Path) -> None:
+    """Each home has a server and workers of its own; what one accepts, any may do, and both see it."""
+    home.run("worker", "stop")
+    home.run("worker", "start", "--processes", "2")
+    other = Home(replace(home.settings, home=tmp_path / "other"), home.work, FAST)
+    try:
+        other.run("server", "start")
+        other.run("worker", "start", "--name", "third")
+        assert other.address != home.address
+        numbers = [each.run("execute", "playbook", "flows/greet", "--no-wait").stdout.strip() for each in (home, other)]
+        for number in numbers:
+            for each in (home, other):
+                assert each.json("execute", "watch", number)["status"] == "completed"
+        assert sum(lives(row["pid"]) for row in other.json("worker", "list")) == 3
+    finally:
+        other.stop()

@@ -1,0 +1,46 @@
+"""What is known of one execution, table by table, for `noetl export`."""
+
+from collections.abc import Iterator
+from typing import LiteralString
+
+from psycopg.rows import dict_row
+
+from noetl.database.paging import Connection, Row, plain_row
+
+EXPORTS: dict[str, LiteralString] = {
+    "event_log": "SELECT * FROM event_log WHERE execution_id = %s ORDER BY event_id",
+    "queue": "SELECT * FROM queue WHERE execution_id = %s ORDER BY id",
+    "workload": "SELECT * FROM workload WHERE execution_id = %s",
+    "workflow": "SELECT * FROM execution_workflow WHERE execution_id = %s ORDER BY position",
+    "transition": "SELECT * FROM execution_transition WHERE execution_id = %s ORDER BY edge",
+    "workbook": "SELECT * FROM execution_workbook WHERE execution_id = %s ORDER BY task_name",
+    "runtime": (
+        "SELECT * FROM runtime WHERE status = 'running' OR runtime_id IN"
+        " (SELECT worker_id FROM event_log WHERE execution_id = %s) ORDER BY started_at, runtime_id"
+    ),
+    "error_log": "SELECT * FROM error_log WHERE execution_id = %s ORDER BY error_id",
+    "output": "SELECT * FROM output WHERE execution_id = %s ORDER BY created_at, node_id",
+    "payload": "SELECT * FROM payload WHERE execution_id = %s ORDER BY payload_id",
+}
+"""What `noetl export` can write of one execution: one query per file."""
+
+EXPORTED: tuple[str, ...] = (
+    "event_log",
+    "queue",
+    "workload",
+    "workflow",
+    "transition",
+    "workbook",
+    "runtime",
+    "error_log",
+)
+"""What it writes when nothing is named."""
+
+
+def export_rows(conn: Connection, table: str, execution_id: int) -> Iterator[Row]:
+    """Give the rows of one export one after the other, however many there are."""
+    with conn.cursor(f"export_{table}", row_factory=dict_row) as cursor:
+        cursor.itersize = 200
+        cursor.execute(EXPORTS[table], (execution_id,))
+        for row in cursor:
+            yield plain_row(row)

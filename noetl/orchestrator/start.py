@@ -16,7 +16,12 @@ from noetl.orchestrator.part import Nothing, Part, apply
 from noetl.orchestrator.views import Memory, View, Views, load_events, loading
 from noetl.orchestrator.write import Rows, add_part
 from noetl.playbook.model import Playbook
+from noetl.playbook.values import plain
 from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key
+
+PAYLOAD_LIMIT = 32 * 1024 * 1024
+LABELS_LIMIT = 64 * 1024
+"""Bytes that an execution's payload, and its labels, may have as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
 
     Runs outside a transaction. Raises `NotFound`, `InputError`, `TemplateError`.
     """
+    _check(request)
     with store.transaction(conn, views.schema, asynchronous=True):
         found = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
     if found is None:
@@ -101,9 +107,25 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
         "labels": orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
         "by": request.by,
         "timeout": playbook.timeout,
-        "workload": orjson.dumps(workload).decode(),
+        "workload": plain(workload, 2 * PAYLOAD_LIMIT, "workload").decode(),
     }
     return part
+
+
+def _check(request: StartRequest) -> None:
+    """Refuse what could not be stored as it was given. Raises `InputError` naming it, `NotFound`."""
+    if "\0" in request.path or (request.version is not None and not 0 < request.version < 2**31):
+        version = f" version {request.version}" if request.version is not None else ""
+        raise NotFound(f"there is no playbook {request.path!r}{version} in the catalog: register it first")
+    plain(request.payload, PAYLOAD_LIMIT, "payload")
+    plain(request.overlay, PAYLOAD_LIMIT, "payload")
+    plain([request.key, request.by, request.pool], LABELS_LIMIT, "[key, by, pool]")
+    plain(request.labels, LABELS_LIMIT, "labels")
+    for name, value in request.labels.items():
+        if not isinstance(value, str):
+            raise InputError(f"the label {name!r} is {value!r}: it must be text")
+    if request.priority is not None and not -(2**31) <= request.priority < 2**31:
+        raise InputError(f"priority is {request.priority}: it must be a whole number of at most 32 bits")
 
 
 def _first(view: View, start: Start) -> Part:

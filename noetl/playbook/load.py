@@ -178,6 +178,8 @@ class _Loader:
         timeout = self._timeout(keys)
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
         priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
+        if priority is not None and not -(2**31) <= priority < 2**31:
+            reader.error(keys["priority"], "value", f"priority is {priority}: write a number of at most 32 bits")
         if document is None or any(p.severity == "error" for p in reader.problems):
             return None
         graph = make_graph(workflow.steps)

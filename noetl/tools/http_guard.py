@@ -100,7 +100,7 @@ class _Backend(httpcore.SyncBackend):
             for address in addresses:
                 if is_refused(address):
                     raise Refused(
-                        f"{host} is {address}, a link-local or metadata address, which playbooks may not reach"
+                        f"{host} is {'' if host == address else address + ', '}a link-local or metadata address, which playbooks may not reach"
                         " (NOETL_HTTP_ALLOW_LINK_LOCAL=true allows it)"
                     )
         for address in addresses[:-1]:

@@ -252,7 +252,7 @@ class Pump:
                 leased.handed_out = True
             else:
                 self._finish(leased, what, 0.0)
-        except (NotLoaded, psycopg.Error, DatabaseError):
+        except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
             self._finish(leased, Broken(error), 0.0)

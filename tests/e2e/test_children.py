@@ -121,6 +121,9 @@ def test_what_cannot_be_started_fails_the_step_with_one_sentence(lab: Lab) -> No
         "path: no/such": "there is no playbook no/such in the catalog: register it first",
         f"path: {known}, version: 7": f"there is no playbook {known} version 7 in the catalog: register it first",
         f"path: {known}, version: '{{{{ [1] }}}}'": "version: [1] is no version: write a number like 3",
+        f"path: {known}, version: 99999999999": (
+            f"there is no playbook {known!r} version 99999999999 in the catalog: register it first"
+        ),
         f"path: {other}": f"{other} is a Credential, and only a Playbook can be executed",
         "path: '{{ none }}'": "path: None is no path: write the path of a playbook in the catalog",
     }

@@ -228,9 +228,16 @@ def lock_execution(conn: Connection, execution: int) -> Lock | None:
 
 
 def insert_rows(conn: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Run one of the `insert_*`/`update_*` statements that take their rows as JSON."""
+    """Run one of the `insert_*` statements that take their rows as JSON."""
     if rows:
         _run(conn, statement, {"rows": orjson.dumps(rows).decode()})
+
+
+def update_executions(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the states of executions whose rows are locked."""
+    if rows:
+        executions = numbers(row["execution_id"] for row in rows)
+        _run(conn, "update_executions", {"rows": orjson.dumps(rows).decode(), "executions": executions})
 
 
 def insert_jobs(

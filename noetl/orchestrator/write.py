@@ -156,7 +156,7 @@ def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> 
     """Send all rows in the pipeline that is open; the cursor yields the inserted jobs."""
     store.insert_rows(conn, "insert_payloads", rows.payloads)
     store.insert_rows(conn, "insert_events", rows.events)
-    store.insert_rows(conn, "update_executions", rows.executions)
+    store.update_executions(conn, rows.executions)
     store.insert_rows(conn, "insert_errors", rows.errors)
     store.insert_rows(conn, "insert_outputs", rows.outputs)
     inserted = store.insert_jobs(conn, [*rows.jobs, *rows.cancels], worker=worker, lease=lease)

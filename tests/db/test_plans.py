@@ -154,7 +154,8 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_workloads": {"executions": Query(SOME)},
     "update_executions": {
         "rows": rows("'execution_id', id, 'state', '{}'::json, 'status', 'running', 'last_event_id', 4, 'at', 0,"
-                     "'ended', false, 'cancel', false")
+                     "'ended', false, 'cancel', false"),
+        "executions": Query(SOME),
     },
     "update_stale_runtimes": {"seconds": 30},
     "upsert_runtime": RUNTIME,

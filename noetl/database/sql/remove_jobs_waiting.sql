@@ -23,6 +23,7 @@ WITH asked AS (
 SELECT l.execution_id, l.last_event_id, (extract(epoch FROM l.last_event_at) * 1000000)::bigint,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
        CASE WHEN a.last_event_id = l.last_event_id THEN NULL ELSE l.state::text END,
-       ARRAY (SELECT r.id FROM removed r WHERE r.execution_id = l.execution_id)
+       coalesce(r.jobs, '{}')
   FROM locked l
   JOIN asked a USING (execution_id)
+  LEFT JOIN (SELECT execution_id, array_agg(id) AS jobs FROM removed GROUP BY execution_id) r USING (execution_id)

@@ -99,8 +99,9 @@ class _Backend(httpcore.SyncBackend):
         if not self._allow:
             for address in addresses:
                 if is_refused(address):
+                    resolved = "" if host == address else f"{address}, "
                     raise Refused(
-                        f"{host} is {'' if host == address else address + ', '}a link-local or metadata address, which playbooks may not reach"
+                        f"{host} is {resolved}a link-local or metadata address, which playbooks may not reach"
                         " (NOETL_HTTP_ALLOW_LINK_LOCAL=true allows it)"
                     )
         for address in addresses[:-1]:

@@ -7,21 +7,24 @@ moved on. A watcher that has not taken its last batch is left out, so a slow one
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
+import psycopg
 
 from noetl.database import read
 from noetl.database.connect import Database
-from noetl.database.paging import Row
+from noetl.database.paging import Connection, Row
 from noetl.errors import DatabaseError
 from noetl.words import TERMINAL, TERMINAL_EVENTS
 
 log = logging.getLogger("noetl.server")
 
 TICK = 0.05
-"""Seconds between two looks at the log."""
+LONGEST_TICK = 0.25
+GROWTH = 1.1
+"""Seconds between two looks at the log; the pause grows while nothing happens."""
 
 PAUSE = 0.5
 """Seconds to wait after the database could not serve."""
@@ -61,6 +64,7 @@ class Reader:
         self._watchers: set[Watcher] = set()
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._pause = 0.0
 
     def watch(self, execution_id: int, after: int) -> Watcher:
         """Begin to follow an execution behind event `after`. Called in the event loop."""
@@ -70,6 +74,7 @@ class Reader:
                 watcher.give(None)
                 return watcher
             self._watchers.add(watcher)
+            self._pause = 0.0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="event-reader", daemon=True)
                 self._thread.start()
@@ -101,27 +106,32 @@ class Reader:
             thread.join(timeout=5)
 
     def _run(self) -> None:
-        pause = 0.0
+        conn: Connection | None = None
         while True:
             with self._changed:
-                if pause:
-                    self._changed.wait(pause)
+                if self._pause:
+                    self._changed.wait(self._pause)
                 self._changed.wait_for(lambda: self._stopped or self._watchers)
                 if self._stopped:
-                    return
+                    break
                 idle = [watcher for watcher in self._watchers if watcher.idle]
             try:
-                moved = self._deliver(idle) if idle else False
-            except DatabaseError as error:
+                conn = conn or self._database.connect()
+                moved = self._deliver(conn, idle) if idle else False
+            except (DatabaseError, psycopg.OperationalError) as error:
                 log.warning("the event stream waits: %s", error)
-                pause = PAUSE
+                if conn is not None:
+                    conn.close()
+                self._pause, conn = PAUSE, None
             else:
-                pause = 0.0 if moved else TICK
+                self._pause = 0.0 if moved else min(max(self._pause * GROWTH, TICK), LONGEST_TICK)
+        if conn is not None:
+            conn.close()
 
-    def _deliver(self, watchers: list[Watcher]) -> bool:
+    def _deliver(self, conn: Connection, watchers: list[Watcher]) -> bool:
         """Give each watcher what is new for it; return whether there was anything."""
         moved = False
-        with self._database.session() as conn:
+        with self._database.transaction(conn, asynchronous=True):
             newest = read.last_event_ids(conn, list({watcher.execution_id for watcher in watchers}))
             for watcher in watchers:
                 last, status = newest.get(watcher.execution_id, (0, ""))
@@ -135,7 +145,7 @@ class Reader:
         return moved
 
 
-async def follow(reader: Reader, execution_id: int, after: int) -> AsyncIterator[bytes]:
+async def follow(reader: Reader, execution_id: int, after: int) -> AsyncGenerator[bytes]:
     """Give the events of an execution as server-sent events, until it has ended."""
     watcher = reader.watch(execution_id, after)
     try:

@@ -261,7 +261,9 @@ def noetl_execute_watch(_: Context) -> None:
 
 @task
 def register_examples(_: Context) -> None:
-    """Register every playbook under examples/."""
+    """Register every playbook under examples/, starting the server if none runs."""
+    if run(NOETL, "server", "status", quiet=True) != 0:
+        must(NOETL, "server", "start", "--init-db")
     become(NOETL, "catalog", "register", "examples")
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 600.0
-OWN = ("NOETL_", "POSTGRES_", "PG", "COMPOSE_", "MAKE", "PYTEST_", "VIRTUAL_ENV", "PLAYBOOK", "PAYLOAD")
+OWN = ("NOETL_", "POSTGRES_", "PG", "COMPOSE_", "MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
+PARAMETERS = {"PLAYBOOK", "PAYLOAD", "INPUT", "SET", "ID", "DDL", "ARGS"}  # of the make that runs these tests
 
 Env = Mapping[str, str] | None
 
@@ -67,7 +68,7 @@ class Clone:
 
 def bare_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return our environment without any setting of NoETL, Postgres, Make or an active virtual environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN) and name not in PARAMETERS}
     inside = str(Path(os.environ.get("VIRTUAL_ENV", ROOT / ".venv")) / "bin")
     kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part != inside)
     return {**kept, **(extra or {})}

@@ -135,7 +135,12 @@ def _run(conn: Connection, name: str, parameters: Mapping[str, Any]) -> Cursor[R
 def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> list[JobRow]:
     """Lease up to `slots` jobs of a pool, best priority first, oldest first."""
     cursor = _run(conn, "claim_jobs", {"worker": worker, "pool": pool, "slots": slots, "lease": lease})
-    return [JobRow(*row) for row in cursor.fetchall()]
+    return _in_order(cursor)
+
+
+def _in_order(cursor: Cursor[Row]) -> list[JobRow]:
+    """Return claimed jobs in the order in which they are to begin; what an UPDATE returns has none."""
+    return sorted((JobRow(*row) for row in cursor.fetchall()), key=lambda job: (-job.priority, job.id))
 
 
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
@@ -147,7 +152,7 @@ def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) ->
 def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
     """Lease jobs of one execution tree, whatever their pool."""
     cursor = _run(conn, "claim_tree_jobs", {"worker": worker, "root": root, "slots": slots, "lease": lease})
-    return [JobRow(*row) for row in cursor.fetchall()]
+    return _in_order(cursor)
 
 
 def renew_leases(conn: Connection, *, worker: str, held: Mapping[int, int], lease: float) -> set[int]:

@@ -67,8 +67,11 @@ class Housekeeper:
                         listen(conn, self._schema)
                 self._round(conn)
                 self._listen(conn, stop)
-            except (psycopg.Error, DatabaseError) as error:
-                log.warning("the housekeeper lost the database (%s): trying again", str(error).strip())
+            except Exception as error:
+                if isinstance(error, psycopg.Error | DatabaseError):
+                    log.warning("the housekeeper lost the database (%s): trying again", str(error).strip())
+                else:
+                    log.error("the housekeeper failed and goes on: %r", error, exc_info=error)
                 if conn is not None:
                     conn.close()
                 conn = None
@@ -124,10 +127,13 @@ class Housekeeper:
         for execution_id in overdue:
             try:
                 self._orchestrator.expire(execution_id)
-            except DatabaseError:
+            except (psycopg.Error, DatabaseError):
                 raise
-            except NoetlError as error:
-                log.error("execution %s is past its timeout and cannot be ended: %s", execution_id, error)
+            except Exception as error:
+                trace = None if isinstance(error, NoetlError) else error
+                log.error(
+                    "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
+                )
 
     def renew(self, conn: Connection) -> None:
         """Renew the leases that have stood for a while; what is no longer ours is given up."""

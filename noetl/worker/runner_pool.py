@@ -54,6 +54,8 @@ class RunnerPool:
     ) -> None:
         self._count = count
         self._cores = max(1, min(count, os.cpu_count() or 1))
+        # Two per processor: while a commit is under way, twice as many calls end, and share the next one.
+        self._lanes = min(count, 2 * self._cores)
         self._environment = environment
         self._selector = selector
         self._owner = owner
@@ -129,7 +131,7 @@ class RunnerPool:
     def _choose(self, fast: bool) -> Runner | None:
         if fast:
             best: Runner | None = None
-            for runner in self._runners[: self._cores]:
+            for runner in self._runners[: self._lanes]:
                 held = len(runner.line)
                 if held < DEPTH and (runner.fast or not held) and (best is None or held < len(best.line)):
                     best = runner
@@ -138,7 +140,7 @@ class RunnerPool:
         for runner in reversed(self._runners):
             if not runner.line:
                 return runner
-        limit = self._cores if fast else self._count
+        limit = self._lanes if fast else self._count
         starting = sum(1 for runner in self._runners if not runner.ready)
         if len(self._runners) < limit and starting < self._cores:
             return self._start()
@@ -215,7 +217,7 @@ class RunnerPool:
         for runner in list(self._runners):
             if runner.line:
                 self._check_line(runner, now)
-            elif len(self._runners) > self._cores and runner.ready and now - runner.since > IDLE_LIMIT:
+            elif len(self._runners) > self._lanes and runner.ready and now - runner.since > IDLE_LIMIT:
                 self._bury(runner, None)
             elif runner.pidfd is None and runner.ended():
                 self._died(runner)

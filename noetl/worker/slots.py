@@ -260,7 +260,8 @@ class Slots:
         before = self._seconds.get(call.where)
         if before is None and len(self._seconds) >= _KNOWN_STEPS:
             del self._seconds[next(iter(self._seconds))]
-        self._seconds[call.where] = seconds if before is None or seconds > before else (before + seconds) / 2
+        # One run that was slow by chance (a busy machine) does not make a step slow; one that takes its time does.
+        self._seconds[call.where] = seconds if before is None else (3 * before + seconds) / 4
         clipped = min(seconds, _PACE_CLIP)
         self._pace = clipped if self._pace is None else self._pace + (clipped - self._pace) * _PACE_WEIGHT
         self._report(token, answer, seconds)

@@ -74,14 +74,23 @@ def test_many_watchers_of_a_living_execution_see_its_end(reader: Reader, orchest
 
 def test_a_reader_that_stops_ends_all_streams(reader: Reader, orchestrator: Orchestrator) -> None:
     number = start(orchestrator)
+    seen: list[bytes] = []
 
-    async def go() -> list[bytes]:
-        task = asyncio.create_task(collect(reader, number))
-        await first(reader, number)
+    async def go() -> None:
+        begun = asyncio.Event()
+
+        async def watch() -> None:
+            async for message in follow(reader, number, 0):
+                seen.append(message)
+                begun.set()
+
+        task = asyncio.create_task(watch())
+        await asyncio.wait_for(begun.wait(), 10)
         await asyncio.to_thread(reader.stop)
-        return await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 10)
 
-    assert kinds(asyncio.run(go()))[0] == "execution_start"
+    asyncio.run(go())
+    assert kinds(seen)[0] == "execution_start"
     assert asyncio.run(collect(reader, number)) == []
 
 

@@ -1,0 +1,90 @@
+"""Connections end at any moment, also between a commit and its reply; each result is recorded once."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.database.connect import Database
+from noetl.settings import Settings
+from tests.support.chaos import FORK, living
+from tests.support.crew import a_crew
+from tests.support.waiting import wait_for
+from tests.support.working import Engine, working
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings) -> Engine:
+    return Engine(database, settings)
+
+
+def test_sessions_ended_by_an_administrator(
+    engine: Engine, admin: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """Every session of two workers is ended, again and again, while they work."""
+    engine.register(FORK)
+    executions = [engine.start("fork") for _ in range(150)]
+    ended = 0
+    chance = random.Random(3)
+    with a_crew(settings, tmp_path, 2, lease=5.0) as crew, admin.connect() as conn:
+        pids = [worker.pid for worker in crew.workers]
+        for _ in range(12):
+            before = living(engine)
+            row = conn.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND usename = %s AND application_name LIKE 'noetl worker%%'",
+                [settings.user],
+            ).fetchone()
+            assert row is not None
+            ended += row[0]
+            wait_for(lambda before=before: living(engine) < before or living(engine) == 0, limit=30)  # type: ignore[misc]
+            time.sleep(chance.uniform(0, 0.1))
+        wait_for(lambda: living(engine) == 0, limit=60)
+        assert [worker.pid for worker in crew.workers if worker.alive] == pids, "no worker died of it"
+    assert ended >= 12
+    assert {engine.result(execution) for execution in executions} == {14}
+    assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'step_failed'") == 0
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "between commit and reply"])
+def test_a_worker_never_learns_what_became_of_its_transactions(
+    moment: str, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of its transactions end with the connection. It reads back what it holds, and sends again what is in
+    doubt; whatever was written already is not written twice."""
+    engine.register(FORK)
+    executions = [engine.start("fork") for _ in range(40)]
+    chance = random.Random(11)
+    lost: list[bool] = []
+    original = store.transaction
+
+    @contextmanager
+    def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+        doomed = threading.current_thread().name == "worker" and chance.random() < 0.12
+        with original(conn, schema, asynchronous=asynchronous):
+            yield
+            if doomed and moment == "before the commit":
+                lost.append(asynchronous)
+                conn.close()
+                raise psycopg.OperationalError("the connection is lost")
+        if doomed:
+            lost.append(asynchronous)
+            conn.close()
+            raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(store, "transaction", unsafe)
+    with working(settings):
+        wait_for(lambda: living(engine) == 0, limit=90)
+    assert {engine.result(execution) for execution in executions} == {14}
+    assert lost.count(False) >= 3, "completions were among them"
+    assert lost.count(True) >= 3, "claims were among them"
+    assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'lease_expired'") == 0, (
+        "a lease that nobody knows of is put back at once"
+    )

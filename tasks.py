@@ -310,11 +310,16 @@ def test(_: Context) -> None:
 
 @task
 def check(_: Context) -> None:
-    """Run the linter, the formatter's check, the type checker and the test of the layers."""
-    must(str(BIN / "ruff"), "check", ".")
-    must(str(BIN / "ruff"), "format", "--check", ".")
-    must(str(BIN / "mypy"))
-    must(str(BIN / "python"), "-m", "pytest", "-q", "tests/unit/test_layers.py")
+    """Run the linter, the formatter's check, the type checker and the test of the layers: all, then judge."""
+    commands = (
+        [str(BIN / "ruff"), "check", "."],
+        [str(BIN / "ruff"), "format", "--check", "."],
+        [str(BIN / "mypy")],
+        [str(BIN / "python"), "-m", "pytest", "-q", "tests/unit/test_layers.py"],
+    )
+    failed = [shlex.join(command) for command in commands if run(*command)]
+    if failed:
+        raise Exit("These checks failed: " + "; ".join(failed), code=1)
 
 
 @task

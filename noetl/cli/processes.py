@@ -104,7 +104,7 @@ class Background:
         begin = self._rotate()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "noetl", *arguments],
+                [sys.executable, "-P", "-m", "noetl", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+import psycopg
 import uvicorn
 
 from noetl import __version__
@@ -144,18 +145,18 @@ class _Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
-        with suppress(DatabaseError), self._service.session() as conn:
+        with suppress(DatabaseError, psycopg.Error), self._service.session() as conn:
             leave(conn, self._process.runtime_id)
 
     def _run(self) -> None:
         since = BEAT
         while True:
-            if self._service.refresh() is None and since >= BEAT:
-                since = 0.0
-                try:
+            try:
+                if self._service.refresh() is None and since >= BEAT:
+                    since = 0.0
                     self._beat()
-                except DatabaseError as error:
-                    log.warning("no heartbeat: %s", error)
+            except (DatabaseError, psycopg.Error) as error:
+                log.warning("no heartbeat: %s", error)
             if self._stop.wait(LOOK):
                 return
             since += LOOK

@@ -118,7 +118,7 @@ class Reader:
             try:
                 conn = conn or self._database.connect()
                 moved = self._deliver(conn, idle) if idle else False
-            except (DatabaseError, psycopg.OperationalError) as error:
+            except (DatabaseError, psycopg.Error) as error:
                 log.warning("the event stream waits: %s", error)
                 if conn is not None:
                     conn.close()

@@ -20,9 +20,7 @@ class ApiClient:
 
         async def go() -> httpx.Response:
             transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
-                transport=transport, base_url=self._base_url, headers=self._headers
-            ) as client:
+            async with httpx.AsyncClient(transport=transport, base_url=self._base_url, headers=self._headers) as client:
                 return await client.request(method, path, **given)
 
         return asyncio.run(go())

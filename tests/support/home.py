@@ -51,7 +51,9 @@ class Home:
             except BaseException:
                 process.kill()
                 raise
-        assert expect in (None, process.returncode), f"noetl {arguments}: {process.returncode}\n{out}\n{err}\n{self.logs()}"
+        assert expect in (None, process.returncode), (
+            f"noetl {arguments}: {process.returncode}\n{out}\n{err}\n{self.logs()}"
+        )
         assert "Traceback" not in err
         return Result(arguments, process.returncode, out, err)
 

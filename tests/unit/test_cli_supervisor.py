@@ -112,6 +112,7 @@ def test_workers_of_a_killed_supervisor_drain(tmp_path: Path) -> None:
 
 def test_the_command_of_a_worker_carries_slots_and_pools() -> None:
     assert worker_command(4, ["a", "b"])[1:] == [
+        "-P",
         "-m",
         "noetl.worker.body",
         "--slots",

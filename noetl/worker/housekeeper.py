@@ -59,6 +59,7 @@ class Housekeeper:
     def run(self, stop: threading.Event) -> None:
         """Do the duties when they are due, until told to stop."""
         conn: Connection | None = None
+        said = ""
         while not stop.is_set():
             try:
                 if conn is None:
@@ -66,10 +67,14 @@ class Housekeeper:
                     if self._settings.notify:
                         listen(conn, self._schema)
                 self._round(conn)
+                said = ""
                 self._listen(conn, stop)
             except Exception as error:
                 if isinstance(error, psycopg.Error | DatabaseError):
-                    log.warning("the housekeeper lost the database (%s): trying again", str(error).strip())
+                    text = str(error).strip()
+                    if text != said:  # once, not twice a second
+                        log.warning("the housekeeper lost the database (%s): trying again", text)
+                    said = text
                 else:
                     log.error("the housekeeper failed and goes on: %r", error, exc_info=error)
                 if conn is not None:

@@ -75,6 +75,7 @@ class Pump:
         self._drain_seconds = drain_seconds
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None
+        self._said = ""  # of the database that does not answer
         self._held: dict[int, Leased] = {}
         self._reports: deque[Report] = deque()
         self._finished: list[Finished] = []
@@ -105,7 +106,7 @@ class Pump:
                 self._turn(draining=give_up is not None)
             except (psycopg.Error, DatabaseError) as error:  # no connection, or a schema that is being made anew
                 self._disconnect(error)
-                time.sleep(0.2)
+                self._reports += self._slots.poll(0.2)  # timeouts count, also while the database is away
             if stop.is_set() and give_up is None:
                 give_up = time.monotonic() + self._drain_seconds
                 self._recall()
@@ -464,6 +465,7 @@ class Pump:
         if self._isolated not in self._held:  # the connection was lost between its claim and its beginning
             self._isolated = None
         self._begin([leased for leased in self._held.values() if not leased.handed_out])
+        self._said = ""
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
 
@@ -472,8 +474,11 @@ class Pump:
         return leased is not None and leased.job.attempts == attempts
 
     def _disconnect(self, error: Exception) -> None:
-        log.warning("the database does not answer (%s): trying again", str(error).strip() or type(error).__name__)
         conn, self._conn = self._conn, None
+        text = str(error).strip() or type(error).__name__
+        if text != self._said:  # once, not five times a second
+            log.warning("the database does not answer (%s): trying again", text)
+        self._said = text
         if conn is not None:
             conn.close()
 

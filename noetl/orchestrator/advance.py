@@ -42,6 +42,7 @@ class Advanced:
     """What a completion came to."""
 
     leased: list[tuple[View, JobRef]] = field(default_factory=list)  # go on with these
+    begun: dict[int, int] = field(default_factory=dict)  # when those were queued, by job: microseconds since 1970
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
     queued: bool = False  # other workers may have something to do
@@ -88,7 +89,7 @@ class Advance:
         parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
         out = Advanced()
         rows = Rows()
-        written: list[tuple[Part, list[Job]]] = []
+        written: list[tuple[Part, list[Job], int]] = []
         with store.transaction(conn, self.schema):
             locked = store.remove_jobs(
                 conn,
@@ -102,12 +103,13 @@ class Advance:
                 part, now = self._settle(conn, row, items, parts[row.execution_id], out), row.now
                 if part is None:
                     continue
+                at = first_at(now, row.last_event_at)
                 leased = self._continued(part, items, room, idle)
                 room -= len(leased)
                 for child in part.children:
                     insert_child(conn, rows, child, now, self.inline_limit)
-                add_part(rows, part, first_at(now, row.last_event_at), self.inline_limit, {id(job) for job in leased})
-                written.append((part, leased))
+                add_part(rows, part, at, self.inline_limit, {id(job) for job in leased})
+                written.append((part, leased, at))
             inserted = write(conn, rows, worker=self.worker, lease=self.lease)
             ids = by_node(inserted)
         for items in groups.values():
@@ -189,10 +191,10 @@ class Advance:
         ][: max(room, 0)]
 
     def _remember(
-        self, written: Iterable[tuple[Part, list[Job]]], ids: Mapping[tuple[int, str, int], int], out: Advanced
+        self, written: Iterable[tuple[Part, list[Job], int]], ids: Mapping[tuple[int, str, int], int], out: Advanced
     ) -> None:
         """Bring the views up to date with what has been committed."""
-        for part, leased in written:
+        for part, leased, at in written:
             view = part.view
             view.state = part.state
             view.values.commit()
@@ -210,6 +212,7 @@ class Advance:
                     job.context, job.pool, job.priority,
                 )  # fmt: skip
                 out.leased.append((view, ref))
+                out.begun[job_id] = at
 
 
 __all__ = ["PATIENCE", "Advance", "Advanced", "Deferral", "Finished"]

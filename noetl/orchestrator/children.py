@@ -1,7 +1,5 @@
 """What a `playbook` step asks of other executions: start one, and read what came of it."""
 
-from typing import Any
-
 import orjson
 from psycopg import Connection
 
@@ -9,7 +7,7 @@ from noetl.database import store
 from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
-from noetl.orchestrator.prepare import AwaitChild, NewChild, failure
+from noetl.orchestrator.prepare import AwaitChild, NewChild, failure, timed_out
 from noetl.orchestrator.start import prepare
 from noetl.orchestrator.views import Views
 from noetl.words import ExecutionStatus
@@ -21,7 +19,7 @@ DEEPEST = 50
 """How deep playbooks may call each other: beyond it, one surely calls itself."""
 
 
-def start_child(conn: Connection, views: Views, new: NewChild, return_step: Any = None) -> Deferral | Failed:
+def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Failed:
     """Prepare a child; it is written in the transaction that makes the parent's job wait for it."""
     try:
         with store.transaction(conn, views.schema, asynchronous=True):
@@ -31,9 +29,10 @@ def start_child(conn: Connection, views: Views, new: NewChild, return_step: Any 
         child = prepare(conn, views, new.request, new.parent)
     except InputError as problem:
         return Failed(failure("playbook", str(problem)))
+    limit = {} if new.wait.limit is None else {"limit": new.wait.limit}
     if isinstance(child, Part):
-        return Deferral(None, {"child": str(child.view.execution_id)}, child)
-    return Deferral(0.0, {"child": str(child)})
+        return Deferral(new.wait.left, {"child": str(child.view.execution_id), **limit}, child)
+    return Deferral(0.0, {"child": str(child), **limit})
 
 
 def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | Failed | Deferral:
@@ -44,7 +43,10 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
     status, path, result, problem, found = row
     if not ExecutionStatus(status).terminal:
-        return Deferral(LOOK_AGAIN, {})
+        left = awaited.wait.left
+        if left is not None and left <= 0:
+            return Failed(timed_out(awaited.wait.timeout))  # which has the child cancelled
+        return Deferral(LOOK_AGAIN if left is None else min(left, LOOK_AGAIN), {})
     if status == ExecutionStatus.COMPLETED:
         if not found:
             step = awaited.return_step

@@ -211,7 +211,8 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
         )
     given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
-    if isinstance(what, Expired) and part.state.runs.get(item.job.node_id, (0,))[0] != item.job.visit:
+    given_up = isinstance(what, Expired) and part.state.runs.get(item.job.node_id, (0,))[0] != item.job.visit
+    if given_up or (isinstance(what, Failed) and what.error.get("type") == "timeout"):
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 

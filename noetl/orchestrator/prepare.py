@@ -55,11 +55,24 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a child may take: `timeout` in seconds as the playbook says, `left` of it from now on. None: for ever.
+
+    `limit` is the moment itself, in microseconds since 1970, to be kept with the job.
+    """
+
+    timeout: float | None
+    limit: int | None
+    left: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewChild:
     """A child execution is to be started, and the job to wait for it."""
 
     request: StartRequest
     parent: Parent
+    wait: Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class AwaitChild:
 
     execution_id: int
     return_step: str | None
+    wait: Wait
 
 
 Prepared = Work | Done | Failed | Deferral | Cancel | Continue | NewChild | AwaitChild
@@ -84,7 +98,7 @@ def prepare(leased: Leased) -> Prepared:
     try:
         rendered = render_job(view.playbook, view.state, job, view.values)
         if rendered.type == "wait":
-            return _wait(leased, rendered.fields)
+            return _wait(leased, rendered)
     except TemplateError as problem:
         return Failed(failure("template", str(problem)))
     except InputError as problem:
@@ -132,8 +146,9 @@ def _all_results(view: View) -> Mapping[str, Any]:
     return {name: values.result(event) for name, event in results.items()}
 
 
-def _wait(leased: Leased, fields: Mapping[str, Any]) -> Done | Deferral:
+def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:
     """Wait from the moment the step was queued, so that a rebuilt queue comes to the same time."""
+    fields, limit = rendered.fields, _limit(leased, rendered)
     due = leased.job.context.get("due")
     if due is None:
         if "until" in fields:
@@ -143,7 +158,24 @@ def _wait(leased: Leased, fields: Mapping[str, Any]) -> Done | Deferral:
     if due <= leased.leased_at:
         until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
         return Done(orjson.dumps({"until": until}))
-    return Deferral((due - leased.leased_at) / 1_000_000, {"due": due})
+    if limit is None:
+        return Deferral((due - leased.leased_at) / 1_000_000, {"due": due})
+    if limit <= leased.leased_at:
+        return Failed(timed_out(rendered.timeout))
+    return Deferral((min(due, limit) - leased.leased_at) / 1_000_000, {"due": due, "limit": limit})
+
+
+def _limit(leased: Leased, rendered: Rendered) -> int | None:
+    """Return when an attempt that waits without a worker is over its timeout, in microseconds since 1970."""
+    known: int | None = leased.job.context.get("limit")
+    if known is not None or rendered.timeout is None:
+        return known
+    return leased.leased_at + int(rendered.timeout * 1_000_000)
+
+
+def timed_out(timeout: float | None) -> dict[str, Any]:
+    """Return the error value of an attempt that waited beyond its timeout."""
+    return failure("timeout", f"the attempt was not over after its timeout of {timeout:g} s", retryable=True)
 
 
 def _moment(value: Any) -> int:
@@ -163,9 +195,10 @@ def _moment(value: Any) -> int:
 def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed:
     view, job, fields = leased.view, leased.job, rendered.fields
     return_step = fields.get("return_step")
-    child = job.context.get("child")
+    child, limit = job.context.get("child"), _limit(leased, rendered)
+    wait = Wait(rendered.timeout, limit, None if limit is None else (limit - leased.leased_at) / 1_000_000)
     if child is not None:
-        return AwaitChild(int(child), return_step)
+        return AwaitChild(int(child), return_step, wait)
     path = fields.get("path")
     if not isinstance(path, str) or not path.strip():
         return Failed(failure("validation", f"path: {path!r} is no path: write the path of a playbook in the catalog"))
@@ -180,4 +213,4 @@ def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed
         by=f"execution {view.execution_id}",
     )
     parent = Parent(view.execution_id, view.root_execution_id, job.node_id, job.visit, job.item_index)
-    return NewChild(request, parent)
+    return NewChild(request, parent, wait)

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import Connection
@@ -372,15 +372,15 @@ class Pump:
         self.ended += advanced.ended
         self._owes_notify = self._owes_notify or advanced.queued or advanced.ended > 0
         if advanced.leased:
-            self._go_on(advanced.leased)
+            self._go_on(advanced.leased, advanced.begun)
         if advanced.queued:
             self.claim_now.set()
 
-    def _go_on(self, jobs: list[tuple[View, JobRef]]) -> None:
+    def _go_on(self, jobs: list[tuple[View, JobRef]], at: Mapping[int, int]) -> None:
         now = time.monotonic()
         begun = []
         for view, job in jobs:
-            leased = Leased(view, job, 0, 0)
+            leased = Leased(view, job, at[job.job_id], at[job.job_id])
             self._held[job.job_id] = leased
             self.leases[job.job_id] = (job.attempts, now)
             begun.append(leased)

@@ -17,6 +17,9 @@ def shared_worker(shared_settings: Settings, shared_database: Database) -> Itera
         yield Lab(shared_database, shared_settings)
 
 
+ONE_STEP = '- {step: start, type: python, code: "def main(): return 1"}'
+
+
 def children(lab: Lab, execution: int) -> list[int]:
     rows = lab.rows(
         "SELECT execution_id FROM execution WHERE parent_execution_id = %s ORDER BY execution_id", execution
@@ -168,6 +171,24 @@ def test_a_cancelled_parent_cancels_its_children_and_theirs(lab: Lab) -> None:
     assert [one.status for one in below] == ["cancelled", "cancelled"]
     assert [one.error["message"] for one in below] == ["cancelled by parent: the parent execution was cancelled"] * 2
     assert "step_completed tidy" in below[1].events
+
+
+def test_a_child_that_takes_longer_than_the_steps_timeout_is_cancelled(lab: Lab) -> None:
+    slow, quick = lab.put(SLOW_CHILD), lab.put(ONE_STEP)
+    late = lab.begin(
+        f"""
+        - step: start
+          type: playbook
+          path: {slow}
+          timeout: 50ms
+          retry: {{max_attempts: 2, initial_delay: 1ms}}
+        """
+    )
+    soon = lab.run(f"- {{step: start, type: playbook, path: {quick}, timeout: 1h}}")
+    assert (soon.status, soon.result) == ("completed", 1)
+    ended = lab.end(late)
+    assert (ended.status, ended.error["type"], ended.error["attempt"]) == ("failed", "timeout", 2)
+    assert [lab.end(child, limit=5.0).status for child in children(lab, late)] == ["cancelled", "cancelled"]
 
 
 def test_a_failing_parent_cancels_its_children_too(lab: Lab) -> None:

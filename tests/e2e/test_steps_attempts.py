@@ -215,6 +215,42 @@ def test_wait_until_takes_moments_in_every_shape_and_the_past_is_no_wait(lab: La
     assert "'a while' is not a duration" in lab.end(wrong).error["message"]
 
 
+def test_a_wait_after_another_step_counts_from_when_it_was_queued(lab: Lab) -> None:
+    path = lab.put(
+        """
+        - {step: start, type: python, code: "def main(): return 1", next: [for_, until]}
+        - {step: for_, type: wait, for: 200ms, next: end}
+        - {step: until, type: wait, until: "{{ workload.moment }}", next: end}
+        - {step: end, result: ["{{ for_.until }}", "{{ until.until }}"]}
+        """
+    )
+    moment = datetime.now(UTC) + timedelta(seconds=0.5)
+    ended = lab.end(lab.start(path, payload={"moment": moment.isoformat()}))
+    assert ended.status == "completed", ended.error
+    queued = lab.facts(ended.execution_id, "timestamp", "event_type = 'step_queued' AND node_id = 'for_'")[0][
+        "timestamp"
+    ]
+    first, second = map(datetime.fromisoformat, ended.result)
+    assert abs(first - queued - timedelta(seconds=0.2)) < timedelta(milliseconds=10)
+    assert second == moment
+
+
+def test_a_wait_longer_than_its_timeout_fails_with_it(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        - step: start
+          type: wait
+          for: 1h
+          timeout: 50ms
+          retry: {max_attempts: 2, initial_delay: 1ms}
+        """
+    )
+    assert (ended.status, ended.error["type"], ended.error["attempt"]) == ("failed", "timeout", 2)
+    assert ended.error["message"] == "the attempt was not over after its timeout of 0.05 s"
+    short = lab.run("- {step: start, type: wait, for: 50ms, timeout: 1h}")
+    assert short.status == "completed"
+
+
 def sentence(ended: Ended) -> str:
     assert ended.status == "failed"
     assert ended.error["type"] == "template"

@@ -46,6 +46,7 @@ class Advanced:
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
     queued: bool = False  # other workers may have something to do
+    due: float | None = None  # seconds until the first of the jobs that were put off
     ended: int = 0
 
 
@@ -116,6 +117,7 @@ class Advance:
             (out.dropped if waiting else out.postponed).extend(items)
         self._remember(written, ids, out)
         out.queued = rows.queued
+        out.due = rows.due
         return out
 
     def _speculate(self, conn: Connection, items: list[Finished]) -> Part | None:

@@ -36,6 +36,12 @@ class Rows:
         """Whether other workers may have something to do now."""
         return bool(self.woken or self.cancels) or any(row["status"] == JobStatus.QUEUED for row in self.jobs)
 
+    @property
+    def due(self) -> float | None:
+        """Seconds until the first of the jobs that are put off to a time; None where there is none."""
+        waits = [row["available_at"] - row["created_at"] for row in self.jobs if "available_at" in row]
+        return min(waits) / 1_000_000 if waits else None
+
 
 def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
     """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on here."""

@@ -10,6 +10,7 @@ so that they do not depend on this thread.
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -42,6 +43,10 @@ LONGEST_POLL = 0.5
 
 EVERY = 0.1
 """Seconds after which a claim happens even if this worker has enough to do, so that nobody starves."""
+
+SOON = 1.0
+PROMOTED = 100
+"""Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
 
 NOTIFY_EVERY = 0.01
 MOST_ROUNDS = 100
@@ -83,6 +88,7 @@ class Pump:
         self._last_claim_full = False
         self._poll = SHORTEST_POLL
         self._next_claim = 0.0
+        self._due = math.inf  # when a job that was put off for a moment is to be queued
         self._last_claim = 0.0
         self._last_notify = 0.0
         self._owes_notify = False
@@ -125,6 +131,7 @@ class Pump:
         if self._finished:
             self._complete(draining)
         if not draining:
+            self._promote()
             self._claim()
         if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_EVERY:
             self._notify()
@@ -136,7 +143,7 @@ class Pump:
             return NOTIFY_EVERY
         if self.claim_now.is_set() and self._slots.free > 0:
             return 0.0
-        return max(0.0, min(self._next_claim - time.monotonic(), LONGEST_POLL))
+        return max(0.0, min(min(self._next_claim, self._due) - time.monotonic(), LONGEST_POLL))
 
     # ---- taking ----------------------------------------------------------------------------------------------------
 
@@ -162,6 +169,18 @@ class Pump:
             self._poll = min(self._poll * 1.5, LONGEST_POLL)
             self._next_claim = now + self._poll
         self._lease(rows)
+
+    def _promote(self) -> None:
+        """Queue what this worker has put off for less than the second after which the housekeeper looks."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        conn = self._connected()
+        with store.transaction(conn, self._schema, asynchronous=True):
+            count, seconds = store.promote_jobs(conn, limit=PROMOTED)
+        self._due = math.inf if seconds is None or seconds > SOON else now + max(seconds, 0.001)
+        if count:
+            self.claim_now.set()
 
     def _claim_rows(self, free: int) -> list[store.JobRow]:
         lease = self._settings.lease_seconds
@@ -363,6 +382,7 @@ class Pump:
         if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
             room -= 1
             self._next_claim = 0.0
+        self._due = math.inf  # when a job that was put off for a moment is to be queued
         advanced = self._advance(conn, items, room=room, idle=not self._last_claim_full, waiting=waiting)
         postponed = {id(item) for item in advanced.postponed}
         for item in items:
@@ -371,6 +391,8 @@ class Pump:
         self._finished += advanced.postponed
         self.ended += advanced.ended
         self._owes_notify = self._owes_notify or advanced.queued or advanced.ended > 0
+        if advanced.due is not None and advanced.due <= SOON:
+            self._due = min(self._due, time.monotonic() + advanced.due)
         if advanced.leased:
             self._go_on(advanced.leased, advanced.begun)
         if advanced.queued:

@@ -14,7 +14,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from tests.support.chaos import FORK, living
+from tests.support.chaos import CHILD, FAILING, FORK, PARENT, RETRIED, SLEEPER, STUCK, living
 from tests.support.crew import a_crew
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
@@ -54,37 +54,53 @@ def test_sessions_ended_by_an_administrator(
 
 
 @pytest.mark.parametrize("moment", ["before the commit", "between commit and reply"])
-def test_a_worker_never_learns_what_became_of_its_transactions(
+def test_workers_never_learn_what_became_of_their_transactions(
     moment: str, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some of its transactions end with the connection. It reads back what it holds, and sends again what is in
-    doubt; whatever was written already is not written twice."""
-    engine.register(FORK)
-    executions = [engine.start("fork") for _ in range(40)]
-    chance = random.Random(11)
-    lost: list[bool] = []
-    original = store.transaction
-
-    @contextmanager
-    def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
-        doomed = threading.current_thread().name == "worker" and chance.random() < 0.12
-        with original(conn, schema, asynchronous=asynchronous):
-            yield
-            if doomed and moment == "before the commit":
-                lost.append(asynchronous)
-                conn.close()
-                raise psycopg.OperationalError("the connection is lost")
-        if doomed:
-            lost.append(asynchronous)
-            conn.close()
-            raise psycopg.OperationalError("the connection is lost")
-
-    monkeypatch.setattr(store, "transaction", unsafe)
-    with working(settings):
+    """Some transactions of two workers end with the connection, whatever the executions are about. A worker reads
+    back what it holds, and sends again what is in doubt; what was written already is not written twice."""
+    for text in (FORK, CHILD, SLEEPER, PARENT, RETRIED, FAILING, STUCK):
+        engine.register(text)
+    ends = {"fork": "completed", "parent": "completed", "retried": "completed", "failing": "failed"}
+    executions = {path: [engine.start(path) for _ in range(8)] for path in [*ends, "stuck"]}
+    lost = lose_connections(monkeypatch, moment, random.Random(11), 0.1)
+    with working(settings), working(settings):
+        for execution in executions["stuck"]:
+            engine.orchestrator.cancel(execution)
         wait_for(lambda: living(engine) == 0, limit=90)
-    assert {engine.result(execution) for execution in executions} == {14}
     assert lost.count(False) >= 3, "completions were among them"
     assert lost.count(True) >= 3, "claims were among them"
+    for path, end in (*ends.items(), ("stuck", "cancelled")):
+        assert {engine.status(execution) for execution in executions[path]} == {end}
+    assert [engine.result(execution) for execution in executions["fork"]] == [14] * 8
+    assert [engine.result(execution) for execution in executions["parent"]] == [12] * 8
+    assert [engine.result(execution) for execution in executions["retried"]] == [[3, 1, "python"]] * 8
+    assert {engine.events(execution).count("step_completed tidy") for execution in executions["failing"]} == {1}
+    assert engine.one("SELECT count(*) FROM queue") == 0
     assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'lease_expired'") == 0, (
         "a lease that nobody knows of is put back at once"
     )
+
+
+def lose_connections(monkeypatch: pytest.MonkeyPatch, moment: str, chance: random.Random, share: float) -> list[bool]:
+    """Let a share of the workers' transactions end with their connection; return which: was it asynchronous?"""
+    lost: list[bool] = []
+    original = store.transaction
+
+    def lose(conn: Connection, asynchronous: bool) -> None:
+        lost.append(asynchronous)
+        conn.close()
+        raise psycopg.OperationalError("the connection is lost")
+
+    @contextmanager
+    def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+        doomed = threading.current_thread().name in ("worker", "housekeeper") and chance.random() < share
+        with original(conn, schema, asynchronous=asynchronous):
+            yield
+            if doomed and moment == "before the commit":
+                lose(conn, asynchronous)
+        if doomed:
+            lose(conn, asynchronous)
+
+    monkeypatch.setattr(store, "transaction", unsafe)
+    return lost

@@ -430,6 +430,111 @@ def test_a_chain_of_more_than_a_thousand_routers_goes_on_through_the_queue(lab: 
     assert ended.visits("$continue") == 2
 
 
+def test_a_cycle_with_a_join_in_it_goes_round_and_joins_each_time(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        - {step: start, next: {step: fork, args: {n: 0}}}
+        - {step: fork, next: [{step: a, args: {n: "{{ n }}"}}, {step: b, args: {n: "{{ n }}"}}]}
+        - {step: a, type: python, code: "def main(n): return n + 1", next: {step: both, args: {a: "{{ a }}"}}}
+        - {step: b, type: wait, for: 1ms, next: both}
+        - step: both
+          type: python
+          code: "def main(a): return a"
+          next: [{when: "{{ both < 3 }}", then: [{step: fork, args: {n: "{{ both }}"}}]}, {else: [end]}]
+        - {step: end, result: "{{ both }}"}
+        """
+    )
+    assert (ended.status, ended.result) == ("completed", 3), ended.error
+    assert [ended.visits(step) for step in ("fork", "a", "b", "both", "end")] == [3, 3, 3, 3, 1]
+
+
+def test_a_handler_may_lead_back_and_try_again(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        - {step: start, next: {step: work, args: {n: 0}}}
+        - step: work
+          type: python
+          code: |
+            def main(n):
+                if n < 2:
+                    raise RuntimeError(f"not with {n}")
+                return n
+          on_error: {step: mend, args: {n: "{{ n }}"}}
+          next: end
+        - {step: mend, type: python, code: "def main(n): return n + 1", next: {step: work, args: {n: "{{ mend }}"}}}
+        - {step: end, result: "{{ work }}"}
+        """
+    )
+    assert (ended.status, ended.result) == ("completed", 2), ended.error
+    assert ended.events.count("step_failed work") == ended.visits("mend") == 2
+
+
+def test_finally_is_a_workflow_of_its_own_with_branches_handlers_and_a_join(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        workflow:
+          - {step: start, next: end}
+          - {step: end, result: {whole: true}}
+        finally:
+          - {step: first, next: [left, right]}
+          - {step: left, type: python, code: "def main(): raise OSError('left')", on_error: mend, next: last}
+          - {step: mend, type: python, args: {e: "{{ error.message }}"}, code: "def main(e): return e", next: last}
+          - {step: right, type: wait, for: 10ms, next: last}
+          - step: last
+            type: python
+            args: {mended: "{{ mend }}", whole: "{{ result.whole }}"}
+            code: "def main(mended, whole): return [mended, whole]"
+        """
+    )
+    assert (ended.status, ended.result) == ("completed", {"whole": True}), ended.error
+    assert ended.visits("last") == 1
+    told = lab.facts(ended.execution_id, "result", "node_id = 'last' AND result IS NOT NULL")
+    assert told == [{"result": ["OSError: left", True]}]
+
+
+def test_a_failure_in_finally_skips_what_has_not_begun_of_it(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        workflow:
+          - {step: start}
+        finally:
+          - {step: first, next: [breaks, waits]}
+          - {step: breaks, type: python, code: "def main(): raise OSError('x')"}
+          - {step: waits, type: wait, for: 1h, next: never}
+          - {step: never, type: fail, message: reached}
+        """
+    )
+    assert (ended.status, ended.error["step"]) == ("failed", "breaks")
+    skipped = lab.facts(ended.execution_id, "node_id, meta", "event_type = 'step_skipped'")
+    assert skipped == [{"node_id": "waits", "meta": {"reason": "the finally workflow had failed"}}]
+
+
+def test_an_execution_that_ends_at_its_start_is_whole(lab: Lab) -> None:
+    done = lab.begin("- {step: start, next: end}\n- {step: end, result: '{{ a }}'}", payload={"a": 1})
+    broken = lab.start(lab.put("- {step: start, type: fail, message: at once}"))
+    tidied = lab.run(
+        """
+        workflow: [{step: start, type: fail, message: at once}]
+        finally: [{step: tidy, type: python, code: "def main(): return 1"}]
+        """
+    )
+    assert (lab.status(done), lab.result(done)) == ("completed", 1)
+    assert (lab.status(broken), lab.error(broken)["message"]) == ("failed", "at once")
+    assert (tidied.status, tidied.visits("tidy")) == ("failed", 1)
+
+
+def test_a_cancel_meets_a_chain_of_routers_that_goes_on_for_ever(lab: Lab) -> None:
+    execution = lab.begin(
+        """
+        - {step: start, next: turn}
+        - {step: turn, max_visits: 100000000, next: [{when: "{{ true }}", then: [turn]}]}
+        """
+    )
+    lab.until(lambda: "step_queued $continue" in lab.events(execution))
+    lab.orchestrator.cancel(execution, by="a test")
+    assert lab.end(execution, limit=5.0).status == "cancelled"
+
+
 def test_a_workbook_task_is_reused_with_precedence_transition_step_task(lab: Lab) -> None:
     ended = lab.run(
         """

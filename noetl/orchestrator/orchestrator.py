@@ -15,11 +15,12 @@ from noetl.engine.facts import Cancel, TimedOut
 from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.materialize import materialize
 from noetl.orchestrator.part import Part, Withdrawal, apply
-from noetl.orchestrator.start import Parent, StartRequest, insert_start, prepare
+from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_start, prepare
 from noetl.orchestrator.views import Playbooks, View, Views, load_events, loading
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
 from noetl.playbook.templates import Env
+from noetl.playbook.values import plain
 from noetl.settings import Settings
 from noetl.words import ExecutionStatus
 
@@ -86,8 +87,10 @@ class Orchestrator:
     def cancel(self, execution_id: int, *, by: str = "", reason: str = "") -> str:
         """Ask an execution to end and return its status afterwards; one that has ended stays as it is.
 
-        Raises `NotFound`.
+        Raises `NotFound`, `InputError` where `by` or `reason` cannot be stored.
         """
+        plain(by, LABELS_LIMIT, "by")
+        plain(reason, LABELS_LIMIT, "reason")
         return self._act(execution_id, Cancel(by, reason), cancel=True)
 
     def expire(self, execution_id: int) -> str:

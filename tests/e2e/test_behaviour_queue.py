@@ -66,6 +66,8 @@ def test_a_start_keeps_labels_priority_who_and_version_and_lays_the_payload_over
         lab.start("test/nowhere")
     with pytest.raises(NotFound, match="there is no execution 17"):
         lab.orchestrator.cancel(17)
+    with pytest.raises(InputError, match="reason contains a lone surrogate"):
+        lab.orchestrator.cancel(deep, reason="\ud800")
     stored = lab.register("apiVersion: noetl.io/v1\nkind: Secret\nmetadata: {path: test/stored}\nanything: [1]\n")
     with pytest.raises(InputError, match="test/stored is a Secret, and only a Playbook can be executed"):
         lab.start(stored)
@@ -122,6 +124,27 @@ def test_a_worker_of_one_tree_leaves_all_others_alone(alone: Lab) -> None:
         assert alone.end(second).status == "completed"
     assert alone.status(first) == "running"
     assert alone.orchestrator.cancel(first, by="a test") == "cancelled"
+
+
+def test_branches_of_one_execution_that_end_on_three_workers_at_once_all_count(alone: Lab) -> None:
+    names = [f"b{n}" for n in range(150)]
+    branches = "\n".join(
+        f'- {{step: {name}, type: python, code: "def main(): return {n}", next: total}}' for n, name in enumerate(names)
+    )
+    results = ", ".join(f"'{{{{ {name} }}}}'" for name in names)
+    path = alone.put(
+        f"- {{step: start, next: [{', '.join(names)}]}}\n{branches}\n"
+        f"- {{step: total, type: python, args: {{all: [{results}]}},"
+        ' code: "def main(all): return sum(all)"}'
+    )
+    with ExitStack() as workers:
+        for _ in range(3):
+            workers.enter_context(working(alone.settings, slots=2))
+        started = [alone.start(path) for _ in range(2)]
+        ended = [alone.end(execution, limit=60) for execution in started]
+    assert [(one.status, one.result, one.visits("total")) for one in ended] == [("completed", 11175, 1)] * 2
+    taken = alone.rows("SELECT DISTINCT worker_id FROM event_log WHERE worker_id IS NOT NULL")
+    assert len(taken) == 3
 
 
 TWO_STEPS = """

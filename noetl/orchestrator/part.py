@@ -33,12 +33,16 @@ from noetl.engine.facts import (
 from noetl.engine.failing import why_stopped
 from noetl.engine.state import State
 from noetl.orchestrator.views import View
-from noetl.words import EventType
+from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
 
 PAUSED = -1.0
 """The `delay` of a job that is set aside."""
+
+
+BY_PARENT = ("parent", "the parent execution was cancelled")
+"""Who cancels a child, and why."""
 
 
 @dataclass(slots=True)
@@ -60,13 +64,17 @@ class Broken:
     error: Exception
 
 
+What = Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue | Broken
+"""All that can come of a job."""
+
+
 @dataclass(slots=True)
 class Finished:
     """What came of one leased job, on its way into the log."""
 
     view: View
     job: JobRef
-    what: Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue | Broken
+    what: What
     worker_id: str | None = None
     duration: float | None = None
     queued: float | None = None
@@ -184,6 +192,8 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
 
 def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
     what = item.what
+    if isinstance(what, Expired) and item.job.node_id == CANCEL_NODE:
+        what = Cancel(*BY_PARENT)  # it was lost with its worker: whoever notices carries it out
     if isinstance(what, Broken):
         raise what.error
     if isinstance(what, Deferral):

@@ -107,7 +107,7 @@ class Housekeeper:
 
     def look_after_queue(self, conn: Connection) -> None:
         """Promote waiting jobs, report expired leases, kills, and lost jobs that want a worker to themselves."""
-        held = self._pump.held_executions()
+        held = self._pump.holdings.executions()
         with store.transaction(conn, self._schema, asynchronous=True):
             promoted, self._next_due = store.promote_jobs(conn, limit=BOUND)
             expired = store.select_expired_jobs(conn, limit=BOUND)
@@ -143,7 +143,7 @@ class Housekeeper:
     def renew(self, conn: Connection) -> None:
         """Renew the leases that have stood for a while; what is no longer ours is given up."""
         young = time.monotonic() - self._settings.lease_seconds / 8
-        held = {job: attempts for job, (attempts, since) in self._pump.leases.copy().items() if since < young}
+        held = {job: attempts for job, (attempts, since) in self._pump.holdings.leases.copy().items() if since < young}
         if not held:
             return
         with store.transaction(conn, self._schema, asynchronous=True):

@@ -11,7 +11,6 @@ so that they do not depend on this thread.
 
 import logging
 import math
-import random
 import threading
 import time
 from collections import deque
@@ -25,14 +24,14 @@ from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.orchestrator.advance import PATIENCE, Advance
-from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.outcomes import Cancel, Continue, Done, Expired, Failed, JobRef, NotLoaded
-from noetl.orchestrator.part import Broken, Deferral, Finished, job_ref
-from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failure, prepare
-from noetl.orchestrator.views import View, Views, load_events
+from noetl.orchestrator.outcomes import Done, Expired, Failed, JobRef
+from noetl.orchestrator.part import Finished, job_ref
+from noetl.orchestrator.prepare import Leased, failure
+from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
-from noetl.words import ExecutionStatus
+from noetl.worker.holdings import Holdings
+from noetl.worker.intake import Intake
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -49,9 +48,9 @@ PROMOTED = 100
 """Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
 
 NOTIFY_EVERY = 0.01
-MOST_ROUNDS = 100
 
-ENDING = frozenset({ExecutionStatus.FAILING, ExecutionStatus.CANCELLING})
+PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError)
+"""Errors that are not about what is written: no connection, or a schema that is being made anew."""
 
 
 class Pump:
@@ -75,16 +74,22 @@ class Pump:
         self._views = views
         self._slots = slots
         self._worker = worker_id
-        self._pools = pools
-        self._only_root = only_root
         self._drain_seconds = drain_seconds
+        self.holdings = Holdings(worker_id)
+        self._intake = Intake(
+            self._schema,
+            settings.lease_seconds,
+            settings.result_limit,
+            pools,
+            only_root,
+            views,
+            slots,
+            self.holdings,
+        )
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None
         self._said = ""  # of the database that does not answer
-        self._held: dict[int, Leased] = {}
         self._reports: deque[Report] = deque()
-        self._finished: list[Finished] = []
-        self._isolated: int | None = None  # a job that was lost before runs alone
         self._last_claim_full = False
         self._poll = SHORTEST_POLL
         self._next_claim = 0.0
@@ -92,12 +97,10 @@ class Pump:
         self._last_claim = 0.0
         self._last_notify = 0.0
         self._owes_notify = False
-        # Read and written by the housekeeper's thread; each is one atomic operation.
-        self.leases: dict[int, tuple[int, float]] = {}  # job id -> attempts, monotonic time of the lease
+        # Written by the housekeeper's thread; each is one atomic operation.
         self.inbox: deque[Callable[[], None]] = deque()
         self.claim_now = threading.Event()
         self.lost_waiting = threading.Event()
-        self.ended = 0
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
@@ -115,10 +118,10 @@ class Pump:
                 self._reports += self._slots.poll(0.2)  # timeouts count, also while the database is away
             if stop.is_set() and give_up is None:
                 give_up = time.monotonic() + self._drain_seconds
-                self._recall()
+                self._slots.recall()  # what has not begun comes back with the next poll
             if give_up is None:
                 continue
-            if (not self._held and not self._finished) or time.monotonic() > give_up:
+            if self.holdings.empty or time.monotonic() > give_up:
                 break
         self._leave()
 
@@ -128,7 +131,7 @@ class Pump:
             self._take(self._reports.popleft(), draining)
         while self.inbox:
             self.inbox.popleft()()
-        if self._finished:
+        if self.holdings.finished:
             self._complete(draining)
         if not draining:
             self._promote()
@@ -139,7 +142,7 @@ class Pump:
     def _timeout(self) -> float:
         if self.inbox:
             return 0.0
-        if self._finished or self._owes_notify:
+        if self.holdings.finished or self._owes_notify:
             return NOTIFY_EVERY
         if self.claim_now.is_set() and self._slots.free > 0:
             return 0.0
@@ -150,7 +153,7 @@ class Pump:
     def _claim(self) -> None:
         now = time.monotonic()
         urgent = self.claim_now.is_set()
-        if self._isolated is not None or not (urgent or now >= self._next_claim):
+        if self.holdings.isolated is not None or not (urgent or now >= self._next_claim):
             return
         free = self._slots.free
         if free <= 0:
@@ -158,9 +161,14 @@ class Pump:
             return
         self.claim_now.clear()
         self._last_claim = now
-        if self._only_root is None and self.lost_waiting.is_set() and self._claim_lost():
-            return
-        rows = self._claim_rows(free)
+        conn = self._connected()
+        if self.lost_waiting.is_set():
+            self.lost_waiting.clear()
+            lost = self._intake.claim_lost(conn)
+            if lost:
+                self._intake.take(conn, lost)
+                return
+        rows = self._intake.claim(conn, free)
         self._last_claim_full = len(rows) >= free
         if rows:
             self._poll = SHORTEST_POLL
@@ -168,7 +176,7 @@ class Pump:
         else:
             self._poll = min(self._poll * 1.5, LONGEST_POLL)
             self._next_claim = now + self._poll
-        self._lease(rows)
+        self._intake.take(conn, rows)
 
     def _promote(self) -> None:
         """Queue what this worker has put off for less than the second after which the housekeeper looks."""
@@ -182,169 +190,32 @@ class Pump:
         if count:
             self.claim_now.set()
 
-    def _claim_rows(self, free: int) -> list[store.JobRow]:
-        lease = self._settings.lease_seconds
-        conn = self._connected()
-        with store.transaction(conn, self._schema, asynchronous=True):
-            if self._only_root is not None:
-                return store.claim_tree_jobs(conn, worker=self._worker, root=self._only_root, slots=free, lease=lease)
-            rows: list[store.JobRow] = []
-            for pool in self._pools:
-                if len(rows) < free:
-                    rows += store.claim_jobs(conn, worker=self._worker, pool=pool, slots=free - len(rows), lease=lease)
-        return rows
-
-    def _claim_lost(self) -> bool:
-        """Take one job that was lost before, and begin nothing else until it has ended."""
-        self.lost_waiting.clear()
-        rows: list[store.JobRow] = []
-        conn = self._connected()
-        with store.transaction(conn, self._schema, asynchronous=True):
-            for pool in self._pools:
-                if not rows:
-                    rows = store.claim_lost_job(
-                        conn, worker=self._worker, pool=pool, lease=self._settings.lease_seconds
-                    )
-        if rows:
-            self._isolated = rows[0].id
-        self._lease(rows)
-        return bool(rows)
-
-    def _lease(self, rows: list[store.JobRow]) -> None:
-        if not rows:
-            return
-        now = time.monotonic()
-        for row in rows:  # known from now on, whatever comes in between
-            self.leases[row.id] = (row.attempts, now)
-        views = self._views.of_jobs(self._connected(), rows)
-        begun = []
-        for row in rows:
-            if row.execution_id not in views:
-                self._set_aside(row)
-                if self._isolated == row.id:
-                    self._isolated = None
-                continue
-            job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-            leased = Leased(views[row.execution_id], job, row.created_at, row.now)
-            self._held[job.job_id] = leased
-            if row.status in ENDING and not row.node_id.startswith("$"):  # put back while its execution was ending
-                self._finish(leased, Failed(failure("cancelled", "the execution is ending")), 0.0)
-            else:
-                begun.append(leased)
-        self._begin(begun)
-
-    def _set_aside(self, row: store.JobRow) -> None:
-        """Keep a job as `paused` whose playbook this version cannot read, and say so in the error log."""
-        reason = self._views.playbooks.unreadable[row.catalog_id]
-        log.error("execution %s is set aside: %s", row.execution_id, reason)
-        conn = self._connected()
-        with store.transaction(conn, self._schema):
-            store.pause_job(conn, worker=self._worker, row=row, reason=reason)
-        self.leases.pop(row.id, None)
-
-    def _begin(self, todo: list[Leased]) -> None:
-        """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
-        for _ in range(MOST_ROUNDS):
-            wanted: dict[int, tuple[View, set[int]]] = {}
-            later = []
-            for leased in todo:
-                try:
-                    self._hand_out(leased)
-                except NotLoaded as missing:
-                    view = leased.view
-                    wanted.setdefault(view.execution_id, (view, set()))[1].update(missing.events)
-                    later.append(leased)
-            if not later:
-                return
-            conn = self._connected()
-            with store.transaction(conn, self._schema, asynchronous=True):
-                load_events(conn, wanted)
-            todo = later
-        for leased in todo:
-            self._finish(leased, Broken(RuntimeError("its job asked for values a hundred times")), 0.0)
-
-    def _hand_out(self, leased: Leased) -> None:
-        """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""
-        try:
-            what = self._answer(leased)
-            if isinstance(what, Work):
-                self._slots.submit(leased.token, self._call(what))
-                leased.handed_out = True
-            else:
-                self._finish(leased, what, 0.0)
-        except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
-            raise
-        except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
-            self._finish(leased, Broken(error), 0.0)
-
-    def _answer(self, leased: Leased) -> Work | Done | Failed | Deferral | Cancel | Continue:
-        what = prepare(leased)
-        if isinstance(what, NewChild):
-            return start_child(self._connected(), self._views, what)
-        if isinstance(what, AwaitChild):
-            return await_child(self._connected(), self._views, what)
-        return what
-
-    def _call(self, work: Work) -> tools.Call:
-        return tools.Call(
-            work.type,
-            work.key,
-            work.where,
-            work.fields,
-            work.args,
-            work.timeout,
-            self._settings.result_limit,
-            work.context,
-        )
-
     # ---- giving back -----------------------------------------------------------------------------------------------
 
     def _take(self, report: Report, draining: bool) -> None:
-        leased = self._held.get(report.token >> 32)
-        if leased is None or leased.token != report.token:
+        holdings, leased = self.holdings, self.holdings.of(report.token)
+        if leased is None:
             return  # the lease was lost meanwhile: somebody else runs it
         answer = report.answer
         if isinstance(answer, NotBegun) and leased.killed:
-            self._finish(leased, Failed(failure("cancelled", "cancelled before it began")), 0.0)
+            holdings.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
         elif isinstance(answer, NotBegun):
             if draining or answer.surplus:
                 self._release([leased.job.job_id])
             else:
-                self._begin([leased])
+                self._intake.begin(self._connected(), [leased])
         elif isinstance(answer, tools.Done):
-            self._finish(leased, Done(answer.result), report.seconds, answer.output)
+            holdings.finish(leased, Done(answer.result), report.seconds, answer.output)
         else:
-            self._finish(leased, Failed(answer.error), report.seconds, answer.output)
-
-    def _finish(
-        self,
-        leased: Leased,
-        what: Done | Failed | Expired | Deferral | Cancel | Continue | Broken,
-        seconds: float,
-        output: str = "",
-    ) -> None:
-        leased.handed_out = True
-        self._finished.append(
-            Finished(
-                leased.view,
-                leased.job,
-                what,
-                self._worker,
-                seconds,
-                leased.queued,
-                random.random(),  # noqa: S311 - jitter
-                output,
-                time.monotonic(),
-            )
-        )
+            holdings.finish(leased, Failed(answer.error), report.seconds, answer.output)
 
     def _complete(self, draining: bool) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged."""
-        conn = self._connected()
+        conn, holdings = self._connected(), self.holdings
         patient_until = time.monotonic() - PATIENCE
-        late = [item for item in self._finished if item.since < patient_until]
-        batch = [item for item in self._finished if item.since >= patient_until]
-        held_up, self._finished = self._finished, []
+        late = [item for item in holdings.finished if item.since < patient_until]
+        batch = [item for item in holdings.finished if item.since >= patient_until]
+        held_up, holdings.finished = holdings.finished, []
         try:
             if batch:
                 self._settle_all(conn, batch, draining)
@@ -353,8 +224,8 @@ class Pump:
                 self._settle(conn, [item], draining, waiting=True)
                 held_up = held_up[1:]
         except BaseException:
-            known = {id(item) for item in self._finished}
-            self._finished += [item for item in held_up if id(item) not in known]
+            known = {id(item) for item in holdings.finished}
+            holdings.finished += [item for item in held_up if id(item) not in known]
             raise
 
     def _settle_all(self, conn: Connection, batch: list[Finished], draining: bool) -> None:
@@ -362,14 +233,14 @@ class Pump:
         try:
             self._settle(conn, batch, draining, waiting=False)
             return
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError):
+        except PASSING:
             raise
         except psycopg.Error as error:
             log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
         for item in batch:
             try:
                 self._settle(conn, [item], draining, waiting=False)
-            except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError):
+            except PASSING:
                 raise
             except psycopg.Error as error:
                 message = f"what came of the step cannot be stored: {str(error).strip()}"
@@ -378,18 +249,16 @@ class Pump:
                 self._settle(conn, [item], draining, waiting=False)
 
     def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
-        room = 0 if draining or self._isolated is not None else self._slots.free
+        room = 0 if draining or self.holdings.isolated is not None else self._slots.free
         if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
             room -= 1
             self._next_claim = 0.0
-        self._due = math.inf  # when a job that was put off for a moment is to be queued
         advanced = self._advance(conn, items, room=room, idle=not self._last_claim_full, waiting=waiting)
         postponed = {id(item) for item in advanced.postponed}
         for item in items:
             if id(item) not in postponed:
-                self._drop(item.job.job_id, item.job.attempts)
-        self._finished += advanced.postponed
-        self.ended += advanced.ended
+                self.holdings.drop(item.job.job_id, item.job.attempts)
+        self.holdings.finished += advanced.postponed
         self._owes_notify = self._owes_notify or advanced.queued or advanced.ended > 0
         if advanced.due is not None and advanced.due <= SOON:
             self._due = min(self._due, time.monotonic() + advanced.due)
@@ -399,30 +268,19 @@ class Pump:
             self.claim_now.set()
 
     def _go_on(self, jobs: list[tuple[View, JobRef]], at: Mapping[int, int]) -> None:
-        now = time.monotonic()
         begun = []
         for view, job in jobs:
             leased = Leased(view, job, at[job.job_id], at[job.job_id])
-            self._held[job.job_id] = leased
-            self.leases[job.job_id] = (job.attempts, now)
+            self.holdings.hold(leased)
             begun.append(leased)
-        self._begin(begun)
-
-    def _drop(self, job_id: int, attempts: int) -> None:
-        """Let go of a job, unless it has been leased to us again meanwhile."""
-        held = self._held.get(job_id)
-        if held is not None and held.job.attempts == attempts:
-            del self._held[job_id]
-            self.leases.pop(job_id, None)
-            if self._isolated == job_id:
-                self._isolated = None
+        self._intake.begin(self._connected(), begun)
 
     def _release(self, jobs: list[int]) -> None:
         """Put jobs back that were not begun."""
         if not jobs:
             return
         for job_id in jobs:
-            self._drop(job_id, self._held[job_id].job.attempts)
+            self.holdings.drop(job_id, self.holdings.jobs[job_id].job.attempts)
         conn = self._connected()
         with store.transaction(conn, self._schema):
             store.release_jobs(conn, worker=self._worker, jobs=jobs)
@@ -432,18 +290,20 @@ class Pump:
 
     def expire(self, rows: list[store.JobRow]) -> None:
         """Complete jobs whose lease has run out, as an outcome like any other."""
-        known = self._held.keys() | {item.job.job_id for item in self._finished}  # not twice in one batch
+        known = self.holdings.jobs.keys() | {
+            item.job.job_id for item in self.holdings.finished
+        }  # not twice in one batch
         rows = [row for row in rows if row.id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         for row in rows:
             if row.execution_id not in views:
                 continue  # a worker that can read its playbook will come
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-            self._finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
+            self.holdings.finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
 
     def kill(self, executions: set[int]) -> None:
         """End the running attempts of cancelled executions."""
-        for leased in list(self._held.values()):
+        for leased in list(self.holdings.jobs.values()):
             if leased.view.execution_id in executions:
                 leased.killed = True
                 self._slots.kill(leased.token)
@@ -451,19 +311,15 @@ class Pump:
     def lose(self, jobs: set[int]) -> None:
         """Stop running jobs whose lease is somebody else's now; their late answers are dropped."""
         for job_id in jobs:
-            held = self._held.get(job_id)
+            held = self.holdings.jobs.get(job_id)
             if held is not None:
                 log.warning("the lease of job %s was lost: its attempt is ended", job_id)
-                self._drop(job_id, held.job.attempts)
+                self.holdings.drop(job_id, held.job.attempts)
                 self._slots.kill(held.token)
 
     def forget(self) -> None:
         """The database is another one: nothing that was known is true."""
         self._views.clear()
-
-    def held_executions(self) -> dict[int, int]:
-        """Return {job id: execution id} of what is held; for the housekeeper's thread."""
-        return {job_id: leased.view.execution_id for job_id, leased in self._held.copy().items()}
 
     # ---- beginning, ending, losing the connection ------------------------------------------------------------------
 
@@ -477,23 +333,14 @@ class Pump:
         self._conn = self._database.connect()
         with store.transaction(self._conn, self._schema):
             leases = store.select_leases(self._conn, worker=self._worker)
-            unknown = [job_id for job_id, attempts in leases.items() if not self._holds(job_id, attempts)]
+            unknown = [job_id for job_id, attempts in leases.items() if not self.holdings.holds(job_id, attempts)]
             if unknown:
                 store.release_jobs(self._conn, worker=self._worker, jobs=unknown)
-        in_doubt = {item.job.job_id for item in self._finished}
-        gone = {job_id for job_id in self._held if job_id not in leases and job_id not in in_doubt}
-        self.lose(gone)
-        self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in self._held}
-        if self._isolated not in self._held:  # the connection was lost between its claim and its beginning
-            self._isolated = None
-        self._begin([leased for leased in self._held.values() if not leased.handed_out])
+        self.lose(self.holdings.reread(leases))
+        self._intake.begin(self._conn, [leased for leased in self.holdings.jobs.values() if not leased.handed_out])
         self._said = ""
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
-
-    def _holds(self, job_id: int, attempts: int) -> bool:
-        leased = self._held.get(job_id)
-        return leased is not None and leased.job.attempts == attempts
 
     def _disconnect(self, error: Exception) -> None:
         conn, self._conn = self._conn, None
@@ -504,19 +351,15 @@ class Pump:
         if conn is not None:
             conn.close()
 
-    def _recall(self) -> None:
-        """Take back what has not begun; the reports come with the next poll."""
-        self._slots.recall()
-
     def _leave(self) -> None:
         """Put back what still runs when there is no more time, and go."""
-        for leased in self._held.values():
+        for leased in self.holdings.jobs.values():
             self._slots.kill(leased.token)
-        count = len(self._held)
+        count = len(self.holdings.jobs)
         try:
             if self._conn is None:
                 self._connect()
-            self._release(list(self._held))
+            self._release(list(self.holdings.jobs))
             self._notify()
         except (psycopg.Error, DatabaseError) as error:
             log.warning("could not put %d jobs back (%s): their leases will run out", count, error)

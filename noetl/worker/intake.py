@@ -1,0 +1,147 @@
+"""The taking half of a worker: lease jobs, render them, hand them to slots or answer them at once."""
+
+import logging
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.errors import DatabaseError
+from noetl.orchestrator.children import await_child, start_child
+from noetl.orchestrator.outcomes import Failed, NotLoaded
+from noetl.orchestrator.part import Broken, What, job_ref
+from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failure, prepare
+from noetl.orchestrator.views import View, Views, load_events
+from noetl.tools.base import Call
+from noetl.words import ExecutionStatus
+from noetl.worker.holdings import Holdings
+from noetl.worker.slots import Slots
+
+log = logging.getLogger("noetl.worker")
+
+MOST_ROUNDS = 100
+"""How often a job may ask for values before it counts as broken."""
+
+ENDING = frozenset({ExecutionStatus.FAILING, ExecutionStatus.CANCELLING})
+
+
+@dataclass(slots=True)
+class Intake:
+    """Takes jobs for one worker. `only_root`: jobs of that execution's tree, else those of `pools`."""
+
+    schema: str
+    lease: float  # seconds
+    result_limit: int
+    pools: tuple[str, ...]
+    only_root: int | None
+    views: Views
+    slots: Slots
+    holdings: Holdings
+
+    def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
+        """Lease up to `free` jobs."""
+        worker, lease = self.holdings.worker_id, self.lease
+        rows: list[store.JobRow] = []
+        with store.transaction(conn, self.schema, asynchronous=True):
+            if self.only_root is not None:
+                return store.claim_tree_jobs(conn, worker=worker, root=self.only_root, slots=free, lease=lease)
+            for pool in self.pools:
+                if len(rows) < free:
+                    rows += store.claim_jobs(conn, worker=worker, pool=pool, slots=free - len(rows), lease=lease)
+        return rows
+
+    def claim_lost(self, conn: Connection) -> list[store.JobRow]:
+        """Lease one job that was lost before; nothing else is to begin until it has ended."""
+        if self.only_root is not None:
+            return []
+        rows: list[store.JobRow] = []
+        with store.transaction(conn, self.schema, asynchronous=True):
+            for pool in self.pools:
+                if not rows:
+                    rows = store.claim_lost_job(conn, worker=self.holdings.worker_id, pool=pool, lease=self.lease)
+        if rows:
+            self.holdings.isolated = rows[0].id
+        return rows
+
+    def take(self, conn: Connection, rows: list[store.JobRow]) -> None:
+        """Hold leased jobs and begin them."""
+        if not rows:
+            return
+        self.holdings.expect(rows)
+        views = self.views.of_jobs(conn, rows)
+        begun = []
+        for row in rows:
+            if row.execution_id not in views:
+                self._set_aside(conn, row)
+                continue
+            job = job_ref((row.id, *row[2:9], row.pool, row.priority))
+            leased = Leased(views[row.execution_id], job, row.created_at, row.now)
+            self.holdings.hold(leased)
+            if row.status in ENDING and not row.node_id.startswith("$"):  # put back while its execution was ending
+                self.holdings.finish(leased, Failed(failure("cancelled", "the execution is ending")))
+            else:
+                begun.append(leased)
+        self.begin(conn, begun)
+
+    def begin(self, conn: Connection, todo: list[Leased]) -> None:
+        """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
+        for _ in range(MOST_ROUNDS):
+            wanted: dict[int, tuple[View, set[int]]] = {}
+            later = []
+            for leased in todo:
+                try:
+                    self._hand_out(conn, leased)
+                except NotLoaded as missing:
+                    view = leased.view
+                    wanted.setdefault(view.execution_id, (view, set()))[1].update(missing.events)
+                    later.append(leased)
+            if not later:
+                return
+            with store.transaction(conn, self.schema, asynchronous=True):
+                load_events(conn, wanted)
+            todo = later
+        for leased in todo:
+            self.holdings.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
+
+    def _hand_out(self, conn: Connection, leased: Leased) -> None:
+        """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""
+        try:
+            what = self._answer(conn, leased)
+            if isinstance(what, Work):
+                self.slots.submit(leased.token, self._call(what))
+                leased.handed_out = True
+            else:
+                self.holdings.finish(leased, what)
+        except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
+            raise
+        except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
+            self.holdings.finish(leased, Broken(error))
+
+    def _answer(self, conn: Connection, leased: Leased) -> Work | What:
+        what = prepare(leased)
+        if isinstance(what, NewChild):
+            return start_child(conn, self.views, what)
+        if isinstance(what, AwaitChild):
+            return await_child(conn, self.views, what)
+        return what
+
+    def _call(self, work: Work) -> Call:
+        return Call(
+            work.type,
+            work.key,
+            work.where,
+            work.fields,
+            work.args,
+            work.timeout,
+            self.result_limit,
+            work.context,
+        )
+
+    def _set_aside(self, conn: Connection, row: store.JobRow) -> None:
+        """Keep a job as `paused` whose playbook this version cannot read, and say so in the error log."""
+        reason = self.views.playbooks.unreadable[row.catalog_id]
+        log.error("execution %s is set aside: %s", row.execution_id, reason)
+        with store.transaction(conn, self.schema):
+            store.pause_job(conn, worker=self.holdings.worker_id, row=row, reason=reason)
+        self.holdings.forget_lease(row.id)

@@ -10,7 +10,7 @@ import orjson
 from noetl.engine.facts import Cancel, Continue, Done, Failed, JobRef, NotLoaded
 from noetl.engine.render import Rendered, render_job
 from noetl.errors import InputError, TemplateError
-from noetl.orchestrator.part import Deferral
+from noetl.orchestrator.part import BY_PARENT, Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.playbook.durations import seconds
@@ -91,7 +91,7 @@ def prepare(leased: Leased) -> Prepared:
     """Render a job and say what it needs. Raises `NotLoaded`; a template error is an answer, not an exception."""
     job = leased.job
     if job.node_id == CANCEL_NODE:
-        return Cancel("parent", "the parent execution was cancelled")
+        return Cancel(*BY_PARENT)
     if job.node_id == CONTINUE_NODE:
         return Continue()
     view = leased.view

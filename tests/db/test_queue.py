@@ -15,10 +15,10 @@ from noetl.orchestrator.advance import LONGEST_STREAK
 from noetl.orchestrator.outcomes import Done, Expired, Failed
 from noetl.orchestrator.prepare import Work
 from noetl.settings import Settings
-from noetl.words import JobStatus
+from noetl.words import CANCEL_NODE, JobStatus
 from tests.support.hand import Hand, with_hand
 from tests.support.waiting import wait_for
-from tests.support.working import Engine
+from tests.support.working import Engine, working
 
 STEP = "{step: %s, type: python, code: 'def main(): pass', next: [%s]}"
 
@@ -56,6 +56,9 @@ BRANCHES = playbook(
     "{step: after, type: python, args: {again: '{{ other }}'}, code: 'def main(seen, again): pass', next: [end]}",
     "{step: end, result: ['{{ mine }}', '{{ other }}']}",
 )
+
+CHILD = playbook("child", "{step: start, type: wait, for: 1h}")
+CALLER = playbook("caller", "{step: start, type: playbook, path: child}")
 
 
 @pytest.fixture
@@ -289,6 +292,24 @@ def test_three_leases_lost_in_a_row_fail_the_step(engine: Engine, hands: Callabl
     assert engine.one("SELECT count(*) FROM queue") == 0
     assert engine.one("SELECT count(*) FROM error_log WHERE error_type = 'worker_lost'") == 1
     assert engine.events(execution).count("lease_expired first") == 3
+
+
+def test_a_cancel_that_was_lost_with_its_worker_is_carried_out(
+    engine: Engine, settings: Settings, hands: Callable[..., Hand]
+) -> None:
+    engine.register(CHILD)
+    engine.register(CALLER)
+    parent = engine.start("caller")
+    with working(settings):
+        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'waiting'") == 2)
+    assert engine.orchestrator.cancel(parent) == "cancelled"
+    hand = hands()
+    (cancel,) = hand.claim()
+    assert cancel.node_id == CANCEL_NODE
+    end_leases(engine)
+    hand.complete(hand.finished(hand.expired()[0], Expired()))
+    assert engine.status(cancel.execution_id) == "cancelled"
+    assert engine.one("SELECT count(*) FROM queue") == 0
 
 
 def test_better_priority_first_then_the_oldest(engine: Engine, hands: Callable[..., Hand]) -> None:

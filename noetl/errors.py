@@ -64,9 +64,7 @@ class TemplateError(InputError):
     `playbook`, `step` and `field` say where it stands, `template` is its text.
     """
 
-    def __init__(
-        self, reason: str, *, playbook: str = "", step: str = "", field: str = "", template: str = ""
-    ) -> None:
+    def __init__(self, reason: str, *, playbook: str = "", step: str = "", field: str = "", template: str = "") -> None:
         self.reason = reason
         self.playbook = playbook
         self.step = step

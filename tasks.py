@@ -304,8 +304,9 @@ def stop_all(_: Context, data: bool = False) -> None:
 
 @task
 def test(_: Context) -> None:
-    """Run the tests."""
-    become(str(BIN / "python"), "-m", "pytest", *(arguments() or ["tests"]))
+    """Run the tests: all, a file's tests in one of several processes, or what ARGS says."""
+    everything = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadscope", "tests"]
+    become(str(BIN / "python"), "-m", "pytest", *(arguments() or everything))
 
 
 @task

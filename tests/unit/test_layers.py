@@ -171,8 +171,7 @@ FORBIDDEN = re.compile(
             r"index-url\s+http",
             r"deb\.debian" + r"\.org",
             r"architecture (?:section )?\d",
-            r"architecture\.md",
-            r"playbook-language\.md",
+            r"design/(?:architecture|playbook-language|style)",
             r"\[tried\]",
         ]
     ),

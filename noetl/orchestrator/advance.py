@@ -134,8 +134,8 @@ class Advance:
             return None
         except psycopg.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - one execution's failure to be decided is not the batch's
-            return self._quarantine(view, items, error)
+        except Exception:  # noqa: BLE001 - an outcome that is recorded already has no place: the lock's holder sees
+            return None
 
     def _settle(
         self, conn: Connection, row: store.LockedRow, items: list[Finished], part: Part | None, out: Advanced
@@ -162,7 +162,7 @@ class Advance:
             return loading(partial(make_part, view, ours, Withdrawal(conn, view.execution_id)), load)
         except psycopg.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - one execution's failure to be decided is not the batch's
             return self._quarantine(view, ours, error)
 
     @staticmethod

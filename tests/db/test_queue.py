@@ -249,6 +249,21 @@ def test_an_outcome_sent_twice_is_recorded_once(engine: Engine, hands: Callable[
     assert engine.events(execution).count("step_completed first") == 1
 
 
+def test_an_outcome_in_doubt_is_no_trouble_when_its_execution_has_moved_on(
+    engine: Engine, hands: Callable[..., Hand], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is sent again by who has learned meanwhile, from another job, that its step is over."""
+    engine.register(BRANCHES)
+    engine.start("branches")
+    hand = hands()
+    mine, other = hand.claim(2)
+    outcome = hand.finished(mine, Done(b"1"))
+    assert not hand.complete(outcome).dropped
+    outcome.view.state = hands("reader").finished(other, Done(b"1")).view.state
+    assert hand.complete(outcome, hand.finished(other, Done(b"2"))).dropped == [outcome]
+    assert caplog.messages == []
+
+
 def test_a_renewal_names_the_lease_it_renews(engine: Engine, hands: Callable[..., Hand]) -> None:
     engine.register(TWO)
     engine.start("two")

@@ -9,9 +9,9 @@ import pytest
 from noetl.database.connect import Database
 from noetl.engine.decide import decide as real_decide
 from noetl.engine.facts import Outcome
+from noetl.engine.render import render_job as real_render
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator import StartRequest
-from noetl.orchestrator.prepare import prepare as real_prepare
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.working import working
@@ -167,12 +167,12 @@ def break_decide(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> No
 
 
 def break_prepare(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> None:
-    def prepare(leased: Any) -> Any:
-        if leased.view.execution_id == sick() and leased.job.node_id == "second":
+    def render_job(playbook: Any, state: Any, job: Any, values: Any) -> Any:
+        if values.execution_id == sick() and job.node_id == "second":
             raise ZeroDivisionError("a bug of the engine")
-        return real_prepare(leased)
+        return real_render(playbook, state, job, values)
 
-    monkeypatch.setattr("noetl.worker.pump.prepare", prepare)
+    monkeypatch.setattr("noetl.orchestrator.prepare.render_job", render_job)
 
 
 @pytest.mark.parametrize("breaks", [break_decide, break_prepare])

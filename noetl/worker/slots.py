@@ -40,6 +40,9 @@ _PASSING: Final = 0.05
 _KNOWN_STEPS: Final = 10_000
 _PACE_WEIGHT: Final = 0.05
 _PACE_CLIP: Final = 0.1
+_STEP_CLIP: Final = 2 * FAST
+"""What a run counts for at most: one that was held up by a busy machine does not make its step a slow one, three
+in a row do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +263,8 @@ class Slots:
         before = self._seconds.get(call.where)
         if before is None and len(self._seconds) >= _KNOWN_STEPS:
             del self._seconds[next(iter(self._seconds))]
-        # One run that was slow by chance (a busy machine) does not make a step slow; one that takes its time does.
-        self._seconds[call.where] = seconds if before is None else (3 * before + seconds) / 4
+        counted = min(seconds, _STEP_CLIP)
+        self._seconds[call.where] = counted if before is None else (3 * before + counted) / 4
         clipped = min(seconds, _PACE_CLIP)
         self._pace = clipped if self._pace is None else self._pace + (clipped - self._pace) * _PACE_WEIGHT
         self._report(token, answer, seconds)

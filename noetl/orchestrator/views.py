@@ -25,6 +25,9 @@ VIEWS = 4096
 MEMORY = 8 * 1024 * 1024
 """Bytes of results remembered per execution; beyond it everything is forgotten and read again on demand."""
 
+REMEMBERED = 128 * 1024 * 1024
+"""Bytes of workloads and results remembered per process, as JSON; beyond it views are forgotten, the oldest first."""
+
 
 class Memory(Values):
     """`Values` that keeps results as raw JSON until somebody asks: most are never looked at."""
@@ -36,6 +39,11 @@ class Memory(Values):
         self._raw: dict[int, bytes] = {}
         self._size = 0
         self._draft: list[int] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of the results that were remembered since the last `trim` that forgot them, as JSON."""
+        return self._size
 
     def trim(self) -> None:
         """Forget everything where it has become too much; not while a decision gathers what it needs."""
@@ -91,6 +99,8 @@ class View:
     parent_job_id: int | None = None
     streak: int = 0  # steps continued in a row
     streak_since: float = 0.0
+    workload_size: int = 0  # bytes, as JSON
+    counted: int = 0  # bytes, as `Views` last saw them
 
 
 @dataclass(slots=True)
@@ -138,13 +148,17 @@ class Views:
         self.env = env
         self.playbooks = playbooks or Playbooks()
         self._views: OrderedDict[int, View] = OrderedDict()
+        self.size = 0  # bytes of all views
 
     def forget(self, execution_id: int) -> None:
-        self._views.pop(execution_id, None)
+        view = self._views.pop(execution_id, None)
+        if view is not None:
+            self.size -= view.counted
 
     def clear(self) -> None:
         """Forget everything: the database is another one."""
         self._views.clear()
+        self.size = 0
         self.playbooks = Playbooks()
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, View]:
@@ -160,7 +174,8 @@ class Views:
             with store.transaction(conn, self.schema, asynchronous=True):
                 workloads: dict[int, str] = dict(store.select_workloads(conn, fresh).fetchall())
             for execution_id, row in fresh.items():
-                workload = orjson.loads(workloads.get(execution_id) or b"{}")
+                text = workloads.get(execution_id) or "{}"
+                workload = orjson.loads(text)
                 self._views[execution_id] = View(
                     execution_id,
                     row.catalog_id,
@@ -170,6 +185,7 @@ class Views:
                     row.root_execution_id,
                     row.parent_execution_id,
                     row.parent_job_id,
+                    workload_size=len(text),
                 )
         for row in rows:
             view = self._views[row.execution_id]
@@ -178,8 +194,12 @@ class Views:
             if view.state.last_event_id < row.last_event_id:
                 view.state = State.from_json(orjson.loads(row.state))
         found = {row.execution_id: self._views[row.execution_id] for row in rows}
-        while len(self._views) > VIEWS:
-            self._views.popitem(last=False)
+        for view in found.values():
+            size = view.workload_size + view.values.size
+            self.size += size - view.counted
+            view.counted = size
+        while len(self._views) > VIEWS or (self.size > REMEMBERED and len(self._views) > 1):
+            self.forget(next(iter(self._views)))
         return found
 
     def of_execution(self, conn: Connection, execution_id: int, lock: store.Lock) -> View:

@@ -82,8 +82,8 @@ class Holdings:
         """Return {job id: execution id} of what is held."""
         return {job_id: leased.view.execution_id for job_id, leased in self.jobs.copy().items()}
 
-    def reread(self, leases: dict[int, int]) -> set[int]:
-        """Compare with what the queue says we hold; return the jobs that are somebody else's now.
+    def reread(self, leases: dict[int, int]) -> dict[int, int]:
+        """Compare with what the queue says we hold; return the leases ({job id: attempts}) that are no longer ours.
 
         Outcomes in doubt are not among them: they are sent again, and the fence tells.
         """
@@ -91,4 +91,8 @@ class Holdings:
         self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in self.jobs}
         if self.isolated not in self.jobs:  # the connection was lost between its claim and its beginning
             self.isolated = None
-        return {job_id for job_id in self.jobs if job_id not in leases and job_id not in in_doubt}
+        return {
+            job_id: held.job.attempts
+            for job_id, held in self.jobs.items()
+            if leases.get(job_id) != held.job.attempts and job_id not in in_doubt
+        }

@@ -151,7 +151,7 @@ class Housekeeper:
                 conn, worker=self._me.runtime_id, held=held, lease=self._settings.lease_seconds
             )
             ours = store.select_leases(conn, worker=self._me.runtime_id) if len(renewed) < len(held) else held
-        lost = {job for job, attempts in held.items() if ours.get(job) != attempts}
+        lost = {job: attempts for job, attempts in held.items() if ours.get(job) != attempts}
         if lost:
             self._pump.inbox.append(partial(self._pump.lose, lost))
             self._slots.wake()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import Connection
+from psycopg.errors import ReadOnlySqlTransaction
 
 from noetl.database import store
 from noetl.database.connect import Database
@@ -49,8 +50,13 @@ PROMOTED = 100
 
 NOTIFY_EVERY = 0.01
 
-PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError)
-"""Errors that are not about what is written: no connection, or a schema that is being made anew."""
+PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError, ReadOnlySqlTransaction)
+
+
+def passes(error: psycopg.Error) -> bool:
+    """Tell whether an error is not about what is written: no connection, a schema that is being made anew, a server
+    that does not write just now. A limit of Postgres's (class 54) that a value exceeds does not pass."""
+    return isinstance(error, PASSING) and (error.sqlstate or "")[:2] != "54"
 
 
 class Pump:
@@ -126,7 +132,7 @@ class Pump:
         self._leave()
 
     def _turn(self, *, draining: bool) -> None:
-        self._reports += self._slots.poll(self._timeout())
+        self._reports += self._slots.poll(self._timeout(draining))
         while self._reports:
             self._take(self._reports.popleft(), draining)
         while self.inbox:
@@ -139,14 +145,19 @@ class Pump:
         if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_EVERY:
             self._notify()
 
-    def _timeout(self) -> float:
+    def _timeout(self, draining: bool) -> float:
         if self.inbox:
             return 0.0
         if self.holdings.finished or self._owes_notify:
             return NOTIFY_EVERY
-        if self.claim_now.is_set() and self._slots.free > 0:
-            return 0.0
-        return max(0.0, min(min(self._next_claim, self._due) - time.monotonic(), LONGEST_POLL))
+        if draining:
+            return LONGEST_POLL
+        next_due = self._due
+        if self.holdings.isolated is None:  # else nothing is claimed, whatever is due
+            if self.claim_now.is_set() and self._slots.free > 0:
+                return 0.0
+            next_due = min(next_due, self._next_claim)
+        return max(0.0, min(next_due - time.monotonic(), LONGEST_POLL))
 
     # ---- taking ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +214,7 @@ class Pump:
             if draining or answer.surplus:
                 self._release([leased.job.job_id])
             else:
+                leased.handed_out = False  # should the connection be lost right now, it is begun with the next one
                 self._intake.begin(self._connected(), [leased])
         elif isinstance(answer, tools.Done):
             holdings.finish(leased, Done(answer.result), report.seconds, answer.output)
@@ -233,16 +245,16 @@ class Pump:
         try:
             self._settle(conn, batch, draining, waiting=False)
             return
-        except PASSING:
-            raise
         except psycopg.Error as error:
+            if passes(error):
+                raise
             log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
         for item in batch:
             try:
                 self._settle(conn, [item], draining, waiting=False)
-            except PASSING:
-                raise
             except psycopg.Error as error:
+                if passes(error):
+                    raise
                 message = f"what came of the step cannot be stored: {str(error).strip()}"
                 log.error("execution %s: %s", item.view.execution_id, message)
                 item.what, item.output = Failed(failure("not_stored", message)), ""
@@ -308,14 +320,17 @@ class Pump:
                 leased.killed = True
                 self._slots.kill(leased.token)
 
-    def lose(self, jobs: set[int]) -> None:
-        """Stop running jobs whose lease is somebody else's now; their late answers are dropped."""
-        for job_id in jobs:
-            held = self.holdings.jobs.get(job_id)
-            if held is not None:
+    def lose(self, leases: Mapping[int, int]) -> None:
+        """Stop running jobs whose lease ({job id: attempts}) is somebody else's now; their late answers are dropped.
+
+        A job that has been leased to us again since it was missed is not meant.
+        """
+        for job_id, attempts in leases.items():
+            if self.holdings.holds(job_id, attempts):
                 log.warning("the lease of job %s was lost: its attempt is ended", job_id)
-                self.holdings.drop(job_id, held.job.attempts)
-                self._slots.kill(held.token)
+                token = self.holdings.jobs[job_id].token
+                self.holdings.drop(job_id, attempts)
+                self._slots.kill(token)
 
     def forget(self) -> None:
         """The database is another one: nothing that was known is true."""

@@ -1,0 +1,248 @@
+"""The pump: it sleeps while nothing is to be done, forgets no job, and tells the database's troubles from a value's."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from noetl.database.connect import Database
+from noetl.orchestrator import views as views_module
+from noetl.orchestrator.views import Views
+from noetl.settings import Settings
+from noetl.tools.base import Call
+from noetl.worker.pump import Pump, passes
+from noetl.worker.slots import NotBegun, Report, Slots
+from tests.support.waiting import wait_for
+from tests.support.working import Engine
+
+HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: test, path: test}\n"
+
+GATED = (
+    HEAD
+    + """workload: {gate: ''}
+workflow:
+  - step: start
+    type: python
+    args: {gate: '{{ workload.gate }}'}
+    code: |
+      import pathlib, time
+      def main(gate):
+          pathlib.Path(gate + '.begun').touch()
+          while not pathlib.Path(gate).exists():
+              time.sleep(0.01)
+          return 1
+"""
+)
+
+QUICK = HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): return 1'}\n"
+
+
+class Watched(Slots):
+    """Slots that remember how long each poll was to wait, and give the first answers back as not begun if told."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.timeouts: list[float] = []
+        self.refuse = 0
+        self.submitted: list[int] = []
+        self.killed: list[int] = []
+
+    def poll(self, timeout: float) -> list[Report]:
+        self.timeouts.append(timeout)
+        reports = super().poll(timeout)
+        for place, report in enumerate(reports):
+            if self.refuse:
+                self.refuse -= 1
+                reports[place] = Report(report.token, NotBegun(), 0.0)
+        return reports
+
+    def submit(self, token: int, call: Call) -> None:
+        self.submitted.append(token)
+        super().submit(token, call)
+
+    def kill(self, token: int) -> None:
+        self.killed.append(token)
+        super().kill(token)
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings) -> Engine:
+    return Engine(database, settings)
+
+
+@pytest.fixture
+def slots() -> Iterator[Watched]:
+    slots = Watched(4)
+    yield slots
+    slots.close()
+
+
+@pytest.fixture
+def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
+    return Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+
+
+@contextmanager
+def running(pump: Pump) -> Iterator[threading.Event]:
+    """Run a pump in a thread, without a housekeeper, until the end of the block."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            pump.run(stop)
+        except BaseException as failure:  # noqa: BLE001 - carried over to the test's thread
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, name="pump")
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert failures == []
+
+
+def polls(slots: Watched, count: int) -> list[float]:
+    """Return how long the next polls were to wait, but for the one that is under way."""
+    begun = len(slots.timeouts) + 1
+    wait_for(lambda: len(slots.timeouts) >= begun + count)
+    return slots.timeouts[begun : begun + count]
+
+
+def test_a_draining_worker_sleeps_while_its_last_job_runs(
+    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+) -> None:
+    """Nothing is claimed any more, so nothing that would have been due keeps it awake."""
+    engine.register(GATED)
+    execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
+    with running(pump) as stop:
+        wait_for((tmp_path / "gate.begun").exists)
+        pump.claim_now.set()
+        stop.set()
+        assert min(polls(slots, 3)) > 0
+        (tmp_path / "gate").touch()
+        assert engine.wait(execution) == "completed"
+
+
+def test_a_worker_sleeps_while_a_job_runs_that_was_lost_before(
+    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+) -> None:
+    """Nothing is begun beside it, and the pump does not turn in circles over what it must not claim."""
+    engine.register(GATED)
+    lost = engine.start("test", payload={"gate": str(tmp_path / "gate")})
+    with engine.database.session() as conn:
+        conn.execute("UPDATE queue SET lost = 1, attempts = 1")
+    pump.lost_waiting.set()
+    pump.claim_now.set()
+    with running(pump):
+        wait_for((tmp_path / "gate.begun").exists)
+        (tmp_path / "other").touch()
+        other = engine.start("test", payload={"gate": str(tmp_path / "other")})
+        pump.claim_now.set()
+        assert min(polls(slots, 3)) > 0
+        assert engine.status(other) == "running"
+        (tmp_path / "gate").touch()
+        assert engine.wait(lost) == engine.wait(other) == "completed"
+
+
+def test_a_job_given_back_as_not_begun_is_begun_also_after_the_connection_was_lost(
+    engine: Engine, pump: Pump, slots: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.register(QUICK)
+    slots.refuse = 1
+    intake = pump._intake
+    whole = type(intake).begin
+    broken: list[int] = []
+
+    def begin(self: Any, conn: psycopg.Connection, todo: list[Any]) -> None:
+        if slots.submitted and not broken:
+            broken.append(len(todo))
+            raise psycopg.OperationalError("the connection was lost")
+        whole(self, conn, todo)
+
+    monkeypatch.setattr(type(intake), "begin", begin)
+    execution = engine.start("test")
+    with running(pump):
+        assert engine.wait(execution) == "completed"
+    assert broken == [1]
+    assert len(slots.submitted) == 2
+
+
+def test_a_lease_that_was_missed_is_not_the_one_that_came_after_it(
+    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+) -> None:
+    """A retried job keeps its id: that its last lease is gone says nothing about the one it has now."""
+    engine.register(GATED)
+    execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
+    with running(pump):
+        wait_for(lambda: slots.submitted)
+        token = slots.submitted[0]
+        job, attempts = token >> 32, token & (2**32 - 1)
+        told = threading.Event()
+        pump.inbox.append(lambda: pump.lose({job: attempts - 1}))
+        pump.inbox.append(told.set)
+        slots.wake()
+        assert told.wait(10)
+        assert slots.killed == []
+        assert pump.holdings.holds(job, attempts)
+        (tmp_path / "gate").touch()
+        assert engine.wait(execution) == "completed"
+
+
+def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection() -> None:
+    """What is about the value fails its step; what is not is tried again, and no result is given up for it."""
+    assert not passes(psycopg.errors.ProgramLimitExceeded())
+    assert not passes(psycopg.errors.UntranslatableCharacter())
+    assert not passes(psycopg.errors.CheckViolation())
+    assert passes(psycopg.errors.ReadOnlySqlTransaction())
+    assert passes(psycopg.errors.AdminShutdown())
+    assert passes(psycopg.errors.DiskFull())
+    assert passes(psycopg.errors.UndefinedTable())
+    assert passes(psycopg.OperationalError("server closed the connection unexpectedly"))
+
+
+def test_a_refused_value_fails_its_step_and_the_worker_lives_on(engine: Engine, pump: Pump) -> None:
+    """An index entry has a bound; here one that a step's outcome would have to exceed."""
+    engine.register(HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): return 1', next: [then]}\n"
+                    "  - {step: then, type: python, code: 'def main(): return 2'}\n")  # fmt: skip
+    name = "".join(f"{number:x}" for number in range(5000))
+    execution = engine.start("test")
+    view = pump._views.playbooks
+    with running(pump):
+        assert engine.wait(execution) == "completed"
+    playbook = next(iter(view.by_id.values()))
+    object.__setattr__(playbook.step("then"), "pool", name)
+    execution = engine.start("test")
+    with running(pump):
+        assert engine.wait(execution) == "failed"
+    assert "cannot be stored" in engine.error(execution)["message"]
+
+
+def test_views_are_forgotten_when_they_have_become_too_much(
+    engine: Engine, pump: Pump, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted is workloads and results; what a worker holds it keeps however large it is."""
+    from tests.support.hand import with_hand
+
+    monkeypatch.setattr(views_module, "REMEMBERED", 50_000)
+    engine.register(QUICK)
+    for _ in range(8):
+        engine.start("test", payload={"text": "x" * 20_000})
+    with with_hand(database) as hand:
+        rows = hand.claim(8)
+        assert len(rows) == 8
+        seen = [hand.views.of_jobs(hand.conn, [row]) for row in rows]
+        assert all(len(views) == 1 for views in seen)
+        assert 20_000 <= hand.views.size <= 50_000
+        hand.done(*rows)
+        assert hand.views.size <= 50_000
+        for row in rows:
+            hand.views.forget(row.execution_id)
+        assert hand.views.size == 0

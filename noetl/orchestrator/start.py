@@ -23,6 +23,9 @@ PAYLOAD_LIMIT = 32 * 1024 * 1024
 LABELS_LIMIT = 64 * 1024
 """Bytes that an execution's payload, and its labels, may have as JSON."""
 
+LONGEST_NAME = 1000
+"""Bytes of a key or a pool: both stand in index entries, which are bounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -120,6 +123,10 @@ def _check(request: StartRequest) -> None:
     plain(request.payload, PAYLOAD_LIMIT, "payload")
     plain(request.overlay, PAYLOAD_LIMIT, "payload")
     plain([request.key, request.by, request.pool], LABELS_LIMIT, "[key, by, pool]")
+    for what, text in (("key", request.key), ("pool", request.pool)):
+        size = len((text or "").encode())
+        if size > LONGEST_NAME:
+            raise InputError(f"the {what} has {size:,} bytes: it can have {LONGEST_NAME:,} at most")
     plain(request.labels, LABELS_LIMIT, "labels")
     for name, value in request.labels.items():
         if not isinstance(value, str):

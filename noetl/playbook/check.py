@@ -14,6 +14,9 @@ _TEMPLATE_WORDS: Final = frozenset(
     {"and", "else", "elif", "false", "False", "if", "in", "is", "none", "None", "not", "or", "self", "true", "True"}
 )
 
+LONGEST_STEP_NAME: Final = 200
+"""Characters: it stands in each of the step's rows, and in index entries, which are bounded."""
+
 
 class Target(Protocol):
     """Where an edge leads, as it stands in the file."""
@@ -37,6 +40,11 @@ def check_names(
             fixed = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
             fixed = f"step_{fixed}" if fixed[:1].isdigit() else fixed
             reader.error(node, "bad-name", f"the step name {name!r} is no identifier: write {fixed!r}")
+        elif len(name) > LONGEST_STEP_NAME:
+            short = f"{name[:20]}..."
+            reader.error(
+                node, "too-long", f"the step name {short!r} is longer than {LONGEST_STEP_NAME} characters: shorten it"
+            )
         elif name == "status":
             reader.warning(node, "reserved-name", "the step name 'status' hides the execution's status in 'finally'")
         if name in keys:

@@ -9,6 +9,9 @@ from noetl.playbook.names import did_you_mean
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.yamltree import Node
 
+LONGEST_NAME = 2000
+"""Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
+
 
 class Reader:
     """One file being read. Each method reports what is wrong and goes on; None stands for an unusable value."""
@@ -75,6 +78,9 @@ class Reader:
             return None
         if not found.strip():
             self.error(node, "wrong-type", f"{what} is empty: write a name")
+            return None
+        if len(found.encode(errors="replace")) > LONGEST_NAME:
+            self.error(node, "too-long", f"{what} is longer than {LONGEST_NAME:,} bytes: shorten it")
             return None
         return found
 

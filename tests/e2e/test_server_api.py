@@ -187,6 +187,8 @@ def test_what_cannot_be_started_says_why(api: ApiClient) -> None:
         text = f'{{"path": "test/routers", "payload": {body}}}'
         answer = api.post("/api/executions", content=text, headers={"Content-Type": "application/json"})
         assert error(answer, 422)["type"] in ("not_json", "validation")
+    long = api.post("/api/executions", json={"path": "test/routers", "key": "键" * 400})
+    assert "key has 1,200 bytes: it can have 1,000 at most" in error(long, 422)["message"]
     assert api.get("/api/executions").json()["items"] == []
 
 

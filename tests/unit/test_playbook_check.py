@@ -106,6 +106,8 @@ workflow:
         ("workflow: [{step: 1st}]\n", "the step name '1st' is no identifier: write 'step_1st'"),
         ("workflow: [{step: 'a b'}]\n", "the step name 'a b' is no identifier: write 'a_b'"),
         ("workflow: [{step: schön}]\n", "the step name 'schön' is no identifier: write 'sch_n'"),
+        (f"workflow: [{{step: {'a' * 201}}}]\n", "is longer than 200 characters: shorten it"),
+        (f"pool: {'ö' * 1001}\nworkflow: [{{step: a}}]\n", "pool is longer than 2,000 bytes: shorten it"),
         ("workflow: [{step: none}]\n", "is a word of the language"),
         ("workflow: [{step: continue}]\n", "is a word of the language"),
         # keys of a step

@@ -20,11 +20,22 @@ def items(asked: dict[str, Any]) -> dict[str, Any]:
     return {"items": [f"{page}.{n}" for n in range(2 if page < 3 else 1)], "next": page + 1 if page < 3 else None}
 
 
+class Unsteady:
+    """An API that is not there for the first two that ask."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, asked: dict[str, Any]) -> Any:
+        self.asked += 1
+        return (503, {"why": "not yet"}) if self.asked < 3 else {"value": 7}
+
+
 ANSWERS: Answers = {
     "/forecast": lambda asked: {"city": dict(asked["query"])["city"], "temperature": 31},
     "/alerts": lambda asked: {"accepted": True},
     "/items": items,
-    "/unsteady": lambda asked: {"value": 7},
+    "/missing": lambda asked: (404, {"why": "never was"}),
 }
 
 RESULTS = {
@@ -44,9 +55,30 @@ def test_an_example_runs_to_its_end(file: str, database: Database, settings: Set
     engine = Engine(database, settings)
     for other in FILES:
         engine.register((EXAMPLES.parent / other).read_text())
-    with serving(ANSWERS) as stub, working(settings):
+    unsteady = Unsteady()
+    with serving({**ANSWERS, "/unsteady": unsteady}) as stub, working(settings):
         execution = engine.start(file.removesuffix(".yaml"), payload={"base_url": stub.url})
         status = engine.wait(execution)
     assert status == "completed", engine.error(execution)
     result = engine.result(execution)
-    assert result == RESULTS[file] if file in RESULTS else result
+    assert result == RESULTS.get(file, result)
+    assert result
+    if "/retry/" in file:
+        assert (result["value"], result["attempts"]) == (7, 1)
+        assert "404" in result["gave_up"]
+        assert unsteady.asked == 3, "two attempts failed"
+        assert [asked["path"] for asked in stub.asked].count("/missing") == 1, "no retry would mend it"
+
+
+def test_the_example_of_errors_undoes_fails_and_audits(database: Database, settings: Settings) -> None:
+    """With too large an amount the handler releases what was reserved, `fail` ends it, `finally` runs all the same."""
+    engine = Engine(database, settings)
+    path = engine.register((EXAMPLES / "errors/compensate.yaml").read_text())
+    with working(settings):
+        execution = engine.start(path, payload={"amount": 500})
+        assert engine.wait(execution) == "failed"
+    assert engine.error(execution)["message"].startswith("not charged: ")
+    happened = engine.events(execution)
+    ends = ["step_failed charge", "step_completed release", "step_failed give_up", "step_completed audit"]
+    assert [event for event in happened if event in ends] == ends
+    assert happened[-1] == "execution_failed"

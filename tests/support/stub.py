@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 Answers = Mapping[str, Callable[[dict[str, Any]], Any]]
-"""What a path answers, from what it was asked (method, path, query, headers, body)."""
+"""What a path answers, from what it was asked (method, path, query, headers, body): a value, or (status, value)."""
 
 
 class Stub(ThreadingHTTPServer):
@@ -73,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(asked)
         act = getattr(self, f"do{address.path.replace('/', '_').replace('-', '_')}", None)
         if address.path in self.server.answers:
-            self.answer(200, self.server.answers[address.path](asked))
+            given = self.server.answers[address.path](asked)
+            self.answer(*(given if isinstance(given, tuple) else (200, given)))
         elif act is not None:
             act()
         elif address.path.startswith("/status/"):

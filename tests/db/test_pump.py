@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from noetl.database import store
 from noetl.database.connect import Database
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
@@ -246,3 +247,41 @@ def test_views_are_forgotten_when_they_have_become_too_much(
         for row in rows:
             hand.views.forget(row.execution_id)
         assert hand.views.size == 0
+
+
+def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
+    engine: Engine, pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease may be lost with a crash of Postgres; a result that was acknowledged may not."""
+    original, insert, claim = store.transaction, store.insert_rows, store.claim_jobs
+    now: list[bool] = []
+    completed: list[bool] = []
+    leased: list[bool] = []
+
+    @contextmanager
+    def transaction(conn: psycopg.Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+        with original(conn, schema, asynchronous=asynchronous):
+            shown = conn.execute("SHOW synchronous_commit").fetchone()
+            assert shown is not None
+            now[:] = [shown[0] == "off"]
+            yield
+
+    def insert_rows(conn: psycopg.Connection, statement: str, rows: Any) -> None:
+        if statement == "insert_events":
+            completed.extend(now)
+        insert(conn, statement, rows)
+
+    def claim_jobs(conn: psycopg.Connection, **given: Any) -> list[store.JobRow]:
+        leased.extend(now)
+        return claim(conn, **given)
+
+    engine.register(QUICK)
+    executions = [engine.start("test") for _ in range(3)]
+    monkeypatch.setattr(store, "transaction", transaction)
+    monkeypatch.setattr(store, "insert_rows", insert_rows)
+    monkeypatch.setattr(store, "claim_jobs", claim_jobs)
+    with running(pump):
+        wait_for(lambda: not engine.one("SELECT EXISTS (SELECT FROM queue)"))
+    assert {engine.status(execution) for execution in executions} == {"completed"}
+    assert set(completed) == {False}
+    assert set(leased) == {True}

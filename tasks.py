@@ -154,8 +154,13 @@ def reset_by_psql() -> None:
             "psql needs POSTGRES_HOST or NOETL_DATABASE_URL, in the environment or in .env: neither is set.",
             code=2,
         )
-    schema, role = given.get("NOETL_SCHEMA") or "noetl", given.get("NOETL_USER") or "noetl"
-    env["PGOPTIONS"] = f"-c noetl.schema={_option(schema)} -c noetl.role={_option(role)}"
+    schema = given.get("NOETL_SCHEMA") or "noetl"
+    settings = {
+        "schema": schema,
+        "role": given.get("NOETL_USER") or "noetl",
+        "playbook_role": given.get("NOETL_PLAYBOOK_USER") or "noetl_playbook",
+    }
+    env["PGOPTIONS"] = " ".join(f"-c noetl.{name}={_option(value)}" for name, value in settings.items())
     quoted = '"' + schema.replace('"', '""') + '"'
     psql = [find_psql(), "-X", "-q", "-v", "ON_ERROR_STOP=1", *target]
     must(*psql, "-c", f"DROP SCHEMA IF EXISTS {quoted} CASCADE", env=env)
@@ -181,7 +186,8 @@ def postgres_reset_schema(_: Context) -> None:
     """Drop the schema and apply it: by the CLI, else by psql. Says which way it took."""
     if run(NOETL, "db", "reset-schema", "--help", quiet=True) == 0:
         say("Resetting the schema with the NoETL CLI.")
-        must(NOETL, "db", "reset-schema", "--yes", "--ensure-role")
+        file = ["--file", ddl] if (ddl := parameter("DDL")) else []
+        must(NOETL, "db", "reset-schema", "--yes", "--ensure-role", *file)
     else:
         say("The NoETL CLI cannot be used here: resetting the schema with psql.")
         reset_by_psql()

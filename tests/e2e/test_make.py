@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import psycopg.sql
 import pytest
 
+from noetl.settings import Settings
 from tests.e2e.clones import Clone, make_clone, shared_clone
+from tests.support.dumps import dump
 
 EXPORTS = ("event_log", "queue", "workload", "workflow", "transition", "workbook", "runtime", "error_log")
 SIMPLE = "PLAYBOOK=examples/test/simple_test"
@@ -57,6 +60,8 @@ def test_two_clones_at_once_run_the_simple_playbook(clone: Clone, other: Clone) 
         check_completed(out)
     assert modes(clone.path.parent) == before
     assert Path("/etc/passwd").read_bytes() == accounts
+    check_completed(other.make("noetl-execute", SIMPLE))
+    other.run(".venv/bin/noetl", "db", "verify", env={"NOETL_HOME": str(other.path / ".noetl")})
     addresses = {one.make("server-status") for one in (clone, other)}
     assert len(addresses) == 2
 
@@ -148,13 +153,18 @@ def database_settings(clone: Clone) -> dict[str, str]:
     }
 
 
-def tables(settings: dict[str, str], schema: str) -> set[str]:
-    with psycopg.connect(
+def address(settings: dict[str, str], database: str | None = None) -> str:
+    """Return the conninfo of POSTGRES_*, or of another database of that server."""
+    return psycopg.conninfo.make_conninfo(
         host=settings["POSTGRES_HOST"],
         port=settings["POSTGRES_PORT"],
-        dbname=settings["POSTGRES_DB"],
+        dbname=database or settings["POSTGRES_DB"],
         user=settings["POSTGRES_USER"],
-    ) as conn:
+    )
+
+
+def tables(settings: dict[str, str], schema: str) -> set[str]:
+    with psycopg.connect(address(settings)) as conn:
         rows = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,))
         return {row[0] for row in rows}
 
@@ -188,6 +198,37 @@ def test_the_schema_is_reset_by_psql_where_the_cli_cannot_be_used(
         assert "with psql" in done.stderr
     assert tables(settings, schema) >= {"event_log", "queue", "catalog", "workload"}
     assert tables(settings, schema) == tables(settings, "noetl")
+
+
+def test_cli_and_psql_make_the_same_schema(clone: Clone, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Also under other names: what the one makes is what the other makes, to the last grant."""
+    settings = database_settings(clone)
+    names = {"NOETL_SCHEMA": "made both ways", "NOETL_USER": "both_user", "NOETL_PLAYBOOK_USER": "both_guest"}
+    for database in ("made_by_cli", "made_by_psql"):
+        with psycopg.connect(address(settings), autocommit=True) as conn:
+            conn.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(database)))
+        if database == "made_by_psql":
+            request.getfixturevalue("broken_cli")
+        done = clone.run("make", "postgres-reset-schema", env={**settings, **names, "POSTGRES_DB": database})
+        assert ("with psql" if database == "made_by_psql" else "with the NoETL CLI") in done.stderr
+    by_cli, by_psql = (
+        dump(Settings(home=tmp_path, database_url=address(settings, database)))
+        for database in ("made_by_cli", "made_by_psql")
+    )
+    assert by_cli == by_psql
+    assert "both_guest" in by_cli
+
+
+def test_another_ddl_is_applied_by_the_cli_too(clone: Clone, tmp_path: Path) -> None:
+    """It is broken, and everything stays as it is."""
+    bad = tmp_path / "bad.sql"
+    bad.write_text("BEGIN;\nSELECT no_such_function();\nCOMMIT;\n", "utf-8")
+    settings = database_settings(clone)
+    before = tables(settings, "noetl")
+    done = clone.run("make", "postgres-reset-schema", f"DDL={bad}", expect=None)
+    assert done.returncode != 0
+    assert "no_such_function" in done.stderr
+    assert tables(settings, "noetl") == before
 
 
 def test_a_bad_ddl_fails_and_leaves_nothing(clone: Clone, request: pytest.FixtureRequest, tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ VIEWS = 4096
 """Executions remembered per process."""
 
 MEMORY = 8 * 1024 * 1024
-"""Bytes of results remembered per execution; beyond it everything is forgotten and read again on demand."""
+"""Bytes of results and args remembered per execution; beyond it everything is forgotten and read again on demand."""
+
+ENTRY = 200
+"""Bytes that an event takes in memory, whatever it brought."""
 
 REMEMBERED = 128 * 1024 * 1024
 """Bytes of workloads and results remembered per process, as JSON; beyond it views are forgotten, the oldest first."""
@@ -42,7 +45,7 @@ class Memory(Values):
 
     @property
     def size(self) -> int:
-        """Bytes of the results that were remembered since the last `trim` that forgot them, as JSON."""
+        """Bytes of results and args that were remembered since `trim` last forgot them, as JSON."""
         return self._size
 
     def trim(self) -> None:
@@ -61,17 +64,19 @@ class Memory(Values):
 
     def draft(self, event: Event, args: Mapping[int, Any] | None) -> None:
         """Remember what a decided event brings, until it is written (`commit`) or decided again (`begin`)."""
-        self.remember(event.event_id, event.result, event.error, args or {})
+        size = sum(len(orjson.dumps(each)) for each in args.values()) if args else 0
+        self.remember(event.event_id, event.result, event.error, args or {}, size)
         self._draft.append(event.event_id)
 
     def commit(self) -> None:
         """What was a draft is in the log now."""
         self._draft.clear()
 
-    def remember(self, event_id: int, raw: bytes | None, error: Any, args: Mapping[int, Any]) -> None:
-        """Keep all that can be asked of one event, its result as the text it is stored as."""
+    def remember(self, event_id: int, raw: bytes | None, error: Any, args: Mapping[int, Any], size: int = 0) -> None:
+        """Keep all that can be asked of one event, its result as the text it is stored as. `size`: of `args`, as JSON,
+        which count too: a cycle may pass a large value on in each of its rounds."""
         raw = raw or b"null"
-        self._size += len(raw)
+        self._size += len(raw) + size + ENTRY
         self._raw[event_id] = raw
         self._errors[event_id] = error
         self._args[event_id] = args
@@ -229,6 +234,7 @@ def load_events(conn: Connection, wanted: Mapping[int, tuple[View, set[int]]]) -
                 result.encode() if result is not None else None,
                 orjson.loads(error) if error is not None else None,
                 args_in(orjson.loads(meta) if meta else None),
+                len(meta or ""),
             )
             events.discard(event_id)
         if events:

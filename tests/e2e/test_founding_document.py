@@ -157,6 +157,9 @@ def test_the_quick_playbook_runs_and_its_log_is_as_expected(clone: Clone, shell:
     events = json.loads((clone.path / "logs" / "event_log.json").read_text("utf-8"))
     assert all(event["timestamp"] for event in events)
     assert [event["event_type"] for event in events].count("execution_complete") == 1
+    stamps = [event["timestamp"] for event in events]
+    assert stamps == sorted(set(stamps)), "strictly increasing"
+    bash(clone, shell, "noetl db verify")
 
 
 def test_the_job_runs_what_the_document_says(clone: Clone, shell: dict[str, str]) -> None:

@@ -84,6 +84,12 @@ BROKEN = {
         "UPDATE queue SET node_id = 'b'",
         "a step run that was queued has ended, or has a job",
     ),
+    "a wait for nobody": (RUNNING, "UPDATE queue SET status = 'waiting'", "waits without a time only for a child"),
+    "a wait for a child that has ended": (
+        COMPLETED.replace("7", "8") + RUNNING.replace("'p', 1", "'q', 1").replace("catalog)", "catalog LIMIT 1)"),
+        "UPDATE queue SET status = 'waiting', context = '{\"child\": \"8\"}'",
+        "waits without a time only for a child",
+    ),
     "a step that ended twice": (
         COMPLETED,
         APPEND + "(7, 5, '2026-01-01 00:00:05Z', 'step_failed', 'a', 1)",
@@ -117,7 +123,16 @@ def _make(database: Database, *statements: str) -> None:
             conn.execute(statement.encode())
 
 
-@pytest.mark.parametrize("sound", ["", RUNNING, COMPLETED], ids=["empty", "running", "completed"])
+PARENT = (
+    RUNNING.replace("(7", "(8").replace(", 7,", ", 8,")
+    + RUNNING.replace("'p', 1", "'q', 1").replace("catalog)", "catalog LIMIT 1)")
+    + "UPDATE queue SET status = 'waiting', context = '{\"child\": \"8\"}' WHERE execution_id = 7;"
+)
+
+
+@pytest.mark.parametrize(
+    "sound", ["", RUNNING, COMPLETED, PARENT], ids=["empty", "running", "completed", "waiting for a child"]
+)
 def test_what_is_sound_has_no_findings(unverified: Database, sound: str) -> None:
     """Else no test could end with it."""
     _make(unverified, sound)

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from noetl.database import store
+from noetl.database import gathered, store
 from noetl.database.embedded import EmbeddedServer
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
@@ -114,6 +114,13 @@ class Database:
         """Open one dedicated connection. Raises `Unreachable` with a sentence that says where and why."""
         try:
             return psycopg.connect(self.conninfo, autocommit=autocommit, prepare_threshold=2)
+        except psycopg.OperationalError as error:
+            raise Unreachable(f"no connection to {self.where}: {_reason(error)}") from error
+
+    def connect_gathering(self) -> Connection:
+        """Open a dedicated connection whose transactions leave in one write (see `gathered`). Raises `Unreachable`."""
+        try:
+            return gathered.connect(self.conninfo)
         except psycopg.OperationalError as error:
             raise Unreachable(f"no connection to {self.where}: {_reason(error)}") from error
 

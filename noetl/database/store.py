@@ -15,6 +15,7 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
+from noetl.database.gathered import GatheringConnection
 from noetl.database.sql import sql
 
 Row = tuple[Any, ...]
@@ -78,7 +79,7 @@ def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) ->
     The commit travels in the same round trip as the last statements of the block.
     """
     try:
-        with conn.pipeline():
+        with conn.gathered() if isinstance(conn, GatheringConnection) else conn.pipeline():
             conn.execute("BEGIN")
             conn.execute(opening(schema, asynchronous), prepare=True)
             yield

@@ -345,7 +345,7 @@ class Pump:
 
     def _connect(self) -> None:
         """Open the connection and read back the leases: known ones go on, unknown ones are put back."""
-        self._conn = self._database.connect()
+        self._conn = self._database.connect_gathering()
         with store.transaction(self._conn, self._schema):
             leases = store.select_leases(self._conn, worker=self._worker)
             unknown = [job_id for job_id, attempts in leases.items() if not self.holdings.holds(job_id, attempts)]

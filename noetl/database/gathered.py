@@ -1,0 +1,211 @@
+"""Statements in gathered form: what belongs together leaves in one write and is answered in one read.
+
+psycopg's pipeline hands each statement to the kernel as it comes, and Postgres wakes up for each. Where a worker
+completes thousands of steps a second, on processors that it shares with Postgres, those wake-ups cost more than the
+statements. Here nothing is sent before somebody asks for a result or the transaction ends.
+
+Only the worker's own connection is of this kind. It is a psycopg connection in every other respect; what is used of
+libpq is the part that psycopg documents (`psycopg.pq`).
+"""
+
+import re
+import select
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+Row = tuple[Any, ...]
+
+_PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|s|%)")
+
+INT8, FLOAT8, BOOL, UNKNOWN = 20, 701, 16, 0
+
+
+class Answer:
+    """What a gathered statement will answer: the part of a cursor that the engine's statements use."""
+
+    __slots__ = ("_batch", "result")
+
+    def __init__(self, batch: "Batch") -> None:
+        self._batch = batch
+        self.result: PGresult | None = None
+
+    def fetchall(self) -> list[Row]:
+        """Return all rows, sending what has been gathered if it has not been sent."""
+        if self.result is None:
+            self._batch.exchange()
+        assert self.result is not None
+        return self._batch.rows(self.result)
+
+    def fetchone(self) -> Row | None:
+        """Return the first row, None if there is none."""
+        rows = self.fetchall()
+        return rows[0] if rows else None
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.fetchall())
+
+
+class GatheringConnection(psycopg.Connection[Row]):
+    """A connection whose statements inside `gathered` are gathered. For one thread."""
+
+    _batch: "Batch | None" = None
+    _names: dict[tuple[str, tuple[int, ...]], bytes]
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Gather the statements of the block; send what is left at its end."""
+        self._batch = batch = Batch(self)
+        self.pgconn.enter_pipeline_mode()
+        try:
+            yield
+            batch.exchange()
+        except BaseException:
+            if not self.closed:
+                batch.abandon()
+            raise
+        finally:
+            self._batch = None
+            if not self.closed:
+                self.pgconn.exit_pipeline_mode()
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """Execute a statement; inside `gathered`, remember it and return its `Answer`."""
+        if self._batch is None:
+            return super().execute(query, params, **options)
+        return self._batch.add(query.decode() if isinstance(query, bytes) else query, params)
+
+    @property
+    def names(self) -> dict[tuple[str, tuple[int, ...]], bytes]:
+        """The statements that this connection has prepared."""
+        if "_names" not in self.__dict__:
+            self._names = {}
+        return self._names
+
+
+class Batch:
+    """The statements of one `gathered` block."""
+
+    def __init__(self, conn: GatheringConnection) -> None:
+        self._conn = conn
+        self._pgconn = conn.pgconn
+        self._transformer = Transformer(conn)
+        self._pending: list[Answer | tuple[str, tuple[int, ...], bytes]] = []
+
+    def add(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None) -> Answer:
+        """Gather a statement, preparing it if this connection never has."""
+        text, order = positional(query)
+        values = [] if params is None else [params[key] for key in order]  # type: ignore[index]
+        types = tuple([_OIDS.get(type(value), UNKNOWN) for value in values])
+        names = self._conn.names
+        name = names.get((query, types))
+        if name is None:
+            name = f"g{len(names)}_{len(self._pending)}".encode()
+            self._pgconn.send_prepare(name, text, types)
+            self._pending.append((query, types, name))
+        self._pgconn.send_query_prepared(name, [_text(value) for value in values])
+        answer = Answer(self)
+        self._pending.append(answer)
+        return answer
+
+    def exchange(self) -> None:
+        """Send what has been gathered and read all answers: one round trip. Raises the first error among them."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        self._pgconn.pipeline_sync()
+        self._flush()
+        failure: PGresult | None = None
+        for one in pending:
+            result = self._result()
+            while self._result_or_none() is not None:
+                continue  # the end of this statement's results
+            if result.status in (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED):
+                if failure is None:
+                    failure = result
+            elif isinstance(one, Answer):
+                one.result = result
+            else:
+                query, types, name = one
+                self._conn.names[query, types] = name
+        self._result()  # of the sync
+        if failure is not None:
+            raise error_from_result(failure, encoding=self._conn.info.encoding)
+
+    def abandon(self) -> None:
+        """Bring the connection out of a block that an exception has left: send, and drop what it answers."""
+        try:
+            self.exchange()
+        except psycopg.Error:
+            return  # the exception that is on its way says more
+
+    def rows(self, result: PGresult) -> list[Row]:
+        """Return a result's rows as Python values."""
+        if not result.ntuples:
+            return []
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+    def _flush(self) -> None:
+        pgconn = self._pgconn
+        while pgconn.flush():  # the kernel takes no more: Postgres may be waiting for us to read
+            readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
+            if readable:
+                pgconn.consume_input()
+
+    def _result(self) -> PGresult:
+        result = self._result_or_none()
+        if result is None:
+            raise psycopg.OperationalError("the connection was lost while a result was awaited")
+        return result
+
+    def _result_or_none(self) -> PGresult | None:
+        pgconn = self._pgconn
+        if pgconn.is_busy():
+            ready = select.poll()
+            ready.register(pgconn.socket, select.POLLIN)
+            while pgconn.is_busy():
+                ready.poll()
+                pgconn.consume_input()
+        return pgconn.get_result()
+
+
+_OIDS = {int: INT8, float: FLOAT8, bool: BOOL}
+
+
+def _text(value: Any) -> bytes | None:
+    """Return a parameter in Postgres's text form."""
+    if value is None:
+        return None
+    if value is True or value is False:
+        return b"t" if value else b"f"
+    return str(value).encode()
+
+
+@cache
+def positional(query: str) -> tuple[bytes, tuple[str | int, ...]]:
+    """Return a statement with `$1, $2 ...` for its placeholders, and which parameter each of them is."""
+    order: list[str | int] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%"
+        key: str | int = found[1] or len(order)
+        if key not in order:
+            order.append(key)
+        return f"${order.index(key) + 1}"
+
+    text = _PLACEHOLDER.sub(number, query)
+    return text.encode(), tuple(order)
+
+
+def connect(conninfo: str) -> GatheringConnection:
+    """Open a connection in autocommit mode. Raises `psycopg.OperationalError`."""
+    return GatheringConnection.connect(conninfo, autocommit=True)

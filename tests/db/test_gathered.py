@@ -1,0 +1,96 @@
+"""Gathered statements answer as psycopg's own do, whatever goes wrong between them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from noetl.database import store
+from noetl.database.connect import Database
+from noetl.database.gathered import GatheringConnection, positional
+
+
+@pytest.fixture
+def conn(database: Database) -> Iterator[Any]:
+    connection = database.connect_gathering()
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("value", [None, True, False, 0, -1, 2**62, 1.5, "text", "it's %s {1}", "ü\n", '{"a": [1]}'])
+def test_a_value_comes_back_as_it_went(conn: GatheringConnection, value: Any) -> None:
+    cast = {bool: "boolean", int: "bigint", float: "double precision"}.get(type(value), "text")
+    with conn.gathered():
+        answer = conn.execute(f"SELECT %s::{cast}, %s::{cast}", [value, value])
+        assert answer.fetchall() == [(value, value)]
+
+
+def test_arrays_bytes_and_times_are_read_as_psycopg_reads_them(conn: GatheringConnection) -> None:
+    query = "SELECT '{1,2}'::bigint[], '{}'::int[], 'a'::text, 1.5::numeric, '2026-01-01 00:00+00'::timestamptz"
+    own = psycopg.Connection.execute(conn, query).fetchall()
+    with conn.gathered():
+        assert conn.execute(query).fetchall() == own
+
+
+def test_nothing_is_sent_before_a_result_is_wanted(conn: GatheringConnection, admin: Database) -> None:
+    conn.execute("CREATE TEMP TABLE seen (n int)")
+    with conn.gathered():
+        conn.execute("INSERT INTO seen VALUES (1)")
+        with admin.connect() as other:
+            state = "SELECT query LIKE 'INSERT%%' FROM pg_stat_activity WHERE pid = %s"
+            row = other.execute(state, [conn.info.backend_pid]).fetchone()
+            assert row == (False,)
+    assert conn.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+
+
+def test_one_placeholder_may_stand_in_several_places() -> None:
+    text, order = positional("SELECT %(a)s, %(b)s, %(a)s, '100%%'")
+    assert (text, order) == (b"SELECT $1, $2, $1, '100%'", ("a", "b"))
+    assert positional("SELECT %s, %s") == (b"SELECT $1, $2", (0, 1))
+
+
+def test_an_error_undoes_the_transaction_and_leaves_the_connection_usable(conn: GatheringConnection) -> None:
+    conn.execute("CREATE TEMP TABLE kept (n int PRIMARY KEY)")
+    with pytest.raises(psycopg.errors.UniqueViolation), store.transaction(conn, "noetl"):  # noqa: PT012
+        conn.execute("INSERT INTO kept VALUES (%s)", [1])
+        conn.execute("INSERT INTO kept VALUES (%s)", [1])
+        conn.execute("INSERT INTO kept VALUES (%s)", [2])
+    assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    with store.transaction(conn, "noetl"):
+        conn.execute("INSERT INTO kept VALUES (%s)", [1])
+        assert conn.execute("SELECT n FROM kept").fetchall() == [(1,)]
+    assert conn.execute("SELECT count(*) FROM kept").fetchone() == (1,)
+
+
+def test_an_exception_of_our_own_undoes_what_was_gathered(conn: GatheringConnection) -> None:
+    conn.execute("CREATE TEMP TABLE kept (n int)")
+    with pytest.raises(ZeroDivisionError), store.transaction(conn, "noetl"):  # noqa: PT012
+        conn.execute("INSERT INTO kept VALUES (1)")
+        raise ZeroDivisionError
+    assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_a_statement_that_could_not_be_prepared_is_prepared_again(conn: GatheringConnection) -> None:
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UndefinedTable), store.transaction(conn, "noetl"):
+            conn.execute("SELECT n FROM later").fetchall()
+    conn.execute("CREATE TEMP TABLE later (n int)")
+    with store.transaction(conn, "noetl"):
+        assert conn.execute("SELECT n FROM later").fetchall() == []
+
+
+def test_megabytes_go_both_ways_at_once(conn: GatheringConnection) -> None:
+    text = "x" * 4_000_000
+    with store.transaction(conn, "noetl"):
+        answers = [conn.execute("SELECT %s::text", [text]) for _ in range(8)]
+        assert all(answer.fetchone() == (text,) for answer in answers)
+
+
+def test_a_lost_connection_is_an_operational_error(conn: GatheringConnection, admin: Database) -> None:
+    with pytest.raises(psycopg.OperationalError), store.transaction(conn, "noetl"):  # noqa: PT012
+        conn.execute("SELECT 1").fetchall()
+        with admin.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [conn.info.backend_pid])
+        conn.execute("SELECT 2").fetchall()
+    assert conn.closed

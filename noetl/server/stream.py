@@ -118,8 +118,12 @@ class Reader:
             try:
                 conn = conn or self._database.connect()
                 moved = self._deliver(conn, idle) if idle else False
-            except (DatabaseError, psycopg.Error) as error:
-                log.warning("the event stream waits: %s", error)
+            except Exception as error:
+                if isinstance(error, psycopg.Error | DatabaseError):
+                    log.warning("the event stream waits: %s", error)
+                else:  # without this thread every stream would be silent for ever: its watchers ask again instead
+                    log.error("the event stream failed and goes on: %r", error, exc_info=error)
+                    self._end(idle)
                 if conn is not None:
                     conn.close()
                 self._pause, conn = PAUSE, None
@@ -127,6 +131,13 @@ class Reader:
                 self._pause = 0.0 if moved else min(max(self._pause * GROWTH, TICK), LONGEST_TICK)
         if conn is not None:
             conn.close()
+
+    def _end(self, watchers: list[Watcher]) -> None:
+        """End some streams; whoever follows comes back with the number of the last event he has seen."""
+        with self._changed:
+            for watcher in watchers:
+                watcher.give(None)
+                self._watchers.discard(watcher)
 
     def _deliver(self, conn: Connection, watchers: list[Watcher]) -> bool:
         """Give each watcher what is new for it; return whether there was anything."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from noetl.database import read
 from noetl.database.connect import Database, open_database
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.orchestrator.start import StartRequest
@@ -109,6 +110,25 @@ def test_a_lost_connection_misses_nothing(
     seen = kinds(asyncio.run(go()))
     assert seen.count("execution_start") == 1
     assert seen[-1] == "execution_cancelled"
+
+
+def test_a_reader_that_fails_ends_its_streams_and_serves_the_next(
+    reader: Reader, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever for a thread that is gone."""
+    number = start(orchestrator)
+
+    def broken(*_given: object, **_options: object) -> None:
+        raise ValueError("a fault of ours")
+
+    async def within(limit: float) -> list[bytes]:
+        return await asyncio.wait_for(collect(reader, number), limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "events", broken)
+        assert asyncio.run(within(10)) == []
+    orchestrator.cancel(number, by="me")
+    assert kinds(asyncio.run(within(10)))[-1] == "execution_cancelled"
 
 
 def cut(settings: Settings) -> None:

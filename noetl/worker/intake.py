@@ -1,6 +1,7 @@
 """The taking half of a worker: lease jobs, render them, hand them to slots or answer them at once."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -98,11 +99,30 @@ class Intake:
                     later.append(leased)
             if not later:
                 return
-            with store.transaction(conn, self.schema, asynchronous=True):
-                load_events(conn, wanted)
-            todo = later
+            broken = self._load(conn, wanted)
+            todo = [leased for leased in later if leased.view.execution_id not in broken]
+            for leased in later:
+                if leased.view.execution_id in broken:
+                    self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
         for leased in todo:
             self.holdings.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
+
+    def _load(self, conn: Connection, wanted: Mapping[int, tuple[View, set[int]]]) -> dict[int, LookupError]:
+        """Read what views lack, in one round trip; return the executions whose log does not have it.
+
+        A damaged log is the trouble of its execution only: the others are read one by one then.
+        """
+        try:
+            with store.transaction(conn, self.schema, asynchronous=True):
+                load_events(conn, {number: (view, set(events)) for number, (view, events) in wanted.items()})
+        except LookupError as damaged:
+            if len(wanted) == 1:
+                return dict.fromkeys(wanted, damaged)
+            broken: dict[int, LookupError] = {}
+            for number, one in wanted.items():
+                broken |= self._load(conn, {number: one})
+            return broken
+        return {}
 
     def _hand_out(self, conn: Connection, leased: Leased) -> None:
         """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""

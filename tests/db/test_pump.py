@@ -17,6 +17,7 @@ from noetl.settings import Settings
 from noetl.tools.base import Call
 from noetl.worker.pump import Pump, passes
 from noetl.worker.slots import NotBegun, Report, Slots
+from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
 from tests.support.working import Engine
 
@@ -230,8 +231,6 @@ def test_views_are_forgotten_when_they_have_become_too_much(
     engine: Engine, pump: Pump, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is counted is workloads and results; what a worker holds it keeps however large it is."""
-    from tests.support.hand import with_hand
-
     monkeypatch.setattr(views_module, "REMEMBERED", 50_000)
     engine.register(QUICK)
     for _ in range(8):
@@ -247,6 +246,30 @@ def test_views_are_forgotten_when_they_have_become_too_much(
         for row in rows:
             hand.views.forget(row.execution_id)
         assert hand.views.size == 0
+
+
+def test_a_damaged_log_sets_its_own_execution_aside(
+    engine: Engine, pump: Pump, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker lives on, and what it was given together with the damaged one is done."""
+    engine.register(
+        HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): return 1', next: [then]}\n"
+        "  - {step: then, type: python, args: {one: '{{ start }}'}, code: 'def main(one): return one + 1'}\n"
+    )
+    damaged, sound = engine.start("test"), engine.start("test")
+    with with_hand(database) as hand:
+        hand.done(*hand.claim(2), result=b"1")
+    select = store.select_events
+
+    def select_events(conn: psycopg.Connection, execution: int, events: Any) -> Any:
+        return select(conn, execution, [99] if execution == damaged else events)
+
+    monkeypatch.setattr(store, "select_events", select_events)
+    with running(pump):
+        assert engine.wait(sound) == "completed"
+        wait_for(lambda: engine.one("SELECT status FROM queue WHERE execution_id = %s", damaged) == "paused")
+    assert engine.one("SELECT error_type FROM error_log WHERE execution_id = %s", damaged) == "quarantined"
+    assert engine.status(damaged) == "running"
 
 
 def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(

@@ -1,5 +1,6 @@
 """One worker process: a pump, a housekeeper, and the slots in which tools run."""
 
+import logging
 import os
 import socket
 import threading
@@ -10,6 +11,7 @@ import psycopg
 from noetl import __version__
 from noetl.database import runtime, store
 from noetl.database.connect import Database, open_database
+from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
 from noetl.orchestrator.views import Views
 from noetl.playbook.templates import Env
@@ -18,6 +20,8 @@ from noetl.tools.registry import make_tools
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
+
+log = logging.getLogger("noetl.worker")
 
 
 def run_worker(
@@ -56,6 +60,8 @@ def run_worker(
     thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
     thread.start()
     try:
+        if only_root is None:
+            _bring_back(database, pools)
         pump.run(stop)
     finally:
         tidy.set()
@@ -66,6 +72,17 @@ def run_worker(
         thread.join(timeout=5)
         _leave(database, worker_id)
         database.close()
+
+
+def _bring_back(database: Database, pools: tuple[str, ...]) -> None:
+    try:
+        with database.connect() as conn, store.transaction(conn, database.schema):
+            count = bring_back(conn, pools)
+    except (psycopg.Error, DatabaseError) as error:
+        log.warning("jobs that were set aside were not looked for (%s)", error)
+        return
+    if count:
+        log.info("%d jobs that were set aside are tried again", count)
 
 
 def _leave(database: Database, worker_id: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
+from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
 from noetl.settings import Settings
@@ -19,7 +20,7 @@ from noetl.worker.pump import Pump, passes
 from noetl.worker.slots import NotBegun, Report, Slots
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
-from tests.support.working import Engine
+from tests.support.working import Engine, working
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: test, path: test}\n"
 
@@ -270,6 +271,26 @@ def test_a_damaged_log_sets_its_own_execution_aside(
         wait_for(lambda: engine.one("SELECT status FROM queue WHERE execution_id = %s", damaged) == "paused")
     assert engine.one("SELECT error_type FROM error_log WHERE execution_id = %s", damaged) == "quarantined"
     assert engine.status(damaged) == "running"
+
+
+def test_what_was_set_aside_is_tried_again_when_a_worker_starts(
+    engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be a newer one. What another pool's workers set aside is theirs, what somebody paused is his."""
+    engine.register(QUICK)
+    execution = engine.start("test")
+    other = engine.start("test", pool="other")
+    with engine.database.session() as conn:
+        conn.execute("UPDATE queue SET status = 'paused'")
+    with caplog.at_level("INFO"), working(settings):
+        assert engine.wait(execution) == "completed"
+    assert "1 jobs that were set aside are tried again" in caplog.text
+    assert engine.rows("SELECT execution_id, status FROM queue") == [(other, "paused")]
+    with engine.database.session() as conn:
+        conn.execute("UPDATE execution SET status = 'paused' WHERE execution_id = %s", [other])
+        assert bring_back(conn, ["other"]) == 0
+        conn.execute("UPDATE execution SET status = 'running' WHERE execution_id = %s", [other])
+        assert bring_back(conn, ["other"]) == 1
 
 
 def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(

@@ -155,9 +155,12 @@ class Batch:
 
     def _flush(self) -> None:
         pgconn = self._pgconn
+        if not pgconn.flush():
+            return
+        ready = select.poll()  # unlike `select`, it knows descriptors beyond 1023: a worker has some for each runner
+        ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
         while pgconn.flush():  # the kernel takes no more: Postgres may be waiting for us to read
-            readable, _, _ = select.select([pgconn.socket], [pgconn.socket], [])
-            if readable:
+            if any(event & ~select.POLLOUT for _, event in ready.poll()):
                 pgconn.consume_input()
 
     def _result(self) -> PGresult:
@@ -181,12 +184,21 @@ _OIDS = {int: INT8, float: FLOAT8, bool: BOOL}
 
 
 def _text(value: Any) -> bytes | None:
-    """Return a parameter in Postgres's text form."""
+    """Return a parameter in Postgres's text form.
+
+    Raises `DataError` for NUL, at which libpq would end the text without a word, `TypeError` for what has no such form.
+    """
     if value is None:
         return None
     if value is True or value is False:
         return b"t" if value else b"f"
-    return str(value).encode()
+    if isinstance(value, str):
+        if "\0" in value:
+            raise psycopg.DataError("a parameter holds a NUL character, which Postgres cannot store")
+        return value.encode()
+    if isinstance(value, int | float):
+        return str(value).encode()
+    raise TypeError(f"a {type(value).__name__} is no parameter of a gathered statement: give text or a number")
 
 
 @cache

@@ -1,5 +1,7 @@
 """Gathered statements answer as psycopg's own do, whatever goes wrong between them."""
 
+import os
+import resource
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,3 +96,32 @@ def test_a_lost_connection_is_an_operational_error(conn: GatheringConnection, ad
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [conn.info.backend_pid])
         conn.execute("SELECT 2").fetchall()
     assert conn.closed
+
+
+def test_what_has_no_form_as_text_is_refused_and_the_connection_goes_on(conn: GatheringConnection) -> None:
+    """libpq would cut a text at NUL, and Python writes lists and bytes in a form of its own: neither may be stored."""
+    for value, error in (("a\0b", psycopg.DataError), ([1], TypeError), (b"a", TypeError), ({"a": 1}, TypeError)):
+        with pytest.raises(error), store.transaction(conn, "noetl"):
+            conn.execute("SELECT %s::text", [value])
+        with store.transaction(conn, "noetl"):
+            assert conn.execute("SELECT %s::text", ["a"]).fetchall() == [("a",)]
+
+
+def test_a_connection_with_a_high_number_sends_what_the_kernel_takes_in_pieces(database: Database) -> None:
+    """A worker has some descriptors for each of its runners, and after a reconnect its connection comes after them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while taken[-1] <= 1024:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        high = database.connect_gathering()
+        assert high.fileno() > 1024
+        with store.transaction(high, "noetl"):
+            answers = [high.execute("SELECT length(%s::text)", ["x" * 8_000_000]) for _ in range(4)]
+            assert [answer.fetchall() for answer in answers] == [[(8_000_000,)]] * 4
+        high.close()
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

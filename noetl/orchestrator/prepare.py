@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -192,15 +192,23 @@ def _moment(value: Any) -> int:
         raise InputError(told) from None
 
 
+def _is_name(value: Any) -> TypeGuard[str]:
+    """Tell whether a value can be looked up in the database as a name: text, and all of it characters."""
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
 def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed:
     view, job, fields = leased.view, leased.job, rendered.fields
     return_step = fields.get("return_step")
     child, limit = job.context.get("child"), _limit(leased, rendered)
     wait = Wait(rendered.timeout, limit, None if limit is None else (limit - leased.leased_at) / 1_000_000)
+    if return_step is not None and not _is_name(return_step):
+        told = f"return_step: {return_step!r} is no step: write the name of one of the child's steps"
+        return Failed(failure("validation", told))
     if child is not None:
         return AwaitChild(int(child), return_step, wait)
     path = fields.get("path")
-    if not isinstance(path, str) or not path.strip():
+    if not _is_name(path):
         return Failed(failure("validation", f"path: {path!r} is no path: write the path of a playbook in the catalog"))
     version = fields.get("version")
     if version is not None and (isinstance(version, bool) or not str(version).isdigit()):

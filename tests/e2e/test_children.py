@@ -128,6 +128,12 @@ def test_what_cannot_be_started_fails_the_step_with_one_sentence(lab: Lab) -> No
             f"there is no playbook {known!r} version 99999999999 in the catalog: register it first"
         ),
         f"path: {other}": f"{other} is a Credential, and only a Playbook can be executed",
+        f"path: {known}, return_step: '{{{{ [1] }}}}'": (
+            "return_step: [1] is no step: write the name of one of the child's steps"
+        ),
+        f'path: {known}, return_step: "a\\nb"': (
+            "return_step: 'a\\nb' is no step: write the name of one of the child's steps"
+        ),
         "path: '{{ none }}'": "path: None is no path: write the path of a playbook in the catalog",
     }
     started = [lab.begin(f"- {{step: start, type: playbook, {fields}}}") for fields in cases]

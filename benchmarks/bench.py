@@ -36,6 +36,8 @@ STEPS = 5
 LIMIT_CLIENTS = (1, 2, 4, 16)
 LIMIT_SECONDS = 5
 WARM_UP = 60
+FLUSHED = 1.5
+"""Seconds within which every session has told its commits to the statistics."""
 
 PLAYBOOK = "\n".join(
     [
@@ -158,9 +160,11 @@ def throughput(bench: Bench, count: int) -> dict[str, Any]:
         with bench.admin.connect() as conn:
             conn.execute("SET search_path = noetl")
             first = start_paused(bench, conn)
+            time.sleep(FLUSHED)
             before = usage(conn)
             started = release(conn, first)
             wait_until_done(conn, first)
+            time.sleep(FLUSHED)
             after = usage(conn)
             row = conn.execute(
                 "SELECT extract(epoch FROM max(finished_at) - %s)::float, count(*) FILTER (WHERE status <> 'completed')"

@@ -5,7 +5,7 @@ from psycopg.sql import SQL, Identifier
 
 
 def channel(schema: str) -> str:
-    """Return the channel on which "there is something to do" and "something has ended" are said."""
+    """Return the channel on which "there is something to do" is said."""
     return f"{schema}_news"
 
 

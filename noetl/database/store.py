@@ -147,7 +147,7 @@ def _in_order(cursor: Cursor[Row]) -> list[JobRow]:
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
     """Lease one job that took a worker down with it, or seems to have."""
     cursor = _run(conn, "claim_lost_job", {"worker": worker, "pool": pool, "lease": lease})
-    return [JobRow(*row) for row in cursor.fetchall()]
+    return [JobRow._make(row) for row in cursor.fetchall()]
 
 
 def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
@@ -179,7 +179,7 @@ def select_leases(conn: Connection, *, worker: str) -> dict[int, int]:
 
 def select_expired_jobs(conn: Connection, *, limit: int) -> list[JobRow]:
     """Return jobs whose lease has run out, the oldest first."""
-    return [JobRow(*row) for row in _run(conn, "select_expired_jobs", {"limit": limit}).fetchall()]
+    return [JobRow._make(row) for row in _run(conn, "select_expired_jobs", {"limit": limit}).fetchall()]
 
 
 def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:
@@ -224,7 +224,7 @@ def remove_jobs(
         "expired": flags(job[2] for job in jobs),
     }
     name = "remove_jobs_waiting" if waiting else "remove_jobs"
-    return [LockedRow(*row) for row in _run(conn, name, parameters).fetchall()]
+    return [LockedRow._make(row) for row in _run(conn, name, parameters).fetchall()]
 
 
 def lock_execution(conn: Connection, execution: int) -> Lock | None:

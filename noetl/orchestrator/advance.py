@@ -47,7 +47,6 @@ class Advanced:
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
     queued: bool = False  # other workers may have something to do
     due: float | None = None  # seconds until the first of the jobs that were put off
-    ended: int = 0
 
 
 @dataclass(slots=True)
@@ -203,7 +202,6 @@ class Advance:
             view.values.trim()
             if part.ended:
                 self.views.forget(view.execution_id)
-                out.ended += 1
             for job in leased:
                 job_id = ids.get((view.execution_id, job.node_id, job.item_index))
                 if job_id is None:  # an earlier row of the step stood there, which `verify` would tell of

@@ -271,7 +271,7 @@ class Pump:
             if id(item) not in postponed:
                 self.holdings.drop(item.job.job_id, item.job.attempts)
         self.holdings.finished += advanced.postponed
-        self._owes_notify = self._owes_notify or advanced.queued or advanced.ended > 0
+        self._owes_notify = self._owes_notify or advanced.queued
         if advanced.due is not None and advanced.due <= SOON:
             self._due = min(self._due, time.monotonic() + advanced.due)
         if advanced.leased:

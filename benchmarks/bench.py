@@ -26,6 +26,7 @@ from rich.table import Table
 
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.embedded import EmbeddedServer
+from noetl.database.notify import notify
 from noetl.database.programs import client_program
 from noetl.database.schema import apply_schema
 from noetl.orchestrator.orchestrator import Orchestrator
@@ -209,6 +210,7 @@ def release(conn: Any, first: int) -> Any:
         " UPDATE queue SET pool = 'default' WHERE execution_id >= %s RETURNING clock_timestamp()",
         [first, first],
     ).fetchone()
+    notify(conn, "noetl")  # as whoever queues a job does
     return row[0]
 
 

@@ -203,10 +203,7 @@ class Advance:
             if part.ended:
                 self.views.forget(view.execution_id)
             for job in leased:
-                job_id = ids.get((view.execution_id, job.node_id, job.item_index))
-                if job_id is None:  # an earlier row of the step stood there, which `verify` would tell of
-                    log.error("execution %s: step %s has a job already", view.execution_id, job.node_id)
-                    continue
+                job_id = ids[view.execution_id, job.node_id, job.item_index]
                 ref = JobRef(
                     job_id, job.node_id, job.visit, job.item_index, job.attempts + 1, job.failures, job.lost,
                     job.context, job.pool, job.priority,

@@ -68,7 +68,7 @@ def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int
     rows.outputs += [
         {**output, "execution_id": view.execution_id, "text": storable(output["text"])} for output in part.outputs
     ]
-    rows.cancels += [cancel_row(child, pool, priority, at) for child, pool, priority in part.cancelled_children]
+    rows.cancels += [cancel_row(child, pool, priority) for child, pool, priority in part.cancelled_children]
     if part.ended and view.parent_job_id is not None and part.start is None:
         rows.woken.add(view.parent_job_id)
 
@@ -153,9 +153,9 @@ def job_row(execution_id: int, job: Job, at: int, leased: bool) -> dict[str, Any
     return row
 
 
-def cancel_row(child: int, pool: str, priority: int, at: int) -> dict[str, Any]:
+def cancel_row(child: int, pool: str, priority: int) -> dict[str, Any]:
     """Return the job by which a cancelled parent cancels a child: one execution acts on another by queue alone."""
-    return job_row(child, Job(CANCEL_NODE, 0, pool=pool, priority=priority), at, leased=False)
+    return {"execution_id": child, "node_id": CANCEL_NODE, "visit": 0, "pool": pool, "priority": priority}
 
 
 def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> Cursor[Any] | None:
@@ -165,7 +165,8 @@ def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> 
     store.update_executions(conn, rows.executions)
     store.insert_rows(conn, "insert_errors", rows.errors)
     store.insert_rows(conn, "insert_outputs", rows.outputs)
-    inserted = store.insert_jobs(conn, [*rows.jobs, *rows.cancels], worker=worker, lease=lease)
+    inserted = store.insert_jobs(conn, rows.jobs, worker=worker, lease=lease)
+    store.insert_rows(conn, "insert_cancels", rows.cancels)
     if rows.woken:
         store.wake_jobs(conn, rows.woken)
     return inserted

@@ -102,6 +102,9 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "claim_lost_job": {"worker": "w", "pool": "default", "lease": 30},
     "claim_tree_jobs": {"worker": "w", "root": Query("SELECT id FROM run WHERE n = 9"), "slots": 16, "lease": 30},
     "count_lost_jobs": {},
+    "insert_cancels": {
+        "rows": rows("'execution_id', id, 'node_id', '$cancel', 'visit', 0, 'pool', 'default', 'priority', 0")
+    },
     "insert_errors": {"rows": rows("'execution_id', id, 'error_type', 'python', 'message', 'no'")},
     "insert_events": {"rows": rows("'execution_id', id, 'event_id', 4, 'at', 0, 'event_type', 'x', 'item_index', -1")},
     "insert_execution": {

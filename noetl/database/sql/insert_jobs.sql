@@ -1,5 +1,6 @@
 -- Put jobs into the queue: `queued`, `waiting` until a time or until somebody wakes them, or `leased` already to the
--- worker that goes on with the execution. A retried or waiting job keeps its id and its counters.
+-- worker that goes on with the execution. A retried or waiting job keeps its id and its counters. A step that has a
+-- job already is an error: nothing is dropped in silence.
 INSERT INTO queue (id, execution_id, node_id, visit, item_index, status, pool, priority, attempts, failures, lost,
                    available_at, lease_until, worker_id, context, created_at)
 SELECT coalesce(id, nextval('queue_id_seq')), execution_id, node_id, visit, item_index,
@@ -12,5 +13,4 @@ SELECT coalesce(id, nextval('queue_id_seq')), execution_id, node_id, visit, item
     AS r (id bigint, execution_id bigint, node_id text, visit integer, item_index integer, status text, pool text,
           priority integer, attempts integer, failures integer, lost integer, available_at bigint, context json,
           created_at bigint)
-ON CONFLICT (execution_id, node_id, item_index) DO NOTHING
 RETURNING id, execution_id, node_id, item_index

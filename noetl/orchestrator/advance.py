@@ -111,7 +111,7 @@ class Advance:
                 add_part(rows, part, at, self.inline_limit, {id(job) for job in leased})
                 written.append((part, leased, at))
             inserted = write(conn, rows, worker=self.worker, lease=self.lease)
-            ids = by_node(inserted)
+        ids = by_node(inserted)  # asked for inside, it would cost the commit a round trip of its own
         for items in groups.values():
             (out.dropped if waiting else out.postponed).extend(items)
         self._remember(written, ids, out)

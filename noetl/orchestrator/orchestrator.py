@@ -101,8 +101,7 @@ class Orchestrator:
         rows = Rows()
         assert part.start is not None
         with store.transaction(conn, self._schema):
-            now = store.select_clock(conn)
-            if not insert_start(conn, rows, part, now, self._settings.inline_limit):
+            if not insert_start(conn, rows, part, part.start["now"], self._settings.inline_limit):
                 return False
             write(conn, rows, worker=None, lease=0)
         return True

@@ -65,11 +65,12 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
     """
     _check(request)
     with store.transaction(conn, views.schema, asynchronous=True):
-        found = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
+        startable = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
+    found = startable.fetchone()
     if found is None:
         version = f" version {request.version}" if request.version is not None else ""
         raise NotFound(f"there is no playbook {request.path}{version} in the catalog: register it first")
-    catalog_id, version_found, kind, execution_id, before, _now = found
+    catalog_id, version_found, kind, execution_id, before, now = found
     if before is not None:
         return int(before)
     if kind != "Playbook":
@@ -110,6 +111,7 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
         "labels": orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
         "by": request.by,
         "timeout": playbook.timeout,
+        "now": now,
         "workload": plain(workload, 2 * PAYLOAD_LIMIT, "workload").decode(),
     }
     return part
@@ -170,6 +172,7 @@ def insert_start(conn: Connection, rows: Rows, part: Part, now: int, inline_limi
     assert part.start is not None
     columns = dict(part.start)
     workload = columns.pop("workload")
+    del columns["now"]
     cursor = store.insert_execution(
         conn,
         {

@@ -177,7 +177,8 @@ class Views:
         fresh = {row.execution_id: row for row in rows if row.execution_id not in self._views}
         if fresh:
             with store.transaction(conn, self.schema, asynchronous=True):
-                workloads: dict[int, str] = dict(store.select_workloads(conn, fresh).fetchall())
+                found_workloads = store.select_workloads(conn, fresh)
+            workloads: dict[int, str] = dict(found_workloads.fetchall())
             for execution_id, row in fresh.items():
                 text = workloads.get(execution_id) or "{}"
                 workload = orjson.loads(text)

@@ -47,10 +47,12 @@ class Intake:
         with store.transaction(conn, self.schema, asynchronous=True):
             if self.only_root is not None:
                 return store.claim_tree_jobs(conn, worker=worker, root=self.only_root, slots=free, lease=lease)
-            for pool in self.pools:
+            for pool in self.pools[:-1]:
                 if len(rows) < free:
                     rows += store.claim_jobs(conn, worker=worker, pool=pool, slots=free - len(rows), lease=lease)
-        return rows
+            left = free - len(rows)
+            last = store.send_claim(conn, worker=worker, pool=self.pools[-1], slots=left, lease=lease)
+        return rows + store.job_rows(last)
 
     def claim_lost(self, conn: Connection) -> list[store.JobRow]:
         """Lease one job that was lost before; nothing else is to begin until it has ended."""

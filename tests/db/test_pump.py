@@ -297,7 +297,7 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     engine: Engine, pump: Pump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease may be lost with a crash of Postgres; a result that was acknowledged may not."""
-    original, insert, claim = store.transaction, store.insert_rows, store.claim_jobs
+    original, insert, claim = store.transaction, store.insert_rows, store.send_claim
     now: list[bool] = []
     completed: list[bool] = []
     leased: list[bool] = []
@@ -315,7 +315,7 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
             completed.extend(now)
         insert(conn, statement, rows)
 
-    def claim_jobs(conn: psycopg.Connection, **given: Any) -> list[store.JobRow]:
+    def send_claim(conn: psycopg.Connection, **given: Any) -> Any:
         leased.extend(now)
         return claim(conn, **given)
 
@@ -323,7 +323,7 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     executions = [engine.start("test") for _ in range(3)]
     monkeypatch.setattr(store, "transaction", transaction)
     monkeypatch.setattr(store, "insert_rows", insert_rows)
-    monkeypatch.setattr(store, "claim_jobs", claim_jobs)
+    monkeypatch.setattr(store, "send_claim", send_claim)
     with running(pump):
         wait_for(lambda: not engine.one("SELECT EXISTS (SELECT FROM queue)"))
     assert {engine.status(execution) for execution in executions} == {"completed"}

@@ -163,9 +163,8 @@ def test_nobody_but_the_edges_knows_the_time_or_the_outside_world_in_the_pure_ro
 FORBIDDEN = re.compile(
     "|".join(
         [
-            r"/work/(?:main|shared|venv|design|\.library)",
-            r"/root/",
-            r"\.\./shared",
+            r"(?<![\w.}])/(?:" + "|".join(["work", "root", "farm"]) + ")/",
+            r"\.\./" + "shared",
             "pypi" + r"\.org",
             "files\\." + "pythonhosted",
             r"index-url\s+http",

@@ -227,8 +227,10 @@ def remove_jobs(
         "attempts": numbers(job[1] for job in jobs),
         "expired": flags(job[2] for job in jobs),
     }
-    name = "remove_jobs_waiting" if waiting else "remove_jobs"
-    return [LockedRow._make(row) for row in _run(conn, name, parameters).fetchall()]
+    text = sql("remove_jobs")
+    if waiting:  # the same statement, but for what it does at a locked row
+        text = text.replace(" SKIP LOCKED", "")
+    return [LockedRow._make(row) for row in conn.execute(text, parameters, prepare=True).fetchall()]
 
 
 def lock_execution(conn: Connection, execution: int) -> Lock | None:

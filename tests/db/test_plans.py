@@ -143,7 +143,6 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "promote_jobs": {"limit": 100},
     "release_jobs": {"worker": "worker8", "jobs": Query(JOBS)},
     "remove_jobs": REMOVE,
-    "remove_jobs_waiting": REMOVE,
     "renew_leases": {"worker": "worker8", "jobs": Query(JOBS), "attempts": Query(ATTEMPTS), "lease": 30},
     "select_depth": {"execution": Query(EXECUTION)},
     "select_ended": {"execution": Query(EXECUTION), "step": "a"},

@@ -91,11 +91,11 @@ class Orchestrator:
         """
         plain(by, LABELS_LIMIT, "by")
         plain(reason, LABELS_LIMIT, "reason")
-        return self._act(execution_id, Cancel(by, reason), cancel=True)
+        return self._act(execution_id, Cancel(by, reason))
 
     def expire(self, execution_id: int) -> str:
         """End an execution that is past its timeout, and return its status afterwards."""
-        return self._act(execution_id, None, cancel=False)
+        return self._act(execution_id, None)
 
     def _insert(self, conn: Connection, part: Part) -> bool:
         rows = Rows()
@@ -111,7 +111,7 @@ class Orchestrator:
             path, version, status = store.select_started(conn, execution_id)
         return Started(execution_id, False, path, version, status)
 
-    def _act(self, execution_id: int, given: Cancel | None, *, cancel: bool) -> str:
+    def _act(self, execution_id: int, given: Cancel | None) -> str:
         views = Views(self._schema, self._env, self._playbooks)
         with self._database.connection() as conn:
             with store.transaction(conn, self._schema):
@@ -123,7 +123,7 @@ class Orchestrator:
                 view = views.of_execution(conn, execution_id, lock)
                 what = given or TimedOut(view.playbook.timeout or 0.0)
                 withdrawal = Withdrawal(conn, execution_id)
-                part = loading(partial(_decide, view, what, withdrawal, cancel), _loader(conn, view))
+                part = loading(partial(_decide, view, what, withdrawal), _loader(conn, view))
                 rows = Rows()
                 add_part(rows, part, first_at(lock.now, lock.last_event_at), self._settings.inline_limit)
                 write(conn, rows, worker=None, lease=0)
@@ -131,10 +131,10 @@ class Orchestrator:
         return part.state.status
 
 
-def _decide(view: View, what: Cancel | TimedOut, withdrawal: Withdrawal, cancel: bool) -> Part:
+def _decide(view: View, what: Cancel | TimedOut, withdrawal: Withdrawal) -> Part:
     view.values.begin()
     withdrawal.restart()
-    part = Part(view, view.state, cancel=cancel)
+    part = Part(view, view.state)
     apply(part, what, withdrawal)
     return part
 

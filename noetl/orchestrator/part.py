@@ -147,7 +147,6 @@ class Part:
     cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
     children: list["Part"] = field(default_factory=list)
     ended: bool = False
-    cancel: bool = False
     start: dict[str, Any] | None = None  # columns of a new execution
 
     def add(self, decision: Decision) -> None:
@@ -205,7 +204,6 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
         apply(part, Withdrawn((item.job,), why_stopped(part.state)), withdraw)
         return
     if isinstance(what, Cancel | TimedOut | Continue):
-        part.cancel = part.cancel or isinstance(what, Cancel)
         apply(part, what, withdraw)
         return
     if item.output:

@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor
 from noetl.database import store
 from noetl.engine.facts import Event, Job
 from noetl.orchestrator.part import PAUSED, Part
-from noetl.words import CANCEL_NODE, JobStatus
+from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 
 @dataclass(slots=True)
@@ -46,8 +46,11 @@ class Rows:
 def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
     """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on here."""
     view, state = part.view, part.state
+    cancel_at = None
     for place, event in enumerate(part.events):
         rows.events.append(event_row(rows, view.execution_id, event, at + place, inline_limit))
+        if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED:
+            cancel_at = at + place
     if part.events and part.start is None:
         rows.executions.append(
             {
@@ -57,7 +60,7 @@ def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int
                 "last_event_id": state.last_event_id,
                 "at": at + len(part.events) - 1,
                 "ended": part.ended,
-                "cancel": part.cancel,
+                "cancel_at": cancel_at,
             }
         )
     rows.jobs += [job_row(view.execution_id, job, at, id(job) in leased) for job in part.jobs]

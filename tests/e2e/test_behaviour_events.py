@@ -130,6 +130,13 @@ def test_failures_tell_where_and_why_and_the_terminal_event_keeps_it_short(lab: 
     assert detail == error["detail"]
 
 
+CANCELLED_AT = """
+SELECT timestamp = cancel_requested_at
+  FROM event_log JOIN execution USING (execution_id)
+ WHERE execution_id = %s AND event_type = 'execution_cancel_requested'
+"""
+
+
 def test_a_cancel_tells_who_and_why(lab: Lab) -> None:
     execution = lab.begin("- {step: start, type: wait, for: 1h}")
     lab.orchestrator.cancel(execution, by="ann", reason="too late")
@@ -137,12 +144,15 @@ def test_a_cancel_tells_who_and_why(lab: Lab) -> None:
     asked = lab.facts(execution, "context, error", "event_type = 'execution_cancel_requested'")[0]
     assert asked["context"] == {"by": "ann", "reason": "too late"}
     assert asked["error"]["message"] == ended.error["message"] == "cancelled by ann: too late"
-    at, requested = lab.rows(
-        """SELECT timestamp, cancel_requested_at FROM event_log JOIN execution USING (execution_id)
-            WHERE execution_id = %s AND event_type = 'execution_cancel_requested'""",
-        execution,
-    )[0]
-    assert at == requested
+    assert lab.rows(CANCELLED_AT, execution) == [(True,)]
+
+
+def test_the_time_of_a_cancel_is_its_events_also_where_more_happens_with_it(lab: Lab) -> None:
+    execution = lab.begin("- {step: start, type: wait, for: 1h, pool: nobodys}")
+    lab.orchestrator.cancel(execution)
+    ended = lab.end(execution)
+    assert ended.events[-3:] == ["execution_cancel_requested", "step_skipped start", "execution_cancelled"]
+    assert lab.rows(CANCELLED_AT, execution) == [(True,)]
 
 
 def test_a_hundred_executions_of_five_steps_write_two_events_a_step_and_leave_no_job(lab: Lab) -> None:

@@ -17,6 +17,7 @@ from noetl.orchestrator.views import View, Views, load_events
 from noetl.tools.base import Call
 from noetl.words import ExecutionStatus
 from noetl.worker.holdings import Holdings
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
@@ -39,6 +40,7 @@ class Intake:
     views: Views
     slots: Slots
     holdings: Holdings
+    secrets: Secrets
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
@@ -131,7 +133,7 @@ class Intake:
         try:
             what = self._answer(conn, leased)
             if isinstance(what, Work):
-                self.slots.submit(leased.token, self._call(what))
+                self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
                 leased.handed_out = True
             else:
                 self.holdings.finish(leased, what)

@@ -11,6 +11,7 @@ import psycopg
 from noetl import __version__
 from noetl.database import runtime, store
 from noetl.database.connect import Database, open_database
+from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
 from noetl.orchestrator.views import Views
@@ -19,7 +20,10 @@ from noetl.settings import Settings
 from noetl.tools.registry import make_tools
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.pump import Pump
+from noetl.worker.references import Seals
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import Slots
+from noetl.worker.sources import Sources
 
 log = logging.getLogger("noetl.worker")
 
@@ -45,11 +49,14 @@ def run_worker(
     tools = make_tools(allow_link_local=settings.http_allow_link_local)
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
+    keys = Keys(settings)
+    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
     pump = Pump(
         database,
         settings,
         views,
         hands,
+        secrets,
         worker_id,
         pools=pools,
         only_root=only_root,
@@ -66,6 +73,7 @@ def run_worker(
     finally:
         tidy.set()
         hands.close()
+        secrets.close()
         for tool in tools.values():
             if tool.close is not None:
                 tool.close()

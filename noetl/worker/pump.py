@@ -33,6 +33,7 @@ from noetl.settings import Settings
 from noetl.tools import base as tools
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -68,6 +69,7 @@ class Pump:
         settings: Settings,
         views: Views,
         slots: Slots,
+        secrets: Secrets,
         worker_id: str,
         *,
         pools: tuple[str, ...],
@@ -91,6 +93,7 @@ class Pump:
             views,
             slots,
             self.holdings,
+            secrets,
         )
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None

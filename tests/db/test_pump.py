@@ -11,13 +11,17 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
+from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
 from noetl.settings import Settings
 from noetl.tools.base import Call
 from noetl.worker.pump import Pump, passes
-from noetl.worker.slots import NotBegun, Report, Slots
+from noetl.worker.references import Seals
+from noetl.worker.secrets import Secrets
+from noetl.worker.slots import First, NotBegun, Report, Slots
+from noetl.worker.sources import Sources
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
@@ -63,9 +67,9 @@ class Watched(Slots):
                 reports[place] = Report(report.token, NotBegun(), 0.0)
         return reports
 
-    def submit(self, token: int, call: Call) -> None:
+    def submit(self, token: int, call: Call, first: First | None = None) -> None:
         self.submitted.append(token)
-        super().submit(token, call)
+        super().submit(token, call, first)
 
     def kill(self, token: int) -> None:
         self.killed.append(token)
@@ -86,7 +90,9 @@ def slots() -> Iterator[Watched]:
 
 @pytest.fixture
 def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
-    return Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    keys = Keys(settings)
+    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
+    return Pump(database, settings, Views(database.schema, {}), slots, secrets, "pump", pools=("default",))
 
 
 @contextmanager

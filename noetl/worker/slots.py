@@ -23,6 +23,7 @@ from typing import Final
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.registry import TOOLS
+from noetl.words import fact
 from noetl.worker.runner import Sent, runner_environment
 from noetl.worker.runner_pool import DEPTH, RunnerPool
 from noetl.worker.slots_threads import Threads
@@ -55,7 +56,7 @@ class NotBegun:
     surplus: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Report:
     """What came of a submitted call. `seconds` it ran, measured where it ran."""
 

@@ -56,6 +56,7 @@ class Answer:
 class GatheringConnection(psycopg.Connection[Row]):
     """A connection whose statements inside `gathered` are gathered. For one thread."""
 
+    used_at: float = 0.0  # monotonic seconds when it came back to its pool
     _batch: "Batch | None" = None
     _names: dict[tuple[str, tuple[int, ...]], bytes]
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from noetl.words import fact
+
 TEXT_LIMIT: Final = 16 * 1024
 """How much of a message or traceback an error keeps, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Call:
     """One attempt of one step run, ready to be carried out.
 
@@ -27,16 +29,19 @@ class Call:
     type: str
     key: str
     where: str
-    fields: Mapping[str, Any] = field(repr=False)
-    args: Mapping[str, Any] = field(repr=False)
+    fields: Mapping[str, Any]
+    args: Mapping[str, Any]
     timeout: float | None
     limit: int
     context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload; results where known
-    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Call({self.type!r}, {self.key!r})"  # no values: secrets are among them
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Done:
     """It worked. `result` is JSON text as bytes, checked to be plain and within the limit."""
 
@@ -44,7 +49,7 @@ class Done:
     output: str = ""  # captured prints, at most the last 64 KiB
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Failed:
     """It did not. `error` is `{type, message, retryable, detail}`."""
 
@@ -55,13 +60,15 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
-    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls."""
+    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends
+    what a call in a thread still does when it has been given up (killed, or over its time); it may wait."""
 
     type: str
     place: Literal["runner", "thread"]
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
     close: Callable[[], None] | None = None
+    cancel: Callable[[Call], None] | None = None
 
 
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

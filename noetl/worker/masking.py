@@ -24,6 +24,9 @@ SHORTEST: Final = 4
 _SHORTEST_PART: Final = 8
 """Characters of what is masked where it is only a part of a value: a line, a text inside of JSON, Base64 in Base64."""
 
+_LONG: Final = 8000
+"""Characters from which a text may be one that was cut without a sign."""
+
 _SHORTEST_PIECE: Final = 6
 """Characters of a piece of a value that a cut has left."""
 
@@ -75,10 +78,13 @@ class Mask:
         """Return a text, masked, also where a cut has left pieces of secrets."""
         if self._pattern is None:
             return text
-        pieces = CUT.split(self._pattern.sub(STARS, text))
-        for index in range(0, len(pieces) - 1, 2):  # text, sign, text, sign, text
-            pieces[index] = self._without_head(pieces[index])
-            pieces[index + 2] = self._without_tail(pieces[index + 2])
+        pieces = CUT.split(self._pattern.sub(STARS, text))  # text, sign, text, sign, text
+        is_long = len(text) >= _LONG
+        for index in range(0, len(pieces), 2):
+            if index > 0 or is_long:
+                pieces[index] = self._without_tail(pieces[index])
+            if index < len(pieces) - 1 or is_long:
+                pieces[index] = self._without_head(pieces[index])
         return "".join(pieces)
 
     def _found(self, text: str) -> bool:
@@ -91,9 +97,9 @@ class Mask:
 
     def _without_tail(self, text: str) -> str:
         """Mask the end of a secret at a text's beginning."""
-        text = text.lstrip("\n\ufffd")  # of a character that was cut, too
-        length = max((_overlap(text[: len(form)][::-1], form[::-1]) for form in self._forms), default=0)
-        return STARS + text[length:] if length else text
+        begin = len(text) - len(text.lstrip("\n\ufffd"))  # a line end of the sign, a character that was cut
+        length = max((_overlap(text[begin : begin + len(form)][::-1], form[::-1]) for form in self._forms), default=0)
+        return text[:begin] + STARS + text[begin + length :] if length else text
 
 
 def _overlap(text: str, form: str) -> int:

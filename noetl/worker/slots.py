@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.registry import TOOLS
+from noetl.words import fact
 from noetl.worker.masking import mask_of
 from noetl.worker.runner import Sent, runner_environment
 from noetl.worker.runner_pool import DEPTH, RunnerPool
@@ -65,7 +66,7 @@ First = Callable[[Call], Call | Done | Failed | NotBegun]
 """What is done before a call: it gives the call as it is to be made, or what it came to without being made."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Report:
     """What came of a submitted call. `seconds` it ran, measured where it ran."""
 
@@ -86,6 +87,7 @@ class _Waiting:
 @dataclass(frozen=True, slots=True)
 class _InThread:
     number: int
+    tool: Tool
     call: Call
     started: float
     timeout: float | None
@@ -174,6 +176,7 @@ class Slots:
         if in_thread is None:
             self._runners.kill(token)
             return
+        self._threads.cancel(in_thread.tool, in_thread.call)
         text = f"{in_thread.call.where}: cancelled while it ran"
         self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
 
@@ -250,7 +253,7 @@ class Slots:
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
-            self._in_threads[token] = _InThread(self._number, call, now, waiting.timeout)
+            self._in_threads[token] = _InThread(self._number, waiting.tool, call, now, waiting.timeout)
             if waiting.timeout is not None:
                 self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + GRACE)
             self._threads.start((token, self._number), waiting.tool, call)
@@ -319,6 +322,7 @@ class Slots:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue
             del self._in_threads[token]
+            self._threads.cancel(in_thread.tool, in_thread.call)
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
             failed = Failed(error("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)

@@ -1,6 +1,7 @@
 """What `auth` adds to a request, and what of it must stay with the host that it is for."""
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +32,8 @@ class Login:
         return name.lower() in {each.lower() for each in self.headers} or self.in_text(value)
 
     def in_text(self, text: str) -> bool:
-        """Whether a text has a secret in it."""
-        return any(secret in text for secret in self.secrets if secret)
+        """Whether a text has a secret in it, also as JSON writes it."""
+        return any(secret in text or json.dumps(secret)[1:-1] in text for secret in self.secrets if secret)
 
 
 def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Login:

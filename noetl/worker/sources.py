@@ -198,8 +198,11 @@ def part_of(value: Any, field: str, what: str) -> Any:
 def _read(path: Path) -> bytes | None:
     """Return a file's bytes, one more than allowed at most; None for what is no ordinary file, which could block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
     with os.fdopen(descriptor, "rb") as file:
-        return file.read(LARGEST + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        return file.read(LARGEST + 1)
 
 
 def _sized(text: str, what: str) -> str:

@@ -17,7 +17,7 @@ import orjson
 from noetl.tools.aws_signature import AwsKeys, sign
 from noetl.tools.cloud import CloudError, Found, Service
 
-_UUID: Final = re.compile(r"[0-9a-fA-F-]{32,64}")
+_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -42,7 +42,7 @@ class AwsSecrets:
         keys = self._keys(given)
         wanted = {"SecretId": name}
         if version:
-            wanted["VersionId" if _UUID.fullmatch(version) else "VersionStage"] = version
+            wanted["VersionId" if _ID.fullmatch(version) else "VersionStage"] = version
         body = orjson.dumps(wanted)
         url = self._address(given, region)
         headers = sign(

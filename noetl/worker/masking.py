@@ -149,8 +149,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _shown(value: str) -> Iterator[str]:
     yield value
-    yield _in_json(value)
-    yield json.dumps(value)[1:-1]
+    for escaped in (_in_json(value), json.dumps(value)[1:-1]):
+        yield escaped
+        yield json.dumps(escaped)[1:-1]  # a JSON text inside of one
     yield repr(value)[1:-1]
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded

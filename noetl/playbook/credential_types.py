@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from noetl.errors import InputError, ValueNotJson
 from noetl.playbook.names import did_you_mean
@@ -18,7 +19,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A field of a credential. `secret` values are masked wherever they turn up; `also` are further spellings."""
+    """A field of a credential. `secret` values are masked wherever they turn up; `also` are further
+    spellings."""
 
     required: bool = False
     secret: bool = False
@@ -38,6 +40,11 @@ TYPES: Final[Mapping[str, Mapping[str, CredentialField]]] = {
         "sslmode": CredentialField(
             choices=("disable", "allow", "prefer", "require", "verify-ca", "verify-full"), also=("ssl_mode",)
         ),
+        "url": CredentialField(secret=True, also=("dsn", "conninfo")),  # instead of the required ones
+        "sslpassword": CredentialField(secret=True),
+        **{name: CredentialField() for name in ("hostaddr", "sslrootcert", "sslcert", "sslkey", "channel_binding")},
+        **{name: CredentialField() for name in ("connect_timeout", "application_name", "options")},
+        "target_session_attrs": CredentialField(),
     },
     "bearer": {"token": _SECRET},
     "basic": {
@@ -115,7 +122,7 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
     else:
         fields = _canonical(type_, given)
         missing = [name for name, spec in TYPES[type_].items() if spec.required and name not in fields]
-        if missing:
+        if missing and "url" not in fields:
             raise InputError(f"a credential of type {type_} needs {_listed(missing)}")
     try:
         plain(fields, LARGEST, "the credential")
@@ -127,7 +134,16 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def secret_values(type_: str, fields: Mapping[str, Any]) -> list[Any]:
     """Return the values of a credential that must not be seen."""
     spec = TYPES.get(type_, {})
-    return [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
+    found = [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
+    return found + _passwords_in(fields["url"]) if type_ == "postgres" and "url" in fields else found
+
+
+def _passwords_in(url: str) -> list[str]:
+    """Return the password of a connection string, as it stands there and as it is meant."""
+    found = [match for match in re.findall(r"//[^/@:]*:([^@]*)@", url) if match]
+    for quoted, plain_ in re.findall(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", url):
+        found += [quoted, re.sub(r"\\(.)", r"\1", quoted), plain_]
+    return [text for each in found if each for text in (each, unquote(each))]
 
 
 def _generic(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -220,8 +220,8 @@ def positional(query: str) -> tuple[bytes, tuple[str | int, ...]]:
 
 
 OPTIONS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None}
-"""How such a connection is opened. psycopg prepares nothing on it: after a ROLLBACK it would forget what it has prepared
-by DEALLOCATE ALL, and ours with it."""
+"""How such a connection is opened. psycopg prepares nothing on it: after a ROLLBACK it would forget what it has
+prepared by DEALLOCATE ALL, and ours with it."""
 
 
 def connect(conninfo: str) -> GatheringConnection:

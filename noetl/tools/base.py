@@ -54,13 +54,15 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
-    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls."""
+    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends
+    what a call in a thread still does when it has been given up (killed, or over its time); it may wait."""
 
     type: str
     place: Literal["runner", "thread"]
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
     close: Callable[[], None] | None = None
+    cancel: Callable[[Call], None] | None = None
 
 
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

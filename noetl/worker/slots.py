@@ -84,6 +84,7 @@ class _Waiting:
 @dataclass(frozen=True, slots=True)
 class _InThread:
     number: int
+    tool: Tool
     call: Call
     started: float
     timeout: float | None
@@ -172,6 +173,7 @@ class Slots:
         if in_thread is None:
             self._runners.kill(token)
             return
+        self._threads.cancel(in_thread.tool, in_thread.call)
         text = f"{in_thread.call.where}: cancelled while it ran"
         self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
 
@@ -249,7 +251,7 @@ class Slots:
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
-            self._in_threads[token] = _InThread(self._number, call, now, waiting.timeout)
+            self._in_threads[token] = _InThread(self._number, waiting.tool, call, now, waiting.timeout)
             if waiting.timeout is not None:
                 self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + GRACE)
             self._threads.start((token, self._number), waiting.tool, call)
@@ -312,6 +314,7 @@ class Slots:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue
             del self._in_threads[token]
+            self._threads.cancel(in_thread.tool, in_thread.call)
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
             failed = Failed(error("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)

@@ -25,6 +25,10 @@ Row = tuple[Any, ...]
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|s|%)")
 
+OPTIONS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None}
+"""How such a connection is opened. psycopg itself must prepare nothing: after a rollback it would deallocate all
+prepared statements of the session, those of gathered transactions too."""
+
 INT8, FLOAT8, BOOL, UNKNOWN = 20, 701, 16, 0
 
 
@@ -221,4 +225,4 @@ def positional(query: str) -> tuple[bytes, tuple[str | int, ...]]:
 
 def connect(conninfo: str) -> GatheringConnection:
     """Open a connection in autocommit mode. Raises `psycopg.OperationalError`."""
-    return GatheringConnection.connect(conninfo, autocommit=True)
+    return GatheringConnection.connect(conninfo, **OPTIONS)

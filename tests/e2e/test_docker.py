@@ -132,6 +132,17 @@ def test_postgres_up_prints_the_settings_that_reach_it(project: Project) -> None
         assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("task", ["postgres-up", "postgres-down"])
+def test_where_no_engine_answers_it_is_one_sentence(task: str, tmp_path: Path) -> None:
+    environment = bare_environment({"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", task], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Docker does not answer (")
+    assert "Traceback" not in done.stderr
+
+
 def call(project: Project, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
     """Send a request to the server's published port and return its JSON."""
     request = urllib.request.Request(

@@ -288,7 +288,6 @@ def processes_of(clone: Clone) -> list[str]:
 def test_clean_stops_everything_and_keeps_the_database(clone: Clone) -> None:
     execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
     assert processes_of(clone)
-    clone.run(".venv/bin/noetl", "db", "verify", env={"NOETL_HOME": str(clone.path / ".noetl")})
     clone.make("clean")
     assert not processes_of(clone)
     assert not (clone.path / ".venv").exists()

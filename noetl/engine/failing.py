@@ -8,7 +8,7 @@ from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.results import result_view
-from noetl.words import EventType, ExecutionStatus, step_of
+from noetl.words import EventType, ExecutionStatus
 
 FAILING: Final = "the execution was failing"
 CANCELLED: Final = "the execution was cancelled"
@@ -105,14 +105,14 @@ def why_stopped(state: State) -> str:
 def stop(turn: Turn) -> None:
     """Skip what this very decision wanted to begin, and have withdrawn what waits in the queue.
 
-    Jobs of a loop are withdrawn with those in the queue: their loop has to end with them.
+    No loop's jobs are among the former: a decision that lets items begin ends no step run, and begins none.
     """
     state = turn.state
     turn.reason = why_stopped(state)
-    jobs, turn.jobs = turn.jobs, [job for job in turn.jobs if step_of(job.node_id) in state.loops]
+    jobs, turn.jobs = turn.jobs, []
     for job in jobs:
-        if step_of(job.node_id) not in state.loops:
-            skip(turn, job.node_id, job.visit, turn.reason)
+        assert job.node_id not in state.loops, f"a job of the loop of {job.node_id} would be lost"
+        skip(turn, job.node_id, job.visit, turn.reason)
     turn.withdraw, turn.within = bool(state.runs), None
     turn.kill = state.killing and turn.withdraw
 

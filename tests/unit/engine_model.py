@@ -12,7 +12,7 @@ import orjson
 
 from noetl.engine.collect import collect, to_collect
 from noetl.engine.decide import decide
-from noetl.engine.evolve import replay
+from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import (
     Cancel,
     ChunkKey,
@@ -281,6 +281,8 @@ class Execution:
         self.log += [_through_json(event) for event in decision.events]
         self.errors += [row.error_type for row in decision.errors]
         self.kills += decision.kill
+        if decision.state.draining and not decision.withdraw:
+            assert not decision.jobs, "a job was made while the execution drained"
         for chunk in decision.chunks:
             key = (chunk.node_id, chunk.visit, chunk.chunk)
             assert key not in self.chunks, "a chunk is there already"
@@ -372,6 +374,8 @@ class Execution:
             items = [item for at, item in jobs if at == node and item != NO_ITEM]
             assert len(inner) + len(items) == loop["begun"] - loop["ended"], "items and jobs differ"
             assert loop["begun"] - loop["ended"] <= loop["limit"], "too many items run at a time"
+            around = state.loops.get(node.rpartition("/")[0], {})
+            assert is_stopped(loop) or not is_stopped(around), "a loop goes on within one that was stopped"
 
     def _numbers(self, event_type: EventType) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

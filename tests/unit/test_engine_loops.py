@@ -331,6 +331,15 @@ def test_cancelling_skips_the_items_that_have_not_begun_and_ends_the_run() -> No
     assert execution.types()[-3:] == ["item_skipped", "step_cancelled", "execution_cancelled"]
 
 
+def test_the_last_job_of_a_loop_is_not_begun_while_the_execution_drains() -> None:
+    execution = flow(each(loop([1])))
+    execution.begin_loop("start")
+    execution.lease("start", 0)
+    execution.cancel()
+    execution.done("start", "recorded", item=0)
+    assert execution.types()[-3:] == ["item_completed", "step_cancelled", "execution_cancelled"]
+
+
 def test_the_collection_of_a_cancelled_execution_begins_nothing() -> None:
     execution = flow(each(loop([1, 2])))
     execution.lease("start")
@@ -402,6 +411,34 @@ def test_a_failure_inside_stops_what_is_around_it() -> None:
     error = execution.events("step_failed")[0].error or {}
     assert (error["index"], error["indexes"]) == (0, [0, 0])
     assert error["message"] == "item 0: item 0: start/0 broke"
+
+
+def test_nothing_begins_in_the_loops_within_a_loop_that_fails() -> None:
+    inner = {"in": [1, 2, 3], "iterator": "y"}
+    execution = flow(each([loop([0, 1], mode="async"), inner]))
+    execution.begin_loop("start")
+    execution.begin_loop("start", 0)
+    execution.begin_loop("start", 1)
+    execution.lease("start/1", 0)
+    execution.fail("start/0", item=0)
+    execution.done("start/1", "recorded", item=0)
+    assert execution.status == "failed"
+    assert [event.node_id for event in execution.events("item_completed")] == ["start/1"]
+    assert [(event.node_id, event.item_index) for event in execution.events("item_skipped")] == [("start", 1)]
+
+
+def test_a_loop_whose_items_were_skipped_has_not_completed() -> None:
+    execution = flow(each([loop([0]), {"in": [1, 2], "iterator": "y", "mode": "async"}]))
+    execution.begin_loop("start")
+    execution.begin_loop("start", 0)
+    execution.lease("start/0", 0)
+    execution.cancel()
+    execution.done("start/0", "recorded", item=0)
+    assert [event.node_id for event in execution.events("item_completed")] == ["start/0"]
+    assert [(event.node_id, event.item_index) for event in execution.events("item_skipped")] == [
+        ("start/0", 1),
+        ("start", 0),
+    ]
 
 
 def test_the_outer_loop_may_go_on_where_the_inner_fails() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noetl.engine.state import State
-from noetl.words import CHUNK, NO_ITEM, EventType
+from noetl.words import CHUNK, NO_ITEM, EventType, fact
 
 
 @dataclass(slots=True)
@@ -50,14 +50,14 @@ class Job:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Done:
     """The attempt succeeded. `result` is raw JSON."""
 
     result: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Failed:
     """The attempt failed. `error` is `{type, message, retryable, detail}`; types are words like `timeout`,
     `python`, `http`, `template`, `validation`, `cancelled`, `routing`."""
@@ -65,7 +65,7 @@ class Failed:
     error: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Collected:
     """A loop has been told what it runs over. `chunks` are JSON lists of `CHUNK` items each."""
 
@@ -79,7 +79,7 @@ class Expired:
     """The lease ran out: the worker that held it is lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class JobRef:
     """The queue row an outcome belongs to, as it stood when it was removed."""
 
@@ -98,7 +98,7 @@ class JobRef:
 # ---- inputs of `decide` ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Outcome:
     """An attempt has ended; its job has been removed from the queue."""
 
@@ -165,7 +165,7 @@ class ErrorRow:
     detail: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Chunk:
     """A row of `loop_item`: a part of what a loop runs over, as a JSON list."""
 
@@ -175,7 +175,7 @@ class Chunk:
     items: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Decision:
     """What is to be carried out, in one transaction: the new state, the events to append, the jobs to insert.
 

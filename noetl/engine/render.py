@@ -1,7 +1,6 @@
 """Render a step's args and fields, in the order the language promises: transition, step, task, fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.engine.facts import JobRef, Values
@@ -13,13 +12,13 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.results import raw, result_view
-from noetl.words import NO_ITEM, step_of
+from noetl.words import NO_ITEM, fact, step_of
 
 PYTHON: Final = "python"
 SAVE: Final = "save"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Rendered:
     """A step run ready to be carried out. `timeout` is in seconds, None where the playbook names none."""
 

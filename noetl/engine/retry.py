@@ -1,14 +1,19 @@
-"""Whether a failed attempt is followed by another, and when."""
+"""Whether an attempt is followed by another, and when."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.playbook.model import Retry
+from noetl.playbook.results import result_view
 
 NEVER_RETRIED: Final = frozenset({"template", "validation", "routing"})
 """Types of errors that another attempt would only meet again."""
 
 LOST_IN_A_ROW: Final = 3
 """So many leases lost one after the other, and the step fails."""
+
+OF_RESULT: Final = frozenset({"result", "data", "status_code", "success"})
+"""Names by which a `when` looks at what an attempt gave, whether it failed or not."""
 
 
 def may_retry(policy: Retry, failures: int, error: dict[str, Any]) -> bool:
@@ -29,3 +34,34 @@ def delay(policy: Retry, failures: int, jitter: float) -> float:
     except OverflowError:
         full = policy.max_delay
     return full * (0.5 + 0.5 * jitter) if policy.jitter else full
+
+
+def asks_result(policy: Retry) -> bool:
+    """Whether the policy looks at attempts that succeeded, too."""
+    return policy.until is not None or when_asks_result(policy)
+
+
+def when_asks_result(policy: Retry) -> bool:
+    """Whether the policy's `when` does. Where it speaks of the error alone, a success is none of its business."""
+    return policy.when is not None and not policy.when.names.isdisjoint(OF_RESULT)
+
+
+def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the conditions of `retry` read of an attempt beside the names that every template has.
+
+    After a failure `result` is what the error keeps of an answer (`detail`), else None; after a success `error` is
+    None. `data` is the result's `data`, else the result itself; `status_code` is 0 where there was no answer.
+    """
+    if error is not None:
+        kept = error.get("detail")
+        result = kept if isinstance(kept, dict) else None
+    fields = result if isinstance(result, dict) else {}
+    code = fields.get("status_code")
+    return {
+        "attempt": attempt,
+        "success": error is None,
+        "error": error,
+        "result": result_view(result),
+        "data": fields["data"] if "data" in fields else result_view(result),
+        "status_code": code if isinstance(code, int) else 0,
+    }

@@ -57,6 +57,8 @@ def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
 
 def _place(reader: Reader, node: Node, line: int, column: int, code: str) -> tuple[int, int]:
     """Return line and column in the file of a place in the code."""
+    if node.apart:
+        return node.line, node.column
     if not node.block:
         return (node.line, node.column) if line == 1 else (node.line + line - 1, 1)
     place = node.line + line

@@ -20,7 +20,8 @@ def check(reader: Reader, node: Node, what: str) -> None:
             compile(tree, "<code>", "exec", dont_inherit=True)
     except SyntaxError as error:
         line, column = _place(reader, node, error.lineno or 1, error.offset or 1, code)
-        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}")
+        where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
+        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}{where}")
         return
     except (RecursionError, MemoryError):
         reader.error(node, "python", f"code of {what} is nested too deeply")

@@ -58,17 +58,16 @@ def save_block(block: Draft) -> None:
     """Rewrite a block `save`."""
     storage(block)
     block.rename(words.SAVE)
-    for word in words.SAVE_DATA:
-        block.rename({word: _data(block)})
+    block.rename(dict.fromkeys(words.SAVE_DATA, _data(block)))
     database(block, block)
 
 
 def save_step(step: Draft) -> None:
     """Rewrite the fields of a step of type save. Without `data` of its own, its args are the data."""
     storage(step)
-    step.rename(words.AUTH)
     if not any(name in step for name in ("data", "params")):
-        step.rename({"args": _data(step)})
+        step.rename(dict.fromkeys(words.SAVE_DATA, _data(step)))
+    step.rename(words.AUTH)
     database(step, step)
 
 

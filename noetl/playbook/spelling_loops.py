@@ -36,7 +36,7 @@ def unfold(step: Draft, tasks: Tasks) -> None:
     loops, level = [_level(step)], step
     while (task := _task(level, step.what, tasks)) is not None:
         if level is not step:
-            _lift(step, level, loops[-1])
+            _lift(step, level, None)
         level = task
         if type_of(level) != words.ITERATOR:
             _finish(step, level, loops, key, tasks)
@@ -86,19 +86,17 @@ def _task(level: Draft, what: str, tasks: Tasks) -> Draft | None:
 
 
 def _drop_labels(task: Draft, tasks: Tasks) -> None:
-    """Remove what only names an inline task; what has no type, and the name of one of the workbook's, is that."""
+    """Remove what only names an inline task. Without a type, and with the name of one of the workbook's, it is that."""
     type_ = task.word("type")
-    named = next((name for name in ("task", "name") if task.word(name) in tasks), None)
-    if not type_ and named is not None:
+    named = next((name for name in ("task", "name") if task.word(name) in tasks), "task" if "task" in task else "name")
+    if "type" not in task and task.word(named) in tasks:
         type_ = WORKBOOK
         task.put("type", text(task.done(), WORKBOOK), task.key(named))
+    kept = named if type_ == WORKBOOK else "task" if type_ == words.ITERATOR else ""
+    if "name" in ACTIONS.get(type_, {}) and "secret_name" not in task:
+        kept = "name"
     for name in _LABELS:
-        keeps = (
-            (name == "task" and type_ in (WORKBOOK, words.ITERATOR))
-            or (name == "name" and type_ == WORKBOOK and "task" not in task)
-            or (name == "name" and "name" in ACTIONS.get(type_, {}) and "secret_name" not in task)
-        )
-        if name in task and not keeps:
+        if name in task and name != kept:
             task.take(name)
 
 
@@ -107,7 +105,7 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     action(task, tasks, type_of(task))
     inner = task.get("loop")
     _lift(step, task, loops[-1])
-    named = tasks.get(task.word("task")) if task.word("type") == WORKBOOK else None
+    named = tasks.get(step.word("task")) if step.word("type") == WORKBOOK else None
     if inner is None:
         _item_args(step, loops[-1], named)
     found = [loop.done() for loop in loops]
@@ -116,15 +114,19 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     step.put("loop", found[0] if len(found) == 1 else items(found[0], found), key)
 
 
-def _lift(step: Draft, level: Draft, loop: Draft) -> None:
-    """Put what an iterator's task says of itself onto the step; its `save` is the loop's."""
+def _lift(step: Draft, level: Draft, loop: Draft | None) -> None:
+    """Put what an iterator's task says of itself onto the step; the `save` of the innermost is its loop's."""
     for name in level:
         if name == "type":
             step.put(name, *reversed(level.take(name)))
         elif name in _OF_STEPS:
             key, _ = level.take(name)
             level.notes.error(key, "unknown-key", f"{level.what} has {name!r}: it stands on the step itself")
-        elif name == "save":
+        elif name == "save" and loop is None:
+            key, _ = level.take(name)
+            told = f"{level.what} is an iterator with 'save': write it into its own task, or on the step"
+            level.notes.error(key, "unknown-key", told)
+        elif name == "save" and loop is not None:
             loop.put(name, *reversed(level.take(name)))
         elif name == "args":
             _lift_args(step, level)
@@ -152,7 +154,9 @@ def _item_args(step: Draft, loop: Draft, named: Node | None) -> None:
     if type_ is None or type_.value != "python" or not element.isidentifier():
         return
     place = step.key("loop") if "loop" in step else step.key("type")
-    args = step.get("args") or mapping(place, {}, {})
+    args = step.get("args")
+    if args is None or args.null:
+        args = mapping(place, {}, {})
     if args.kind != "mapping":
         return
     task_args = named.value.get("args") if named is not None else None
@@ -161,5 +165,5 @@ def _item_args(step: Draft, loop: Draft, named: Node | None) -> None:
     for name in words.CHUNK_ARGS if "batch" in loop else words.ITEM_ARGS:
         if name not in inner and name not in given:
             inner.put(name, text(place, f"{{{{ {element} }}}}"), place)
-    if inner.done() is not step.get("args"):
+    if inner.done() is not args:
         step.put("args", inner.done(), step.key("args") if "args" in step else place)

@@ -25,7 +25,12 @@ def task(notes: Notes, node: Node) -> Node:
     if "name" not in draft and "task" in draft:
         draft.rename({"task": "name"})
     draft.what = f"task {draft.word('name')!r}"
-    if (type_ := type_of(draft)) != WORKBOOK:  # which no task can be
+    type_ = type_of(draft)
+    if "secret_name" in draft and "name" in draft:
+        key, value = draft.take("secret_name")
+        told = f"{draft.what} has a name already: write 'name: {value.text}' in the steps that use it"
+        notes.error(key, "unknown-key", told)
+    if type_ != WORKBOOK:  # which no task can be
         action(draft, {}, type_)
     return draft.done()
 
@@ -44,8 +49,10 @@ def type_of(draft: Draft) -> str:
 
 def action(draft: Draft, tasks: Tasks, type_: str) -> None:
     """Rewrite what a step or a task does: its fields, arguments, logins, retry, loop and save."""
-    draft.rename(words.STEP)
     tool = _tool(draft, tasks, type_)
+    if tool == "save":
+        save_step(draft)
+    draft.rename(words.STEP)
     fields = ACTIONS.get(tool)
     if fields is not None:
         _fields(draft, tool)
@@ -55,8 +62,6 @@ def action(draft: Draft, tasks: Tasks, type_: str) -> None:
     inside(draft, "save", save_block)
     if tool == "postgres":
         database_in_args(draft)
-    elif tool == "save":
-        save_step(draft)
 
 
 def _tool(draft: Draft, tasks: Tasks, type_: str) -> str:

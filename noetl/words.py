@@ -119,6 +119,11 @@ RESERVED_NAMES: Final = frozenset(
 """Names that no step may have, since templates give them a meaning of their own."""
 
 
-def idempotency_key(execution_id: int, step: str, visit: int, item_index: int) -> str:
-    """Return the stable name of a step run's side effect: equal for every attempt of it."""
-    return f"{execution_id}:{step}:{visit}:{item_index}"
+def idempotency_key(execution_id: int, step: str, visit: int, item_index: int, repeats: int = 0) -> str:
+    """Return the stable name of a step run's side effect: equal for every attempt of it.
+
+    `repeats` counts the attempts that succeeded and whose result `retry` did not take: the next is an effect of its
+    own, and must not be answered with theirs.
+    """
+    key = f"{execution_id}:{step}:{visit}:{item_index}"
+    return f"{key}:{repeats}" if repeats else key

@@ -1,18 +1,16 @@
 """What follows from an attempt that has ended: done, failed, or its worker lost."""
 
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
+from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
 from noetl.engine.facts import Done, Event, Expired, Failed, Job, Outcome
 from noetl.engine.failing import error_value, fail_run, template_error
-from noetl.engine.retry import LOST_IN_A_ROW, condition_names, delay, may_retry, when_asks_result
+from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
 from noetl.engine.routing import follow
 from noetl.engine.turn import Run, Turn, run_of
 from noetl.errors import Conflict, InputError
-from noetl.playbook.model import Template
 from noetl.playbook.results import result_view
 from noetl.words import CONTINUE_NODE, EventType
-
-UNSATISFIED: Final = "the attempt succeeded, but its result is not the one that 'retry' waits for"
 
 
 def take_outcome(turn: Turn, outcome: Outcome) -> None:
@@ -29,8 +27,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     run = run_of(turn, outcome)
     what = outcome.what
     if isinstance(what, Done):
-        if not (run.plan.asks_result and _repeated(turn, run, outcome, what.result)):
-            complete(turn, run, what.result)
+        _done(turn, run, outcome, what.result)
     elif isinstance(what, Failed):
         _failed(turn, run, outcome, dict(what.error))
     elif isinstance(what, Expired):
@@ -66,6 +63,16 @@ def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Any:
     return turn.scopes(run.place(own, fixed))
 
 
+def _done(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> None:
+    error = dissatisfied(turn, run, result) if run.plan.asks_result and not turn.state.draining else None
+    if error is None:
+        complete(turn, run, result)
+    elif may_retry(run.plan.step.retry, outcome.job.failures + 1, error):
+        _next_attempt(turn, run, outcome, error)
+    else:
+        fail_run(turn, run, error, result=result)
+
+
 def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
     state, job = turn.state, outcome.job
     if state.draining:
@@ -74,7 +81,7 @@ def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> No
         else:
             fail_run(turn, run, error)
         return
-    if not may_retry(run.plan.step.retry, job.failures + 1, error) or not _wanted(turn, run, error):
+    if not may_retry(run.plan.step.retry, job.failures + 1, error) or not wanted(turn, run, error):
         fail_run(turn, run, error)
         return
     turn.note_error(run, error)
@@ -85,71 +92,10 @@ def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any])
     failures = outcome.job.failures + 1
     wait = delay(run.plan.step.retry, failures, outcome.jitter)
     _attempt_over(turn, run, EventType.ATTEMPT_FAILED, {"delay": round(wait, 6)}, error)
-    turn.jobs.append(_again(outcome.job, failures=failures, context={"arrivals": run.arrivals}, delay=wait))
-
-
-# ---- what `retry` says -----------------------------------------------------------------------------------------------
-
-
-def _wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
-    """Whether the conditions of `retry` want another attempt after a failure. If `when` cannot be rendered, not."""
-    policy = run.plan.step.retry
-    fixed = condition_names(run.attempt, None, {**error, "step": run.plan.step.name, "attempt": run.attempt})
-    if policy.until is not None and _ended(turn, run, policy.until, fixed):
-        return False
-    try:
-        return policy.when is None or _true(turn, run, policy.when, fixed)
-    except InputError as problem:
-        turn.note_error(run, template_error(problem))
-        error["retry_error"] = str(problem)
-        return False
-
-
-def _ended(turn: Turn, run: Run, until: Template, fixed: dict[str, Any]) -> bool:
-    """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed."""
-    try:
-        return _true(turn, run, until, fixed)
-    except InputError:
-        return False
-
-
-def _repeated(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> bool:
-    """Have a success that is not what `retry` waits for followed by another attempt, or fail where it was the last."""
-    if turn.state.draining:
-        return False
-    policy, own = run.plan.step.retry, turn.next_id
-    turn.reader.raw[own] = result
-    fixed = condition_names(run.attempt, turn.reader.result(own), None)
-    try:
-        if policy.until is not None and _true(turn, run, policy.until, fixed, own):
-            return False
-    except InputError as problem:
-        fail_run(turn, run, template_error(problem, phase="retry"), result=result)
-        return True
-    if when_asks_result(policy) and not _wants_better(turn, run, fixed, own):
-        return False
-    error = error_value("unsatisfied", UNSATISFIED, retryable=True)
-    if outcome.job.failures + 1 >= policy.max_attempts:
-        fail_run(turn, run, error, result=result)
-        return True
-    turn.reader.forget(own)
-    _next_attempt(turn, run, outcome, error)
-    return True
-
-
-def _wants_better(turn: Turn, run: Run, fixed: dict[str, Any], own: int) -> bool:
-    """Whether `when` wants another attempt after a success. If it cannot be rendered, the success stands."""
-    when = run.plan.step.retry.when
-    assert when is not None
-    try:
-        return _true(turn, run, when, fixed, own)
-    except InputError as problem:
-        turn.note_error(run, template_error(problem))
-        return False
-
-
-def _true(turn: Turn, run: Run, condition: Template, fixed: dict[str, Any], own: int = 0) -> bool:
-    return bool(condition.render(turn.scopes(run.place(own, fixed)).scope(condition.names)))
+    context: dict[str, Any] = {"arrivals": run.arrivals}
+    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
+        context["repeats"] = repeats
+    turn.jobs.append(_again(outcome.job, failures=failures, context=context, delay=wait))
 
 
 def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:

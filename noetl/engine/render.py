@@ -36,6 +36,7 @@ def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) ->
         job.context.get("arrivals") or [],
         job_id=job.job_id,
         item_index=job.item_index,
+        repeats=job.repeats,
     )
     return render_step(plan, plan.steps[job.node_id], Scopes(plan, state, Reader(values), place))
 

@@ -1,10 +1,8 @@
 """Whether an attempt is followed by another, and when."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.playbook.model import Retry
-from noetl.playbook.results import result_view
 
 NEVER_RETRIED: Final = frozenset({"template", "validation", "routing"})
 """Types of errors that another attempt would only meet again."""
@@ -44,24 +42,3 @@ def asks_result(policy: Retry) -> bool:
 def when_asks_result(policy: Retry) -> bool:
     """Whether the policy's `when` does. Where it speaks of the error alone, a success is none of its business."""
     return policy.when is not None and not policy.when.names.isdisjoint(OF_RESULT)
-
-
-def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the conditions of `retry` read of an attempt beside the names that every template has.
-
-    After a failure `result` is what the error keeps of an answer (`detail`), else None; after a success `error` is
-    None. `data` is the result's `data`, else the result itself; `status_code` is 0 where there was no answer.
-    """
-    if error is not None:
-        kept = error.get("detail")
-        result = kept if isinstance(kept, dict) else None
-    fields = result if isinstance(result, dict) else {}
-    code = fields.get("status_code")
-    return {
-        "attempt": attempt,
-        "success": error is None,
-        "error": error,
-        "result": result_view(result),
-        "data": fields["data"] if "data" in fields else result_view(result),
-        "status_code": code if isinstance(code, int) else 0,
-    }

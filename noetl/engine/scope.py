@@ -87,6 +87,7 @@ class Place:
     own: int = 0
     job_id: int | None = None
     item_index: int = NO_ITEM
+    repeats: int = 0
     fixed: Mapping[str, Any] | None = None
 
 
@@ -222,7 +223,9 @@ class Scopes:
 
     def _job(self) -> dict[str, Any]:
         place = self._place
-        key = idempotency_key(self._reader.values.execution_id, place.step, place.visit, place.item_index)
+        key = idempotency_key(
+            self._reader.values.execution_id, place.step, place.visit, place.item_index, place.repeats
+        )
         return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
 
     def _in_finally(self) -> bool:

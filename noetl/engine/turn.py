@@ -30,8 +30,10 @@ class Run:
 
     def place(self, own: int = 0, fixed: dict[str, Any] | None = None) -> Place:
         """Return where this run's templates stand."""
-        job_id = None if self.job is None else self.job.job_id
-        return Place(self.plan.step.name, self.visit, self.arrivals, own, job_id, NO_ITEM, fixed)
+        name, job = self.plan.step.name, self.job
+        if job is None:
+            return Place(name, self.visit, self.arrivals, own, fixed=fixed)
+        return Place(name, self.visit, self.arrivals, own, job.job_id, NO_ITEM, job.repeats, fixed)
 
 
 class Turn:

@@ -112,6 +112,26 @@ def test_after_a_failure_the_result_is_the_answer_that_the_error_kept(
     assert (execution.status, execution.waiting()) == (("running", ["start"]) if again else ("failed", []))
 
 
+def test_what_is_repeated_after_a_success_is_an_effect_of_its_own() -> None:
+    """Its key must not be the first's: who knows that one answers with what it gave. A retry keeps its key."""
+    execution = flow(
+        py("start", args={"key": "{{ job.uuid }}"}, retry={"max_attempts": 9, "until": "{{ data == 1 }}"},
+           next=[{"step": "end", "args": {"key": "{{ job.uuid }}"}}]),
+        router("end", result="{{ key }}"),
+    )  # fmt: skip
+    assert execution.args("start") == {"key": "77:start:1:-1"}
+    execution.fail("start")
+    assert execution.args("start") == {"key": "77:start:1:-1"}
+    execution.done("start", 0)
+    assert execution.args("start") == {"key": "77:start:1:-1:1"}
+    execution.fail("start")
+    execution.expire("start")
+    assert execution.args("start") == {"key": "77:start:1:-1:1"}
+    execution.done("start", 0)
+    execution.done("start", 1)
+    assert execution.result == "77:start:1:-1:2"
+
+
 def test_until_and_when_together() -> None:
     """`when` narrows the failures, `until` decides on what succeeded, unless `when` looks at that itself."""
     narrow = polling(9, when="{{ error.type == 'http' }}", until="{{ data.state == 'ready' }}")

@@ -58,6 +58,7 @@ def save_block(block: Draft) -> None:
     """Rewrite a block `save`."""
     storage(block)
     block.rename(words.SAVE)
+    logins(block)
     block.rename(dict.fromkeys(words.SAVE_DATA, _data(block)))
     database(block, block)
 
@@ -91,6 +92,18 @@ def storage(draft: Draft) -> None:
 
 
 # ---- logins ----------------------------------------------------------------------------------------------------------
+
+
+def logins(owner: Draft) -> None:
+    """Rewrite `auth`: one login, or a map of aliases."""
+    inside(owner, "auth", _login)
+
+
+def _login(login: Draft) -> None:
+    login.rename(words.AUTH_INSIDE)
+    if "type" not in login and "key" not in login:
+        for alias in login:
+            inside(login, alias, lambda one: one.rename(words.AUTH_INSIDE))
 
 
 def database_in_args(step: Draft) -> None:

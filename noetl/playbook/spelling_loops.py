@@ -13,7 +13,8 @@ from typing import Final
 from noetl.playbook import spelling_words as words
 from noetl.playbook.actions import ACTIONS, WORKBOOK
 from noetl.playbook.loops import ITERATOR as ELEMENT
-from noetl.playbook.spelling_steps import Tasks, action, type_of
+from noetl.playbook.spelling_fields import database_in_args
+from noetl.playbook.spelling_steps import Tasks, action, blocks, tool_of, type_of
 from noetl.playbook.spelling_tree import Draft, items, mapping, text
 from noetl.playbook.steps import STEP_KEYS
 from noetl.playbook.yamltree import Node
@@ -48,6 +49,7 @@ def unfold(step: Draft, tasks: Tasks) -> None:
 def _level(level: Draft) -> Draft:
     """Return the loop that an iterator's own keys make."""
     level.rename({**words.STEP, **words.ARGS})
+    blocks(level)
     place = level.get("type")
     assert place is not None
     loop = Draft(level.notes, mapping(place, {}, {}), f"loop of {level.what}")
@@ -105,9 +107,11 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     action(task, tasks, type_of(task))
     inner = task.get("loop")
     _lift(step, task, loops[-1])
-    named = tasks.get(step.word("task")) if step.word("type") == WORKBOOK else None
-    if inner is None:
-        _item_args(step, loops[-1], named)
+    tool = tool_of(step, tasks, step.word("type"))
+    if tool == "postgres":
+        database_in_args(step)
+    if tool == "python" and inner is None:
+        _item_args(step, loops[-1], tasks.get(step.word("task")))
     found = [loop.done() for loop in loops]
     if inner is not None:
         found += inner.value if inner.kind == "list" else [inner]
@@ -149,9 +153,8 @@ def _lift_args(step: Draft, level: Draft) -> None:
 
 def _item_args(step: Draft, loop: Draft, named: Node | None) -> None:
     """Give python the element by the names it always had, unless the playbook gives those itself."""
-    type_ = named.value.get("type") if named is not None else step.get("type")
     element = loop.word("iterator") or ELEMENT
-    if type_ is None or type_.value != "python" or not element.isidentifier():
+    if not element.isidentifier():
         return
     place = step.key("loop") if "loop" in step else step.key("type")
     args = step.get("args")

@@ -5,7 +5,7 @@ from typing import Final
 
 from noetl.playbook import spelling_words as words
 from noetl.playbook.actions import ACTIONS, WORKBOOK
-from noetl.playbook.spelling_fields import database_in_args, decode, inside, save_block, save_step
+from noetl.playbook.spelling_fields import database_in_args, decode, inside, logins, save_block, save_step
 from noetl.playbook.spelling_tree import Draft, Notes, text
 from noetl.playbook.yamltree import Node
 from noetl.words import ROUTER
@@ -48,8 +48,8 @@ def type_of(draft: Draft) -> str:
 
 
 def action(draft: Draft, tasks: Tasks, type_: str) -> None:
-    """Rewrite what a step or a task does: its fields, arguments, logins, retry, loop and save."""
-    tool = _tool(draft, tasks, type_)
+    """Rewrite what a step or a task does, and all that belongs to it."""
+    tool = tool_of(draft, tasks, type_)
     if tool == "save":
         save_step(draft)
     draft.rename(words.STEP)
@@ -57,14 +57,20 @@ def action(draft: Draft, tasks: Tasks, type_: str) -> None:
     if fields is not None:
         _fields(draft, tool)
         draft.rename({old: new for old, new in words.ARGS.items() if old not in fields})
-    inside(draft, "retry", lambda retry: retry.rename(words.RETRY))
-    inside(draft, "loop", _loop)
-    inside(draft, "save", save_block)
+    blocks(draft)
     if tool == "postgres":
         database_in_args(draft)
 
 
-def _tool(draft: Draft, tasks: Tasks, type_: str) -> str:
+def blocks(draft: Draft) -> None:
+    """Rewrite what every type can have: logins, retry, loop and save."""
+    logins(draft)
+    inside(draft, "retry", lambda retry: retry.rename(words.RETRY))
+    inside(draft, "loop", _loop)
+    inside(draft, "save", save_block)
+
+
+def tool_of(draft: Draft, tasks: Tasks, type_: str) -> str:
     """Return the type whose fields a step has: for a workbook step its task's."""
     if type_ != WORKBOOK:
         return type_ or ROUTER

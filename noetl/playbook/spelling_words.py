@@ -16,6 +16,9 @@ METADATA: Final[Words] = {"desc": "description"}
 TYPES: Final[Words] = {"playbooks": "playbook"}
 
 AUTH: Final[Words] = {"credential": "auth", "credentials": "auth", "credentialRef": "auth"}
+AUTH_INSIDE: Final[Words] = {"credential": "key"}
+"""Keys of one login that `auth` describes."""
+
 STEP: Final[Words] = {"description": "desc", "with": "args", "input": "args", **AUTH}
 """Keys of steps and tasks of every type."""
 

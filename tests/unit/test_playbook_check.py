@@ -57,7 +57,7 @@ workflow:
         "12:5: error: missing: step 'greet' of type http has no 'endpoint': add it",
         "12:11: error: clash: the step 'greet' has the name of a workload key (line 5): rename one",
         "14:13: error: unknown-key: unknown key 'max' in retry of step 'greet': the keys are"
-        " backoff, initial_delay, jitter, max_attempts, max_delay, when",
+        " backoff, initial_delay, jitter, max_attempts, max_delay, until, when",
         "15:14: error: wrong-type: timeout of step 'greet': 'soon' is not a duration:"
         " write seconds (10) or text like '250ms', '10s', '1h30m'",
         "16:11: error: reserved-name: the step name 'result' is reserved: call it 'result_step'",

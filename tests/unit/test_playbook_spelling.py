@@ -176,3 +176,22 @@ def test_of_documents_of_other_kinds_only_the_head_is_looked_at() -> None:
 )  # fmt: skip
 def test_what_is_no_playbook_at_all_is_told_by_its_readers(body: str) -> None:
     assert errors(f"{body}\n")
+
+
+SAMPLES = sorted((Path(__file__).parents[1] / "playbooks").glob("*/today.yaml"))
+GENERATIONS = ("first", "second", "third")
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("today", SAMPLES, ids=[file.parent.name for file in SAMPLES])
+def test_a_playbook_of_every_generation_is_the_one_of_today(today: Path, generation: str) -> None:
+    """Three playbooks in the manner of each generation: nothing but hints is found, and they are the same."""
+    older = today.with_name(f"{generation}.yaml").read_text()
+    assert told(load_playbook(older, generation)) == told(load_playbook(today.read_text(), "today"))
+    assert {found.severity for found in lint(older, generation)} == {"hint"}
+    assert lint(today.read_text(), "today") == []
+    assert len(SAMPLES) == 3
+
+
+def test_a_target_that_there_is_not_is_one_error_that_names_both_steps() -> None:
+    assert once("next: [{condition: true, step: sss}]").endswith("step 's' leads to 'sss', which there is not")

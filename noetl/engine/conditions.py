@@ -52,8 +52,6 @@ def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
             return None
     except InputError as problem:
         return template_error(problem, phase="retry")
-    finally:
-        turn.reader.forget(own)
     return error_value(UNSATISFIED, _WHY, retryable=True)
 
 

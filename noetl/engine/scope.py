@@ -42,11 +42,6 @@ class Reader:
             self.results[event_id] = orjson.loads(raw)
         return self.results[event_id]
 
-    def forget(self, event_id: int) -> None:
-        """Let go of a result that no event will hold."""
-        self.raw.pop(event_id, None)
-        self.results.pop(event_id, None)
-
     def error(self, event_id: int) -> Any:
         """Return an event's error."""
         return self.errors[event_id] if event_id in self.errors else self.values.error(event_id)

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from noetl.errors import PlaybookError
 from noetl.playbook.load import document_kind, lint, load_playbook
 
-EXAMPLES = [file.read_text() for file in sorted((Path(__file__).resolve().parents[2] / "examples").rglob("*.yaml"))]
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = [
+    file.read_text() for folder in ("examples", "tests/playbooks") for file in sorted((ROOT / folder).rglob("*.yaml"))
+]
 
 WORDS = """step type next when then else args start end a b python http wait fail workbook playbook code endpoint for
 until task retry timeout on_error continue result max_visits loop true null 5 -1 {{ {% metadata path workflow workload

@@ -12,7 +12,6 @@ from typing import Final
 
 from noetl.playbook import spelling_words as words
 from noetl.playbook.actions import ACTIONS, WORKBOOK
-from noetl.playbook.loops import ITERATOR as ELEMENT
 from noetl.playbook.spelling_fields import database_in_args
 from noetl.playbook.spelling_steps import Tasks, action, blocks, tool_of, type_of
 from noetl.playbook.spelling_tree import Draft, items, mapping, text
@@ -107,11 +106,8 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     action(task, tasks, type_of(task))
     inner = task.get("loop")
     _lift(step, task, loops[-1])
-    tool = tool_of(step, tasks, step.word("type"))
-    if tool == "postgres":
+    if tool_of(step, tasks, step.word("type")) == "postgres":
         database_in_args(step)
-    if tool == "python" and inner is None:
-        _item_args(step, loops[-1], tasks.get(step.word("task")))
     found = [loop.done() for loop in loops]
     if inner is not None:
         found += inner.value if inner.kind == "list" else [inner]
@@ -149,24 +145,3 @@ def _lift_args(step: Draft, level: Draft) -> None:
     merged = mapping(outer, inner.value | outer.value, inner.keys | outer.keys)
     step.put("args", merged, step.key("args"))
     level.take("args")
-
-
-def _item_args(step: Draft, loop: Draft, named: Node | None) -> None:
-    """Give python the element by the names it always had, unless the playbook gives those itself."""
-    element = loop.word("iterator") or ELEMENT
-    if not element.isidentifier():
-        return
-    place = step.key("loop") if "loop" in step else step.key("type")
-    args = step.get("args")
-    if args is None or args.null:
-        args = mapping(place, {}, {})
-    if args.kind != "mapping":
-        return
-    task_args = named.value.get("args") if named is not None else None
-    given = task_args.value if task_args is not None and task_args.kind == "mapping" else {}
-    inner = Draft(step.notes, args, f"args of {step.what}")
-    for name in words.CHUNK_ARGS if "batch" in loop else words.ITEM_ARGS:
-        if name not in inner and name not in given:
-            inner.put(name, text(place, f"{{{{ {element} }}}}"), place)
-    if inner.done() is not args:
-        step.put("args", inner.done(), step.key("args") if "args" in step else place)

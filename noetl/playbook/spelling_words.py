@@ -64,10 +64,6 @@ ITERATOR_KEYS: Final[Words] = {
 }
 """Keys of a step of type iterator, and of its `loop` today."""
 
-ITEM_ARGS: Final = ("value",)
-CHUNK_ARGS: Final = ("value", "batch")
-"""Arguments that python got in an iterator, the element each."""
-
 SAVE: Final[Words] = {"type": "storage", **AUTH}
 SAVE_DATA: Final = ("args", "with", "input")
 """What the data of a save was called; parameters, where it has a `statement`."""

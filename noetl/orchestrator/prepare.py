@@ -151,7 +151,7 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
         context["results"] = _all_results(view)
     return Work(
         type=rendered.type,
-        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index),
+        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
         where=f"{view.playbook.path}#{step_of(job.node_id)}",
         fields=rendered.fields,
         args=rendered.args,

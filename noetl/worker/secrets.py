@@ -104,7 +104,7 @@ def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
     for name in ("provider", "name"):
         if name not in given:
             raise InputError(f"{name} is empty: a step of type secrets needs it")
-    return Fetch(**given, auth=auth)
+    return Fetch(**{**given, "provider": given["provider"].lower()}, auth=auth)
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class _Lookup:
         return value, version
 
     def _fetch(self, fetch: Fetch) -> tuple[Any, str | None]:
-        provider, name, sources = fetch.provider.lower(), fetch.name, self.sources
+        provider, name, sources = fetch.provider, fetch.name, self.sources
         if fetch.auth is not None and provider not in ("google", "aws"):
             raise InputError(f"the provider {provider} needs no auth: leave it out")
         if provider == "env":

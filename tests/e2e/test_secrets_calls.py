@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from noetl.database.connect import Database
-from noetl.database.credentials import remove_credential
+from noetl.database.credentials import find_credential, remove_credential
+from noetl.errors import Unreachable
 from noetl.settings import Settings
+from noetl.worker import sources
 from tests.e2e.conftest import check
 from tests.support.playbooks import Ended, Lab
 from tests.support.stub import Stub, serving
@@ -450,3 +452,25 @@ def test_data_of_a_credential_that_was_moved_to_another_name_is_not_taken(bench:
         assert "its data was changed, or belongs to another name or type" in ended.error["message"]
     finally:
         bench.vault.put("thief", "bearer", token="thiefs-value")
+
+
+def test_a_database_that_is_away_while_a_credential_is_read_costs_the_step_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call was not begun: it is tried again, and no attempt has failed."""
+    times = []
+    real = find_credential
+
+    def away(conn: Any, name: str) -> Any:
+        times.append(name)
+        if len(times) <= 2:
+            raise Unreachable("it is away")
+        return real(conn, name)
+
+    bench.vault.put("late", "bearer", token="late-value")
+    monkeypatch.setattr(sources, "find_credential", away)
+    ended = call(bench, "late")
+    assert ended.status == "completed", ended.error
+    assert times == ["late"] * 3
+    assert ended.events.count("step_completed ask") == 1
+    assert not [event for event in ended.events if event.startswith("attempt_failed")]

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.engine.failing import error_value, template_error
+from noetl.engine.item_scope import names_of_item
 from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.model import Template
 from noetl.playbook.results import result_view
+from noetl.words import NO_ITEM
 
 UNSATISFIED: Final = "unsatisfied"
 """The type of the error that stands for a success which `retry` does not take."""
@@ -21,7 +23,8 @@ def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
     policy = run.plan.step.retry
     if policy.when is None and policy.until is None:
         return True
-    names = condition_names(run.attempt, None, {**error, "step": run.plan.step.name, "attempt": run.attempt})
+    told = {**error, "step": run.plan.step.name, "attempt": run.attempt}
+    names = {**_of_item(turn, run), **condition_names(run.attempt, None, told)}
     if policy.until is not None and _over(turn, run, policy.until, names):
         return False
     try:
@@ -45,7 +48,7 @@ def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
     policy, own = run.plan.step.retry, turn.next_id
     turn.reader.raw[own] = result
     try:
-        names = condition_names(run.attempt, turn.reader.result(own), None)
+        names = {**_of_item(turn, run), **condition_names(run.attempt, turn.reader.result(own), None)}
         if policy.until is not None and _true(turn, run, policy.until, names, own):
             return None
         if when_asks_result(policy) and not _wants_better(turn, run, names, own):
@@ -67,7 +70,15 @@ def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool
 
 
 def _true(turn: Turn, run: Run, condition: Template, names: dict[str, Any], own: int = 0) -> bool:
-    return bool(condition.render(turn.scopes(run.place(own, names)).scope(condition.names)))
+    place = run.place(own if run.item == NO_ITEM else 0, names)
+    return bool(condition.render(turn.scopes(place).scope(condition.names)))
+
+
+def _of_item(turn: Turn, run: Run) -> dict[str, Any]:
+    """Return what its loops give an item to name; nothing where a run is none."""
+    if run.item == NO_ITEM:
+        return {}
+    return names_of_item(turn.plan, turn.state, turn.reader.values, run.node, run.visit, run.item)
 
 
 def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) -> dict[str, Any]:

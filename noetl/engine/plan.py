@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from noetl.engine.retry import asks_result
 from noetl.playbook.model import Clause, Edge, Graph, Playbook, Step, Template
-from noetl.words import ROUTER
+from noetl.words import ROUTER, step_of
 
 END: Final = "end"
 FAIL: Final = "fail"
@@ -40,6 +40,10 @@ class Plan:
     playbook: Playbook
     steps: dict[str, StepPlan]
     edges: dict[int, Edge]
+
+    def goes_on(self, node: str) -> bool:
+        """Whether the loop of a node goes on when an item fails."""
+        return self.steps[step_of(node)].step.loops[node.count("/")].goes_on
 
 
 _MOST_KEPT: Final = 512

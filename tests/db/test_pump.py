@@ -361,3 +361,32 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
     assert broken == [1]
     assert saver.saved == [1]
     assert len(slots.submitted) == 2, "the tool, and the save"
+
+
+LARGE_LOOP = HEAD + (
+    "workload: {gate: ''}\nworkflow:\n  - step: start\n    type: python\n"
+    "    loop: {in: '{{ range(1200) | list }}', iterator: n, mode: async}\n"
+    "    args: {gate: '{{ workload.gate }}'}\n"
+    "    code: |\n"
+    "      import pathlib, time\n"
+    "      def main(n, gate):\n"
+    "          while n == 700 and not pathlib.Path(gate).exists():\n"
+    "              time.sleep(0.01)\n"
+    "          return 'x' * 1000\n"
+)
+
+
+def test_a_worker_remembers_nothing_of_the_items_it_has_done(
+    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+) -> None:
+    """1.2 MB of results have gone through its hands; what is left is what the loop runs over."""
+    engine.register(LARGE_LOOP)
+    execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
+    count = "SELECT count(*) FROM event_log WHERE event_type = 'item_completed'"
+    with running(pump):
+        wait_for(lambda: engine.one(count) == 1199)
+        values = pump._views._views[execution].values
+        assert 3 * 500 < values.size < 20_000
+        (tmp_path / "gate").touch()
+        assert engine.wait(execution) == "completed"
+    assert [len(one) for one in engine.result(execution)] == [1000] * 1200

@@ -23,7 +23,7 @@ from noetl.playbook.names import did_you_mean
 from noetl.playbook.references import MARK, REFERENCE, source_of
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.tools.cloud import CloudError
-from noetl.worker.masking import mask_of
+from noetl.tools.masking import mask_of
 from noetl.worker.references import Fetch, Seals, holds_reference
 from noetl.worker.slots import First, NotBegun
 from noetl.worker.sources import Sources, credential_value, part_of

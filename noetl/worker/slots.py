@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
-from noetl.worker.masking import mask_of
 from noetl.worker.runner import Sent, runner_environment
 from noetl.worker.runner_pool import RunnerPool
 from noetl.worker.slots_threads import Threads

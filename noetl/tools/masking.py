@@ -31,7 +31,7 @@ _SHORTEST_PIECE: Final = 6
 """Characters of a piece of a value that a cut has left."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def mask_of(secrets: tuple[str, ...]) -> "Mask":
     """Return the mask for some secrets."""
     return Mask(secrets)

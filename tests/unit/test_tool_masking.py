@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noetl.tools.base import Done, Failed, storable
-from noetl.worker.masking import Mask
+from noetl.tools.masking import Mask
 from noetl.worker.runner_output import TAIL, Output
 
 SECRET = 'p4ss "wörd"\\ /?&=+7'

@@ -92,6 +92,10 @@ def slots() -> Iterator[Watched]:
 
 @pytest.fixture
 def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
+    return a_pump(database, settings, slots)
+
+
+def a_pump(database: Database, settings: Settings, slots: Watched) -> Pump:
     keys = Keys(settings)
     secrets = Secrets(Sources(database, settings, keys), Seals(keys))
     return Pump(database, settings, Views(database.schema, {}), slots, secrets, "pump", pools=("default",))
@@ -345,7 +349,7 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
     """The tool has run: it is not run again for want of a connection."""
     saver = Saver()
     slots = Watched(4, tools=saver.tools())
-    pump = Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    pump = a_pump(database, settings, slots)
     intake = type(pump._intake)
     whole = intake.begin
     broken: list[int] = []

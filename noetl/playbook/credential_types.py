@@ -122,6 +122,8 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
     else:
         fields = _canonical(type_, given)
         missing = [name for name, spec in TYPES[type_].items() if spec.required and name not in fields]
+        if "hostaddr" in fields and "host" in missing:
+            missing.remove("host")
         if missing and "url" not in fields:
             raise InputError(f"a credential of type {type_} needs {_listed(missing)}")
     try:

@@ -34,7 +34,7 @@ USES = {
     "'{{ of_google.secret_value }}']",
     "shell": f"command: 'printenv A; printenv A >&2; exit 3', env: {{A: {ARG}}}",
     "container": f"image: 'localhost:9/no/such:image', auth: basic, env: {{A: {ARG}}}",
-    "postgres": f"auth: database, command: 'SELECT %(a)s::text AS a, 1/0', params: {{a: {ARG}}}",
+    "postgres": f"auth: database, command: 'SELECT %(a)s::text AS a', params: {{a: {ARG}}}",
     "duckdb": f"auth: {{pg: database}}, command: 'SELECT $a AS a', params: {{a: {ARG}}}",
     "save": f"storage: postgres, auth: database, table: none_such, data: {{a: {ARG}}}",
     "secrets": "provider: credential, name: generic, field: deep",

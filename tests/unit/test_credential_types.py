@@ -35,6 +35,8 @@ def test_older_spellings_become_the_canonical_names() -> None:
         "password": "12345",
         "sslmode": "require",
     }
+    by_address = {"hostaddr": "127.0.0.1", "database": "d", "user": "u"}
+    assert check_fields("postgres", by_address) == by_address
     s3 = check_fields("s3", {"key_id": "k", "secret": "s", "use_ssl": False, "region": None})
     assert s3 == {"access_key": "k", "secret_key": "s", "use_ssl": "false"}
 

@@ -42,7 +42,7 @@ class Problem:
     file: str
     line: int
     column: int
-    severity: str  # "error" | "warning"
+    severity: str  # "error" | "warning" | "hint"
     code: str
     message: str
 

@@ -21,6 +21,7 @@ class Rendered:
     fields: Mapping[str, Any]
     args: Mapping[str, Any]
     timeout: float | None
+    auth: Any = None
 
 
 def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) -> Rendered:
@@ -49,11 +50,12 @@ def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes) -> Rendered:
     task = _mapping(step.task_args, scopes, known)
     args = {**task, **known} if task else known
     fields = _mapping(step.fields, scopes, args)
-    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args))
+    auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
+    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth)
 
 
 def _names(step: Step) -> frozenset[str]:
-    templates = (step.args, step.task_args, step.fields, step.timeout)
+    templates = (step.args, step.task_args, step.fields, step.timeout, step.auth)
     return frozenset().union(*(template.names for template in templates if template is not None))
 
 

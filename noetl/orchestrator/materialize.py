@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from noetl.playbook import yamltree
+from noetl.playbook.load import read_document
 from noetl.playbook.model import Clause, Graph, Playbook
 
 Rows = list[dict[str, Any]]
@@ -11,7 +11,7 @@ Rows = list[dict[str, Any]]
 
 def materialize(playbook: Playbook, content: str) -> tuple[Rows, Rows, Rows]:
     """Return the rows of `workflow`, `transition` and `workbook` of a checked playbook."""
-    root, _problems = yamltree.read(content, playbook.path)
+    root, _problems = read_document(content, playbook.path)
     document: Mapping[str, Any] = root.plain() if root is not None else {}
     steps: Rows = []
     edges: Rows = []

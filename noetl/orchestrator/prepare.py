@@ -52,6 +52,7 @@ class Work:
     args: Mapping[str, Any]
     timeout: float | None
     context: Mapping[str, Any]
+    auth: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
         args=rendered.args,
         timeout=rendered.timeout,
         context=context,
+        auth=rendered.auth,
     )
 
 

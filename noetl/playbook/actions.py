@@ -9,7 +9,8 @@ from noetl.words import ROUTER
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A tool's field. `kind` is what a value without a template must be: text, mapping, integer, duration, any.
+    """A tool's field. `kind` is what a value without a template must be: text, mapping, integer, boolean, duration,
+    any.
 
     `raw` text is never a template; `also` are further spellings; `choices` the values it can have, as text.
     """
@@ -22,6 +23,8 @@ class Field:
 
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+STORAGES: Final = ("event_log", "postgres", "duckdb", "file")
+PROVIDERS: Final = ("env", "credential", "file", "google", "aws")
 
 ACTIONS: Final[dict[str, dict[str, Field]]] = {
     ROUTER: {},
@@ -34,6 +37,52 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
         "payload": Field("any"),
         "data": Field("any"),
     },
+    "postgres": {
+        "command": Field("any"),
+        "commands": Field("any"),
+        "params": Field("any"),
+        "once": Field("boolean"),
+    },
+    "duckdb": {
+        "command": Field("any"),
+        "commands": Field("any"),
+        "params": Field("any"),
+        "database": Field(),
+    },
+    "shell": {
+        "command": Field("any", required=True),
+        "env": Field("mapping"),
+        "cwd": Field(),
+    },
+    "container": {
+        "image": Field(required=True),
+        "command": Field("any"),
+        "env": Field("mapping"),
+        "volumes": Field("any"),
+        "workdir": Field(),
+        "user": Field("any"),
+        "network": Field(),
+    },
+    "secrets": {
+        "provider": Field(required=True, choices=PROVIDERS),
+        "name": Field(required=True, also=("secret_name",)),
+        "version": Field("any"),
+        "project": Field(also=("project_id",)),
+        "region": Field(),
+        "field": Field(),
+    },
+    "save": {
+        "storage": Field(choices=STORAGES),
+        "data": Field("any"),
+        "table": Field(),
+        "mode": Field(choices=("insert", "upsert")),
+        "key": Field("any"),
+        "statement": Field(),
+        "params": Field("any"),
+        "path": Field(),
+        "format": Field(choices=("parquet", "csv", "json")),
+        "database": Field(),
+    },
     "playbook": {
         "path": Field(required=True),
         "version": Field("integer"),
@@ -42,17 +91,25 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     "wait": {"for": Field("duration"), "until": Field("any")},
     "fail": {"message": Field()},
 }
-"""The types of this version and their own fields. `workbook` has its task's."""
+"""The types and their own fields. `workbook` has its task's."""
+
+ONE_OF: Final[dict[str, tuple[str, str]]] = {
+    "wait": ("for", "until"),
+    "postgres": ("command", "commands"),
+    "duckdb": ("command", "commands"),
+}
+"""Fields of which a type has exactly one."""
 
 WORKBOOK: Final = "workbook"
 ROUTER_TYPES: Final = frozenset({"start", "noop", "route", "end"})
-LATER_TYPES: Final = frozenset({"postgres", "duckdb", "shell", "container", "secrets", "save"})
-LATER_KEYS: Final = frozenset({"loop", "save", "auth"})
+WITHOUT_LOOP: Final = frozenset({ROUTER, "fail"})
+"""Types that are decided on the spot: they have no jobs, hence neither loop nor save."""
+
+WITH_AUTH: Final = frozenset({"http", "postgres", "duckdb", "container", "save", "secrets"})
+"""Types that take credentials."""
 
 
 def unknown_type(name: str) -> str:
     """Return the sentence for a type that there is not."""
-    if name in LATER_TYPES:
-        return f"the type {name!r} is not available in this version: use python or http"
     known = sorted(({*ACTIONS, WORKBOOK} - {ROUTER}) | ROUTER_TYPES)
     return f"unknown type {name!r}{did_you_mean(name, known) or ': the types are ' + ', '.join(known)}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl.playbook import pycode, templates
-from noetl.playbook.actions import ACTIONS, Field
+from noetl.playbook.actions import ACTIONS, ONE_OF, Field
 from noetl.playbook.model import Retry
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
@@ -48,8 +48,9 @@ class Owner:
 
     # -- fields of a type
 
-    def fields(self, type_: str, ignore: frozenset[str] = frozenset()) -> dict[str, AnyTemplate]:
-        """Return the templates of a type's own fields, under their canonical names."""
+    def fields(self, type_: str, ignore: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, AnyTemplate]:
+        """Return the templates of a type's own fields, under their canonical names. `prefix`: of what template errors
+        call the fields."""
         fields: dict[str, AnyTemplate] = {}
         for name, spec in ACTIONS[type_].items():
             given = [key for key in (name, *spec.also) if key in self.keys and key not in ignore]
@@ -59,14 +60,15 @@ class Owner:
                 )
             if not given or (self.keys[given[0]].null and spec.kind != "any"):
                 continue
-            found = self._field(self.keys[given[0]], spec, name)
+            found = self._field(self.keys[given[0]], spec, prefix + name)
             if found is not None:
                 fields[name] = found
         code = self.given("code") if type_ == "python" else None
         if code is not None and isinstance(code.value, str):
             pycode.check(self.reader, code, self.what)
-        if type_ == "wait" and len(fields) > 1:
-            self.error("until", "unknown-key", f"{self.what} has both 'for' and 'until': leave one out")
+        both = ONE_OF.get(type_, ())
+        if both and all(name in fields for name in both):
+            self.error(both[1], "unknown-key", f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
         return fields
 
     def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
@@ -79,6 +81,8 @@ class Owner:
         if spec.kind == "mapping":
             return reader.mapping_template(node, self.place, name, what)
         if spec.kind == "integer" and reader.integer(node, what, 1) is None:
+            return None
+        if spec.kind == "boolean" and reader.boolean(node, what) is None:
             return None
         if spec.kind == "duration" and reader.duration(node, what) is None:
             return None
@@ -97,12 +101,36 @@ class Owner:
             present = name in fields or any(self.given(key) for key in (name, *spec.also))
             if spec.required and not present:
                 self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
-        if type_ == "wait" and not any(key in fields or self.given(key) for key in ("for", "until")):
-            self.reader.error(
-                self.node, "missing", f"{self.what} of type wait has no 'for' and no 'until': add one of them"
-            )
+        either = ONE_OF.get(type_)
+        if either and not any(key in fields or self.given(key) for key in either):
+            told = f"{self.what} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
+            self.reader.error(self.node, "missing", told)
 
     # -- keys of any step
+
+    def auth(self) -> AnyTemplate | None:
+        """Return what the tool logs in with: a credential's name, a mapping, or a template."""
+        node = self.given("auth")
+        if node is None:
+            return None
+        if node.kind != "mapping" and not isinstance(node.value, str):
+            told = f"auth of {self.what} is {node.describe()}: it must be the name of a credential, or a mapping"
+            self.error("auth", "wrong-type", told)
+        return self.reader.template(node, self.place, "auth")
+
+    def save(self) -> AnyTemplate | None:
+        """Return the fields of the save that runs when the step is done."""
+        node = self.given("save")
+        return None if node is None else self.save_block(node, f"save of {self.what}", "save")
+
+    def save_block(self, node: Node, what: str, field: str) -> AnyTemplate | None:
+        """Return the fields of a block `save`, its `auth` among them."""
+        if self.reader.mapping(node, what) is None:
+            return None
+        self.reader.unknown(node, spellings("save") | {"auth"}, what)
+        inner = Owner(self.reader, node, self.place, what)
+        fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth()
+        return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
 
     def mapping(self, key: str) -> AnyTemplate | None:
         """Return the template of a mapping such as `args`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.errors import PlaybookError, Problem
-from noetl.playbook import check, yamltree
+from noetl.playbook import check, spelling, yamltree
 from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.graph import make_graph
@@ -83,17 +83,26 @@ def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
 
     Nothing else of it is looked at, unless a playbook's head has problems: then all of its problems are told.
     """
-    root, problems = yamltree.read(text, filename)
+    root, problems = read_document(text, filename)
     reader = Reader(filename, text)
-    reader.problems += problems
+    reader.problems += [problem for problem in problems if problem.severity == "error"]
     found = _document(reader, root) if root is not None else None
     if found is None or reader.problems:
         raise PlaybookError(_load(text, filename)[1] if root is not None and _is_playbook(root) else reader.problems)
     return found.kind, found.path, found.name, found.description
 
 
-def _load(text: str, filename: str) -> tuple[Playbook | None, list[Problem]]:
+def read_document(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
+    """Return a document's tree in canonical spelling, and the problems and notes on the way."""
     root, problems = yamltree.read(text, filename)
+    if root is None:
+        return None, problems
+    root, notes = spelling.normalise(root, filename)
+    return root, problems + notes
+
+
+def _load(text: str, filename: str) -> tuple[Playbook | None, list[Problem]]:
+    root, problems = read_document(text, filename)
     reader = Reader(filename, text)
     reader.problems += problems
     playbook = _Loader(reader).playbook(root, text) if root is not None else None

@@ -65,8 +65,32 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """One level of a step's `loop`: its action runs once per item.
+
+    `where`, `order_by`, `limit`, `batch` are applied in this order. `concurrency` counts for loops that are not
+    `sequential`; `goes_on`: an item that fails gives null. `enumerate`: the args get the item's index, too.
+    """
+
+    items: Template  # `in`: a list
+    iterator: str = "item"
+    sequential: bool = True
+    concurrency: Template | None = None
+    where: Template | None = None
+    order_by: Template | None = None
+    limit: Template | None = None
+    batch: Template | None = None
+    enumerate: bool = False
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One step. `type` is `router` where it has no action; for `type: workbook` it is the task's own type."""
+    """One step. `type` is `router` where it has no action; for `type: workbook` it is the task's own type.
+
+    `loops` are its loops, the outermost first. `save` and `item_save` are the fields of a save that runs when the
+    step, or one item of its innermost loop, is done; `auth` is what its tool logs in with.
+    """
 
     name: str
     type: str
@@ -84,6 +108,10 @@ class Step:
     timeout: Template | None = None  # seconds (a number), or a duration as text; per attempt
     pool: str | None = None
     max_visits: int = 10_000
+    loops: tuple[Loop, ...] = ()
+    auth: Template | None = None
+    save: Template | None = None  # a mapping
+    item_save: Template | None = None  # a mapping
 
     @property
     def is_router(self) -> bool:

@@ -47,13 +47,11 @@ class Reader:
         self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a list")
         return []
 
-    def unknown(self, node: Node, allowed: Iterable[str], what: str, later: Iterable[str] = ()) -> None:
+    def unknown(self, node: Node, allowed: Iterable[str], what: str) -> None:
         """Report the keys of a mapping that mean nothing there."""
-        known, coming = set(allowed), set(later)
+        known = set(allowed)
         for name, key in node.keys.items():
-            if name in coming:
-                self.error(key, "not-available", f"{name!r} of {what} is not available in this version: leave it out")
-            elif name not in known:
+            if name not in known:
                 hint = did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
                 self.error(key, "unknown-key", f"unknown key {name!r} in {what}{hint}")
 

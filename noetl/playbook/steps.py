@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl.playbook import templates
-from noetl.playbook.actions import ACTIONS, LATER_KEYS, ROUTER_TYPES, WORKBOOK, unknown_type
+from noetl.playbook.actions import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, unknown_type
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.fields import Owner, spellings
 from noetl.playbook.graph import END
+from noetl.playbook.loops import read_loops
 from noetl.playbook.model import Retry, Step
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
@@ -17,9 +18,23 @@ from noetl.playbook.yamltree import Node
 from noetl.words import ROUTER
 
 STEP_KEYS: Final = frozenset(
-    {"step", "type", "desc", "args", "timeout", "retry", "pool", "next", "on_error", "max_visits"}
+    {
+        "step",
+        "type",
+        "desc",
+        "args",
+        "timeout",
+        "retry",
+        "pool",
+        "next",
+        "on_error",
+        "max_visits",
+        "loop",
+        "save",
+        "auth",
+    }
 )
-TASK_KEYS: Final = frozenset({"name", "type", "desc", "args", "timeout", "retry"})
+TASK_KEYS: Final = frozenset({"name", "type", "desc", "args", "timeout", "retry", "auth", "save"})
 _CONTINUE: Final = "continue"
 _NO_KEYS: Final[frozenset[str]] = frozenset()
 
@@ -34,6 +49,8 @@ class Task:
     args: AnyTemplate | None
     timeout: AnyTemplate | None
     retry: Retry | None
+    auth: AnyTemplate | None = None
+    save: AnyTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
         return None
     owner = Owner(reader, node, name, f"step {name!r}")
     action = _action(owner, tasks)
+    loops, item_save = read_loops(owner)
     step = Step(
         name=name,
         type=action.type if action else ROUTER,
@@ -71,9 +89,14 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
         max_visits=(reader.integer(keys["max_visits"], f"max_visits of {owner.what}", 1) or 1)
         if "max_visits" in keys
         else 10_000,
+        loops=loops,
+        auth=owner.auth(),
+        save=owner.save(),
+        item_save=item_save,
     )
     if action is not None:
         step = _with_fields(owner, step, action)
+        _check_common(owner, action.type)
     return _with_routing(owner, step, clauses)
 
 
@@ -91,25 +114,37 @@ def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
     if type_ is None:
         return None
     if type_ in ROUTER_TYPES:
-        reader.unknown(node, common, owner.what, LATER_KEYS)
+        reader.unknown(node, common, owner.what)
         return _Action(ROUTER)
     if type_ == WORKBOOK:
         return _workbook(owner, common, tasks)
     if type_ not in ACTIONS or type_ == ROUTER:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
         return None
-    reader.unknown(node, common | spellings(type_), f"{owner.what} of type {type_}", LATER_KEYS)
+    reader.unknown(node, common | spellings(type_), f"{owner.what} of type {type_}")
     return _Action(type_)
+
+
+def _check_common(owner: Owner, type_: str) -> None:
+    """Report keys of any step that mean nothing for its type."""
+    if type_ in WITHOUT_LOOP:
+        kind = "without an action" if type_ == ROUTER else f"of type {type_}"
+        for key in ("loop", "save"):
+            if owner.given(key):
+                owner.error(key, "unknown-key", f"{owner.what} is {kind}: it has nothing for {key!r} to work on")
+    if type_ not in WITH_AUTH and owner.given("auth"):
+        takes = ", ".join(sorted(WITH_AUTH))
+        owner.error("auth", "unknown-key", f"{owner.what} is of type {type_}, which takes no auth: {takes} do")
 
 
 def _check_router(owner: Owner, common: frozenset[str]) -> None:
     """Report unknown keys of a step without a type; a tool's field means that the type was forgotten."""
-    for type_ in ("python", "http", "wait", "fail"):
+    for type_ in ("python", "http", "wait", "fail", "container", "save", "secrets"):
         strays = [key for key in owner.node.keys if key in spellings(type_) and key not in common]
         if strays:
             owner.error(strays[0], "missing", f"{owner.what} has {strays[0]!r} but no type: add 'type: {type_}'")
             return
-    owner.reader.unknown(owner.node, common, owner.what, LATER_KEYS)
+    owner.reader.unknown(owner.node, common, owner.what)
 
 
 def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
@@ -134,7 +169,7 @@ def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | N
     if task is None:
         return None
     allowed = common | spellings(task.type) | set(named)
-    reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})", LATER_KEYS)
+    reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})")
     return _Action(task.type, task, frozenset(named))
 
 
@@ -143,19 +178,31 @@ def _with_fields(owner: Owner, step: Step, action: _Action) -> Step:
     fields = owner.fields(action.type, action.keys)
     task = action.task
     if task is not None:
-        inherited = {} if action.type == "wait" and fields else task.fields
+        inherited = _inherited(task, fields)
         fields = {**inherited, **fields}
+        # A task is what runs per item, where there is a loop.
         step = replace(
             step,
             task=task.name,
             task_args=task.args,
             timeout=step.timeout or task.timeout,
             retry=step.retry if owner.given("retry") else task.retry or step.retry,
+            auth=step.auth or task.auth,
+            save=step.save if step.loops else step.save or task.save,
+            item_save=step.item_save or task.save if step.loops else None,
         )
     owner.require(action.type, fields)
     if action.type == "fail" and "message" not in fields:
         fields["message"] = Constant(f"step {step.name!r} was reached")
     return replace(step, fields=templates.mapping_template(fields)) if fields else step
+
+
+def _inherited(task: Task, own: Mapping[str, AnyTemplate]) -> Mapping[str, AnyTemplate]:
+    """Return the task's fields that a step takes over: of two that exclude each other its own one counts."""
+    either = ONE_OF.get(task.type, ())
+    if any(name in own for name in either):
+        return {name: value for name, value in task.fields.items() if name not in either}
+    return task.fields
 
 
 def _result(owner: Owner, action: _Action | None) -> AnyTemplate | None:
@@ -199,9 +246,19 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     type_ = _task_type(owner)
     if type_ is None:
         return name, None
-    reader.unknown(node, TASK_KEYS | spellings(type_), f"{owner.what} of type {type_}", LATER_KEYS)
+    reader.unknown(node, TASK_KEYS | spellings(type_), f"{owner.what} of type {type_}")
+    _check_common(owner, type_)
     owner.text("desc")
-    task = Task(name, type_, owner.fields(type_), owner.mapping("args"), owner.timeout(), owner.retry())
+    task = Task(
+        name,
+        type_,
+        owner.fields(type_),
+        owner.mapping("args"),
+        owner.timeout(),
+        owner.retry(),
+        owner.auth(),
+        owner.save(),
+    )
     return name, task if len(reader.problems) == before else None
 
 

@@ -4,7 +4,7 @@ A tool opens what its call names and never sees the engine's database.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 TEXT_LIMIT: Final = 16 * 1024
@@ -18,7 +18,8 @@ class Call:
     `fields` are the tool's own fields and `args` the step's arguments, both rendered to plain JSON types. `key` is
     the idempotency key, equal for every attempt. `timeout` is in seconds (None: the tool's default; infinity: no
     limit). `where` names playbook path and step, for error messages and tracebacks. `limit` is the greatest result
-    in bytes.
+    in bytes. `auth` maps an alias to a credential (`{type, ...}`, decrypted by the worker; the alias of a single one
+    is empty); it is never shown.
     """
 
     type: str
@@ -29,6 +30,7 @@ class Call:
     timeout: float | None
     limit: int
     context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload; results where known
+    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

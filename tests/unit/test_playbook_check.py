@@ -17,6 +17,10 @@ def one_step(body: str) -> str:
     return f"workflow:\n  - step: start\n    next: s\n  - step: s\n{lines}"
 
 
+def looped(loop: str) -> str:
+    return one_step(f"type: http\nendpoint: x\nloop: {loop}")
+
+
 def test_all_problems_at_once() -> None:
     """In the order of the file, each with line and column, and the exception carries them all."""
     text = """apiVersion: noetl.io/v2
@@ -125,13 +129,41 @@ workflow:
         (one_step("retry: {jitter: 1}"), "retry.jitter of step 's' is 1: it must be true or false"),
         (one_step("retry: {initial_delay: x}"), "retry.initial_delay of step 's': 'x' is not a duration"),
         (one_step("retry: {when: error.retryable}"), "write '{{ error.retryable }}'"),
-        (one_step("loop: {in: [1]}"), "not-available: 'loop' of step 's' is not available in this version"),
-        (one_step("save: {}"), "not-available: 'save' of step 's' is not available in this version"),
-        (one_step("type: http\nendpoint: x\nauth: a"), "not-available: 'auth' of step 's' of type http"),
+        (one_step("loop: {in: [1]}"), "step 's' is without an action: it has nothing for 'loop' to work on"),
+        (one_step("save: {}"), "step 's' is without an action: it has nothing for 'save' to work on"),
+        (one_step("type: fail\nloop: {in: [1]}"), "step 's' is of type fail: it has nothing for 'loop' to work on"),
+        (one_step("type: wait\nfor: 1s\nauth: a"), "step 's' is of type wait, which takes no auth: container, duckdb"),
+        (one_step("type: http\nendpoint: x\nauth: 5"), "auth of step 's' is 5: it must be the name of a credential"),
+        (one_step("type: http\nendpoint: x\nsave: 5"), "save of step 's' is 5: it must be a mapping"),
+        (one_step("type: http\nendpoint: x\nsave: {tabel: t}"), "unknown key 'tabel' in save of step 's' (did you me"),
+        (
+            one_step("type: http\nendpoint: x\nsave: {mode: add}"),
+            "save.mode of save of step 's' is 'add': it is one of",
+        ),
+        # loops
+        (looped("5"), "loop of step 's' is 5: it must be a mapping"),
+        (looped("[]"), "loop of step 's' has 0 levels: it can have 1 to 5"),
+        (looped("{iterator: x}"), "loop of step 's' has no 'in': add what it runs over"),
+        (looped("{in: text}"), "in of the loop of step 's' is 'text': it must be a list, or a template"),
+        (looped("{in: {a: 1}}"), "in of the loop of step 's' is a mapping: it must be a list, or a template"),
+        (looped("{in: [1], mode: parallel}"), "mode in loop of step 's' is 'parallel': it is one of sequential, async"),
+        (looped("{in: [1], iterator: result}"), "the iterator 'result' of step 's' is reserved"),
+        (looped("{in: [1], iterator: 1st}"), "the iterator '1st' of step 's' is no identifier"),
+        (looped("{in: [1], concurrency: 0}"), "concurrency in loop of step 's' is 0: it must be a whole number"),
+        (looped("{in: [1], where: item}"), "loop.where is 'item': it must be true, false or {{ ... }}"),
+        (looped("{in: [1], on_error: skip}"), "on_error in loop of step 's' is 'skip': it is one of fail, continue"),
+        (looped("[{in: [1]}, {in: [2]}]"), "two loops of step 's' have the iterator 'item'"),
+        (looped("[{in: [1], save: {}}, {in: [2], iterator: x}]"), "only its innermost loop has it"),
         (one_step("type:"), "the type of step 's' is empty"),
         (one_step("type: 5"), "the type of step 's' is 5"),
-        (one_step("type: postgres"), "the type 'postgres' is not available in this version"),
-        (one_step("type: frobnicate"), "unknown type 'frobnicate': the types are end, fail, http"),
+        (one_step("type: postgres"), "step 's' of type postgres has no 'command' and no 'commands': add one of them"),
+        (
+            one_step("type: duckdb\ncommand: a\ncommands: b"),
+            "step 's' has both 'command' and 'commands': leave one out",
+        ),
+        (one_step("type: postgres\ncommand: a\nonce: 5"), "once of step 's' is 5: it must be true or false"),
+        (one_step("type: secrets\nprovider: x\nname: a"), "provider of step 's' is 'x': it is one of env, credential"),
+        (one_step("type: frobnicate"), "unknown type 'frobnicate': the types are container, duckdb, end"),
         (one_step("type: router"), "unknown type 'router'"),
         # older spellings
         (one_step("with: {a: 1}"), "unknown key 'with' in step 's'"),

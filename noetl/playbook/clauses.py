@@ -10,11 +10,17 @@ from noetl.playbook.yamltree import Node
 
 @dataclass(slots=True)
 class Target:
-    """An edge's target as it stands in the file, to be checked when all steps are known."""
+    """An edge's target as it stands in the file, to be checked when all steps are known.
+
+    `key` is `next` or `on_error`; `args` and `when` are what stands in the file with it.
+    """
 
     step: str
     name: str
     node: Node
+    key: str
+    args: Node | None
+    when: Node | None
 
 
 @dataclass(slots=True)
@@ -36,13 +42,14 @@ class Clauses:
         """Yield the clauses that one item of `next` or `on_error` stands for."""
         reader = self.reader
         if node.kind != "mapping":
-            yield Clause(None, tuple(self._targets(step, key, node, None)))
+            yield Clause(None, tuple(self._targets(step, key, node)))
             return
         keys: dict[str, Node] = node.value
-        when = None
+        when, condition = None, None
         conditions = [name for name in ("when", "condition") if name in keys]
         if conditions:
-            when = reader.condition(keys[conditions[0]], step, f"{key}.when")
+            condition = keys[conditions[0]]
+            when = reader.condition(condition, step, f"{key}.when")
         if len(conditions) > 1:
             reader.error(
                 node.keys["condition"], "unknown-key", f"{key} of step {step!r} has both 'when' and 'condition'"
@@ -52,7 +59,7 @@ class Clauses:
             if when is not None and "then" not in keys:
                 reader.error(node, "missing", f"{key} of step {step!r} has a condition but no 'then': add it")
             if "then" in keys:
-                yield Clause(when, tuple(self._targets(step, key, keys["then"], keys.get("args"))))
+                yield Clause(when, tuple(self._targets(step, key, keys["then"], keys.get("args"), condition)))
             if "else" in keys:
                 yield Clause(None, tuple(self._targets(step, key, keys["else"], keys.get("args"))))
             return
@@ -60,9 +67,11 @@ class Clauses:
         if "step" not in keys:
             reader.error(node, "missing", f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
             return
-        yield Clause(when, tuple(self._targets(step, key, keys["step"], keys.get("args"))))
+        yield Clause(when, tuple(self._targets(step, key, keys["step"], keys.get("args"), condition)))
 
-    def _targets(self, step: str, key: str, node: Node, args: Node | None) -> Iterator[Edge]:
+    def _targets(
+        self, step: str, key: str, node: Node, args: Node | None = None, when: Node | None = None
+    ) -> Iterator[Edge]:
         """Yield the edges that `then`, `else` or a plain name stands for."""
         for item in node.value if node.kind == "list" else [node]:
             target, own = item, args
@@ -82,5 +91,5 @@ class Clauses:
                     own, step, f"{key}.{name}.args", f"args of {name!r} in {key} of step {step!r}"
                 )
             self.edges += 1
-            self.targets.append(Target(step, name, target))
+            self.targets.append(Target(step, name, target, key, own, when))
             yield Edge(self.edges, step, name, rendered)

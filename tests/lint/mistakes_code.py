@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import yaml
 
-from tests.lint.source import Base, Mistake, Node, misspelt
+from tests.lint.source import Base, Mistake, Node, misspelt, place
 
 
 def _code(base: Base) -> Iterator[Node]:
@@ -162,7 +162,7 @@ def template_in_a_shell_text(base: Base) -> Iterator[Mistake]:
             node = base.get(step, "command")
             if isinstance(node, yaml.SequenceNode):
                 new = base.put(node, '"du -s {{ workload.directory }}"')
-                yield Mistake(new, *base.place(node.start_mark.index + len('"du -s ')), "shell-template")
+                yield Mistake(new, *place(new, node.start_mark.index + len('"du -s ')), "shell-template")
             else:
                 index = base.text.index('"$', node.start_mark.index)
                 new = base.splice(index, index, "{{ workload }} ")
@@ -194,7 +194,7 @@ def unknown_secret(base: Base) -> Iterator[Mistake]:
                 and "headers" in _path(base, owner, node)
             ):
                 text = base.put(node, "\"{{ secret('warehose') }}\"")
-                yield Mistake(text, *base.place(node.start_mark.index + 4), "unknown-credential")
+                yield Mistake(text, *place(text, node.start_mark.index + 4), "unknown-credential")
 
 
 def _path(base: Base, owner: Node, node: Node) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import yaml
 
-from tests.lint.source import TEMPLATE, Base, Mistake, Node, misspelt
+from tests.lint.source import TEMPLATE, Base, Mistake, Node, misspelt, place
 
 SOMETIMES = {
     "weather": {"warn"},
@@ -59,9 +59,8 @@ def name_in_the_workload(base: Base) -> Iterator[Mistake]:
     for path, node in base.walk(base.get(base.root, "workload")):
         if path and isinstance(node, yaml.ScalarNode) and not base.raw(node).startswith(("|", ">", "&")):
             name = base.step_name(base.steps[-1])
-            yield Mistake(
-                base.put(node, f'"{{{{ {name}.x }}}}"'), *base.place(node.start_mark.index + 4), "unknown-name"
-            )
+            text = base.put(node, f'"{{{{ {name}.x }}}}"')
+            yield Mistake(text, *place(text, node.start_mark.index + 4), "unknown-name")
 
 
 def name_of_a_later_step(base: Base) -> Iterator[Mistake]:
@@ -113,7 +112,7 @@ def name_of_one_branch(base: Base) -> Iterator[Mistake]:
         for name in sorted(SOMETIMES.get(base.name, set()) & base_names(base)):
             if path[0] == "result" and base.raw(node)[0] in "'\"":
                 text = base.put(node, f'"{{{{ {name}.data }}}}"')
-                yield Mistake(text, *base.place(node.start_mark.index + 4), "uncertain-name")
+                yield Mistake(text, *place(text, node.start_mark.index + 4), "uncertain-name")
 
 
 def base_names(base: Base) -> set[str]:
@@ -121,25 +120,21 @@ def base_names(base: Base) -> set[str]:
 
 
 def forget_an_argument(base: Base) -> Iterator[Mistake]:
-    """Rename an argument of the only way to a step that reads it."""
+    """Rename an argument of the only way to a step that reads it; no key of the workload stands in for it."""
+    workload = base.get(base.root, "workload")
     for step in base.steps:
         for clause in base.items(base.get(step, "next")):
             for target in _targets_with_args(base, clause):
                 name = base.get(target, "step").value
-                if sum(name in base.targets(other) for other in base.steps) > 1 or base.name in OPEN:
-                    continue
+                if len(re.findall(rf"(?:step|next|then|else): {name}\b", base.text)) > 2 or base.name in OPEN:
+                    continue  # it has another way; the first is the step's own name
                 for key, _ in base.get(target, "args").value:
                     used = [index for found, index in _roots(base, base.named(name)) if found == key.value]
-                    if used and not _own_argument(base, name, key.value):
+                    if used and base.get(workload, key.value) is None:
                         index = key.start_mark.index
                         text = base.splice(index, index + len(key.value), "other")
                         moved = used[0] - (len(key.value) - len("other") if used[0] > index else 0)
                         yield Mistake(text, *Base("", text).place(moved), "unknown-name")
-
-
-def _own_argument(base: Base, step: str, name: str) -> bool:
-    workload = base.get(base.root, "workload")
-    return base.get(base.get(base.named(step), "args"), name) is not None and base.get(workload, name) is not None
 
 
 def _targets_with_args(base: Base, clause: Node) -> Iterator[Node]:
@@ -199,7 +194,7 @@ def step_of_results(base: Base) -> Iterator[Mistake]:
         for name, index in _roots(base, step):
             if name in base_names(base):
                 text = base.splice(index, index + len(name), "results.zzz_nobody")
-                yield Mistake(text, *base.place(index + len("results.")), "unknown-name")
+                yield Mistake(text, *place(text, index + len("results.")), "unknown-name")
 
 
 def secret_outside_a_tool(base: Base) -> Iterator[Mistake]:
@@ -210,7 +205,7 @@ def secret_outside_a_tool(base: Base) -> Iterator[Mistake]:
             if path[0] in ("next", "result") and raw[0] in "'\"" and TEMPLATE.fullmatch(raw[1:-1]):
                 quote = "'" if raw[0] == '"' else '"'
                 text = base.put(node, f"{raw[0]}{{{{ secret({quote}k{quote}) }}}}{raw[0]}")
-                yield Mistake(text, *base.place(node.start_mark.index + 4), "secret")
+                yield Mistake(text, *place(text, node.start_mark.index + 4), "secret")
 
 
 def secret_of_the_environment(base: Base) -> Iterator[Mistake]:
@@ -220,7 +215,7 @@ def secret_of_the_environment(base: Base) -> Iterator[Mistake]:
             raw = base.raw(node)
             if raw[0] in "'\"" and TEMPLATE.fullmatch(raw[1:-1]):
                 text = base.put(node, f"{raw[0]}{{{{ env.DB_PASSWORD }}}}{raw[0]}")
-                yield Mistake(text, *base.place(node.start_mark.index + 4 + len("env.")), "secret")
+                yield Mistake(text, *place(text, node.start_mark.index + 4 + len("env.")), "secret")
 
 
 OPERATORS: list[Callable[[Base], Iterator[Mistake]]] = [

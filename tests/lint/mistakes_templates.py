@@ -80,7 +80,8 @@ def misspell_an_inner_field(base: Base) -> Iterator[Mistake]:
     """Exchange two letters in a field of what one SQL command gave."""
     for step in base.steps:
         for _, node in base.templates(step):
-            for found in re.finditer(r"\.command_\d\.(rows|row_count|columns|status)", base.raw(node)):
+            asked = "default" in base.raw(node)
+            for found in [] if asked else re.finditer(r"\.command_\d\.(rows|row_count|columns|status)", base.raw(node)):
                 index = node.start_mark.index + found.start(1)
                 yield base.edited(index, len(found[1]), misspelt(found[1]), "unknown-field")
 

@@ -339,7 +339,7 @@ def test_a_large_playbook_loads_in_well_under_a_second() -> None:
     """Five hundred steps with code, conditions and args of their own. The best of three: others use the machine."""
     steps = "".join(
         f"- step: s{n}\n  type: python\n"
-        f"  args: {{a: '{{{{ s{max(n - 1, 0)}.x }}}}', b: 'is {{{{ n{n} | default({n}) }}}}'}}\n"
+        f"  args: {{a: '{{{{ s{max(n - 1, 0)}.x | default(0) }}}}', b: 'is {{{{ n{n} | default({n}) }}}}'}}\n"
         f"  code: |\n    def main(a, b):\n        return {{'x': {n}}}\n"
         f"  next:\n  - when: '{{{{ s{n}.x > {n} }}}}'\n"
         f"    then: [{{step: s{min(n + 1, 499)}, args: {{k: '{{{{ s{n}.x + 1 }}}}'}}}}]\n"

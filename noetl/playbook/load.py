@@ -21,7 +21,7 @@ from noetl.playbook.yamltree import Node
 
 API_VERSION: Final = "noetl.io/v1"
 KIND: Final = "Playbook"
-_KEYS: Final = frozenset(
+KEYS: Final = frozenset(
     {
         "apiVersion",
         "kind",
@@ -37,7 +37,7 @@ _KEYS: Final = frozenset(
         "tests",
     }
 )
-_METADATA_KEYS: Final = frozenset({"name", "path", "description"})
+METADATA_KEYS: Final = frozenset({"name", "path", "description"})
 _PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
 
 
@@ -238,7 +238,7 @@ class _Loader:
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
         """Check what stands at the top of the document."""
         reader = self.reader
-        reader.unknown(root, _KEYS, "the playbook")
+        reader.unknown(root, KEYS, "the playbook")
         version = keys.get("apiVersion")
         if version is not None and version.value != API_VERSION:
             reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")
@@ -252,7 +252,7 @@ class _Loader:
             reader.error(kind, "value", f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
         metadata = keys.get("metadata")
         if metadata is not None and metadata.kind == "mapping":
-            reader.unknown(metadata, _METADATA_KEYS, "metadata")
+            reader.unknown(metadata, METADATA_KEYS, "metadata")
         tests = keys.get("tests")
         if tests is not None and not tests.null:
             reader.items(tests, "tests")

@@ -169,7 +169,7 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
         names |= _IN_LOOPS
     if at in (At.NEXT, At.SAVE):
         names |= {"result", "this"}
-    elif at is At.ON_ERROR:
+    if at is At.ON_ERROR or (at is At.NEXT and step.on_error_continue):
         names.add("error")
     elif at is At.RETRY:
         names |= _IN_RETRY

@@ -5,11 +5,11 @@ any way, `sure` for all of them. Sure behind a join is what no choice of ways to
 waits for every branch that can reach it; behind other steps it is what stands on the only way to them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from noetl.playbook.graph import END, gates, targets
+from noetl.playbook.graph import END, components, gates, targets
 from noetl.playbook.model import Clause, Step
 from noetl.playbook.reads import reads_of
 
@@ -81,6 +81,7 @@ class Flow:
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps: dict[str, Step] = {step.name: step for step in steps}
         self.entry = "start" if "start" in self.steps else steps[0].name
+        self._order = {name: place for place, name in enumerate(self.steps)}
         self._ways = {step.name: list(self._ways_of(step)) for step in steps}
         self.sources: dict[str, set[str]] = {name: set() for name in self.steps}
         self._plainly = {self.entry}  # steps that are reached otherwise than by a failure
@@ -89,17 +90,19 @@ class Flow:
                 if target in self.steps and target != step.name:
                     self.sources[target].add(step.name)
             self._plainly.update(edge.target for clause in step.next for edge in clause.edges)
-        self._backwards = list(reversed(self.steps))  # most steps lead to later ones: few rounds are enough
         self._before: dict[str, frozenset[str]] = {}
         self._always: dict[tuple[str, bool], bool] = {}
-        self._ending = self._avoid("", self.steps.keys())
-        self._gates = gates(self.entry, {step.name: [t for t in targets(step) if t in self.steps] for step in steps})
+        self._ending = self._avoid("", self._backwards(self.steps), set())
+        edges = {step.name: [target for target in targets(step) if target in self.steps] for step in steps}
+        self._gates, self._cycle = gates(self.entry, edges), components(edges)
         self._spans = _spans(self.entry, self._gates)
         self._sure: dict[tuple[str, str], bool] = {}
 
+    def _backwards(self, some: Iterable[str]) -> list[str]:
+        """Return steps in the order in which few rounds are enough: most lead to later ones."""
+        return sorted(some, key=self._order.__getitem__, reverse=True)
+
     def _ways_of(self, step: Step) -> Iterator[Way]:
-        if step.type == "fail":
-            return  # behind it, nothing begins any more
         yield from ways(step.next, self.steps)
         if step.on_error_continue:
             for way in ways(step.next, self.steps):
@@ -189,7 +192,10 @@ class Flow:
     def _avoidable(self, wanted: str, gate: str, join: str) -> bool:
         """Whether the join can be reached from its gate while `wanted`, which is behind the gate, gets no result."""
         inside = {name for name in self.before(wanted) | {wanted} if name == gate or self._passes(gate, name)}
-        avoiding, reaching = self._avoid(wanted, inside), {join}
+        # What is not inside cannot reach `wanted`, or is not asked for; and nobody is sure to wait for a step of the
+        # same cycle that has arrivals.
+        outside = (self._ending - inside) | {name for name in inside if self._cycle[name] == self._cycle[join]}
+        avoiding, reaching = self._avoid(wanted, self._backwards(inside), outside), {join}
         waiting = [(source, join) for source in self.sources[join]]
         while waiting:
             name, target = waiting.pop()
@@ -209,19 +215,19 @@ class Flow:
         """Whether `wanted` has a result in every run that ends well; not failing: in which nothing fails."""
         key = wanted, failing
         if key not in self._always:
-            self._always[key] = self.entry not in self._avoid(wanted, self.steps.keys(), failing)
+            well = self._backwards(name for name, step in self.steps.items() if step.type != "fail")
+            self._always[key] = self.entry not in self._avoid(wanted, well, set(), failing)
         return self._always[key]
 
-    def _avoid(self, wanted: str, inside: Collection[str], failing: bool = True) -> set[str]:
+    def _avoid(self, wanted: str, inside: Collection[str], outside: set[str], failing: bool = True) -> set[str]:
         """Return the steps from which everything comes to an end while `wanted` never gets a result.
 
-        Only those `inside` are looked at anew: all others cannot reach `wanted`, or are not asked for.
+        Only those `inside` are looked at; `outside` are others of which it is known.
         """
-        found = set() if len(inside) == len(self.steps) else self._ending - set(inside)
-        grown = True
+        found, grown = set(outside), True
         while grown:
             grown = False
-            for name in self._backwards if len(inside) == len(self.steps) else inside:
+            for name in inside:
                 if name not in found and any(
                     way.targets <= found and (failing or way.done) for way in self._without(wanted, name)
                 ):

@@ -20,7 +20,7 @@ _WORDS: Final = frozenset(_COMMANDS.split())
 
 _TEMPLATE: Final = re.compile(r"\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 _DOLLAR: Final = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
-_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_WORD: Final = re.compile(r"[^\W\d][\w$]*")
 _MASK: Final = "\x01"
 """Stands for each character of a template."""
 

@@ -1,5 +1,6 @@
 """What lint finds of the seeded mistakes, and that it finds nothing where there is nothing."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -63,3 +64,24 @@ def test_correct_playbooks_have_no_findings(tell: Tell) -> None:
     noisy = {name: found for name, text in playbooks.items() if (found := lint(text, "f.yaml", CREDENTIALS))}
     tell(f"lint is silent about {len(playbooks) - len(noisy)} of {len(playbooks)} correct playbooks")
     assert noisy == {}
+
+
+def test_a_large_playbook_is_looked_at_quickly(tell: Tell) -> None:
+    """Five hundred steps in forks and joins, every template another. How long it takes is told, not judged."""
+    rounds = 166
+    steps = ["- {step: start, next: j0}"]
+    for n in range(rounds):
+        before = "workload.x" if n == 0 else f"a{n - 1}.v + b{n - 1}.v + j{n - 1}.v"
+        after = f"j{n + 1}" if n + 1 < rounds else "end"
+        steps.append(f"- {_python(f'j{n}', before, n)}, next: [a{n}, b{n}]}}")
+        steps += [f"- {_python(f'{branch}{n}', f'j{n}.v * {n}', n)}, next: {after}}}" for branch in "ab"]
+    text = "metadata: {path: p}\nworkload: {x: 1}\nworkflow:\n" + "\n".join([*steps, "- {step: end}", ""])
+    began = time.perf_counter()
+    assert lint(text, "f.yaml") == []
+    tell(f"lint looks at {len(steps) + 1} steps in {time.perf_counter() - began:.2f} s")
+
+
+def _python(name: str, expression: str, number: int) -> str:
+    """Return a python step but for its end."""
+    code = f"def main(p): return {{'v': {number}}}"
+    return f'{{step: {name}, type: python, args: {{p: "{{{{ {expression} }}}}"}}, code: "{code}"'

@@ -5,9 +5,10 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.engine.facts import Done, Failed
+from noetl.engine.waiting import child_failed, no_return_step, timed_out
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
-from noetl.orchestrator.prepare import AwaitChild, NewChild, failure, timed_out
+from noetl.orchestrator.prepare import AwaitChild, NewChild, failure
 from noetl.orchestrator.start import prepare
 from noetl.orchestrator.views import Views
 from noetl.words import ExecutionStatus
@@ -49,12 +50,7 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         return Deferral(LOOK_AGAIN if left is None else min(left, LOOK_AGAIN), {})
     if status == ExecutionStatus.COMPLETED:
         if not found:
-            step = awaited.return_step
-            return Failed(failure("playbook", f"return_step: {path} has no step {step!r} that has completed"))
+            return Failed(no_return_step(path, awaited.return_step))
         return Done((result or "null").encode())
     inner = orjson.loads(problem) if problem else {}
-    cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
-    message = f"child execution {awaited.execution_id} of {path} {status}" + (f": {cause}" if cause else "")
-    detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
-    told = failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail)
-    return Failed({**told, "cause": cause})
+    return Failed(child_failed(awaited.execution_id, path, status, inner))

@@ -17,6 +17,11 @@ from noetl.errors import InputError
 from noetl.playbook.durations import seconds
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+BY_PARENT: Final = ("parent", "the parent execution was cancelled")
+"""Who cancels a child, and why."""
+
+DEEPEST: Final = 50
+"""How deep playbooks may call each other: beyond it, one surely calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,11 @@ def child_call(rendered: Rendered) -> ChildCall:
 def _is_name(value: Any) -> TypeGuard[str]:
     """Tell whether a value can be looked up in the database as a name: text, and all of it characters."""
     return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
+def too_deep(depth: int, path: str) -> dict[str, Any]:
+    """Return the error value of a step whose child would stand deeper than `DEEPEST`."""
+    return error_value("playbook", f"playbooks call each other {depth} deep: does {path} call itself?")
 
 
 def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, Any]) -> dict[str, Any]:

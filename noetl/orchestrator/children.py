@@ -5,7 +5,7 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.engine.facts import Done, Failed
-from noetl.engine.waiting import child_failed, no_return_step, timed_out
+from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
 from noetl.orchestrator.prepare import AwaitChild, NewChild, failure
@@ -16,9 +16,6 @@ from noetl.words import ExecutionStatus
 LOOK_AGAIN = 5.0
 """Seconds until a child is looked at again whose end may have been missed."""
 
-DEEPEST = 50
-"""How deep playbooks may call each other: beyond it, one surely calls itself."""
-
 
 def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Failed:
     """Prepare a child; it is written in the transaction that makes the parent's job wait for it."""
@@ -26,7 +23,7 @@ def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Fai
         with store.transaction(conn, views.schema, asynchronous=True):
             depth = store.select_depth(conn, new.parent.execution_id)
         if depth >= DEEPEST:
-            raise InputError(f"playbooks call each other {depth} deep: does {new.request.path} call itself?")
+            return Failed(too_deep(depth, new.request.path))
         child = prepare(conn, views, new.request, new.parent)
     except InputError as problem:
         return Failed(failure("playbook", str(problem)))

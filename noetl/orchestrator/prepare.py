@@ -7,9 +7,9 @@ from typing import Any
 from noetl.engine.calling import call_context
 from noetl.engine.facts import Cancel, Continue, Done, Failed, JobRef
 from noetl.engine.render import Rendered, render_job
-from noetl.engine.waiting import Until, child_call, limit_of, return_step, wait
+from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
-from noetl.orchestrator.part import BY_PARENT, Deferral
+from noetl.orchestrator.part import Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key

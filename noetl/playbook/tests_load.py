@@ -18,7 +18,7 @@ def load_tested(text: str, filename: str) -> tuple[Playbook, tuple[Test, ...]]:
     playbook = load_playbook(text, filename)
     root, _problems = read_document(text, filename)
     node = root.value.get("tests") if root is not None else None
-    return playbook, read_tests(Reader(filename, text), node, _steps(playbook))
+    return playbook, read_tests(Reader(filename, text), node, steps_of(playbook))
 
 
 def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]:
@@ -32,12 +32,12 @@ def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]
         reader.unknown(root, _FILE_KEYS, "the file of tests")
         if "tests" not in keys:
             reader.error(root, "missing", "the file has no tests: add 'tests:' with a list of them")
-        tests = read_tests(reader, keys.get("tests"), _steps(playbook))
+        tests = read_tests(reader, keys.get("tests"), steps_of(playbook))
     if any(problem.severity == "error" for problem in reader.problems):
         raise PlaybookError(sorted(reader.problems, key=lambda problem: (problem.line, problem.column)))
     return tests
 
 
-def _steps(playbook: Playbook) -> dict[str, str]:
+def steps_of(playbook: Playbook) -> dict[str, str]:
     graphs = [graph for graph in (playbook.workflow, playbook.finally_) if graph is not None]
     return {step.name: step.type for graph in graphs for step in graph.steps.values()}

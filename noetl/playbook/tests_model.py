@@ -72,6 +72,7 @@ class Test:
     file: str
     payload: Mapping[str, Any] = field(default_factory=dict)
     merge: bool = False
+    execution_id: int = 1
     now: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ TEST_KEYS: Final = frozenset(
         "desc",
         "payload",
         "merge",
+        "execution_id",
         "now",
         "env",
         "secrets",
@@ -71,6 +72,7 @@ def _test(reader: Reader, node: Node, steps: Steps | None) -> Test | None:
         file=reader.filename,
         payload=_values(reader, given.get("payload"), f"payload of {what}"),
         merge=bool("merge" in given and reader.boolean(given["merge"], f"merge of {what}")),
+        execution_id=_id(reader, given.get("execution_id"), f"execution_id of {what}"),
         now=_moment(reader, given["now"], f"now of {what}") if "now" in given else None,
         env=_texts(reader, given.get("env"), f"env of {what}"),
         secrets=_values(reader, given.get("secrets"), f"secrets of {what}"),
@@ -89,6 +91,15 @@ def _values(reader: Reader, node: Node | None, what: str) -> Mapping[str, Any]:
         return {}
     found: dict[str, Any] = reader.data(node, what)
     return found or {}
+
+
+def _id(reader: Reader, node: Node | None, what: str) -> int:
+    text = "1" if node is None else reader.text(node, what)
+    if text is not None and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
+        return int(text)
+    if node is not None and text is not None:
+        reader.error(node, "wrong-type", f"{what} is {text!r}: write the digits of an id")
+    return 1
 
 
 def _texts(reader: Reader, node: Node | None, what: str) -> Mapping[str, str]:

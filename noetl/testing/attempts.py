@@ -1,0 +1,197 @@
+"""Carries out the attempts of steps in a test: answered by a stub, run for real, or waited for in virtual time."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from noetl.engine.calling import call_context
+from noetl.engine.facts import Continue, Done, Failed, JobRef
+from noetl.engine.failing import error_value
+from noetl.engine.render import Rendered, render_job
+from noetl.engine.waiting import (
+    DEEPEST,
+    Until,
+    child_call,
+    child_failed,
+    limit_of,
+    no_return_step,
+    return_step,
+    timed_out,
+    too_deep,
+    wait,
+)
+from noetl.errors import InputError, TemplateError
+from noetl.testing.answers import LIMIT, outcome_of, unstubbed
+from noetl.testing.calls import Call, call_of
+from noetl.testing.execution import Execution, Row
+from noetl.testing.python import REAL_LIMIT, Overran
+from noetl.testing.stand_ins import stand_in
+from noetl.testing.trouble import Trouble
+from noetl.tools import base
+from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key
+
+if TYPE_CHECKING:
+    from noetl.testing.simulation import Member, Simulation
+
+MOST_CALLS: Final = 100_000
+"""Calls after which a test is held to be endless."""
+
+CODE: Final = frozenset({"python", "shell", "container"})
+CODE_LIMIT: Final = 3600.0
+"""Seconds of virtual time that steps of these types may take which name no timeout."""
+
+
+class Attempts:
+    """Begins the jobs of a simulation."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._sim = simulation
+        self._begun = 0
+
+    def begin(self, member: "Member", row: Row) -> None:
+        """Take a job that is due, unless it has gone meanwhile."""
+        execution = member.execution
+        if execution.queue.get(row.job.job_id) is not row or row.status == "leased":
+            return
+        self._begun += 1
+        if self._begun > MOST_CALLS:
+            raise Trouble(f"after {MOST_CALLS:,} calls it has not ended, the last is of step {row.job.node_id!r}")
+        job = execution.lease(row)
+        if job.node_id == CONTINUE_NODE:
+            self._sim.carried(member, execution.give(Continue(), job))
+            return
+        try:
+            rendered = execution.loading(lambda values: render_job(execution.playbook, execution.state, job, values))
+            self._attempt(member, row, rendered)
+        except TemplateError as problem:
+            self._sim.finish(member, row, Failed(error_value("template", str(problem))))
+        except InputError as problem:
+            self._sim.finish(member, row, Failed(error_value("validation", str(problem))))
+
+    def _attempt(self, member: "Member", row: Row, rendered: Rendered) -> None:
+        """Carry out an attempt, or as much of it as is due now."""
+        job = row.job
+        if job.context.get("child") is not None:
+            self._look_at_child(member, row, rendered)
+            return
+        if job.context.get("due") is not None:
+            self._wait(member, row, rendered)
+            return
+        call = call_of(rendered, job, self._sim.agenda.seconds)
+        if member is self._sim.root:
+            self._sim.calls.append(call)
+        answer = member.answers.find(call)
+        if answer is None or answer.kind == "run":
+            self._carry_out(member, row, rendered, call)
+            return
+        what, takes = outcome_of(answer, call), answer.takes
+        limit = CODE_LIMIT if rendered.timeout is None and rendered.type in CODE else rendered.timeout
+        if limit is not None and takes > limit:
+            what, takes = Failed(_overran(member, job, limit)), limit
+        if takes:
+            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, takes))
+        else:
+            self._sim.finish(member, row, what)
+
+    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
+        match rendered.type:
+            case "python":
+                self._sim.finish(member, row, self._run_python(member, row.job, rendered))
+            case "wait":
+                self._wait(member, row, rendered)
+            case "playbook":
+                self._start_child(member, row, rendered, call)
+            case _:
+                found = stand_in(call, self._sim.test)
+                if found is None:
+                    raise unstubbed(call)
+                self._sim.finish(member, row, found)
+
+    def _run_python(self, member: "Member", job: JobRef, rendered: Rendered) -> Done | Failed:
+        execution, own = member.execution, rendered.timeout
+        call = base.Call(
+            type=rendered.type,
+            key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index),
+            where=member.where(job),
+            fields=rendered.fields,
+            args=rendered.args,
+            timeout=own,
+            limit=LIMIT,
+            context=execution.loading(lambda values: call_context(rendered, job, execution.state, values)),
+        )
+        try:
+            what, printed = self._sim.python.run(call, REAL_LIMIT if own is None else min(own, REAL_LIMIT))
+        except Overran:
+            if own is not None and own <= REAL_LIMIT:
+                return Failed(_overran(member, job, own))
+            told = f"the code of step {job.node_id!r} really ran for {REAL_LIMIT:g} s and was ended"
+            raise Trouble(told, advice=f"stubs:\n  {job.node_id}:\n    result: {{}}") from None
+        if printed:
+            self._sim.output.append((job.node_id, printed))
+        return what
+
+    # -- waiting without a worker
+
+    def _wait(self, member: "Member", row: Row, rendered: Rendered) -> None:
+        found = wait(rendered, row.job.context, member.created[row.job.job_id], self._sim.agenda.now)
+        if isinstance(found, Until):
+            member.execution.put_back(row, 0.0, found.context)
+            self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
+        else:
+            self._sim.finish(member, row, found)
+
+    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
+        return_step(rendered)  # a wrong one is told before the child starts
+        wanted, depth = child_call(rendered), member.depth
+        if depth >= DEEPEST:
+            self._sim.finish(member, row, Failed(too_deep(depth, wanted.path)))
+            return
+        found = self._sim.find_child(wanted.path)
+        if found is None:
+            raise _no_child(call, wanted.path)
+        playbook, stubs = found
+        try:
+            child = self._sim.new_child(playbook, wanted.payload, stubs, (member, row))
+        except InputError as problem:
+            self._sim.finish(member, row, Failed(error_value("playbook", str(problem))))
+            return
+        limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
+        known: dict[str, Any] = {"child": str(child.execution.execution_id)}
+        if limit is not None:
+            known["limit"] = limit
+            self._sim.agenda.at(limit, lambda: self.begin(member, row))
+        member.execution.put_back(row, float("inf"), known)
+        self._sim.start(child)
+
+    def _look_at_child(self, member: "Member", row: Row, rendered: Rendered) -> None:
+        """End the parent's attempt where the child has ended, or has taken too long."""
+        child = self._sim.members[int(row.job.context["child"])]
+        limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
+        if child.ended_at is not None:
+            self._sim.finish(member, row, _outcome_of_child(child.execution, return_step(rendered)))
+        elif limit is not None and limit <= self._sim.agenda.now:
+            self._sim.finish(member, row, Failed(timed_out(rendered.timeout)))
+        else:
+            member.execution.put_back(row, float("inf"), {})
+
+
+def _overran(member: "Member", job: JobRef, limit: float) -> dict[str, Any]:
+    told = f"{member.where(job)}: still running after its timeout of {limit:g} s"
+    return error_value("timeout", told, retryable=True)
+
+
+def _no_child(call: Call, path: str) -> Trouble:
+    advice = f"children:\n  {path}: FILE.yaml\nor\nstubs:\n  {call.step}:\n    result: {{}}"
+    return Trouble(f"{call} calls the playbook {path!r}, which the test does not have", advice=advice)
+
+
+def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:
+    status = child.state.status
+    if status is not ExecutionStatus.COMPLETED:
+        return Failed(child_failed(child.execution_id, child.playbook.path, status, child.error or {}))
+    if wanted is None:
+        return Done(orjson.dumps(child.result))
+    for event in reversed(child.log):
+        if event.node_id == wanted and event.event_type is EventType.STEP_COMPLETED:
+            return Done(event.result or b"null")
+    return Failed(no_return_step(child.playbook.path, wanted))

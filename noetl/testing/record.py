@@ -1,0 +1,204 @@
+"""Writes a test from an execution that really ran: what it was given, what its steps got, how it ended."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from noetl.playbook.load import read_document
+from noetl.playbook.model import Playbook
+from noetl.playbook.templates import is_template
+from noetl.playbook.tests_load import steps_of
+from noetl.playbook.tests_stubs import INLINE
+from noetl.words import NO_ITEM, TERMINAL, EventType
+
+Row = Mapping[str, Any]
+
+_ERROR_KEYS: Final = ("type", "message", "retryable", "detail", "cause")
+_SUCCESS: Final = frozenset({EventType.STEP_COMPLETED, EventType.ITEM_COMPLETED})
+_FAILURE: Final = frozenset({EventType.STEP_FAILED, EventType.ITEM_FAILED, EventType.ATTEMPT_FAILED})
+_ENDS: Final = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
+_NO_CALL: Final = frozenset({"template", "max_visits"})
+"""Types of errors of steps that were never called."""
+
+OUTLIVES: Final = 3600.0
+"""Seconds that a call takes longer which was running when it was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much of the time is written down. `timed`: how long each call took, and waits are stubbed, too; `ordered`:
+    the order of the steps is expected, else only which they are."""
+
+    timed: bool
+    ordered: bool
+
+
+VARIANTS: Final = (Detail(False, True), Detail(True, True), Detail(True, False))
+"""From the plainest test to the one that says most: the first that passes is the one to keep."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """An execution as the API shows it: itself, its events in order, its playbook. `gaps`: what the log does
+    not hold."""
+
+    shown: Row
+    events: Sequence[Row]
+    playbook: Playbook
+    content: str
+    gaps: list[str] = field(default_factory=list)
+
+    def document(self, detail: Detail) -> dict[str, Any]:
+        """Return the document of a file of tests."""
+        self.gaps.clear()
+        test: dict[str, Any] = {"name": f"execution {self.shown['execution_id']}"}
+        payload = self._payload()
+        if payload:
+            test["payload"] = payload
+        if self._names_itself():
+            test["execution_id"] = str(self.shown["execution_id"])
+        test["now"] = self.events[0]["timestamp"]
+        cancels = self._cancels()
+        if cancels:
+            test["cancel_at"] = cancels if len(cancels) > 1 else cancels[0]
+        stubs = self._stubs(detail)
+        if stubs:
+            test["stubs"] = stubs
+        test["expect"] = self._expect(detail)
+        return {"tests": [test]}
+
+    # -- what it was given
+
+    def _payload(self) -> dict[str, Any]:
+        """Return the workload without what the playbook gives anyway."""
+        root, _problems = read_document(self.content, self.playbook.path)
+        node = root.value.get("workload") if root is not None else None
+        defaults = node.plain() if node is not None and node.kind == "mapping" else {}
+        return {
+            name: value
+            for name, value in (self.shown["workload"] or {}).items()
+            if name not in defaults or defaults[name] != value or is_template(json.dumps(defaults[name]))
+        }
+
+    def _names_itself(self) -> bool:
+        """Whether the execution's id stands in anything that the test compares."""
+        told = [self.shown["workload"], self.shown["result"], self.shown["error"]]
+        told += [(event["result"], event["error"], event["meta"]) for event in self.events]
+        return str(self.shown["execution_id"]) in json.dumps(told)
+
+    def _cancels(self) -> list[str]:
+        asked = [event for event in self.events if event["event_type"] == EventType.EXECUTION_CANCEL_REQUESTED]
+        return [_duration(_between(self.events[0], event)) for event in asked]
+
+    # -- what its steps got
+
+    def _stubs(self, detail: Detail) -> dict[str, Any]:
+        types, found = steps_of(self.playbook), dict[str, dict[int, list[dict[str, Any]]]]()
+        for step, item, answer in self._answers(detail):
+            if types.get(step, "router") not in INLINE and (detail.timed or types[step] != "wait"):
+                found.setdefault(step, {}).setdefault(item, []).append(answer)
+        return {step: _stub(by_item) for step, by_item in found.items()}
+
+    def _answers(self, detail: Detail) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        since: dict[tuple[str, int], Row] = {}  # when a step, or one of its items, began what ends next
+        for event in self.events:
+            kind, step = EventType(event["event_type"]), event["node_id"]
+            item = NO_ITEM if event["item_index"] is None else event["item_index"]
+            if kind is EventType.STEP_QUEUED:
+                since = {key: row for key, row in since.items() if key[0] != step} | {(step, NO_ITEM): event}
+                continue
+            if not step or step.startswith("$"):
+                continue
+            answer = self._answer(kind, event)
+            if answer is None:
+                continue
+            began = since.get((step, item)) or since.get((step, NO_ITEM)) or event
+            took = max(0.0, _between(began, event) - (float(began["meta"]["delay"]) if _retried(began) else 0.0))
+            if kind is EventType.STEP_CANCELLED:
+                answer["takes"] = _duration(took + OUTLIVES)
+            elif detail.timed and took:
+                answer["takes"] = _duration(took)
+            since[step, item] = event
+            yield step, item, answer
+
+    def _answer(self, kind: EventType, event: Row) -> dict[str, Any] | None:
+        """Return what the call got that an event tells of, None where it tells of none."""
+        error = event["error"] or {}
+        if kind in _SUCCESS or (kind is EventType.STEP_FAILED and error.get("phase") == "routing"):
+            if event.get("result_ref") is not None:
+                self.gaps.append(f"the result of step {event['node_id']!r}, visit {event['visit']}, is too large")
+            return {"result": event["result"]}
+        if kind is EventType.STEP_CANCELLED:
+            return {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}}
+        if kind in _FAILURE and error.get("type") not in _NO_CALL:
+            return {"error": {key: error[key] for key in _ERROR_KEYS if error.get(key) is not None}}
+        return None
+
+    # -- how it ended
+
+    def _expect(self, detail: Detail) -> dict[str, Any]:
+        status, error = self.shown["status"], self.shown["error"] or {}
+        expect: dict[str, Any] = {"status": status}
+        if status == "completed":
+            result = self.shown["result"]
+            plain = not (isinstance(result, dict) and len(result) == 1 and result.keys() <= {"contains", "equals"})
+            expect["result"] = result if plain else {"equals": result}
+        elif status == "failed":
+            expect["error"] = {key: error[key] for key in ("type", "message", "step") if error.get(key)}
+        taken = self._taken()
+        if detail.ordered:
+            expect["steps"] = taken
+        else:
+            names = sorted(set(taken))
+            expect["steps"] = {"taken": names, "visits": {name: taken.count(name) for name in names}}
+        return expect
+
+    def _taken(self) -> list[str]:
+        """Return the steps in the order in which their visits began, without those that were withdrawn before."""
+        visits: dict[tuple[str, int], bool] = {}
+        for event in self.events:
+            step = event["node_id"]
+            if step and not step.startswith("$"):
+                key, kind = (step, event["visit"]), EventType(event["event_type"])
+                visits[key] = visits.get(key, False) or kind in _ENDS
+        return [step for (step, _visit), ended in visits.items() if ended]
+
+
+def has_ended(shown: Row) -> bool:
+    """Whether an execution is over, so that a test can be written from it."""
+    return shown["status"] in TERMINAL
+
+
+def _stub(by_item: Mapping[int, list[dict[str, Any]]]) -> Any:
+    """Return the stub for the answers of a step, by item."""
+    own = by_item.get(NO_ITEM, [])
+    items = {str(item): _one_or_more(answers) for item, answers in sorted(by_item.items()) if item != NO_ITEM}
+    return {"items": items} if items else _one_or_more(own)
+
+
+def _one_or_more(answers: Sequence[dict[str, Any]]) -> Any:
+    """Return one answer as it is, several as a list in which equal ones that follow each other stand once."""
+    if len(answers) == 1:
+        return answers[0]
+    found: list[dict[str, Any]] = []
+    for answer in answers:
+        if found and {key: value for key, value in found[-1].items() if key != "times"} == answer:
+            found[-1] = {**answer, "times": found[-1].get("times", 1) + 1}
+        else:
+            found.append(answer)
+    return found
+
+
+def _retried(event: Row) -> bool:
+    return event["event_type"] == EventType.ATTEMPT_FAILED and "delay" in (event["meta"] or {})
+
+
+def _between(first: Row, then: Row) -> float:
+    return (datetime.fromisoformat(then["timestamp"]) - datetime.fromisoformat(first["timestamp"])).total_seconds()
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as playbooks write them."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"

@@ -90,7 +90,7 @@ class Owner:
             found = reader.name(node, what)
             if found is None:
                 return None
-            if spec.choices and found.upper() not in spec.choices:
+            if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
                 hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
                 reader.error(node, "value", f"{what} is {found!r}{hint}")
         return reader.template(node, self.place, name)

@@ -6,6 +6,7 @@ leave this room as ours.
 """
 
 import logging
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from noetl.database import gathered, store
 from noetl.database.embedded import EmbeddedServer
+from noetl.database.gathered import GatheringConnection
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
 
@@ -96,7 +98,7 @@ class Database:
             },
         )
         self.schema = schema
-        self._pool: ConnectionPool[Connection] | None = None
+        self._pool: ConnectionPool[GatheringConnection] | None = None
         self._pool_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -145,7 +147,7 @@ class Database:
                     conn.execute("SET LOCAL synchronous_commit = off")
                 yield conn
 
-    def pool(self, min: int = 1, max: int = 10, *, timeout: float = 30.0) -> ConnectionPool[Connection]:
+    def pool(self, min: int = 1, max: int = 10, *, timeout: float = 30.0) -> ConnectionPool[GatheringConnection]:
         """Return the pool of this database, opening it on the first call. `timeout` is the wait for a session."""
         with self._pool_lock:
             if self._pool is None:
@@ -156,8 +158,9 @@ class Database:
                     timeout=timeout,
                     reconnect_timeout=2.0,  # then whoever asks next begins anew, without ever longer pauses
                     open=True,
+                    connection_class=GatheringConnection,
                     kwargs={"autocommit": True, "prepare_threshold": 2},
-                    check=ConnectionPool.check_connection,  # a session may have died with a restart
+                    check=_check,
                     name=f"noetl-{self.schema}",
                 )
             return self._pool
@@ -261,6 +264,15 @@ def _ensure_embedded_role(admin: Database, user: str) -> None:
             conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(user)))
         except (pg.DuplicateObject, pg.UniqueViolation):
             return  # another process was faster
+
+
+def _check(conn: Connection) -> None:
+    """Refuse a session that has died, with a restart say. Only then, or with something to tell, an idle one has
+    anything to read: a living one costs no round trip. Raises `psycopg.OperationalError`."""
+    idle = select.poll()
+    idle.register(conn.fileno(), select.POLLIN)
+    if idle.poll(0):
+        ConnectionPool.check_connection(conn)
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,8 +4,8 @@ psycopg's pipeline hands each statement to the kernel as it comes, and Postgres 
 completes thousands of steps a second, on processors that it shares with Postgres, those wake-ups cost more than the
 statements. Here nothing is sent before somebody asks for a result or the transaction ends.
 
-Only the worker's own connection is of this kind. It is a psycopg connection in every other respect; what is used of
-libpq is the part that psycopg documents (`psycopg.pq`).
+The worker's own connection is of this kind, and those of the pool. Each is a psycopg connection in every other
+respect; what is used of libpq is the part that psycopg documents (`psycopg.pq`).
 """
 
 import re

@@ -1,5 +1,7 @@
 """Wake-ups. They only make things faster: polling finds everything, and all works with notifications off."""
 
+from functools import cache
+
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
@@ -9,11 +11,17 @@ def channel(schema: str) -> str:
     return f"{schema}_news"
 
 
+@cache
+def news(schema: str) -> bytes:
+    """Return the statement that tells everybody. It is to run after a commit, on its own: a NOTIFY inside a transaction
+    makes all commits that notify wait for each other."""
+    return SQL("NOTIFY {}").format(Identifier(channel(schema))).as_bytes()
+
+
 def notify(conn: Connection, schema: str, enabled: bool = True) -> None:
-    """Tell everybody, after a commit and as a statement of its own: a NOTIFY inside a transaction makes all commits
-    that notify wait for each other."""
+    """Tell everybody, on a connection that stands in no transaction."""
     if enabled:
-        conn.execute(SQL("NOTIFY {}").format(Identifier(channel(schema))))
+        conn.execute(news(schema))
 
 
 def listen(conn: Connection, schema: str) -> None:

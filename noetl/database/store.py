@@ -72,11 +72,14 @@ class Lock(NamedTuple):
 
 
 @contextmanager
-def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+def transaction(
+    conn: Connection, schema: str, *, asynchronous: bool = False, then: bytes | None = None
+) -> Iterator[None]:
     """Open a transaction on an autocommit connection, in a pipeline: the statements that begin it cost no round trip.
 
     With `asynchronous` the commit does not wait for the disk: for leases, which may be lost, never for completions.
-    The commit travels in the same round trip as the last statements of the block.
+    The commit travels in the same round trip as the last statements of the block, and so does `then`, a statement of
+    its own that is run where the commit was.
     """
     try:
         with conn.gathered() if isinstance(conn, GatheringConnection) else conn.pipeline():
@@ -84,6 +87,8 @@ def transaction(conn: Connection, schema: str, *, asynchronous: bool = False) ->
             conn.execute(opening(schema, asynchronous), prepare=True)
             yield
             conn.execute("COMMIT")
+            if then is not None:
+                conn.execute(then)
     except BaseException:
         if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
             conn.execute("ROLLBACK")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noetl.engine.state import State
-from noetl.words import NO_ITEM, EventType
+from noetl.words import NO_ITEM, EventType, fact
 
 
 @dataclass(slots=True)
@@ -50,14 +50,14 @@ class Job:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Done:
     """The attempt succeeded. `result` is raw JSON."""
 
     result: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Failed:
     """The attempt failed. `error` is `{type, message, retryable, detail}`; types are words like `timeout`,
     `python`, `http`, `template`, `validation`, `cancelled`, `routing`."""
@@ -70,7 +70,7 @@ class Expired:
     """The lease ran out: the worker that held it is lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class JobRef:
     """The queue row an outcome belongs to, as it stood when it was removed."""
 
@@ -89,7 +89,7 @@ class JobRef:
 # ---- inputs of `decide` ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Outcome:
     """An attempt has ended; its job has been removed from the queue."""
 
@@ -156,7 +156,7 @@ class ErrorRow:
     detail: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Decision:
     """What is to be carried out, in one transaction: the new state, the events to append, the jobs to insert.
 

@@ -1,7 +1,6 @@
 """Render a step's args and fields, in the order the language promises: transition, step, task, fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from noetl.engine.facts import JobRef, Values
@@ -11,9 +10,10 @@ from noetl.engine.state import State
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
+from noetl.words import fact
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Rendered:
     """A step run ready to be carried out. `timeout` is in seconds, None where the playbook names none."""
 

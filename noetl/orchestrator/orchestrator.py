@@ -10,7 +10,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.catalog import Version, add_version
 from noetl.database.connect import Database
-from noetl.database.notify import notify
+from noetl.database.notify import news
 from noetl.engine.facts import Cancel, TimedOut
 from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.materialize import materialize
@@ -54,6 +54,7 @@ class Orchestrator:
         self._settings = settings
         self._schema = database.schema
         self._playbooks = Playbooks()
+        self._news = news(self._schema) if settings.notify else None
         self._env: Mapping[str, Any] = Env(settings.template_env, settings.environment)
 
     def register(self, content: str, *, filename: str, by: str | None = None) -> Registered:
@@ -79,7 +80,6 @@ class Orchestrator:
                 if isinstance(part, int):
                     return self._started(conn, part)
                 if self._insert(conn, part):
-                    notify(conn, self._schema, self._settings.notify)
                     assert part.start is not None
                     return Started(part.view.execution_id, True, request.path, part.start["version"], part.state.status)
         raise Conflict(f"key {request.key!r} of {request.path} is being used by somebody else: try again")
@@ -100,7 +100,7 @@ class Orchestrator:
     def _insert(self, conn: Connection, part: Part) -> bool:
         rows = Rows()
         assert part.start is not None
-        with store.transaction(conn, self._schema):
+        with store.transaction(conn, self._schema, then=self._news):
             if not insert_start(conn, rows, part, part.start["now"], self._settings.inline_limit):
                 return False
             write(conn, rows, worker=None, lease=0)
@@ -113,21 +113,19 @@ class Orchestrator:
 
     def _act(self, execution_id: int, given: Cancel | None) -> str:
         views = Views(self._schema, self._env, self._playbooks)
-        with self._database.connection() as conn:
-            with store.transaction(conn, self._schema):
-                lock = store.lock_execution(conn, execution_id)
-                if lock is None:
-                    raise NotFound(f"there is no execution {execution_id}")
-                if ExecutionStatus(lock.status).terminal:
-                    return lock.status
-                view = views.of_execution(conn, execution_id, lock)
-                what = given or TimedOut(view.playbook.timeout or 0.0)
-                withdrawal = Withdrawal(conn, execution_id)
-                part = loading(partial(_decide, view, what, withdrawal), _loader(conn, view))
-                rows = Rows()
-                add_part(rows, part, first_at(lock.now, lock.last_event_at), self._settings.inline_limit)
-                write(conn, rows, worker=None, lease=0)
-            notify(conn, self._schema, self._settings.notify)
+        with self._database.connection() as conn, store.transaction(conn, self._schema, then=self._news):
+            lock = store.lock_execution(conn, execution_id)
+            if lock is None:
+                raise NotFound(f"there is no execution {execution_id}")
+            if ExecutionStatus(lock.status).terminal:
+                return lock.status
+            view = views.of_execution(conn, execution_id, lock)
+            what = given or TimedOut(view.playbook.timeout or 0.0)
+            withdrawal = Withdrawal(conn, execution_id)
+            part = loading(partial(_decide, view, what, withdrawal), _loader(conn, view))
+            rows = Rows()
+            add_part(rows, part, first_at(lock.now, lock.last_event_at), self._settings.inline_limit)
+            write(conn, rows, worker=None, lease=0)
         return part.state.status
 
 

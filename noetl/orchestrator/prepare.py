@@ -12,7 +12,7 @@ from noetl.errors import InputError, TemplateError
 from noetl.orchestrator.part import Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
-from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key
+from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Leased:
         return max(0, self.leased_at - self.created_at) / 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Work:
     """What a tool is to do: its type, and everything it is told. `timeout` None: the tool's own."""
 

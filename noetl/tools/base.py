@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from noetl.words import fact
+
 TEXT_LIMIT: Final = 16 * 1024
 """How much of a message or traceback an error keeps, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Call:
     """One attempt of one step run, ready to be carried out.
 
@@ -33,7 +35,7 @@ class Call:
     auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Done:
     """It worked. `result` is JSON text as bytes, checked to be plain and within the limit."""
 
@@ -41,7 +43,7 @@ class Done:
     output: str = ""  # captured prints, at most the last 64 KiB
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Failed:
     """It did not. `error` is `{type, message, retryable, detail}`."""
 
@@ -52,13 +54,15 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
-    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls."""
+    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends
+    what a call in a thread still does when it has been given up (killed, or over its time); it may wait."""
 
     type: str
     place: Literal["runner", "thread"]
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
     close: Callable[[], None] | None = None
+    cancel: Callable[[Call], None] | None = None
 
 
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from noetl.tools import http, python
+from noetl.tools import container, http, python, shell
 from noetl.tools.base import Tool
 
 
 def make_tools(*, allow_link_local: bool = False) -> Mapping[str, Tool]:
     """Return every tool by its type. `allow_link_local` lets `http` reach link-local and metadata addresses."""
-    tools = (python.TOOL, http.make_tool(allow_link_local=allow_link_local))
+    tools = (
+        python.TOOL,
+        http.make_tool(allow_link_local=allow_link_local),
+        shell.TOOL,
+        container.TOOL,
+    )
     return MappingProxyType({tool.type: tool for tool in tools})
 
 

@@ -1,5 +1,6 @@
 """One worker process: a pump, a housekeeper, and the slots in which tools run."""
 
+import gc
 import logging
 import os
 import socket
@@ -22,6 +23,9 @@ from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
+
+GARBAGE = 20_000
+"""Objects made and still there after which the garbage collector looks for cycles among them."""
 
 
 def run_worker(
@@ -59,6 +63,7 @@ def run_worker(
     tidy = threading.Event()
     thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
     thread.start()
+    _spare_the_collector()
     try:
         if only_root is None:
             _bring_back(database, pools)
@@ -72,6 +77,13 @@ def run_worker(
         thread.join(timeout=5)
         _leave(database, worker_id)
         database.close()
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector look less often: reference counts free nearly everything here, and most of what it
+    found young is a batch on its way to the commit. What has been imported stays, and is left alone."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _bring_back(database: Database, pools: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ import orjson
 
 from noetl.errors import SettingsError
 from noetl.tools.base import Call, Done, Failed
+from noetl.words import fact
 from noetl.worker.runner_output import Output
 from noetl.worker.runner_wire import (
     ANSWER,
@@ -89,7 +90,7 @@ class Sent:
     wanted_back: bool = False  # shall go back to who submitted it, if it does not begin
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Answered:
     """What a runner answered to one call; None: the call was recalled before it began."""
 

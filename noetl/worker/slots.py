@@ -23,6 +23,7 @@ from typing import Final
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.registry import TOOLS
+from noetl.words import fact
 from noetl.worker.runner import Sent, runner_environment
 from noetl.worker.runner_pool import DEPTH, RunnerPool
 from noetl.worker.slots_threads import Threads
@@ -55,7 +56,7 @@ class NotBegun:
     surplus: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Report:
     """What came of a submitted call. `seconds` it ran, measured where it ran."""
 
@@ -76,6 +77,7 @@ class _Waiting:
 @dataclass(frozen=True, slots=True)
 class _InThread:
     number: int
+    tool: Tool
     call: Call
     started: float
     timeout: float | None
@@ -164,6 +166,7 @@ class Slots:
         if in_thread is None:
             self._runners.kill(token)
             return
+        self._threads.cancel(in_thread.tool, in_thread.call)
         text = f"{in_thread.call.where}: cancelled while it ran"
         self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
 
@@ -240,7 +243,7 @@ class Slots:
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
-            self._in_threads[token] = _InThread(self._number, call, now, waiting.timeout)
+            self._in_threads[token] = _InThread(self._number, waiting.tool, call, now, waiting.timeout)
             if waiting.timeout is not None:
                 self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + GRACE)
             self._threads.start((token, self._number), waiting.tool, call)
@@ -303,6 +306,7 @@ class Slots:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue
             del self._in_threads[token]
+            self._threads.cancel(in_thread.tool, in_thread.call)
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
             failed = Failed(error("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)

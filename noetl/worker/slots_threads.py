@@ -1,5 +1,6 @@
 """Threads for tools that wait on others. A call that is given up is forgotten, its late answer is dropped."""
 
+import logging
 import threading
 import time
 import traceback
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+
+log = logging.getLogger("noetl.worker")
 
 Name = tuple[int, int]
 """What a call is known by: its token, and a number that is never used again."""
@@ -38,6 +41,12 @@ class Threads:
         """Return what has come since: name, answer, seconds it ran."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
+    @staticmethod
+    def cancel(tool: Tool, call: Call) -> None:
+        """Have a call ended that was given up, where its tool can do that; it happens beside everything else."""
+        if tool.cancel is not None:
+            threading.Thread(target=_cancel, args=(tool, call), name="noetl-cancel", daemon=True).start()
+
     def close(self) -> None:
         """Let the threads end, each when its call has."""
         for _ in range(self._threads):
@@ -52,6 +61,14 @@ class Threads:
                 self._idle += 1
             self._answers.append((name, answer, time.monotonic() - start))
             self._wake()
+
+
+def _cancel(tool: Tool, call: Call) -> None:
+    assert tool.cancel is not None
+    try:
+        tool.cancel(call)
+    except Exception:  # the outermost frame of its thread: the call has been given up in any case
+        log.exception("%s: the tool %s could not be cancelled", call.where, tool.type)
 
 
 def _run(tool: Tool, call: Call) -> Done | Failed:

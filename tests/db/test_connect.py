@@ -5,10 +5,12 @@ import pytest
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
+from noetl.database import store
 from noetl.database.connect import Database, embedded_server, open_database, translate
 from noetl.database.inbox import make_inbox
 from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing
 from noetl.settings import Settings, load_settings
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize("pipeline", [True, False])
@@ -68,6 +70,42 @@ def test_a_late_error_of_a_pipeline_is_raised_at_its_end(database: Database) -> 
             fail()
         assert conn.info.transaction_status == TransactionStatus.IDLE
         assert conn.execute("SELECT count(*) FROM noetl.runtime").fetchone() == (0,)
+
+
+def test_a_pooled_session_that_died_is_replaced(database: Database, admin: Database) -> None:
+    """Found out without a question to those that live."""
+    with database:
+        with database.connection() as conn:
+            first = conn.info.backend_pid
+        with database.connection() as conn:
+            assert conn.info.backend_pid == first
+            gone = "SELECT state_change FROM pg_stat_activity WHERE pid = %s"
+            with admin.connect() as other:
+                before = other.execute(gone, [first]).fetchone()
+        with database.connection() as conn, admin.connect() as other:
+            assert other.execute(gone, [first]).fetchone() == before, "taking it asked nothing of the server"
+        with admin.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [first])
+            wait_for(lambda: other.execute(gone, [first]).fetchone() is None)
+        with database.connection() as conn:
+            assert conn.info.backend_pid != first
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("gathering", [True, False])
+def test_what_is_said_after_a_commit_is_said_only_then(database: Database, gathering: bool) -> None:
+    """As a transaction of its own: it sees that the other has ended, and its own settings."""
+    told = b"INSERT INTO noetl.runtime (runtime_id, kind) SELECT current_setting('search_path'), 'worker'"
+    with database.connect_gathering() if gathering else database.connect() as conn:
+        with pytest.raises(KeyError), store.transaction(conn, "noetl", then=told):
+            raise KeyError
+        assert conn.execute("SELECT count(*) FROM noetl.runtime").fetchone() == (0,)
+        with pytest.raises(pg.UndefinedTable), store.transaction(conn, "noetl", then=told):
+            conn.execute("SELECT FROM nowhere")
+        assert conn.execute("SELECT count(*) FROM noetl.runtime").fetchone() == (0,)
+        with store.transaction(conn, "noetl", then=told):
+            conn.execute("SELECT 1")
+        assert conn.execute("SELECT runtime_id FROM noetl.runtime").fetchall() == [('"$user", public',)]
 
 
 def test_connections_keep_each_other_alive(database: Database) -> None:

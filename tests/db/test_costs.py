@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from noetl.database.connect import Database, open_database
+from noetl.database.gathered import Batch
 from noetl.settings import Settings
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
@@ -62,6 +63,27 @@ def counting_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.Connection, "execute", counted)
         yield count
+
+
+def test_an_execution_is_accepted_in_two_round_trips(
+    settings: Settings, admin: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One to find the playbook, one that writes, commits and wakes the workers; the pool asks nothing."""
+    trips = [0]
+    exchange = Batch.exchange
+
+    def counted(batch: Batch) -> None:
+        trips[0] += bool(batch._pending)
+        exchange(batch)
+
+    with open_database(settings) as database:
+        engine = Engine(database, settings)
+        engine.register(FIVE)
+        engine.start("five")  # it compiles the playbook
+        monkeypatch.setattr(Batch, "exchange", counted)
+        with counting_statements(monkeypatch) as statements:
+            engine.start("five")
+    assert (trips[0], statements[0]) == (2, 0), "gathered, and alone"
 
 
 def test_a_step_costs_two_events_and_one_job(

@@ -1,5 +1,6 @@
 """Every example runs, on a real worker, against local stubs."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.settings import Settings
+from tests.support.docker import engine as docker_engine
+from tests.support.docker import small_image
 from tests.support.stub import Answers, serving
 from tests.support.working import Engine, working
 
@@ -50,7 +53,7 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [file for file in FILES if "/container/" not in file])
 def test_an_example_runs_to_its_end(file: str, database: Database, settings: Settings) -> None:
     engine = Engine(database, settings)
     for other in FILES:
@@ -68,6 +71,15 @@ def test_an_example_runs_to_its_end(file: str, database: Database, settings: Set
         assert "404" in result["gave_up"]
         assert unsteady.asked == 3, "two attempts failed"
         assert [asked["path"] for asked in stub.asked].count("/missing") == 1, "no retry would mend it"
+
+
+def test_the_example_of_containers_runs(database: Database, settings: Settings) -> None:
+    client, engine = docker_engine(), Engine(database, settings)
+    path = engine.register((EXAMPLES / "container/hello.yaml").read_text())
+    with closing(client), small_image(client) as image, working(settings):
+        execution = engine.start(path, payload={"image": image, "name": "Ada"})
+        assert engine.wait(execution, 60) == "completed", engine.error(execution)
+        assert engine.result(execution) == {"greeting": "Hello, Ada!"}
 
 
 def test_the_example_of_errors_undoes_fails_and_audits(database: Database, settings: Settings) -> None:

@@ -44,6 +44,7 @@ THIRD_PARTY = {
     "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli", "testing"},
     "httpx": {"tools", "cli"},
     "httpcore": {"tools"},
+    "docker": {"tools"},
     "fastapi": {"server"},
     "starlette": {"server"},
     "pydantic": {"server"},

@@ -59,6 +59,8 @@ def test_every_tool_is_listed_under_its_type_with_a_place_and_a_time() -> None:
     assert {name: (tool.type, tool.place, tool.default_timeout) for name, tool in TOOLS.items()} == {
         "python": ("python", "runner", 3600.0),
         "http": ("http", "thread", 30.0),
+        "shell": ("shell", "runner", 3600.0),
+        "container": ("container", "thread", 3600.0),
     }
 
 
@@ -115,6 +117,21 @@ def test_a_call_that_overruns_is_given_up(slots: Slots, waiter: Waiter, monkeypa
     assert report.answer.error["retryable"] is True
     assert report.seconds >= 0.05
     assert slots.free == 2
+
+
+def test_a_call_that_is_given_up_is_cancelled_where_its_tool_can_do_that() -> None:
+    waiter, cancelled = Waiter(), list[str]()
+    tool = Tool("wait-here", "thread", waiter.run, cancel=lambda one: cancelled.append(one.key))
+    slots = Slots(2, tools={"wait-here": tool}, warm=False)
+    try:
+        slots.submit(1, call("a"))
+        until(lambda: waiter.begun == ["a"], slots)
+        slots.kill(1)
+        assert isinstance(collect(slots, 1)[1].answer, Failed)
+        until(lambda: cancelled == ["a"])
+    finally:
+        waiter.let_go("a")
+        slots.close()
 
 
 def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(slots: Slots, waiter: Waiter) -> None:

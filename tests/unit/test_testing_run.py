@@ -1,6 +1,5 @@
 """Tests of playbooks run on the real engine: stubs, real code, virtual time, children, cancel, `finally`."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -133,11 +132,15 @@ def test_nothing_outside_is_reached(trials: Trials, monkeypatch: pytest.MonkeyPa
 
 # ---- retry, timeout, time --------------------------------------------------------------------------------------------
 
-RETRY = ASK.replace("endpoint", "retry: {max_attempts: 4, initial_delay: 1h, max_delay: 30d}\n  timeout: 10s\n  endpoint")
+RETRY = ASK.replace(
+    "endpoint", "retry: {max_attempts: 4, initial_delay: 1h, max_delay: 30d}\n  timeout: 10s\n  endpoint"
+)
 
 
 def test_attempts_get_one_answer_each_and_delays_take_no_time(trials: Trials) -> None:
-    stub = "stubs: {start: [{error: no, times: 3}, {result: yes}]}\nexpect: {result: yes, calls: {start: 4}, duration: 7h}"
+    stub = (
+        "stubs: {start: [{error: no, times: 3}, {result: yes}]}\nexpect: {result: yes, calls: {start: 4}, duration: 7h}"
+    )
     before = time.monotonic()
     tested = trials.passes(RETRY, stub)
     assert time.monotonic() - before < 60
@@ -166,9 +169,7 @@ def test_python_has_an_hour_where_it_names_no_timeout(trials: Trials) -> None:
 
 
 def test_a_wait_of_thirty_days_takes_no_time_and_now_goes_along(trials: Trials) -> None:
-    before = time.monotonic()
     tested = trials.passes(WAIT, "now: 2026-03-01T08:00:00+01:00\nexpect: {duration: 30d}")
-    assert time.monotonic() - before < 60
     moment = datetime(2026, 3, 31, 7, tzinfo=UTC).isoformat()
     assert result_of(tested) == {"until": moment, "now": moment}
     assert tested.ran.seconds == 30 * 86400
@@ -229,7 +230,9 @@ def test_the_same_test_runs_the_same_way_every_time(trials: Trials) -> None:
 def test_what_never_ends_is_stopped(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noetl.testing.attempts.MOST_CALLS", 50)
     body = "- {step: start, type: http, endpoint: x, next: start}"
-    assert "after 50 calls it has not ended, the last is of step 'start'" in trials.fails(body, "stubs: {http: {result: 1}}")
+    assert "after 50 calls it has not ended, the last is of step 'start'" in trials.fails(
+        body, "stubs: {http: {result: 1}}"
+    )
 
 
 def test_a_long_chain_of_routers_goes_on(trials: Trials) -> None:
@@ -349,8 +352,8 @@ def test_stubs_by_type_hold_in_children_too(trials: Trials) -> None:
 
 
 def test_a_child_stands_in_the_file_that_the_test_names(trials: Trials) -> None:
-    test = "children: {test/child: other.yaml}\nstubs: {http: {result: 1}}\nexpect: {result: {contains: {got: 1}}}"
-    trials.passes(PARENT, test, {"other.yaml": CHILD})
+    test = "children: {test/child: other}\nstubs: {http: {result: 1}}\nexpect: {result: {contains: {got: 1}}}"
+    trials.passes(PARENT, test, {"other": CHILD})
 
 
 def test_a_child_that_there_is_not_can_be_given_or_stubbed(trials: Trials) -> None:
@@ -386,7 +389,8 @@ def test_a_parent_waits_for_its_child_in_virtual_time_and_cancels_it(trials: Tri
 
 def test_a_child_past_the_timeout_of_its_step_is_cancelled(trials: Trials) -> None:
     body = PARENT.replace("path:", "timeout: 1m\n  path:")
-    test = "children: {test/child: {stubs: {start: {result: 1, takes: 1h}}}}\nexpect: {error: {type: timeout}, duration: 1m}"
+    stubs = "children: {test/child: {stubs: {start: {result: 1, takes: 1h}}}}"
+    test = stubs + "\nexpect: {error: {type: timeout}, duration: 1m}"
     tested = trials.passes(body, test, {"test/child": CHILD})
     assert tested.ran.timeline[-1].event.event_type == "execution_cancelled"
 
@@ -408,8 +412,10 @@ def test_playbooks_that_call_themselves_end(trials: Trials) -> None:
 
 
 def test_a_save_is_recorded_and_needs_no_stub(trials: Trials) -> None:
-    body = '- {step: start, type: save, storage: postgres, table: t, data: [{a: 1}, {a: 2}], statement: "", mode: insert}'
-    test = "expect: {result: {contains: {table: t, row_count: 2}}, calls: {start: [{fields: {data: [{a: 1}, {a: 2}]}}]}}"
+    body = "- {step: start, type: save, storage: postgres, table: t, data: [{a: 1}, {a: 2}], mode: insert}"
+    test = (
+        "expect: {result: {contains: {table: t, row_count: 2}}, calls: {start: [{fields: {data: [{a: 1}, {a: 2}]}}]}}"
+    )
     trials.passes(body, test)
 
 

@@ -1,0 +1,300 @@
+"""Run a command in a container, by the Docker engine that the worker reaches.
+
+Fields: `image`, `command` (text or list), `env`, `volumes` (`source:target[:ro]`, or a mapping), `workdir`, `user`,
+`network`. The container's name is the step run's idempotency key: what a lost worker left behind under it is removed
+before the next attempt begins, so no two attempts run at once on one engine.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from noetl.errors import TooLarge
+from noetl.playbook.values import plain
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+
+if TYPE_CHECKING:  # imported by the first call: most workers never make one
+    import docker
+    from docker.models.containers import Container
+
+TIMEOUT: Final = 3600.0
+API_TIMEOUT: Final = 60
+"""Seconds that one request to the engine may take, the run itself left aside."""
+
+KEPT: Final = 16 * 1024
+"""How much of each stream an error keeps, in bytes: the last ones."""
+
+TAIL: Final = 48 * 1024
+"""How much of what was printed is kept as the step's output, in bytes."""
+
+LABEL: Final = "noetl.key"
+
+
+class _Invalid(Exception):
+    """A field is missing or wrong."""
+
+
+class _Unavailable(Exception):
+    """No engine answers, or the package is not installed."""
+
+
+@dataclass(slots=True)
+class _Printed:
+    """What a container prints. `limit` is for both streams together."""
+
+    limit: int
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    tail: bytearray = field(default_factory=bytearray)
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Take what came on stream 1 or 2. Raises `TooLarge`."""
+        text = self.stderr if stream == 2 else self.stdout
+        text += data
+        self.tail += data
+        del self.tail[:-TAIL]
+        if len(self.stdout) + len(self.stderr) > self.limit:
+            raise TooLarge(f"the container printed more than {self.limit:,} bytes: write to a volume instead")
+
+    def described(self, code: int, kept: int | None = None) -> dict[str, Any]:
+        begin = 0 if kept is None else -kept
+        return {"exit_code": code, "stdout": _text(self.stdout[begin:]), "stderr": _text(self.stderr[begin:])}
+
+
+def run(call: Call) -> Done | Failed:
+    """Run a container to its end and return `{exit_code, stdout, stderr}`.
+
+    Errors: `validation` (a field is wrong), `container` (no engine, no such image, another code than 0; `detail` has
+    code and output), `timeout`, `too_large`.
+    """
+    printed = _Printed(call.limit)
+    try:
+        wanted = _wanted(call)
+        with _engine() as engine, _container(engine, call, wanted) as container:
+            return _run(call, container, printed)
+    except _Invalid as failure:
+        return Failed(error("validation", storable(f"{call.where}: {failure}")))
+    except _Unavailable as failure:
+        return Failed(error("container", storable(f"{call.where}: {failure}"), retryable=True))
+    except TooLarge as failure:
+        return Failed(error("too_large", storable(f"{call.where}: {failure}")), _text(printed.tail))
+
+
+def cancel(call: Call) -> None:
+    """Kill the container of a call that was given up; `run` then removes it."""
+    import docker
+
+    with _engine() as engine:
+        try:
+            engine.containers.get(container_name(call.key)).kill()
+        except (docker.errors.NotFound, docker.errors.APIError):
+            return  # it has ended, or is being removed
+
+
+def container_name(key: str) -> str:
+    """Return the name of the container that runs a step run, from its idempotency key."""
+    return "noetl-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", key)
+
+
+# ---- what is to be run -----------------------------------------------------------------------------------------------
+
+
+def _wanted(call: Call) -> dict[str, Any]:
+    """Return the options of the container. Raises `_Invalid`."""
+    fields = call.fields
+    image = fields.get("image")
+    if not isinstance(image, str) or not image.strip():
+        raise _Invalid(f"image is {image!r}: write the name of an image, as python:3.13-slim")
+    options: dict[str, Any] = {
+        "image": image.strip(),
+        "command": _command(fields.get("command")),
+        "environment": {"NOETL_IDEMPOTENCY_KEY": call.key, **_environment(fields.get("env"))},
+        "volumes": _volumes(fields.get("volumes")),
+        "working_dir": _name("workdir", fields.get("workdir")),
+        "user": _name("user", fields.get("user")),
+        "network": _name("network", fields.get("network")),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _command(given: Any) -> Any:
+    if given is None or isinstance(given, str):
+        return given
+    if not isinstance(given, list) or any(isinstance(part, (dict, list, bool)) or part is None for part in given):
+        raise _Invalid(f"command is {given!r}: write a text, or a list of the program and its arguments")
+    return [str(part) for part in given]
+
+
+def _environment(given: Any) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise _Invalid(f"env must be a mapping, not a {type(given).__name__}")
+    return {name: _variable(value) for name, value in given.items() if value is not None}
+
+
+def _variable(value: Any) -> str:
+    return value if isinstance(value, str) else plain(value, 1 << 20, "env").decode()
+
+
+def _volumes(given: Any) -> Any:
+    """Return volumes as `source:target:mode` texts."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        given = [f"{source}:{target}" for source, target in given.items()]
+    if not isinstance(given, list):
+        raise _Invalid(f"volumes must be a list or a mapping, not a {type(given).__name__}")
+    for each in given:
+        parts = each.split(":") if isinstance(each, str) else []
+        if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
+            raise _Invalid(f"volumes has {each!r}: write source:target, or source:target:ro")
+    return given
+
+
+def _name(name: str, given: Any) -> str | None:
+    if given is None or (isinstance(given, str) and given.strip()):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    raise _Invalid(f"{name} is {given!r}: it must be text")
+
+
+# ---- the engine ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _engine() -> "Iterator[docker.DockerClient]":
+    """Open the engine that the environment names. Raises `_Unavailable`."""
+    try:
+        import docker
+    except ImportError:
+        raise _Unavailable("containers need the package docker: pip install 'noetl[container]'") from None
+    try:
+        engine = docker.from_env(timeout=API_TIMEOUT)
+        engine.ping()
+    except (docker.errors.DockerException, OSError) as failure:
+        raise _Unavailable(
+            f"no Docker engine answers ({failure}): start one on the worker's machine, or set DOCKER_HOST for it"
+        ) from None
+    try:
+        yield engine
+    except OSError as failure:  # requests' errors among them
+        raise _Unavailable(f"the Docker engine no longer answers ({failure})") from None
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _container(engine: "docker.DockerClient", call: Call, wanted: dict[str, Any]) -> "Iterator[Container]":
+    """Make the container; it is removed in any case."""
+    import docker
+
+    name = container_name(call.key)
+    try:
+        _remove(engine, name)
+        options = {**wanted, "name": name, "labels": {LABEL: call.key}}
+        try:
+            container = engine.containers.create(**options)
+        except docker.errors.ImageNotFound:
+            _pull(engine, call, wanted["image"])
+            container = engine.containers.create(**options)
+        try:
+            yield container
+        finally:
+            _remove(engine, name)
+    except docker.errors.APIError as failure:
+        told = failure.explanation or str(failure)
+        if failure.is_client_error():
+            raise _Invalid(f"the Docker engine refuses: {told}") from None
+        raise _Unavailable(f"the Docker engine fails: {told}") from None
+
+
+def _remove(engine: "docker.DockerClient", name: str) -> None:
+    import docker
+
+    try:
+        engine.containers.get(name).remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as failure:
+        if failure.status_code != 409:  # somebody is removing it already
+            raise
+
+
+def _pull(engine: "docker.DockerClient", call: Call, image: str) -> None:
+    """Fetch an image, with the credential of type basic that `auth` gives, if it does."""
+    import docker
+
+    login = call.auth.get("") or next(iter(call.auth.values()), {})
+    config = {"username": login["username"], "password": login.get("password", "")} if login.get("username") else None
+    try:
+        tagged = ":" in image.rpartition("/")[2] or "@" in image
+        engine.images.pull(image, tag=None if tagged else "latest", auth_config=config)
+    except docker.errors.NotFound as failure:
+        raise _Invalid(f"there is no image {image}: {failure.explanation}") from None
+    except docker.errors.APIError as failure:
+        raise _Unavailable(f"the image {image} is not here and cannot be pulled: {failure.explanation}") from None
+
+
+# ---- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed:
+    seconds = TIMEOUT if call.timeout is None else call.timeout
+    overran = threading.Event()
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), _end, (container, overran))
+    timer.daemon = True
+    with _attached(container) as frames:
+        container.start()
+        timer.start()
+        try:
+            for stream, data in frames:
+                printed.take(stream, data)
+            code = int(container.wait(timeout=API_TIMEOUT)["StatusCode"])
+        finally:
+            timer.cancel()
+    output = _text(printed.tail)
+    if overran.is_set():
+        told = f"{call.where}: the container was still running after its timeout of {seconds:g} s; it was killed"
+        return Failed(error("timeout", told, retryable=True, detail=printed.described(code, KEPT)), output)
+    if code != 0:
+        said = printed.described(code, KEPT)["stderr"].strip().splitlines()
+        told = f"{call.where}: the container ended with exit code {code}" + (f": {said[-1][:500]}" if said else "")
+        return Failed(error("container", storable(told), retryable=True, detail=printed.described(code, KEPT)), output)
+    return Done(plain(printed.described(code), call.limit), output)
+
+
+@contextmanager
+def _attached(container: "Container") -> Iterator[Iterator[tuple[int, bytes]]]:
+    """Yield what a container prints as (1 or 2, bytes), however long it is silent; attached before it starts, so that
+    nothing is missed. The SDK's own stream has the timeout of a request and is never closed."""
+    from docker.utils.socket import frames_iter
+
+    stream = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})
+    try:
+        getattr(stream, "_sock", stream).settimeout(None)
+        yield frames_iter(stream, tty=False)
+    finally:
+        getattr(stream, "_response", stream).close()  # the SDK keeps the response there; it closes the stream, too
+
+
+def _end(container: "Container", overran: threading.Event) -> None:
+    import docker
+
+    overran.set()
+    try:
+        container.kill()
+    except docker.errors.APIError:
+        return  # it has just ended by itself
+
+
+def _text(data: bytes | bytearray) -> str:
+    """Return output as text that can be stored; bytes that are not UTF-8 are written as `\\xff`."""
+    return storable(bytes(data).decode("utf-8", "backslashreplace"), 1 << 62)
+
+
+TOOL: Final = Tool("container", "thread", run, default_timeout=TIMEOUT, cancel=cancel)

@@ -113,6 +113,8 @@ def _answer(
     keys: Mapping[str, Node] = node.value
     reader.unknown(node, _ANSWER_KEYS | also, what)
     kinds = [kind for kind in KINDS if kind in keys]
+    if not kinds and keys.keys() - _ANSWER_KEYS - also:
+        return None  # a misspelt key is one problem, not two
     if len(kinds) != 1:
         has = f"has both {kinds[0]!r} and {kinds[1]!r}" if kinds else "says nothing of what its calls get"
         reader.error(node, "missing", f"{what} {has}: give it one of result, render, error, run")

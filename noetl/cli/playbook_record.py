@@ -15,7 +15,7 @@ from noetl.settings import load_settings
 
 if TYPE_CHECKING:
     from noetl.testing.record import Recording
-    from noetl.testing.suite import Tested
+    from noetl.testing.suite import Verdict
 
 
 def record_test(execution_id: str, output: str | None, host: str | None, port: int | None) -> None:
@@ -52,7 +52,7 @@ def fetch(client: Client, execution_id: str) -> "Recording":
     return Recording(shown, events, load_playbook(content, shown["path"]), content)
 
 
-def first_that_passes(recording: "Recording") -> "tuple[str, Tested]":
+def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     """Return the plainest test that passes, and how it went; where none does, the plainest."""
     from noetl.playbook.tests_load import load_tests
     from noetl.playbook.yamlwrite import write_yaml

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from noetl.cli.show import terminal
 
 if TYPE_CHECKING:
-    from noetl.testing.suite import Tested
+    from noetl.testing.suite import Verdict
 
 WIDTH = 100
 """Characters of a value that a line shows."""
@@ -23,7 +23,7 @@ class Told:
     verbose: bool
 
 
-def say_tested(tested: "Tested", *, verbose: bool, stderr: bool = False) -> None:
+def say_tested(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> None:
     """Print one test that has run."""
     from rich.text import Text
 
@@ -51,11 +51,11 @@ def say_summary(count: int, failed: int, milliseconds: float) -> None:
     terminal().print(Text.assemble((text, style), f" in {milliseconds / 1000:.2f} s"))
 
 
-def _milliseconds(tested: "Tested") -> str:
+def _milliseconds(tested: "Verdict") -> str:
     return f"{tested.seconds * 1000:.0f} ms"
 
 
-def _why(tested: "Tested") -> Iterator[tuple[str, str]]:
+def _why(tested: "Verdict") -> Iterator[tuple[str, str]]:
     for failure in tested.failures:
         place = f"{tested.test.file}:{failure.line}: "
         for number, line in enumerate(failure.lines):
@@ -66,7 +66,7 @@ def _why(tested: "Tested") -> Iterator[tuple[str, str]]:
             yield "", f"    {line}"
 
 
-def _path(tested: "Tested") -> Iterator[str]:
+def _path(tested: "Verdict") -> Iterator[str]:
     """Say which steps were taken, and what each came to."""
     if not tested.ran.path:
         return
@@ -82,7 +82,7 @@ def _path(tested: "Tested") -> Iterator[str]:
         yield f"  {name:<{wide}}  {_cut(came)}"
 
 
-def _timeline(tested: "Tested") -> Iterator[str]:
+def _timeline(tested: "Verdict") -> Iterator[str]:
     """Say what happened when, calls and prints included."""
     for moment in tested.ran.timeline:
         event = moment.event

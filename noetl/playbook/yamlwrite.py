@@ -19,16 +19,13 @@ class _Writer(yaml.SafeDumper):
 def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     """Write text plainly only where it reads back as text; of several lines, as a block."""
     style = None
-    if "\n" in text and _fits_block(text):
+    if not all(char.isprintable() or char == "\n" for char in text):
+        style = '"'
+    elif "\n" in text and not text.startswith((" ", "\n")):
         style = "|"
     elif _means_something(text):
         style = "'"
     return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def _fits_block(text: str) -> bool:
-    """Whether a block scalar holds a text as it is."""
-    return all(char.isprintable() or char == "\n" for char in text) and not text.startswith((" ", "\n"))
 
 
 def _means_something(text: str) -> bool:

@@ -4,6 +4,7 @@ Frames both ways: a header, then JSON. It ends when its standard input does. Wha
 which each answer carries the new part.
 """
 
+import io
 import json
 import os
 import struct
@@ -44,6 +45,9 @@ def _serve(calls: int, answers: int, printed: int) -> None:
     from noetl.tools.base import Call, Failed
     from noetl.tools.python import run
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # so that prints and those of other processes keep their order
     while (head := _read(calls, LENGTH.size)) is not None:
         body = _read(calls, LENGTH.unpack(head)[0])
         if body is None:

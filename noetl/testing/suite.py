@@ -22,7 +22,7 @@ from the one where the path says. Raises `InputError` for a file that cannot be 
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Verdict:
     """One test that has run. `trouble` is advice for a test that could not go on; `seconds` are real ones."""
 
     test: Test
@@ -37,7 +37,7 @@ class Tested:
         return not self.failures
 
 
-def run_test(playbook: Playbook, test: Test, find_file: FindFile, python: PythonChild) -> Tested:
+def run_test(playbook: Playbook, test: Test, find_file: FindFile, python: PythonChild) -> Verdict:
     """Run one test."""
     began = time.perf_counter()
     simulation = Simulation(test, playbook, _Children(test, find_file).find, python)
@@ -51,7 +51,7 @@ def run_test(playbook: Playbook, test: Test, find_file: FindFile, python: Python
     if not failures:
         failures = [failure for each in test.expectations if (failure := check(each, found)) is not None]
     seconds = time.perf_counter() - began
-    return Tested(test, found, tuple(failures), advice, seconds, tuple(simulation.output))
+    return Verdict(test, found, tuple(failures), advice, seconds, tuple(simulation.output))
 
 
 class _Children:
@@ -76,7 +76,7 @@ class _Children:
         return playbook, child.stubs
 
 
-def told(tested: Tested, file: str) -> dict[str, Any]:
+def told(tested: Verdict, file: str) -> dict[str, Any]:
     """Return a test that has run as plain JSON."""
     found = tested.ran
     return {

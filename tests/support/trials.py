@@ -8,7 +8,7 @@ from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
 from noetl.playbook.tests_load import load_tested
 from noetl.testing.python import PythonChild
-from noetl.testing.suite import Tested, run_test
+from noetl.testing.suite import Verdict, run_test
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {path: test/trial}\n"
 
@@ -28,7 +28,7 @@ class Trials:
     def __init__(self, python: PythonChild) -> None:
         self._python = python
 
-    def each(self, body: str, tests: str, children: Mapping[str, str] | None = None) -> list[Tested]:
+    def each(self, body: str, tests: str, children: Mapping[str, str] | None = None) -> list[Verdict]:
         """Run all tests of a playbook."""
         playbook, found = load_tested(document(body, tests), "trial.yaml")
         known = {path: load_playbook(document(text, path=path), path) for path, text in (children or {}).items()}
@@ -38,12 +38,12 @@ class Trials:
 
         return [run_test(playbook, test, find, self._python) for test in found]
 
-    def one(self, body: str, test: str, children: Mapping[str, str] | None = None) -> Tested:
+    def one(self, body: str, test: str, children: Mapping[str, str] | None = None) -> Verdict:
         """Run one test, given by its keys without the name."""
         (tested,) = self.each(body, "- name: it\n" + indent(dedent(test).strip("\n"), "  "), children)
         return tested
 
-    def passes(self, body: str, test: str, children: Mapping[str, str] | None = None) -> Tested:
+    def passes(self, body: str, test: str, children: Mapping[str, str] | None = None) -> Verdict:
         """Run one test, which must pass."""
         tested = self.one(body, test, children)
         assert tested.ok, told(tested)
@@ -56,11 +56,11 @@ class Trials:
         return told(tested)
 
 
-def told(tested: Tested) -> str:
+def told(tested: Verdict) -> str:
     """Return all that a test says of its failures."""
     return "\n".join([*(line for failure in tested.failures for line in failure.lines), tested.advice]).strip()
 
 
-def result_of(tested: Tested) -> Any:
+def result_of(tested: Verdict) -> Any:
     """Return the result of a test's execution."""
     return tested.ran.result

@@ -67,8 +67,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
     _playbook, (test, plain) = load_tested(BOOK + GOOD, "book.yaml")
     assert (test.name, test.line, test.file, test.execution_id) == ("everything at once", 10, "book.yaml", 12)
     assert test.merge
-    assert test.now == 1_772_352_000 * 1_000_000
-    assert test.cancel_at == (300, 360)
+    assert (test.now, test.cancel_at) == (1_772_352_000 * 1_000_000, (300, 360))
     assert [answer.kind for answer in test.stubs["fetch"].answers] == ["error", "error", "result", "render"]
     assert [answer.times for answer in test.stubs["fetch"].answers] == [1, 2, None, None]
     assert test.stubs["fetch"].answers[0].error == {

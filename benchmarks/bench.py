@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.templates import template_costs
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.embedded import EmbeddedServer
 from noetl.database.notify import notify
@@ -86,6 +87,7 @@ def main() -> None:
         "two_workers": lambda bench: throughput(bench, 2),
         "idle": idle_latency,
         "limit": database_limit,
+        "templates": lambda _: template_costs(),
     }
     results: dict[str, Any] = {}
     with server() as (settings, admin), open_database(settings) as database:

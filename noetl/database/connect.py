@@ -6,7 +6,6 @@ leave this room as ours.
 """
 
 import logging
-import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from noetl.database import gathered, store
+from noetl.database import gathered, pooled, store
 from noetl.database.embedded import EmbeddedServer
 from noetl.database.gathered import GatheringConnection
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
@@ -100,6 +99,7 @@ class Database:
         self.schema = schema
         self._pool: ConnectionPool[GatheringConnection] | None = None
         self._pool_lock = threading.Lock()
+        self._in_vain = False  # the last wait for a session was
 
     def __repr__(self) -> str:
         return f"Database({self.where}, schema={self.schema!r})"
@@ -151,25 +151,23 @@ class Database:
         """Return the pool of this database, opening it on the first call. `timeout` is the wait for a session."""
         with self._pool_lock:
             if self._pool is None:
-                self._pool = ConnectionPool(
-                    self.conninfo,
-                    min_size=min,
-                    max_size=max,
-                    timeout=timeout,
-                    reconnect_timeout=2.0,  # then whoever asks next begins anew, without ever longer pauses
-                    open=True,
-                    connection_class=GatheringConnection,
-                    kwargs={"autocommit": True, "prepare_threshold": 2},
-                    check=_check,
-                    name=f"noetl-{self.schema}",
-                )
+                name = f"noetl-{self.schema}"
+                self._pool = pooled.make_pool(self.conninfo, min=min, max=max, timeout=timeout, name=name)
             return self._pool
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a pooled connection in autocommit mode, for who opens its own transactions."""
-        with translate(), self.pool().connection() as conn:
-            yield conn
+        """Lend a pooled connection in autocommit mode, for who opens its own transactions.
+
+        Raises `Unreachable` where none is to be had.
+        """
+        try:
+            with translate(), self.pool().connection(pooled.WAIT_AGAIN if self._in_vain else None) as conn:
+                self._in_vain = False
+                yield conn
+        except Unreachable as error:
+            self._in_vain = isinstance(error.__cause__, PoolTimeout)
+            raise
 
     @contextmanager
     def session(self, *, asynchronous: bool = False, pipeline: bool = False) -> Iterator[Connection]:
@@ -178,8 +176,7 @@ class Database:
         Raises `Unreachable` where none is to be had.
         """
         with (
-            translate(),
-            self.pool().connection() as conn,
+            self.connection() as conn,
             self.transaction(conn, asynchronous=asynchronous, pipeline=pipeline),
         ):
             yield conn
@@ -264,15 +261,6 @@ def _ensure_embedded_role(admin: Database, user: str) -> None:
             conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(user)))
         except (pg.DuplicateObject, pg.UniqueViolation):
             return  # another process was faster
-
-
-def _check(conn: Connection) -> None:
-    """Refuse a session that has died, with a restart say. Only then, or with something to tell, an idle one has
-    anything to read: a living one costs no round trip. Raises `psycopg.OperationalError`."""
-    idle = select.poll()
-    idle.register(conn.fileno(), select.POLLIN)
-    if idle.poll(0):
-        ConnectionPool.check_connection(conn)
 
 
 def _first_line(error: BaseException) -> str:

@@ -46,6 +46,11 @@ def mark_offline(conn: Connection, seconds: float) -> None:
     conn.execute(sql("update_stale_runtimes"), {"seconds": seconds})
 
 
+def forget_gone(conn: Connection, seconds: float, *, limit: int) -> None:
+    """Remove at most `limit` processes that have stopped or are offline for so long, the longest gone first."""
+    conn.execute(sql("delete_gone_runtimes"), {"seconds": seconds, "limit": limit})
+
+
 def leave(conn: Connection, runtime_id: str) -> None:
     """Say that a process has stopped."""
     conn.execute(

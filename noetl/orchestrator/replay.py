@@ -11,9 +11,14 @@ from noetl.database.connect import Database
 from noetl.engine.evolve import replay
 from noetl.engine.facts import Event
 from noetl.orchestrator.views import Playbooks
+from noetl.playbook.model import Playbook
 from noetl.words import EventType
 
+Row = tuple[Any, ...]
+
 BATCH = 1000
+
+TYPES: frozenset[str] = frozenset(EventType)
 
 EVENTS = """
 SELECT event_id, event_type, coalesce(node_id, ''), coalesce(node_type, ''), coalesce(visit, 0), item_index,
@@ -40,13 +45,35 @@ def verify_replay(database: Database) -> list[str]:
             if catalog_id in playbooks.unreadable:
                 findings.append(f"execution {execution_id}: {playbooks.unreadable[catalog_id]}")
                 continue
-            state_now = replay(playbooks.by_id[catalog_id], _events(conn, execution_id))
-            replayed = orjson.loads(orjson.dumps(state_now.to_json()))
-            if replayed != state:
-                findings.append(f"execution {execution_id}: its state is {state}, but its events come to {replayed}")
-            elif replayed["status"] != status:
-                findings.append(f"execution {execution_id}: its status is {status}, its state's {replayed['status']}")
+            rows = conn.execute(EVENTS, [execution_id]).fetchall()
+            finding = _unknown(rows) or _difference(playbooks.by_id[catalog_id], rows, status, state)
+            if finding:
+                findings.append(f"execution {execution_id}: {finding}")
     return findings
+
+
+def _unknown(rows: list[Row]) -> str:
+    """Say which event cannot be replayed since its type is none that this version has, "" if none."""
+    for event_id, event_type, *_ in rows:
+        if event_type not in TYPES:
+            return (
+                f"event {event_id} is of type {event_type!r}, which this version does not know: "
+                "check with the version that wrote it"
+            )
+    return ""
+
+
+def _difference(playbook: Playbook, rows: list[Row], status: str, state: dict[str, Any]) -> str:
+    """Say how state and status differ from what the events come to, "" if they do not."""
+    try:
+        replayed = orjson.loads(orjson.dumps(replay(playbook, map(_event, rows)).to_json()))
+    except Exception as error:  # noqa: BLE001 - a damaged event breaks it anywhere; looking for those is our task
+        return f"its events cannot be replayed ({error!r})"
+    if replayed != state:
+        return f"its state is {state}, but its events come to {replayed}"
+    if replayed["status"] != status:
+        return f"its status is {status}, its state's {replayed['status']}"
+    return ""
 
 
 def _executions(conn: Connection[Any]) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
@@ -56,19 +83,18 @@ def _executions(conn: Connection[Any]) -> Iterator[tuple[int, int, str, dict[str
         yield from cursor
 
 
-def _events(conn: Connection[Any], execution_id: int) -> Iterator[Event]:
-    for row in conn.execute(EVENTS, [execution_id]):
-        event_id, event_type, node_id, node_type, visit, item_index, attempt, context, result, error, meta = row
-        yield Event(
-            event_id,
-            EventType(event_type),
-            node_id,
-            node_type,
-            visit,
-            item_index,
-            attempt,
-            context=context,
-            result=None if result is None else result.encode(),
-            error=error,
-            meta=meta,
-        )
+def _event(row: Row) -> Event:
+    event_id, event_type, node_id, node_type, visit, item_index, attempt, context, result, error, meta = row
+    return Event(
+        event_id,
+        EventType(event_type),
+        node_id,
+        node_type,
+        visit,
+        item_index,
+        attempt,
+        context=context,
+        result=None if result is None else result.encode(),
+        error=error,
+        meta=meta,
+    )

@@ -54,6 +54,9 @@ _KEYWORDS: Final = frozenset(
         "kwargs",
     ]
 )
+_PLAIN: Final = frozenset({dict, str, list, int, float, bool, type(None)})
+"""Types of what a scope holds as JSON brought it: nothing in it is left to be checked."""
+
 _RENDER_ERRORS: Final = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -198,7 +201,7 @@ class Path:
                 value = value[part]
             else:
                 kind = type(value)
-                if kind is dict or kind is str or kind is list or kind is int:
+                if kind in _PLAIN:
                     return value
                 if kind in VIEW_TYPES:
                     return raw(value)

@@ -37,6 +37,10 @@ LOOK = 2.0
 BEAT = 5.0
 """Seconds between two heartbeats."""
 
+PATIENCE = 3.0
+"""Seconds that a request waits for a session with the database before it is answered 503: Postgres restarts in one or
+two, and whoever has to wait longer had better hear so and ask again."""
+
 Announce = Callable[[str, int, str | None], None]
 """Called with host, port and instance when the server is there, and whenever its instance changes."""
 
@@ -96,7 +100,7 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
                 for line in apply_schema(admin, settings):
                     log.info("%s", line)
         port = int(listening.getsockname()[1])
-        database.pool(min=1, max=10, timeout=5.0)
+        database.pool(min=1, max=10, timeout=PATIENCE)
         service = Service(database, Orchestrator(database, settings), lambda instance: announce(host, port, instance))
         app = build_app(
             service,

@@ -25,13 +25,18 @@ from noetl.worker.slots import Slots
 log = logging.getLogger("noetl.worker")
 
 BOUND = 100
-"""Rows taken in hand per second and duty."""
+"""Rows that a duty takes in hand each time."""
 
 SECOND = 1.0
 HEARTBEAT = 5.0
+MINUTE = 60.0
 HOUR = 3600.0
+DAY = 24 * HOUR
 STALE = 30.0
 """Seconds without a heartbeat after which a process counts as offline."""
+
+KEPT = DAY
+"""Seconds for which the registry remembers a process that is gone: long enough to see what happened in the night."""
 
 
 class Housekeeper:
@@ -52,6 +57,7 @@ class Housekeeper:
             (SECOND, self.end_overdue),
             (settings.lease_seconds / 4, self.renew),
             (HEARTBEAT, self.beat),
+            (MINUTE, self.forget_gone),
             (HOUR, self.make_partitions),
         ]
         self._at = [0.0] * len(self._duties)
@@ -166,6 +172,11 @@ class Housekeeper:
             self._pump.inbox.append(self._pump.forget)
             self._slots.wake()
         self._instance = instance
+
+    def forget_gone(self, conn: Connection) -> None:
+        """Remove processes from the registry that are gone for long: each start of one adds a row."""
+        with store.transaction(conn, self._schema, asynchronous=True):
+            runtime.forget_gone(conn, KEPT, limit=BOUND)
 
     def make_partitions(self, conn: Connection) -> None:
         """Make the partitions of the weeks ahead."""

@@ -16,7 +16,7 @@ from noetl.orchestrator import verify_replay
 from noetl.settings import Settings
 from tests.support.chaos import FORK, living
 from tests.support.crew import a_crew
-from tests.support.postgres import URL_VARIABLE, TestServer
+from tests.support.postgres import URL_VARIABLE, TestServer, reachable
 from tests.support.waiting import wait_for
 from tests.support.working import Engine
 
@@ -35,6 +35,16 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestServer]:
         shutil.rmtree(home)
 
 
+@pytest.fixture
+def settings(own: TestServer, tmp_path: Path) -> Iterator[Settings]:
+    """Settings for a database on that server; its invariants hold when the test is over."""
+    settings = own.settings(own.create_database(), tmp_path)
+    yield settings
+    with open_admin(settings) as admin:
+        assert verify(admin) == []
+        assert verify_replay(admin) == []
+
+
 def crash(server: TestServer) -> None:
     """Let every process of the server end at once, without a checkpoint: it has to recover."""
     pid = server.pid()
@@ -43,9 +53,8 @@ def crash(server: TestServer) -> None:
     wait_for(lambda: not server.running(), limit=30)
 
 
-def test_work_goes_on_after_postgres_was_away(own: TestServer, tmp_path: Path) -> None:
+def test_work_goes_on_after_postgres_was_away(own: TestServer, settings: Settings, tmp_path: Path) -> None:
     """Once stopped in order, once crashed; clients that ask meanwhile get a sentence, and what was accepted ends."""
-    settings: Settings = own.settings(own.create_database(), tmp_path)
     with open_database(settings) as database, a_crew(settings, tmp_path, 2, lease=5.0) as crew:
         database.pool(timeout=1.0)
         engine = Engine(database, settings)
@@ -59,10 +68,8 @@ def test_work_goes_on_after_postgres_was_away(own: TestServer, tmp_path: Path) -
             with pytest.raises(DatabaseError, match="no connection to the database"):
                 engine.start("fork")
             own.start()
+            wait_for(lambda: reachable(database))
         wait_for(lambda: living(engine) == 0, limit=60)
         assert [worker.pid for worker in crew.workers if worker.alive] == pids
         assert {engine.result(execution) for execution in executions} == {14}
         assert engine.one("SELECT count(*) FROM execution") == len(executions)
-    with open_admin(settings) as admin:
-        assert verify(admin) == []
-        assert verify_replay(admin) == []

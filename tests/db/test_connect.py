@@ -1,15 +1,20 @@
 """Connections and transactions."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg.errors as pg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from noetl.database import store
 from noetl.database.connect import Database, embedded_server, open_database, translate
 from noetl.database.inbox import make_inbox
-from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing
+from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings, load_settings
+from tests.support.postgres import TestServer, reachable
+from tests.support.relay import a_relay
 from tests.support.waiting import wait_for
 
 
@@ -72,8 +77,11 @@ def test_a_late_error_of_a_pipeline_is_raised_at_its_end(database: Database) -> 
         assert conn.execute("SELECT count(*) FROM noetl.runtime").fetchone() == (0,)
 
 
-def test_a_pooled_session_that_died_is_replaced(database: Database, admin: Database) -> None:
+def test_a_pooled_session_that_died_is_replaced(
+    database: Database, admin: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Found out without a question to those that live."""
+    monkeypatch.setattr("noetl.database.pooled.TRUSTED", 600.0)
     with database:
         with database.connection() as conn:
             first = conn.info.backend_pid
@@ -183,3 +191,46 @@ def test_an_embedded_database_opens_with_its_own_role(server: object, monkeypatc
     assert settings.embedded
     with open_database(settings) as database, database.connect() as conn:
         assert (conn.info.user, conn.info.dbname) == ("first_seen_here", "noetl")
+
+
+def pid_of_session(database: Database) -> int:
+    with database.session() as conn:
+        row = conn.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_session_that_was_ended_is_replaced(database: Database, admin: Database) -> None:
+    """Who asks next does not even notice."""
+    first = pid_of_session(database)
+    with admin.connect() as conn:
+        conn.execute("SELECT pg_terminate_backend(%s, 10000)", (first,))
+    assert pid_of_session(database) != first
+
+
+def test_a_session_that_does_not_answer_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server is frozen, or the network has swallowed it: nothing would come back, and nothing would say so."""
+    monkeypatch.setattr("noetl.database.pooled.TRUSTED", 0.0)
+    with a_relay(database.conninfo) as relay, Database(relay.conninfo, database.schema) as distant:
+        distant.pool(max=1)
+        first = pid_of_session(distant)
+        relay.freeze()
+        assert pid_of_session(distant) != first
+
+
+def test_whoever_asks_while_the_database_is_away_soon_hears_so(database: Database, server: TestServer) -> None:
+    """The first waits in case it comes back; a crowd after it does not add up those waits. It is found again."""
+    name = str(conninfo_to_dict(database.conninfo)["dbname"])
+    first = 2.0
+    database.pool(timeout=first)
+
+    def ask() -> None:
+        with pytest.raises(Unreachable, match="is it running"), database.session():
+            pass
+
+    with server.away(name), ThreadPoolExecutor(4) as threads:
+        ask()
+        crowd = [threads.submit(ask) for _ in range(40)]
+        wait_for(lambda: all(one.done() for one in crowd), limit=len(crowd) / 4 * first)
+        assert [one.exception() for one in crowd if one.exception()] == []
+    wait_for(lambda: reachable(database))

@@ -125,3 +125,18 @@ def test_a_connection_with_a_high_number_sends_what_the_kernel_takes_in_pieces(d
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_rollback_takes_no_prepared_statement_away(database: Database, pooled: bool) -> None:
+    """psycopg forgets by DEALLOCATE ALL what it has prepared itself."""
+    with database, database.connection() if pooled else database.connect_gathering() as conn:
+        for _ in range(10):
+            conn.execute("SELECT %s::integer", [1])
+            conn.execute("SELECT %s::integer", [1], prepare=True)
+            with pytest.raises(psycopg.errors.DivisionByZero), store.transaction(conn, database.schema):
+                conn.execute("SELECT 1 / %s::integer", [0]).fetchall()
+            conn.execute("BEGIN")
+            conn.execute("ROLLBACK")
+            with store.transaction(conn, database.schema):
+                assert conn.execute("SELECT 1 + %s::integer", [1]).fetchall() == [(2,)]

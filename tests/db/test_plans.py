@@ -102,6 +102,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "claim_lost_job": {"worker": "w", "pool": "default", "lease": 30},
     "claim_tree_jobs": {"worker": "w", "root": Query("SELECT id FROM run WHERE n = 9"), "slots": 16, "lease": 30},
     "count_lost_jobs": {},
+    "delete_gone_runtimes": {"seconds": 86400, "limit": 100},
     "insert_cancels": {
         "rows": rows("'execution_id', id, 'node_id', '$cancel', 'visit', 0, 'pool', 'default', 'priority', 0")
     },

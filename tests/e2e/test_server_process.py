@@ -93,7 +93,8 @@ def test_a_killed_server_is_no_hindrance(home: Home) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: Background(home.settings.home, "server").pid() is None, "the end of the server")
     assert home.json("server", "status", expect=1)["status"] == "stopped"
-    assert "can be reached" in home.run("execute", "list", expect=2).stderr
+    told = home.run("execute", "list", expect=2).stderr
+    assert "can be reached" in told or "serves instance" in told, "the latter where a foreign server took its port"
     home.run("server", "start")
     assert home.run("execute", "list").stderr == "there are no executions\n"
 
@@ -144,17 +145,12 @@ def test_bodies_over_the_limit_are_answered_not_reset(home: Home) -> None:
 def test_the_database_goes_away_and_comes_back(home: Home, server: TestServer) -> None:
     home.run("server", "start")
     name = str(home.settings.database_url).split("dbname=")[1].split()[0].strip("'")
-    with psycopg.connect(server.conninfo(database="postgres"), autocommit=True) as admin:
-        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        try:
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            wait_for(lambda: call(home, "/readyz")[0] == 503, "a server that is not ready")
-            assert call(home, "/livez")[0] == 200
-            status, answer = call(home, "/api/health")
-            assert status == 503
-            assert answer["error"]["type"] in ("unreachable", "database")
-        finally:
-            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    with server.away(name):
+        wait_for(lambda: call(home, "/readyz")[0] == 503, "a server that is not ready")
+        assert call(home, "/livez")[0] == 200
+        status, answer = call(home, "/api/health")
+        assert status == 503
+        assert answer["error"]["type"] in ("unreachable", "database")
     wait_for(lambda: call(home, "/readyz")[0] == 200, "a server that is ready again")
     assert call(home, "/api/health")[0] == 200
 

@@ -20,6 +20,7 @@ from noetl.database.connect import Database
 from noetl.database.embedded import DATABASE, SUPERUSER, EmbeddedServer
 from noetl.database.roles import ensure_roles, wanted_roles
 from noetl.database.schema import apply_schema
+from noetl.errors import Unreachable
 from noetl.settings import Settings
 
 URL_VARIABLE = "NOETL_TEST_DATABASE_URL"
@@ -132,9 +133,29 @@ class TestServer(EmbeddedServer):
             conn.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
     @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """Let nobody into a database, and end the sessions there, until the end of the block."""
+        with self._session() as conn:
+            conn.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
+            try:
+                conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+                yield
+            finally:
+                conn.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(Identifier(name)))
+
+    @contextmanager
     def _session(self) -> Iterator[psycopg.Connection]:
         with psycopg.connect(self.conninfo(database="postgres"), autocommit=True) as conn:
             yield conn
+
+
+def reachable(database: Database) -> bool:
+    """Tell whether a database lends sessions."""
+    try:
+        with database.session():
+            return True
+    except Unreachable:
+        return False
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,56 @@
+"""The registry of processes forgets those that are gone for long, and nobody else."""
+
+from noetl.database import runtime, store
+from noetl.database.connect import Database
+from noetl.settings import Settings
+from noetl.worker.housekeeper import KEPT
+from tests.support.waiting import wait_for
+from tests.support.working import Engine, working
+
+REGISTER = """
+INSERT INTO runtime (runtime_id, kind, status, heartbeat_at)
+VALUES (%s, 'worker', %s, clock_timestamp() - %s * interval '1 second')
+"""
+
+
+def register(database: Database, *processes: tuple[str, str, float]) -> None:
+    """Register processes: id, status, seconds since the last heartbeat."""
+    with database.session() as conn:
+        for process in processes:
+            conn.execute(REGISTER, process)
+
+
+def known(database: Database) -> set[str]:
+    with database.session() as conn:
+        return {row[0] for row in conn.execute("SELECT runtime_id FROM runtime")}
+
+
+def test_a_worker_forgets_processes_that_are_gone_for_more_than_a_day(database: Database, settings: Settings) -> None:
+    young = KEPT - 600
+    register(
+        database,
+        ("stopped long ago", "stopped", KEPT + 600),
+        ("offline long ago", "offline", KEPT + 600),
+        ("stopped lately", "stopped", young),
+        ("offline lately", "offline", young),
+    )
+    with working(settings):
+        wait_for(lambda: not known(database) & {"stopped long ago", "offline long ago"}, limit=30)
+        assert known(database) >= {"stopped lately", "offline lately"}
+        assert Engine(database, settings).one("SELECT count(*) FROM runtime WHERE status = 'running'") == 1
+
+
+def test_those_that_run_are_never_forgotten_and_of_the_others_so_many_at_a_time(database: Database) -> None:
+    """The longest gone go first."""
+    register(
+        database,
+        ("runs", "running", 300),
+        ("drains", "draining", 300),
+        ("first", "stopped", 300),
+        ("second", "offline", 200),
+        ("third", "stopped", 100),
+    )
+    for left in ({"runs", "drains", "second", "third"}, {"runs", "drains", "third"}, {"runs", "drains", "third"}):
+        with database.connect() as conn, store.transaction(conn, database.schema, asynchronous=True):
+            runtime.forget_gone(conn, 150, limit=1)
+        assert known(database) == left

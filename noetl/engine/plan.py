@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.playbook.model import Clause, Edge, Graph, Playbook, Step, Template
-from noetl.words import ROUTER
+from noetl.words import ROUTER, step_of
 
 END: Final = "end"
 FAIL: Final = "fail"
@@ -38,6 +38,10 @@ class Plan:
     playbook: Playbook
     steps: dict[str, StepPlan]
     edges: dict[int, Edge]
+
+    def goes_on(self, node: str) -> bool:
+        """Whether the loop of a node goes on when an item fails."""
+        return self.steps[step_of(node)].step.loops[node.count("/")].goes_on
 
 
 _MOST_KEPT: Final = 512

@@ -56,7 +56,7 @@ class Attempts:
         self._begun += 1
         if self._begun > MOST_CALLS:
             raise Trouble(f"after {MOST_CALLS:,} calls it has not ended, the last is of step {row.job.node_id!r}")
-        job = execution.lease(row)
+        job = execution.take(row)
         if job.node_id == CONTINUE_NODE:
             self._sim.carried(member, execution.give(Continue(), job))
             return

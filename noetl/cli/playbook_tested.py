@@ -89,6 +89,7 @@ def _timeline(tested: "Verdict") -> Iterator[str]:
         child = "" if moment.execution_id == tested.test.execution_id else f"{moment.path}: "
         what = f"{event.event_type} {event.node_id}".rstrip()
         what += f" visit {event.visit}" if event.visit > 1 else ""
+        what += f" item {event.item_index}" if event.item_index >= 0 else ""
         what += f" attempt {event.attempt}" if event.attempt > 1 else ""
         told = ""
         if event.error is not None:

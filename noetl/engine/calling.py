@@ -6,6 +6,8 @@ from typing import Any
 from noetl.engine.facts import JobRef, NotLoaded, Values
 from noetl.engine.render import Rendered
 from noetl.engine.state import State
+from noetl.playbook.results import raw
+from noetl.words import step_of
 
 
 def call_context(rendered: Rendered, job: JobRef, state: State, values: Values) -> dict[str, Any]:
@@ -15,7 +17,7 @@ def call_context(rendered: Rendered, job: JobRef, state: State, values: Values) 
     """
     context: dict[str, Any] = {
         "execution_id": str(values.execution_id),
-        "step": job.node_id,
+        "step": step_of(job.node_id),
         "visit": job.visit,
         "item_index": job.item_index,
         "attempt": job.failures + 1,
@@ -31,4 +33,4 @@ def _all_results(state: State, values: Values) -> Mapping[str, Any]:
     missing = {event for event in state.results.values() if not values.has_result(event)}
     if missing:
         raise NotLoaded(missing)
-    return {name: values.result(event) for name, event in state.results.items()}
+    return {name: raw(values.result(event)) for name, event in state.results.items()}

@@ -17,6 +17,7 @@ from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.tests_section import read_tests
+from noetl.playbook.tests_stubs import stubbed
 from noetl.playbook.yamltree import Node
 
 API_VERSION: Final = "noetl.io/v1"
@@ -285,7 +286,7 @@ class _Loader:
         """Check the tests; who runs them reads them again. Where steps have problems, their names alone count."""
         broken = any(problem.severity == "error" for problem in self.reader.problems)
         given = [section for section in sections if section is not None]
-        steps = {step.name: "" if broken else step.type for section in given for step in section.steps}
+        steps = stubbed((step for section in given for step in section.steps), types=not broken)
         read_tests(self.reader, node, steps if all(section.whole for section in given) else None)
 
     def _labels(self, keys: Mapping[str, Node]) -> dict[str, str] | None:

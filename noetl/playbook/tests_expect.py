@@ -6,6 +6,7 @@ from typing import Any, Final
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.tests_model import Expectation
+from noetl.playbook.tests_stubs import ITEM, SAVE_SUFFIX
 from noetl.playbook.yamltree import Node
 from noetl.words import TERMINAL, ExecutionStatus
 
@@ -90,7 +91,7 @@ class _Expect:
     def calls(self, node: Node) -> Iterator[Expectation]:
         inside = f"calls in expect of {self._what}"
         for step, value in (self._reader.mapping(node, inside) or {}).items():
-            self._known(node.keys[step], step, inside)
+            self._known(node.keys[step], step, inside, saves=True)
             yield Expectation(node.keys[step].line, "calls", self._call(value, f"{step!r} of {inside}"), step)
 
     def duration(self, node: Node) -> Iterator[Expectation]:
@@ -122,17 +123,24 @@ class _Expect:
             if self._reader.mapping(call, f"a call of {inside}") is None:
                 continue
             self._reader.unknown(call, CALL_KEYS, f"a call of {inside}")
-            for key in ("visit", "item", "attempt"):
+            for key in ("visit", "attempt"):
                 if key in call.value:
-                    self._reader.integer(call.value[key], f"{key} in a call of {inside}", 0 if key == "item" else 1)
+                    self._reader.integer(call.value[key], f"{key} in a call of {inside}", 1)
+            item = call.value.get("item")
+            if item is not None and not (isinstance(item.value, str) and ITEM.fullmatch(item.value)):
+                self._reader.integer(item, f"item in a call of {inside}", 0)
             for key in ("args", "fields"):
                 if key in call.value:
                     self._reader.mapping(call.value[key], f"{key} in a call of {inside}")
         return self._reader.data(node, inside)
 
-    def _known(self, node: Node, step: str, inside: str) -> bool:
-        if self._steps is None or step in self._steps:
+    def _known(self, node: Node, step: str, inside: str, *, saves: bool = False) -> bool:
+        """Tell whether there is a step of this name; `saves`: the block `save` of one counts, too."""
+        if self._steps is None:
             return True
-        hint = did_you_mean(str(step), self._steps) or f": the steps are {', '.join(self._steps)}"
+        names = [name for name in self._steps if saves or not name.endswith(SAVE_SUFFIX)]
+        if step in names:
+            return True
+        hint = did_you_mean(str(step), names) or f": the steps are {', '.join(names)}"
         self._reader.error(node, "unknown-step", f"{inside}: there is no step {step!r}{hint}")
         return False

@@ -9,6 +9,7 @@ from noetl.playbook.model import Playbook
 from noetl.playbook.reader import Reader
 from noetl.playbook.tests_model import Test
 from noetl.playbook.tests_section import read_tests
+from noetl.playbook.tests_stubs import stubbed
 
 _FILE_KEYS: Final = frozenset({"tests"})
 
@@ -39,5 +40,6 @@ def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]
 
 
 def steps_of(playbook: Playbook) -> dict[str, str]:
+    """Return what stubs and expectations of a playbook's tests can speak of, each with its type."""
     graphs = [graph for graph in (playbook.workflow, playbook.finally_) if graph is not None]
-    return {step.name: step.type for graph in graphs for step in graph.steps.values()}
+    return dict(stubbed(step for graph in graphs for step in graph.steps.values()))

@@ -34,11 +34,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """The answers to a step's calls, tried in order. `items` has those of a loop's items that have their own."""
+    """The answers to a step's calls, tried in order. `items` has those of a loop's items that have their own: by index
+    as text, `2/0` for item 0 of the loop that item 2 runs."""
 
     line: int
     answers: tuple[Answer, ...] = ()
-    items: Mapping[int, "Stub"] = field(default_factory=dict)
+    items: Mapping[str, "Stub"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Reads `stubs` of a test: what steps get instead of being carried out."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from noetl.playbook.actions import ACTIONS, WORKBOOK
+from noetl.playbook.model import Step
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.templates import AnyTemplate
@@ -13,6 +15,12 @@ from noetl.words import ROUTER
 
 RUN: Final = "run"
 KINDS: Final = ("result", "render", "error", RUN)
+SAVE_SUFFIX: Final = ".save"
+"""Behind a step's name: the block `save` of that step."""
+
+ITEM: Final = re.compile(r"\d+(/\d+)*", re.ASCII)
+"""An item of a loop: its index, in an inner loop behind those of the items around it."""
+
 _ANSWER_KEYS: Final = frozenset({*KINDS, "when", "times", "takes"})
 _ERROR_KEYS: Final = frozenset({"type", "message", "retryable", "detail", "cause"})
 INLINE: Final = frozenset({ROUTER, "fail"})
@@ -22,6 +30,17 @@ REAL: Final = frozenset({"python", "wait", "playbook"})
 """Types that a test can carry out: code, the virtual clock, executions in the same test."""
 
 Steps = Mapping[str, str]
+
+
+def stubbed(steps: Iterable[Step], *, types: bool = True) -> Steps:
+    """Return what stubs and expectations can speak of: steps and their blocks `save`, each with its type. `types`
+    false: which type a step has is not known."""
+    found: dict[str, str] = {}
+    for step in steps:
+        found[step.name] = step.type if types else ""
+        if step.save is not None or step.item_save is not None:
+            found[step.name + SAVE_SUFFIX] = "save"
+    return found
 
 
 def read_stubs(reader: Reader, node: Node, steps: Steps | None, what: str) -> Mapping[str, Stub]:
@@ -74,7 +93,7 @@ def _stub(reader: Reader, node: Node, type_: str | None, what: str, line: int) -
     return Stub(line, () if own is None else (own,), _items(reader, node.value["items"], type_, what))
 
 
-def _items(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[int, Stub]:
+def _items(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[str, Stub]:
     """Return the stubs of a loop's items by their index; a list has them in order."""
     if node.kind == "list":
         pairs = [(str(index), item, item) for index, item in enumerate(node.value)]
@@ -82,16 +101,16 @@ def _items(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[
         pairs = [
             (key, node.keys[key], value) for key, value in (reader.mapping(node, f"items of {what}") or {}).items()
         ]
-    found: dict[int, Stub] = {}
+    found: dict[str, Stub] = {}
     for text, key, value in pairs:
-        if not (text.isascii() and text.isdigit()):
+        if not ITEM.fullmatch(text):
             reader.error(key, "value", f"items of {what}: {text!r} is no index: items count 0, 1, 2 ...")
             continue
         stub = _stub(reader, value, type_, f"item {text} of {what}", key.line)
         if stub is not None and stub.items:
-            reader.error(value, "unknown-key", f"item {text} of {what} has items of its own: loops count through")
+            reader.error(value, "unknown-key", f"item {text} of {what} has items of its own: write '{text}/0' for them")
         elif stub is not None:
-            found[int(text)] = stub
+            found[text] = stub
     return found
 
 

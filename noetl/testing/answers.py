@@ -39,14 +39,15 @@ class Answers:
         if stub is None:
             return None
         answers, line = stub.answers, stub.line
-        if call.item is not None and call.item in stub.items:
-            answers, line = stub.items[call.item].answers, stub.items[call.item].line
+        own = stub.items.get(str(call.item))
+        if own is not None:
+            answers, line = own.answers, own.line
         scope = {
             "args": call.args,
             "fields": call.fields,
             "visit": call.visit,
             "attempt": call.attempt,
-            "index": call.item,
+            "index": call.index,
         }
         for answer in answers:
             given = self._given.get(id(answer), 0)
@@ -73,7 +74,7 @@ def outcome_of(answer: Answer, call: Call) -> Done | Failed:
     try:
         value = answer.result
         if answer.render is not None:
-            value = answer.render.render({**call.told(), "index": call.item})
+            value = answer.render.render({**call.told(), "index": call.index})
         return Done(plain(value, LIMIT, f"result of the stub of {call.step!r}"))
     except InputError as error:
         raise Trouble(str(error), line=answer.line) from None

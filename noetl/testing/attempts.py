@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from noetl.engine.calling import call_context
+from noetl.engine.collect import collect, to_collect
+from noetl.engine.evolve import value_event
 from noetl.engine.facts import Continue, Done, Failed, JobRef
 from noetl.engine.failing import error_value
 from noetl.engine.render import Rendered, render_job
@@ -21,14 +23,17 @@ from noetl.engine.waiting import (
     wait,
 )
 from noetl.errors import InputError, TemplateError
+from noetl.playbook.results import raw
+from noetl.playbook.tests_stubs import RUN
 from noetl.testing.answers import LIMIT, outcome_of, unstubbed
 from noetl.testing.calls import Call, call_of
 from noetl.testing.execution import Execution, Row
 from noetl.testing.python import REAL_LIMIT, Overran
+from noetl.testing.saves import to_save
 from noetl.testing.stand_ins import stand_in
 from noetl.testing.trouble import Trouble
 from noetl.tools import base
-from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key
+from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key, step_of
 
 if TYPE_CHECKING:
     from noetl.testing.simulation import Member, Simulation
@@ -61,42 +66,78 @@ class Attempts:
             self._sim.carried(member, execution.give(Continue(), job))
             return
         try:
-            rendered = execution.loading(lambda values: render_job(execution.playbook, execution.state, job, values))
-            self._attempt(member, row, rendered)
+            self._attempt(member, row)
         except TemplateError as problem:
             self._sim.finish(member, row, Failed(error_value("template", str(problem))))
         except InputError as problem:
             self._sim.finish(member, row, Failed(error_value("validation", str(problem))))
 
-    def _attempt(self, member: "Member", row: Row, rendered: Rendered) -> None:
+    def _attempt(self, member: "Member", row: Row) -> None:
         """Carry out an attempt, or as much of it as is due now."""
-        job = row.job
+        job, execution = row.job, member.execution
+        playbook, state = execution.playbook, execution.state
+        if "end" in job.context:  # the items are done: a block `save` of the whole may be due
+            self._conclude(member, row, Done(b"null"), 0.0)
+            return
+        if to_collect(playbook.step(step_of(job.node_id)), job) is not None:
+            what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
+            self._sim.finish(member, row, what)
+            return
+        rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
         if job.context.get("child") is not None:
             self._look_at_child(member, row, rendered)
-            return
-        if job.context.get("due") is not None:
+        elif job.context.get("due") is not None:
             self._wait(member, row, rendered)
-            return
-        call = call_of(rendered, job, self._sim.agenda.seconds)
-        if member is self._sim.root:
-            self._sim.calls.append(call)
+        else:
+            self._call(member, row, rendered)
+
+    def _call(self, member: "Member", row: Row, rendered: Rendered) -> None:
+        """Answer the call of a step's tool by its stub, or carry it out."""
+        call = self._kept(member, call_of(rendered, row.job, self._sim.agenda.seconds))
         answer = member.answers.find(call)
-        if answer is None or answer.kind == "run":
+        if answer is None or answer.kind == RUN:
             self._carry_out(member, row, rendered, call)
             return
         what, takes = outcome_of(answer, call), answer.takes
         limit = CODE_LIMIT if rendered.timeout is None and rendered.type in CODE else rendered.timeout
         if limit is not None and takes > limit:
-            what, takes = Failed(_overran(member, job, limit)), limit
+            what, takes = Failed(_overran(member, row.job, limit)), limit
+        self._conclude(member, row, what, takes)
+
+    def _kept(self, member: "Member", call: Call) -> Call:
+        if member is self._sim.root:
+            self._sim.calls.append(call)
+        return call
+
+    def _conclude(self, member: "Member", row: Row, what: Done | Failed, takes: float) -> None:
+        """End an attempt that took so long; what it gave is saved before, where its step says so."""
         if takes:
-            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, takes))
+            self._sim.agenda.after(takes, lambda: self._saved(member, row, what, takes))
         else:
-            self._sim.finish(member, row, what)
+            self._saved(member, row, what, 0.0)
+
+    def _saved(self, member: "Member", row: Row, what: Done | Failed, took: float) -> None:
+        if member.execution.queue.get(row.job.job_id) is not row:
+            return
+        takes = 0.0
+        wanted = to_save(member.execution, row.job, what) if isinstance(what, Done) else None
+        if isinstance(wanted, Failed):
+            what = wanted
+        elif wanted is not None:
+            call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
+            answer = member.answers.find(call)
+            if answer is not None:
+                takes, saved = answer.takes, outcome_of(answer, call)
+                what = saved if isinstance(saved, Failed) else what
+        if takes:
+            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, took + takes))
+        else:
+            self._sim.finish(member, row, what, took)
 
     def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
         match rendered.type:
             case "python":
-                self._sim.finish(member, row, self._run_python(member, row.job, rendered))
+                self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
             case "wait":
                 self._wait(member, row, rendered)
             case "playbook":
@@ -105,7 +146,7 @@ class Attempts:
                 found = stand_in(call, self._sim.test)
                 if found is None:
                     raise unstubbed(call)
-                self._sim.finish(member, row, found)
+                self._conclude(member, row, found, 0.0)
 
     def _run_python(self, member: "Member", job: JobRef, rendered: Rendered) -> Done | Failed:
         execution, own = member.execution, rendered.timeout
@@ -124,10 +165,11 @@ class Attempts:
         except Overran:
             if own is not None and own <= REAL_LIMIT:
                 return Failed(_overran(member, job, own))
-            told = f"the code of step {job.node_id!r} really ran for {REAL_LIMIT:g} s and was ended"
-            raise Trouble(told, advice=f"stubs:\n  {job.node_id}:\n    result: {{}}") from None
+            step = step_of(job.node_id)
+            told = f"the code of step {step!r} really ran for {REAL_LIMIT:g} s and was ended"
+            raise Trouble(told, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
         if printed:
-            self._sim.output.append((job.node_id, printed))
+            self._sim.output.append((step_of(job.node_id), printed))
         return what
 
     # -- waiting without a worker
@@ -138,7 +180,7 @@ class Attempts:
             member.execution.put_back(row, 0.0, found.context)
             self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
         else:
-            self._sim.finish(member, row, found)
+            self._conclude(member, row, found, 0.0)
 
     def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
         return_step(rendered)  # a wrong one is told before the child starts
@@ -168,7 +210,7 @@ class Attempts:
         child = self._sim.members[int(row.job.context["child"])]
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
         if child.ended_at is not None:
-            self._sim.finish(member, row, _outcome_of_child(child.execution, return_step(rendered)))
+            self._conclude(member, row, _outcome_of_child(child.execution, return_step(rendered)), 0.0)
         elif limit is not None and limit <= self._sim.agenda.now:
             self._sim.finish(member, row, Failed(timed_out(rendered.timeout)))
         else:
@@ -193,5 +235,6 @@ def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:
         return Done(orjson.dumps(child.result))
     for event in reversed(child.log):
         if event.node_id == wanted and event.event_type is EventType.STEP_COMPLETED:
-            return Done(event.result or b"null")
+            holder = child.log[value_event(event) - 1]
+            return Done(orjson.dumps(raw(child.result_of(holder))))
     return Failed(no_return_step(child.playbook.path, wanted))

@@ -1,4 +1,4 @@
-"""What a test keeps of each attempt of a step."""
+"""What a test keeps of each attempt of a step, and of each block `save`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,23 +6,32 @@ from typing import Any
 
 from noetl.engine.facts import JobRef
 from noetl.engine.render import Rendered
-from noetl.words import NO_ITEM
+from noetl.words import NO_ITEM, step_of
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt, as its tool is called. `item` is None outside loops; `at` are seconds since the test began."""
+    """One attempt, as its tool is called. `item` is None outside loops; `at` are seconds since the test began.
+
+    The call of a block `save` has the name of its step with `.save` behind it. In a loop within a loop an item is
+    text: `2/0` is item 0 of the loop that item 2 runs.
+    """
 
     step: str
     type: str
     visit: int
-    item: int | None
+    item: int | str | None
     attempt: int
     args: Mapping[str, Any]
     fields: Mapping[str, Any]
     auth: Any
     timeout: float | None
     at: float
+
+    @property
+    def index(self) -> int | None:
+        """The item's index in its own loop, None outside loops."""
+        return None if self.item is None else int(str(self.item).rpartition("/")[2])
 
     def told(self) -> dict[str, Any]:
         """Return what expectations look at."""
@@ -44,13 +53,14 @@ class Call:
         return ", ".join(parts) + ")"
 
 
-def call_of(rendered: Rendered, job: JobRef, at: float) -> Call:
-    """Return the call of a job that has been rendered."""
+def call_of(rendered: Rendered, job: JobRef, at: float, *, save: bool = False) -> Call:
+    """Return the call of a job that has been rendered, or of the block `save` of one."""
+    step = step_of(job.node_id)
     return Call(
-        job.node_id,
+        f"{step}.save" if save else step,
         rendered.type,
         job.visit,
-        None if job.item_index == NO_ITEM else job.item_index,
+        item_of(job.node_id, job.item_index),
         job.failures + 1,
         rendered.args,
         rendered.fields,
@@ -58,3 +68,11 @@ def call_of(rendered: Rendered, job: JobRef, at: float) -> Call:
         rendered.timeout,
         at,
     )
+
+
+def item_of(node_id: str, item_index: int) -> int | str | None:
+    """Return what tests call an item: its index, with those of the items around it where it stands in an inner loop."""
+    if item_index == NO_ITEM:
+        return None
+    around = node_id.partition("/")[2]
+    return f"{around}/{item_index}" if around else item_index

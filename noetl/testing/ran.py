@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from noetl.engine.evolve import value_event
+from noetl.engine.facts import Event
+from noetl.playbook.results import raw
 from noetl.testing.calls import Call
-from noetl.testing.execution import decoded
+from noetl.testing.execution import Execution
 from noetl.testing.simulation import Moment, Simulation
-from noetl.words import EventType
+from noetl.words import EventType, step_of
 
 _ENDS = {
     EventType.STEP_COMPLETED: "completed",
@@ -67,19 +70,27 @@ def ran(simulation: Simulation) -> Ran:
 
 
 def _path(simulation: Simulation) -> list[Taken]:
-    root = simulation.test.execution_id
+    if simulation.root is None:
+        return []
+    execution = simulation.root.execution
     visits: dict[tuple[str, int], Taken] = {}
     for moment in simulation.timeline:
         event = moment.event
-        if not event.node_id or event.node_id.startswith("$") or moment.execution_id != root:
+        if not event.node_id or event.node_id.startswith("$") or moment.execution_id != execution.execution_id:
             continue
-        key = (event.node_id, event.visit)
+        key = (step_of(event.node_id), event.visit)
         if event.event_type is EventType.STEP_SKIPPED:
             visits.pop(key, None)
             continue
-        taken = visits.setdefault(key, Taken(event.node_id, event.visit, event.node_type, moment.at))
+        taken = visits.setdefault(key, Taken(key[0], event.visit, event.node_type, moment.at))
         if event.event_type in _ENDS:
             taken.ended, taken.took = _ENDS[event.event_type], moment.at - taken.began
             taken.attempts = max(1, event.attempt)
-            taken.result, taken.error = decoded(event.result), event.error
+            taken.result, taken.error = _result(execution, event), event.error
     return list(visits.values())
+
+
+def _result(execution: Execution, event: Event) -> Any:
+    """Return the result of a visit: of a loop that is over, what its items gave."""
+    completed = event.event_type is EventType.STEP_COMPLETED
+    return raw(execution.result_of(execution.log[value_event(event) - 1] if completed else event))

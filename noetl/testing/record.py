@@ -11,7 +11,8 @@ from noetl.playbook.model import Playbook
 from noetl.playbook.templates import is_template
 from noetl.playbook.tests_load import steps_of
 from noetl.playbook.tests_stubs import INLINE
-from noetl.words import NO_ITEM, TERMINAL, EventType
+from noetl.testing.calls import item_of
+from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
 
 Row = Mapping[str, Any]
 
@@ -19,6 +20,7 @@ _ERROR_KEYS: Final = ("type", "message", "retryable", "detail", "cause")
 _SUCCESS: Final = frozenset({EventType.STEP_COMPLETED, EventType.ITEM_COMPLETED})
 _FAILURE: Final = frozenset({EventType.STEP_FAILED, EventType.ITEM_FAILED, EventType.ATTEMPT_FAILED})
 _ENDS: Final = frozenset({EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_CANCELLED})
+CANCELLED: Final = "cancelled"
 _NO_CALL: Final = frozenset({"template", "max_visits"})
 """Types of errors of steps that were never called."""
 
@@ -95,28 +97,30 @@ class Recording:
     # -- what its steps got
 
     def _stubs(self, detail: Detail) -> dict[str, Any]:
-        types, found = steps_of(self.playbook), dict[str, dict[int, list[dict[str, Any]]]]()
+        types, found = steps_of(self.playbook), dict[str, dict[str, list[dict[str, Any]]]]()
         for step, item, answer in self._answers(detail):
             if types.get(step, "router") not in INLINE and (detail.timed or types[step] != "wait"):
                 found.setdefault(step, {}).setdefault(item, []).append(answer)
         return {step: _stub(by_item) for step, by_item in found.items()}
 
-    def _answers(self, detail: Detail) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        since: dict[tuple[str, int], Row] = {}  # when a step, or one of its items, began what ends next
+    def _answers(self, detail: Detail) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        since: dict[tuple[str, str], Row] = {}  # when a step, or one of its items, began what ends next
         for event in self.events:
-            kind, step = EventType(event["event_type"]), event["node_id"]
-            item = NO_ITEM if event["item_index"] is None else event["item_index"]
+            kind, node = EventType(event["event_type"]), event["node_id"] or ""
+            step, item = step_of(node), _item(event)
             if kind is EventType.STEP_QUEUED:
-                since = {key: row for key, row in since.items() if key[0] != step} | {(step, NO_ITEM): event}
+                since = {key: row for key, row in since.items() if key[0] != step} | {(step, ""): event}
                 continue
             if not step or step.startswith("$"):
                 continue
             answer = self._answer(kind, event)
             if answer is None:
                 continue
-            began = since.get((step, item)) or since.get((step, NO_ITEM)) or event
-            took = max(0.0, _between(began, event) - (float(began["meta"]["delay"]) if _retried(began) else 0.0))
-            if kind is EventType.STEP_CANCELLED:
+            took = float(event.get("duration") or 0.0)
+            if not item:  # when an item began is not told
+                began = since.get((step, "")) or event
+                took = max(0.0, _between(began, event) - (float(began["meta"]["delay"]) if _retried(began) else 0.0))
+            if "error" in answer and answer["error"]["type"] == CANCELLED:
                 answer["takes"] = _duration(took + OUTLIVES)
             elif detail.timed and took:
                 answer["takes"] = _duration(took)
@@ -126,12 +130,14 @@ class Recording:
     def _answer(self, kind: EventType, event: Row) -> dict[str, Any] | None:
         """Return what the call got that an event tells of, None where it tells of none."""
         error = event["error"] or {}
+        if "loop" in (event["meta"] or {}) or (kind in _FAILURE and "index" in error and not _is_item(event)):
+            return None  # the end of a loop: its items are told of themselves
         if kind in _SUCCESS or (kind is EventType.STEP_FAILED and error.get("phase") == "routing"):
             if event.get("result_ref") is not None:
                 self.gaps.append(f"the result of step {event['node_id']!r}, visit {event['visit']}, is too large")
             return {"result": event["result"]}
-        if kind is EventType.STEP_CANCELLED:
-            return {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}}
+        if kind is EventType.STEP_CANCELLED or (kind is EventType.ITEM_SKIPPED and error):
+            return {"error": {"type": CANCELLED, "message": "it was running when it was cancelled"}}
         if kind in _FAILURE and error.get("type") not in _NO_CALL:
             return {"error": {key: error[key] for key in _ERROR_KEYS if error.get(key) is not None}}
         return None
@@ -159,9 +165,9 @@ class Recording:
         """Return the steps in the order in which their visits began, without those that were withdrawn before."""
         visits: dict[tuple[str, int], bool] = {}
         for event in self.events:
-            step = event["node_id"]
-            if step and not step.startswith("$"):
-                key, kind = (step, event["visit"]), EventType(event["event_type"])
+            node = event["node_id"]
+            if node and not node.startswith("$"):
+                key, kind = (step_of(node), event["visit"]), EventType(event["event_type"])
                 visits[key] = visits.get(key, False) or kind in _ENDS
         return [step for (step, _visit), ended in visits.items() if ended]
 
@@ -171,11 +177,20 @@ def has_ended(shown: Row) -> bool:
     return shown["status"] in TERMINAL
 
 
-def _stub(by_item: Mapping[int, list[dict[str, Any]]]) -> Any:
+def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:
     """Return the stub for the answers of a step, by item."""
-    own = by_item.get(NO_ITEM, [])
-    items = {str(item): _one_or_more(answers) for item, answers in sorted(by_item.items()) if item != NO_ITEM}
-    return {"items": items} if items else _one_or_more(own)
+    order = sorted(filter(None, by_item), key=lambda item: [int(part) for part in item.split("/")])
+    items = {item: _one_or_more(by_item[item]) for item in order}
+    return {"items": items} if items else _one_or_more(by_item.get("", []))
+
+
+def _is_item(event: Row) -> bool:
+    return event["item_index"] is not None and event["item_index"] != NO_ITEM
+
+
+def _item(event: Row) -> str:
+    """Return what tests call the item of an event, nothing outside loops."""
+    return str(item_of(event["node_id"], event["item_index"])) if _is_item(event) else ""
 
 
 def _one_or_more(answers: Sequence[dict[str, Any]]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from noetl.engine.facts import Cancel, Done, Event, Failed, JobRef, Outcome, TimedOut
+from noetl.engine.facts import Cancel, Collected, Done, Event, Failed, JobRef, Outcome, TimedOut
 from noetl.engine.failing import error_value
 from noetl.engine.waiting import BY_PARENT
 from noetl.engine.workload import render_workload
@@ -23,6 +23,7 @@ from noetl.testing.calls import Call
 from noetl.testing.execution import Carried, Execution, Row
 from noetl.testing.python import PythonChild
 from noetl.testing.trouble import Trouble
+from noetl.words import step_of
 
 LONGEST_DELAY: Final = 1.0
 """The `jitter` of retries: their delays are as long as they can be, so that durations are upper bounds."""
@@ -44,7 +45,7 @@ class Member:
 
     def where(self, job: JobRef) -> str:
         """Return what errors call a step."""
-        return f"{self.execution.playbook.path}#{job.node_id}"
+        return f"{self.execution.playbook.path}#{step_of(job.node_id)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Simulation:
 
     # -- transactions
 
-    def finish(self, member: Member, row: Row, what: Done | Failed, duration: float = 0.0) -> None:
+    def finish(self, member: Member, row: Row, what: Done | Failed | Collected, duration: float = 0.0) -> None:
         """Give the outcome of an attempt, unless it has ended already."""
         execution, job = member.execution, row.job
         if execution.queue.get(job.job_id) is not row:

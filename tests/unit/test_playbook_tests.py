@@ -77,7 +77,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
         "detail": None,
     }
     assert test.stubs["judge"].answers[0].kind == "run"
-    assert sorted(test.stubs["last"].items) == [0, 3]
+    assert sorted(test.stubs["last"].items) == ["0", "3"]
     assert test.stubs["last"].answers[0].result == 3
     assert {path: child.file for path, child in test.children.items()} == {
         "c/one": "one.yaml",
@@ -194,7 +194,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
         ),
         (
             "- {name: t, stubs: {fetch: {items: [{items: [{result: 1}]}]}}}",
-            "1:37: unknown-key: item 0 of the stub of 'fetch' in test 't' has items of its own: loops count through",
+            "1:37: unknown-key: item 0 of the stub of 'fetch' in test 't' has items of its own: write '0/0' for them",
         ),
         (
             "- {name: t, children: {c/one.yaml: one.yaml}}",

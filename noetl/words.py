@@ -135,6 +135,11 @@ def item_node(node_id: str, item_index: int) -> str:
     return f"{node_id}/{item_index}"
 
 
-def idempotency_key(execution_id: int, step: str, visit: int, item_index: int) -> str:
-    """Return the stable name of a step run's side effect: equal for every attempt of it."""
-    return f"{execution_id}:{step}:{visit}:{item_index}"
+def idempotency_key(execution_id: int, step: str, visit: int, item_index: int, repeats: int = 0) -> str:
+    """Return the stable name of a step run's side effect: equal for every attempt of it.
+
+    `repeats` counts the attempts that succeeded and whose result `retry` did not take: the next is an effect of its
+    own, and must not be answered with theirs.
+    """
+    key = f"{execution_id}:{step}:{visit}:{item_index}"
+    return f"{key}:{repeats}" if repeats else key

@@ -94,6 +94,12 @@ class JobRef:
     pool: str = "default"
     priority: int = 0
 
+    @property
+    def repeats(self) -> int:
+        """How many attempts succeeded and were not what `retry` waits for."""
+        found: int = self.context.get("repeats", 0)
+        return found
+
 
 # ---- inputs of `decide` ------------------------------------------------------------------------------------------
 

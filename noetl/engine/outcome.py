@@ -3,14 +3,14 @@
 from typing import Any, assert_never
 
 from noetl.engine.completing import complete
+from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
 from noetl.engine.facts import Collected, Done, Event, Expired, Failed, Job, JobRef, Outcome
-from noetl.engine.failing import error_value, fail_run, template_error
-from noetl.engine.item_scope import names_of_item
+from noetl.engine.failing import error_value, fail_run
 from noetl.engine.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn, run_of
-from noetl.errors import Conflict, InputError
+from noetl.errors import Conflict
 from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
 
 
@@ -27,7 +27,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     run = run_of(turn, outcome)
     what = outcome.what
     if isinstance(what, Done):
-        _done(turn, run, what.result)
+        _done(turn, run, outcome, what.result)
     elif isinstance(what, Collected):
         collected(turn, run, what)
     elif isinstance(what, Failed):
@@ -48,18 +48,31 @@ def _is_running(state: State, job: JobRef) -> bool:
     return loop is not None and job.item_index < loop["begun"]
 
 
-def _done(turn: Turn, run: Run, result: bytes) -> None:
-    if run.item != NO_ITEM:
-        complete_item(turn, run, result)
-    else:
-        complete(turn, run, result if run.loop is None else counts(run.loop))
-
-
 def _fail(turn: Turn, run: Run, error: dict[str, Any]) -> None:
     if run.item != NO_ITEM:
         fail_item(turn, run, error)
     else:
         fail_run(turn, run, error)
+
+
+def _done(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> None:
+    asked = run.plan.asks_result and run.loop is None and not nothing_begins(turn, run)
+    error = dissatisfied(turn, run, result) if asked else None
+    if error is None:
+        _complete(turn, run, result)
+    elif may_retry(run.plan.step.retry, outcome.job.failures + 1, error):
+        _next_attempt(turn, run, outcome, error)
+    elif run.item != NO_ITEM:
+        fail_item(turn, run, error)
+    else:
+        fail_run(turn, run, error, result=result)
+
+
+def _complete(turn: Turn, run: Run, result: bytes) -> None:
+    if run.item != NO_ITEM:
+        complete_item(turn, run, result)
+    else:
+        complete(turn, run, result if run.loop is None else counts(run.loop))
 
 
 def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
@@ -70,30 +83,21 @@ def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> No
         else:
             _fail(turn, run, error)
         return
-    policy, failures = run.plan.step.retry, job.failures + 1
-    if not may_retry(policy, failures, error) or not _wanted(turn, run, error):
+    if not may_retry(run.plan.step.retry, job.failures + 1, error) or not wanted(turn, run, error):
         _fail(turn, run, error)
         return
-    wait = delay(policy, failures, outcome.jitter)
     turn.note_error(run, error)
+    _next_attempt(turn, run, outcome, error)
+
+
+def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
+    failures = outcome.job.failures + 1
+    wait = delay(run.plan.step.retry, failures, outcome.jitter)
     _attempt_over(turn, run, EventType.ATTEMPT_FAILED, {"delay": round(wait, 6)}, error)
-    turn.jobs.append(_again(job, failures=failures, context=_afresh(job), delay=wait))
-
-
-def _wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
-    """Whether the `when` of `retry` wants another attempt. If it cannot be rendered, it does not."""
-    when = run.plan.step.retry.when
-    if when is None:
-        return True
-    fixed = {"error": {**error, "step": run.plan.step.name, "attempt": run.attempt}}
-    if run.item != NO_ITEM:
-        fixed |= names_of_item(turn.plan, turn.state, turn.reader.values, run.node, run.visit, run.item)
-    try:
-        return bool(when.render(turn.scopes(run.place(fixed=fixed)).scope(when.names)))
-    except InputError as problem:
-        turn.note_error(run, template_error(problem))
-        error["retry_error"] = str(problem)
-        return False
+    context = _afresh(outcome.job)
+    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
+        context["repeats"] = repeats
+    turn.jobs.append(_again(outcome.job, failures=failures, context=context, delay=wait))
 
 
 def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:

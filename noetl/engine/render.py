@@ -37,7 +37,8 @@ def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) ->
     plan = plan_of(playbook)
     name = step_of(job.node_id)
     if job.item_index == NO_ITEM:
-        place = Place(name, job.visit, job.context.get("arrivals") or [], job_id=job.job_id)
+        arrivals = job.context.get("arrivals") or []
+        place = Place(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
         return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place))
     names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
     place = _item_place(state, job, names)
@@ -49,7 +50,7 @@ def _item_place(state: State, job: JobRef, names: Mapping[str, Any]) -> Place:
     name = step_of(job.node_id)
     arrivals = state.runs[name][1]
     inner = None if name == job.node_id else job.node_id
-    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, names, inner)
+    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, job.repeats, names, inner)
 
 
 def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, Any] | None = None) -> Rendered:

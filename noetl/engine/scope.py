@@ -82,6 +82,7 @@ class Place:
     own: int = 0
     job_id: int | None = None
     item_index: int = NO_ITEM
+    repeats: int = 0
     fixed: Mapping[str, Any] | None = None
     inner: str | None = None  # the node of the loop that an item belongs to, where it stands within another
 
@@ -220,7 +221,11 @@ class Scopes:
     def _job(self) -> dict[str, Any]:
         place = self._place
         key = idempotency_key(
-            self._reader.values.execution_id, place.inner or place.step, place.visit, place.item_index
+            self._reader.values.execution_id,
+            place.inner or place.step,
+            place.visit,
+            place.item_index,
+            place.repeats,
         )
         return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
 

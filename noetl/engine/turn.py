@@ -41,8 +41,9 @@ class Run:
 
     def place(self, own: int = 0, fixed: dict[str, Any] | None = None) -> Place:
         """Return where this run's templates stand."""
-        job_id = None if self.job is None else self.job.job_id
-        return Place(self.plan.step.name, self.visit, self.arrivals, own, job_id, self.item, fixed, self.inner)
+        name, job = self.plan.step.name, self.job
+        job_id, repeats = (None, 0) if job is None else (job.job_id, job.repeats)
+        return Place(name, self.visit, self.arrivals, own, job_id, self.item, repeats, fixed, self.inner)
 
 
 class Turn:

@@ -4,6 +4,7 @@ import orjson
 from psycopg import Connection
 
 from noetl.database import store
+from noetl.database.loops import read_loop
 from noetl.engine.facts import Done, Failed
 from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
@@ -39,7 +40,7 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
     if row is None:
         return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
-    status, path, result, problem, found = row
+    status, path, result, problem, found, loop = row
     if not ExecutionStatus(status).terminal:
         left = awaited.wait.left
         if left is not None and left <= 0:
@@ -48,6 +49,14 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
     if status == ExecutionStatus.COMPLETED:
         if not found:
             return Failed(no_return_step(path, awaited.return_step))
-        return Done((result or "null").encode())
+        return Done((result or "null").encode()) if loop is None else _loop_result(conn, views, awaited, loop)
     inner = orjson.loads(problem) if problem else {}
     return Failed(child_failed(awaited.execution_id, path, status, inner))
+
+
+def _loop_result(conn: Connection, views: Views, awaited: AwaitChild, first: int) -> Done | Failed:
+    try:
+        with store.transaction(conn, views.schema, asynchronous=True):
+            return Done(read_loop(conn, awaited.execution_id, first).items)
+    except InputError as problem:
+        return Failed(failure("validation", str(problem)))

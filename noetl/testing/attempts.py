@@ -152,7 +152,7 @@ class Attempts:
         execution, own = member.execution, rendered.timeout
         call = base.Call(
             type=rendered.type,
-            key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index),
+            key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
             where=member.where(job),
             fields=rendered.fields,
             args=rendered.args,

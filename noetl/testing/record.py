@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from noetl.engine.conditions import UNSATISFIED
 from noetl.playbook.load import read_document
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates import is_template
@@ -132,7 +133,7 @@ class Recording:
         error = event["error"] or {}
         if "loop" in (event["meta"] or {}) or (kind in _FAILURE and "index" in error and not _is_item(event)):
             return None  # the end of a loop: its items are told of themselves
-        if kind in _SUCCESS or (kind is EventType.STEP_FAILED and error.get("phase") == "routing"):
+        if kind in _SUCCESS or (kind is EventType.STEP_FAILED and _had_result(error)):
             if event.get("result_ref") is not None:
                 self.gaps.append(f"the result of step {event['node_id']!r}, visit {event['visit']}, is too large")
             return {"result": event["result"]}
@@ -182,6 +183,11 @@ def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:
     order = sorted(filter(None, by_item), key=lambda item: [int(part) for part in item.split("/")])
     items = {item: _one_or_more(by_item[item]) for item in order}
     return {"items": items} if items else _one_or_more(by_item.get("", []))
+
+
+def _had_result(error: Row) -> bool:
+    """Whether a step failed although its call had not: by what was to follow, or because `retry` waits for another."""
+    return error.get("phase") in ("routing", "retry") or error.get("type") == UNSATISFIED
 
 
 def _is_item(event: Row) -> bool:

@@ -189,6 +189,38 @@ def test_a_failure_is_expected_with_its_type_message_and_step(python: PythonChil
     }
 
 
+@pytest.mark.parametrize("states", [["new", "new", "done"], ["new", "new", "new", "new"]])
+def test_an_attempt_that_is_repeated_until_its_result_is_good(python: PythonChild, states: list[str]) -> None:
+    """The log does not have the results that were not good enough, only that they were not."""
+    body = """
+    - step: start
+      type: http
+      endpoint: x
+      retry: {max_attempts: 4, initial_delay: 1m, until: "{{ start.state == 'done' }}"}
+      next: [{when: "{{ nothing.at_all }}", then: end}]
+    - {step: end}
+    """
+    if states[-1] == "done":
+        body = body.replace("{{ nothing.at_all }}", "{{ true }}")
+    stubs = "- {name: it, stubs: {start: [" + ", ".join(f"{{result: {{state: {state}}}}}" for state in states) + "]}}"
+    found = recorded(python, stubs, body)
+    assert found.shown["status"] == ("completed" if states[-1] == "done" else "failed")
+    assert (found.shown["error"] or {}).get("type") in (None, "unsatisfied")
+    for detail in VARIANTS:
+        assert run_again(found, detail, python).ok
+
+
+def test_a_failure_of_routing_keeps_the_result(python: PythonChild) -> None:
+    body = """
+    - {step: start, type: http, endpoint: x, next: [{when: "{{ start.not_there }}", then: end}]}
+    - {step: end}
+    """
+    found = recorded(python, "- {name: it, stubs: {start: {result: {a: 1}}}}", body)
+    (test,) = found.document(VARIANTS[0])["tests"]
+    assert test["stubs"] == {"start": {"result": {"a": 1}}}
+    assert run_again(found, VARIANTS[0], python).ok
+
+
 def test_a_result_that_looks_like_contains_is_told_apart(python: PythonChild) -> None:
     body = "- {step: start, type: python, code: \"def main(): return {'contains': 1}\"}"
     found = recorded(python, "- {name: it}", body)

@@ -184,4 +184,15 @@ def test_the_examples_pass_their_own_tests(capsys: pytest.CaptureFixture[str], m
     assert run("examples", as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     tested = {row["file"].split("/")[1] for row in told}
-    assert {"branching", "errors", "http", "paging", "parallel", "retry", "subplaybook", "wait"} <= tested
+    assert {
+        "branching",
+        "container",
+        "errors",
+        "http",
+        "paging",
+        "parallel",
+        "retry",
+        "shell",
+        "subplaybook",
+        "wait",
+    } <= tested

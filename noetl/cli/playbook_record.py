@@ -9,7 +9,7 @@ import typer
 
 from noetl.cli.client import Client, connect, segment
 from noetl.cli.playbook_tested import say_tested
-from noetl.cli.show import complain, note
+from noetl.cli.show import note
 from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings
 
@@ -29,8 +29,6 @@ def record_test(execution_id: str, output: str | None, host: str | None, port: i
         sys.stdout.flush()
     else:
         _write(Path(output), text)
-    for gap in recording.gaps:
-        complain(f"{gap} and not in the event itself: write it into the test by hand")
     if not tested.ok:
         note("the test does not pass as it is:")
         say_tested(tested, verbose=False, stderr=True)
@@ -46,10 +44,23 @@ def fetch(client: Client, execution_id: str) -> "Recording":
     shown: dict[str, Any] = client.get(f"/api/executions/{segment(execution_id)}")
     if not has_ended(shown):
         raise Conflict(f"execution {execution_id} is {shown['status']}: a test is written from one that has ended")
-    events = client.items(f"/api/executions/{segment(execution_id)}/events")
+    events = [_whole(client, event) for event in client.items(f"/api/executions/{segment(execution_id)}/events")]
     path = "/".join(segment(part) for part in shown["path"].split("/"))
     content = client.get(f"/api/catalog/{path}", {"version": shown["version"]})["content"]
     return Recording(shown, events, load_playbook(content, shown["path"]), content)
+
+
+def _whole(client: Client, event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event with its result, also where the log has that by reference."""
+    if event["result_ref"] is None:
+        return event
+    from noetl.testing.calls import item_of
+    from noetl.words import step_of
+
+    item = item_of(event["node_id"], event["item_index"])
+    path = f"/api/executions/{segment(event['execution_id'])}/steps/{segment(step_of(event['node_id']))}"
+    found = client.get(path, {"visit": event["visit"], "item": None if item is None else str(item)})
+    return {**event, "result": found["result"]}
 
 
 def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":

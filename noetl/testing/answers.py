@@ -42,13 +42,7 @@ class Answers:
         own = stub.items.get(str(call.item))
         if own is not None:
             answers, line = own.answers, own.line
-        scope = {
-            "args": call.args,
-            "fields": call.fields,
-            "visit": call.visit,
-            "attempt": call.attempt,
-            "index": call.index,
-        }
+        scope = _scope(call)
         for answer in answers:
             given = self._given.get(id(answer), 0)
             if (answer.times is None or given < answer.times) and _holds(answer, scope):
@@ -56,6 +50,17 @@ class Answers:
                 return answer
         told = f"the stub of {call} has no answer left for a call with args {dict(call.args)!r:.500}"
         raise Trouble(told, line=line, advice="add one to its list, or one with 'when: true' for every further call")
+
+
+def _scope(call: Call) -> dict[str, Any]:
+    """Return what templates of stubs can name."""
+    return {
+        "args": call.args,
+        "fields": call.fields,
+        "visit": call.visit,
+        "attempt": call.attempt,
+        "index": call.index,
+    }
 
 
 def _holds(answer: Answer, scope: Mapping[str, Any]) -> bool:
@@ -74,7 +79,7 @@ def outcome_of(answer: Answer, call: Call) -> Done | Failed:
     try:
         value = answer.result
         if answer.render is not None:
-            value = answer.render.render({**call.told(), "index": call.index})
+            value = answer.render.render(_scope(call))
         return Done(plain(value, LIMIT, f"result of the stub of {call.step!r}"))
     except InputError as error:
         raise Trouble(str(error), line=answer.line) from None

@@ -38,8 +38,8 @@ from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_k
 if TYPE_CHECKING:
     from noetl.testing.simulation import Member, Simulation
 
-MOST_CALLS: Final = 100_000
-"""Calls after which a test is held to be endless."""
+MOST_CALLS: Final = 1_000_000
+"""Jobs after which a test is held to be endless."""
 
 CODE: Final = frozenset({"python", "shell", "container"})
 CODE_LIMIT: Final = 3600.0

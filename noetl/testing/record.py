@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,20 +42,17 @@ VARIANTS: Final = (Detail(False, True), Detail(True, True), Detail(True, False))
 """From the plainest test to the one that says most: the first that passes is the one to keep."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """An execution as the API shows it: itself, its events in order, its playbook. `gaps`: what the log does
-    not hold."""
+    """An execution as the API shows it: itself, its events in order (results by reference followed), its playbook."""
 
     shown: Row
     events: Sequence[Row]
     playbook: Playbook
     content: str
-    gaps: list[str] = field(default_factory=list)
 
     def document(self, detail: Detail) -> dict[str, Any]:
         """Return the document of a file of tests."""
-        self.gaps.clear()
         test: dict[str, Any] = {"name": f"execution {self.shown['execution_id']}"}
         payload = self._payload()
         if payload:
@@ -134,8 +131,6 @@ class Recording:
         if "loop" in (event["meta"] or {}) or (kind in _FAILURE and "index" in error and not _is_item(event)):
             return None  # the end of a loop: its items are told of themselves
         if kind in _SUCCESS or (kind is EventType.STEP_FAILED and _had_result(error)):
-            if event.get("result_ref") is not None:
-                self.gaps.append(f"the result of step {event['node_id']!r}, visit {event['visit']}, is too large")
             return {"result": event["result"]}
         if kind is EventType.STEP_CANCELLED or (kind is EventType.ITEM_SKIPPED and error):
             return {"error": {"type": CANCELLED, "message": "it was running when it was cancelled"}}

@@ -60,6 +60,29 @@ workflow:
   - {step: start, type: python, args: {id: "{{ workload.id }}"}, code: "def main(id): return 'hello ' + id"}
 """
 
+LOOPS = """
+apiVersion: noetl.io/v1
+kind: Playbook
+metadata: {path: flows/loops}
+workflow:
+  - step: start
+    type: python
+    loop: [{in: [1, 2, 3], iterator: a, mode: async, on_error: continue}, {in: "{{ range(a) | list }}", iterator: b}]
+    args: {a: "{{ a }}", b: "{{ b }}"}
+    retry: {max_attempts: 2, initial_delay: 20ms}
+    code: |
+      import uuid
+      def main(a, b):
+          if a == 3 and b == 1:
+              raise ValueError("no")
+          return {"large": "x" * 300_000} if (a, b) == (2, 1) else uuid.uuid4().hex
+    next: large
+  - {step: large, type: python, args: {all: "{{ start }}"}, next: end, code: "def main(all): return all[1][1]"}
+  - step: end
+    result: {first: "{{ start[0] }}", failed: "{{ start[2] }}", large: "{{ large.large | length }}",
+             errors: "{{ start.errors | length }}"}
+"""
+
 WAITING = """
 apiVersion: noetl.io/v1
 kind: Playbook
@@ -79,6 +102,7 @@ def home(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         home.write("flows/record", FLOW)
         home.write("flows/greeting", GREETING)
         home.write("flows/waiting", WAITING)
+        home.write("flows/loops", LOOPS)
         for name in ("errors/compensate", "retry/unsteady", "wait/pause"):
             home.write(f"examples/{name}", (EXAMPLES / f"{name}.yaml").read_text())
         home.run("server", "start")
@@ -125,6 +149,18 @@ def test_an_execution_with_a_bit_of_everything(home: Home) -> None:
     assert again.stdout == (home.work / "flows/record.test.yaml").read_text()
     assert [step["step"] for step in row["steps"]].count("count") == 3
     assert [call["attempt"] for call in row["calls"] if call["step"] == "ask"] == [1, 2]
+
+
+def test_loops_with_failures_and_results_by_reference(home: Home) -> None:
+    done = execute(home, "flows/loops", {})
+    assert done["result"]["large"] == 300_000
+    assert (done["result"]["failed"], done["result"]["errors"]) == (None, 1)
+    (row,) = record(home, "flows/loops", done["execution_id"])
+    assert row["result"] == done["result"]
+    assert [(call["item"], call["attempt"]) for call in row["calls"] if call.get("item") == "2/1"] == [
+        ("2/1", 1),
+        ("2/1", 2),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ def recording(tested: Verdict, book: Playbook, content: str, workload: dict[str,
             "duration": moment.event.duration,
             "context": moment.event.context,
             "result": decoded(moment.event.result),
-            "result_ref": None,
             "error": moment.event.error,
             "meta": moment.event.meta,
             "timestamp": (began + timedelta(seconds=moment.at)).isoformat(),
@@ -231,7 +230,7 @@ def test_a_result_that_looks_like_contains_is_told_apart(python: PythonChild) ->
 def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
     """Each with its own attempts."""
     book = load_playbook(document("- {step: start, type: http, endpoint: x}"), "book.yaml")
-    base = {"node_id": "start", "visit": 1, "result_ref": None, "result": None, "error": None, "meta": None}
+    base = {"node_id": "start", "visit": 1, "result": None, "error": None, "meta": None}
     base["timestamp"] = "2026-01-01T00:00:00+00:00"
     error = {"type": "http", "message": "no", "retryable": True, "detail": None, "step": "start", "attempt": 1}
     events = [
@@ -246,11 +245,3 @@ def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
     (test,) = Recording(shown, events, book, document("- {step: start}")).document(VARIANTS[0])["tests"]
     no = {"error": {"type": "http", "message": "no", "retryable": True}}
     assert test["stubs"] == {"start": {"items": {"0": [no, {"result": "a"}], "1": {"result": "b"}, "2": no}}}
-
-
-def test_a_result_that_is_not_in_the_log_is_a_gap(python: PythonChild) -> None:
-    found = recorded(python)
-    large = next(row for row in found.events if row["event_type"] == "step_completed" and row["node_id"] == "judge")
-    large["result_ref"] = "9"  # type: ignore[index]
-    found.document(VARIANTS[0])
-    assert found.gaps == ["the result of step 'judge', visit 1, is too large"]

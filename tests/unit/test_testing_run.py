@@ -341,8 +341,10 @@ def test_a_cancel_after_the_end_changes_nothing(trials: Trials) -> None:
 
 
 def test_a_child_really_runs_with_stubs_of_its_own(trials: Trials) -> None:
-    test = "children: {test/child: {stubs: {start: {result: 5}}}}"
-    assert result_of(trials.passes(PARENT, test, {"test/child": CHILD})) == {"name": "Ada", "got": 5}
+    stubs = "children: {test/child: {stubs: {start: {result: 5}}}}"
+    test = stubs + "\nexpect: {result: {name: Ada, got: 5}, calls: {start: 1}}"
+    tested = trials.passes(PARENT, test, {"test/child": CHILD})
+    assert [call.type for call in tested.ran.calls] == ["playbook"], "calls are those of the playbook itself"
 
 
 def test_stubs_by_type_hold_in_children_too(trials: Trials) -> None:

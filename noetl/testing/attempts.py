@@ -1,5 +1,6 @@
 """Carries out the attempts of steps in a test: answered by a stub, run for real, or waited for in virtual time."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -7,7 +8,7 @@ import orjson
 from noetl.engine.calling import call_context
 from noetl.engine.collect import collect, to_collect
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Continue, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Continue, Done, Failed, JobRef
 from noetl.engine.failing import error_value
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (
@@ -46,6 +47,9 @@ CODE_LIMIT: Final = 3600.0
 """Seconds of virtual time that steps of these types may take which name no timeout."""
 
 
+Act = Callable[[], None]
+
+
 class Attempts:
     """Begins the jobs of a simulation."""
 
@@ -66,43 +70,43 @@ class Attempts:
             self._sim.carried(member, execution.give(Continue(), job))
             return
         try:
-            self._attempt(member, row)
+            act = self._attempt(member, row)
         except TemplateError as problem:
-            self._sim.finish(member, row, Failed(error_value("template", str(problem))))
+            act = self._ending(member, row, Failed(error_value("template", str(problem))))
         except InputError as problem:
-            self._sim.finish(member, row, Failed(error_value("validation", str(problem))))
+            act = self._ending(member, row, Failed(error_value("validation", str(problem))))
+        act()
 
-    def _attempt(self, member: "Member", row: Row) -> None:
-        """Carry out an attempt, or as much of it as is due now."""
+    def _ending(self, member: "Member", row: Row, what: Done | Failed | Collected) -> Act:
+        return lambda: self._sim.finish(member, row, what)
+
+    def _attempt(self, member: "Member", row: Row) -> Act:
+        """Return what is to be done of an attempt now. Raises what wrong templates and fields raise."""
         job, execution = row.job, member.execution
         playbook, state = execution.playbook, execution.state
         if "end" in job.context:  # the items are done: a block `save` of the whole may be due
-            self._conclude(member, row, Done(b"null"), 0.0)
-            return
+            return lambda: self._conclude(member, row, Done(b"null"), 0.0)
         if to_collect(playbook.step(step_of(job.node_id)), job) is not None:
             what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
-            self._sim.finish(member, row, what)
-            return
+            return self._ending(member, row, what)
         rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
         if job.context.get("child") is not None:
-            self._look_at_child(member, row, rendered)
-        elif job.context.get("due") is not None:
-            self._wait(member, row, rendered)
-        else:
-            self._call(member, row, rendered)
+            return self._look_at_child(member, row, rendered)
+        if job.context.get("due") is not None:
+            return self._wait(member, row, rendered)
+        return self._call(member, row, rendered)
 
-    def _call(self, member: "Member", row: Row, rendered: Rendered) -> None:
+    def _call(self, member: "Member", row: Row, rendered: Rendered) -> Act:
         """Answer the call of a step's tool by its stub, or carry it out."""
         call = self._kept(member, call_of(rendered, row.job, self._sim.agenda.seconds))
         answer = member.answers.find(call)
         if answer is None or answer.kind == RUN:
-            self._carry_out(member, row, rendered, call)
-            return
+            return self._carry_out(member, row, rendered, call)
         what, takes = outcome_of(answer, call), answer.takes
         limit = CODE_LIMIT if rendered.timeout is None and rendered.type in CODE else rendered.timeout
         if limit is not None and takes > limit:
             what, takes = Failed(_overran(member, row.job, limit)), limit
-        self._conclude(member, row, what, takes)
+        return lambda: self._conclude(member, row, what, takes)
 
     def _kept(self, member: "Member", call: Call) -> Call:
         if member is self._sim.root:
@@ -134,19 +138,18 @@ class Attempts:
         else:
             self._sim.finish(member, row, what, took)
 
-    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
+    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
         match rendered.type:
             case "python":
-                self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
+                return lambda: self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
             case "wait":
-                self._wait(member, row, rendered)
+                return self._wait(member, row, rendered)
             case "playbook":
-                self._start_child(member, row, rendered, call)
-            case _:
-                found = stand_in(call, self._sim.test)
-                if found is None:
-                    raise unstubbed(call)
-                self._conclude(member, row, found, 0.0)
+                return self._start_child(member, row, rendered, call)
+        found = stand_in(call, self._sim.test)
+        if found is None:
+            raise unstubbed(call)
+        return lambda: self._conclude(member, row, found, 0.0)
 
     def _run_python(self, member: "Member", job: JobRef, rendered: Rendered) -> Done | Failed:
         execution, own = member.execution, rendered.timeout
@@ -174,20 +177,18 @@ class Attempts:
 
     # -- waiting without a worker
 
-    def _wait(self, member: "Member", row: Row, rendered: Rendered) -> None:
+    def _wait(self, member: "Member", row: Row, rendered: Rendered) -> Act:
         found = wait(rendered, row.job.context, member.created[row.job.job_id], self._sim.agenda.now)
-        if isinstance(found, Until):
-            member.execution.put_back(row, 0.0, found.context)
-            self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
-        else:
-            self._conclude(member, row, found, 0.0)
+        if not isinstance(found, Until):
+            return lambda: self._conclude(member, row, found, 0.0)
+        member.execution.put_back(row, 0.0, found.context)
+        return lambda: self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
 
-    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> None:
+    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
         return_step(rendered)  # a wrong one is told before the child starts
         wanted, depth = child_call(rendered), member.depth
         if depth >= DEEPEST:
-            self._sim.finish(member, row, Failed(too_deep(depth, wanted.path)))
-            return
+            return self._ending(member, row, Failed(too_deep(depth, wanted.path)))
         found = self._sim.find_child(wanted.path)
         if found is None:
             raise _no_child(call, wanted.path)
@@ -195,26 +196,25 @@ class Attempts:
         try:
             child = self._sim.new_child(playbook, wanted.payload, stubs, (member, row))
         except InputError as problem:
-            self._sim.finish(member, row, Failed(error_value("playbook", str(problem))))
-            return
+            return self._ending(member, row, Failed(error_value("playbook", str(problem))))
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
         known: dict[str, Any] = {"child": str(child.execution.execution_id)}
         if limit is not None:
             known["limit"] = limit
             self._sim.agenda.at(limit, lambda: self.begin(member, row))
         member.execution.put_back(row, float("inf"), known)
-        self._sim.start(child)
+        return lambda: self._sim.start(child)
 
-    def _look_at_child(self, member: "Member", row: Row, rendered: Rendered) -> None:
+    def _look_at_child(self, member: "Member", row: Row, rendered: Rendered) -> Act:
         """End the parent's attempt where the child has ended, or has taken too long."""
         child = self._sim.members[int(row.job.context["child"])]
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
         if child.ended_at is not None:
-            self._conclude(member, row, _outcome_of_child(child.execution, return_step(rendered)), 0.0)
-        elif limit is not None and limit <= self._sim.agenda.now:
-            self._sim.finish(member, row, Failed(timed_out(rendered.timeout)))
-        else:
-            member.execution.put_back(row, float("inf"), {})
+            what = _outcome_of_child(child.execution, return_step(rendered))
+            return lambda: self._conclude(member, row, what, 0.0)
+        if limit is not None and limit <= self._sim.agenda.now:
+            return self._ending(member, row, Failed(timed_out(rendered.timeout)))
+        return lambda: member.execution.put_back(row, float("inf"), {})
 
 
 def _overran(member: "Member", job: JobRef, limit: float) -> dict[str, Any]:

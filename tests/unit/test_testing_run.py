@@ -565,6 +565,11 @@ def test_what_is_saved_stands_among_the_calls(trials: Trials) -> None:
     trials.passes(SAVE, test)
 
 
+def test_what_the_log_has_anyway_is_no_call(trials: Trials) -> None:
+    body = "- {step: start, type: http, endpoint: x, save: {storage: event_log, data: '{{ result }}'}}"
+    trials.passes(body, "stubs: {http: {result: 1}}\nexpect: {result: 1, calls: {start: 1, start.save: 0}}")
+
+
 def test_a_save_that_fails_fails_the_attempt(trials: Trials) -> None:
     test = """
     stubs:

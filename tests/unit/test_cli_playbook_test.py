@@ -189,6 +189,7 @@ def test_the_examples_pass_their_own_tests(capsys: pytest.CaptureFixture[str], m
         "container",
         "errors",
         "http",
+        "loops",
         "paging",
         "parallel",
         "retry",

@@ -240,8 +240,26 @@ def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
         {**base, "event_type": "attempt_failed", "item_index": 0, "error": error},
         {**base, "event_type": "item_completed", "item_index": 0, "result": "a"},
         {**base, "event_type": "item_failed", "item_index": 2, "error": error},
+        {**base, "event_type": "item_completed", "item_index": 0, "node_id": "start/10", "result": "d"},
+        {
+            **base,
+            "event_type": "item_completed",
+            "item_index": 10,
+            "result": {"count": 1},
+            "meta": {"loop": {"first": 9}},
+        },
+        {**base, "event_type": "item_skipped", "item_index": 4, "error": {**error, "type": "cancelled"}, "duration": 2},
+        {
+            **base,
+            "event_type": "step_completed",
+            "item_index": -1,
+            "result": {"count": 3},
+            "meta": {"loop": {"first": 2}},
+        },
     ]
     shown: dict[str, Any] = {"execution_id": "1", "status": "completed", "result": None, "error": None, "workload": {}}
     (test,) = Recording(shown, events, book, document("- {step: start}")).document(VARIANTS[0])["tests"]
     no = {"error": {"type": "http", "message": "no", "retryable": True}}
-    assert test["stubs"] == {"start": {"items": {"0": [no, {"result": "a"}], "1": {"result": "b"}, "2": no}}}
+    killed = {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}, "takes": "3602s"}
+    more = {"4": killed, "10/0": {"result": "d"}}
+    assert test["stubs"] == {"start": {"items": {"0": [no, {"result": "a"}], "1": {"result": "b"}, "2": no, **more}}}

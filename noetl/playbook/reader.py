@@ -1,5 +1,6 @@
 """Reads typed values off the YAML tree and gathers every problem with its place."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,11 +8,18 @@ from typing import Any
 from noetl.errors import InputError, Problem
 from noetl.playbook import durations, templates
 from noetl.playbook.names import did_you_mean
+from noetl.playbook.places import place_in
 from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.values import plain
 from noetl.playbook.yamltree import Node
+
+_SECRET = re.compile(r"\bsecret\s*\(")
 
 LONGEST_NAME = 2000
 """Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
+
+LARGEST_DATA = 32 * 1024 * 1024
+"""Bytes of data in a file, as JSON: what a result can have."""
 
 
 class Reader:
@@ -115,6 +123,15 @@ class Reader:
             self.error(node, "wrong-type", f"{what}: {error}")
             return None
 
+    def data(self, node: Node, what: str) -> Any:
+        """Read a value that is data, never a template: plain JSON."""
+        value = node.plain()
+        try:
+            plain(value, LARGEST_DATA, what)
+        except InputError as error:
+            self.error(node, "value", str(error))
+        return value
+
     # -- templates
 
     @contextmanager
@@ -145,12 +162,10 @@ class Reader:
         try:
             found = templates.compile_text(node.value, (self.playbook, step, field))
             if templates.SECRET_CALL in found.names and not self._secrets:
-                self.error(
-                    node,
-                    "secret",
-                    f"{field or 'template'}: secret() can stand in the fields, args and auth of a step with a tool"
-                    " only: everything else is kept in the log",
-                )
+                told = "secret() can stand in the fields, args and auth of a step with a tool only"
+                at = _SECRET.search(node.value)
+                line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
+                self.report(line, column, "error", "secret", f"{field}: {told}: everything else is kept in the log")
             return found
         except templates.Syntax as error:
             line, column = node.line, node.column
@@ -171,7 +186,7 @@ class Reader:
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:
-        """Return the template of a condition: true, false or exactly one expression."""
+        """Return the template of a condition: true, false or exactly one expression; None where it is none of these."""
         value: Any = node.value
         if isinstance(value, bool):
             return Constant(value)
@@ -181,7 +196,7 @@ class Reader:
             if found.constant or found.sole:
                 return found
             self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
-            return Constant(False)
+            return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""
         self.error(node, "condition", f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
-        return Constant(False)
+        return Constant(None)

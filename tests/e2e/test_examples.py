@@ -45,6 +45,11 @@ RESULTS = {
     "examples/http/weather.yaml": {"city": "London", "temperature": 31, "alerted": True},
     "examples/paging/pages.yaml": {"items": 5},
     "examples/branching/temperature.yaml": {"text": "70 F: enjoy the day"},
+    "examples/postgres/orders.yaml": {
+        "orders": 1,
+        "stored": 2,
+        "lines": [{"item": "salt; 100%", "total": 3}, {"item": "tea", "total": 9}],
+    },
     "examples/errors/compensate.yaml": {"charged": 50},
     "examples/parallel/join.yaml": {"sum": 31, "greatest": 9, "share": 0.29},
     "examples/subplaybook/child.yaml": {"text": "Hello, somebody!"},

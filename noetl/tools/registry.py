@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from noetl.tools import container, http, postgres, python, shell
+from noetl.tools import container, duckdb, http, postgres, python, shell
 from noetl.tools.base import Tool
 
 
@@ -21,6 +21,7 @@ def make_tools(
         python.TOOL,
         http.make_tool(allow_link_local=allow_link_local),
         postgres.make_tool(sql),
+        duckdb.TOOL,
         shell.TOOL,
         container.TOOL,
     )

@@ -86,6 +86,7 @@ class Pump:
             self._schema,
             settings.lease_seconds,
             settings.result_limit,
+            str(settings.home / "duckdb"),
             pools,
             only_root,
             views,

@@ -50,6 +50,7 @@ RESULTS = {
         "stored": 2,
         "lines": [{"item": "salt; 100%", "total": 3}, {"item": "tea", "total": 9}],
     },
+    "examples/duckdb/report.yaml": [{"city": "Cairo", "degrees": 19.0}, {"city": "Oslo", "degrees": -3.25}],
     "examples/errors/compensate.yaml": {"charged": 50},
     "examples/parallel/join.yaml": {"sum": 31, "greatest": 9, "share": 0.29},
     "examples/subplaybook/child.yaml": {"text": "Hello, somebody!"},

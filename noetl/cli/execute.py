@@ -13,7 +13,7 @@ from noetl.cli.options import Host, Json, Port
 from noetl.cli.payload import read_labels, read_payload, read_sets
 from noetl.cli.show import note, print_json, print_table
 from noetl.cli.who import who
-from noetl.errors import InputError
+from noetl.errors import InputError, NotFound
 from noetl.settings import Settings, load_settings
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
@@ -62,7 +62,12 @@ def playbook(
         ensure_running(settings)
     client = connect(settings, host, port)
     body |= target(client, path, version)
-    started = client.post("/api/executions", body)
+    try:
+        started = client.post("/api/executions", body)
+    except NotFound as error:
+        if find_file(path) is not None:
+            raise
+        raise NotFound(f"{path} is no file here, and {error}") from None
     execution_id = started["execution_id"]
     again = "" if started["created"] else " (started before with this key)"
     note(f"execution {execution_id} of {started['path']} version {started['version']}{again}")

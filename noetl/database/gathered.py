@@ -219,6 +219,11 @@ def positional(query: str) -> tuple[bytes, tuple[str | int, ...]]:
     return text.encode(), tuple(order)
 
 
+OPTIONS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None}
+"""How such a connection is opened. psycopg prepares nothing on it: after a ROLLBACK it would forget what it has
+prepared by DEALLOCATE ALL, and ours with it."""
+
+
 def connect(conninfo: str) -> GatheringConnection:
-    """Open a connection in autocommit mode. Raises `psycopg.OperationalError`."""
-    return GatheringConnection.connect(conninfo, autocommit=True)
+    """Open a connection. Raises `psycopg.OperationalError`."""
+    return GatheringConnection.connect(conninfo, **OPTIONS)

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg_pool import ConnectionPool
 
-from noetl.database.gathered import GatheringConnection
+from noetl.database.gathered import OPTIONS, GatheringConnection
 
 ANSWERS_WITHIN = 2.0
 """Seconds for a session to show that it is alive. One whose server is frozen, or vanished from the network, would keep
@@ -32,7 +32,7 @@ def make_pool(conninfo: str, *, min: int, max: int, timeout: float, name: str) -
         reconnect_timeout=2.0,  # then whoever asks next begins anew, without ever longer pauses
         open=True,
         connection_class=GatheringConnection,
-        kwargs={"autocommit": True, "prepare_threshold": 2},
+        kwargs=dict(OPTIONS),
         check=check_session,  # a session may have died with a restart
         reset=_note_use,
         name=name,

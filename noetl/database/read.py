@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
+import orjson
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from noetl.database.loops import read_loop
 from noetl.database.paging import Connection, Page, Row, Where, fetch, fetch_page, keys_of, page_size
 from noetl.errors import InputError, NotFound
-from noetl.words import TERMINAL
+from noetl.words import TERMINAL, EventType
 
 EVENT_COLUMNS: LiteralString = (
     "execution_id, event_id, timestamp, event_type, node_id, node_name, node_type, visit, item_index,"
@@ -167,7 +169,7 @@ def _execution(conn: Connection, execution_id: int) -> Row:
 def _ending(conn: Connection, execution_id: int, event_id: int) -> tuple[Any, Any]:
     """Return result and error as the terminal event has them, or the event and payload that it refers to."""
     query: LiteralString = (
-        "SELECT result, result IS NOT NULL AS has_result, result_ref, error, meta FROM event_log"
+        "SELECT event_id, event_type, result, result IS NOT NULL AS has_result, result_ref, error, meta FROM event_log"
         " WHERE execution_id = %s AND event_id = %s"
     )
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -179,7 +181,9 @@ def _ending(conn: Connection, execution_id: int, event_id: int) -> tuple[Any, An
         if elsewhere is not None and not terminal["has_result"] and terminal["result_ref"] is None:
             holder = cursor.execute(query, (execution_id, elsewhere)).fetchone()
         result = None
-        if holder is not None and holder["result_ref"] is not None:
+        if holder is not None and holder["event_type"] == EventType.LOOP_STARTED:
+            result = orjson.loads(read_loop(conn, execution_id, holder["event_id"]).items)
+        elif holder is not None and holder["result_ref"] is not None:
             result = payload(conn, execution_id, holder["result_ref"])
         elif holder is not None:
             result = holder["result"]

@@ -137,7 +137,7 @@ class Reader:
             line, column = node.line, node.column
             if node.block:
                 line, column = line + error.line, 1
-            elif error.line > 1:
+            elif error.line > 1 and not node.apart:
                 line, column = line + error.line - 1, 1
             text = node.value.strip()
             short = text if len(text) <= 80 else text[:77] + "..."

@@ -82,6 +82,18 @@ def test_a_statement_that_could_not_be_prepared_is_prepared_again(conn: Gatherin
         assert conn.execute("SELECT n FROM later").fetchall() == []
 
 
+@pytest.mark.parametrize("kind", ["dedicated", "pooled"])
+def test_a_rollback_outside_leaves_what_was_prepared(database: Database, kind: str) -> None:
+    """psycopg deallocates everything after one, if it has prepared anything itself; a request that fails rolls back."""
+    with database.connect_gathering() if kind == "dedicated" else database.connection() as conn:
+        for _ in range(2):
+            with conn.gathered():  # type: ignore[attr-defined]
+                assert conn.execute("SELECT %s::bigint", [1]).fetchone() == (1,)
+            with conn.transaction(force_rollback=True):
+                for _ in range(10):
+                    conn.execute("SELECT 1")
+
+
 def test_megabytes_go_both_ways_at_once(conn: GatheringConnection) -> None:
     text = "x" * 4_000_000
     with store.transaction(conn, "noetl"):
@@ -125,3 +137,18 @@ def test_a_connection_with_a_high_number_sends_what_the_kernel_takes_in_pieces(d
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_rollback_takes_no_prepared_statement_away(database: Database, pooled: bool) -> None:
+    """psycopg forgets by DEALLOCATE ALL what it has prepared itself."""
+    with database, database.connection() if pooled else database.connect_gathering() as conn:
+        for _ in range(10):
+            conn.execute("SELECT %s::integer", [1])
+            conn.execute("SELECT %s::integer", [1], prepare=True)
+            with pytest.raises(psycopg.errors.DivisionByZero), store.transaction(conn, database.schema):
+                conn.execute("SELECT 1 / %s::integer", [0]).fetchall()
+            conn.execute("BEGIN")
+            conn.execute("ROLLBACK")
+            with store.transaction(conn, database.schema):
+                assert conn.execute("SELECT 1 + %s::integer", [1]).fetchall() == [(2,)]

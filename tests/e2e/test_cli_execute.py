@@ -96,6 +96,13 @@ def home(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield home
 
 
+@pytest.fixture(autouse=True)
+def verified(home: Home) -> Iterator[None]:
+    """The invariants hold after each test, not only when the home is given up."""
+    yield
+    home.verify()
+
+
 def wait_for(condition: Callable[[], bool], what: str, limit: float = 30.0) -> None:
     """Look until it is so."""
     end = time.monotonic() + limit

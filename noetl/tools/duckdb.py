@@ -7,6 +7,7 @@ aliases. The result has the shape of the postgres tool's; each command stands fo
 It runs in a runner, since the SQL is somebody's code: it reads and writes files of the worker's account.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from noetl.errors import TooLarge, ValueNotJson
@@ -35,43 +36,52 @@ _COUNTED: Final = (["Count"], ["Success"])
 
 def run(call: Call) -> Done | Failed:
     """Run a call's SQL. Errors: `validation`, `duckdb`, `too_large`, `not_json`."""
-    where = call.where
-    opened: Opened | None = None
-    number: int | None = None
-    try:
+    opened: list[Opened] = []
+    at: list[int] = []
+
+    def work() -> bytes:
         commands = bind(commands_of(call.fields), call.fields.get("params"), question=True)
         loads = [asked_for(command) for command in commands]
-        opened = open_duckdb(file_of(call))
+        opened.append(open_duckdb(file_of(call)))
         for needed in needed_by(commands):
-            load_extension(opened, needed)
-        log_in(opened, call.auth, commands)
+            load_extension(opened[0], needed)
+        log_in(opened[0], call.auth, commands)
         results = Results(call.limit)
-        for number, command in enumerate(commands):
-            extension = loads[number]
-            if extension is not None:
-                load_extension(opened, extension)
+        for number, (command, extension) in enumerate(zip(commands, loads, strict=True)):
+            at[:] = [number]
+            if extension is None:
+                execute(opened[0], command, results)
+            else:
+                load_extension(opened[0], extension)
                 results.begin()
                 results.end()
-            else:
-                execute(opened, command, results)
-        number = None
-        _end(opened)
-        return Done(results.text())
+        at.clear()
+        _end(opened[0])
+        return results.text()
+
+    return failed_as(call, work, opened, at)
+
+
+def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: Sequence[int] = ()) -> Done | Failed:
+    """Do some work, and close what it has `opened`; what it raises becomes the call's error. `at`: the command."""
+    hide = _hiding(opened)
+    try:
+        return Done(work())
     except Invalid as failure:
-        return Failed(error("validation", _told(where, failure, opened)))
+        return Failed(error("validation", storable(hide(f"{call.where}: {failure}"))))
     except Refused as failure:
-        return Failed(error("duckdb", _told(where, failure, opened), retryable=True))
+        return Failed(error("duckdb", storable(hide(f"{call.where}: {failure}")), retryable=True))
     except OSError as failure:
-        return Failed(error("duckdb", _told(where, failure, opened)))
+        return Failed(error("duckdb", storable(f"{call.where}: {failure}")))
     except TooLarge as failure:
-        return Failed(error("too_large", storable(f"{where}: {failure}")))
+        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
     except (ValueNotJson, UnicodeDecodeError) as failure:
-        return Failed(error("not_json", storable(f"{where}: {failure}")))
+        return Failed(error("not_json", storable(f"{call.where}: {failure}")))
     except _errors() as failure:
-        return _failed(where, opened, failure, number)
+        return _failed(call.where, hide, failure, at[0] if at else None)
     finally:
-        if opened is not None:
-            opened.conn.close()
+        for each in opened:
+            each.conn.close()
 
 
 def execute(opened: Opened, command: Bound, results: Results) -> None:
@@ -124,13 +134,11 @@ def _errors() -> tuple[type[BaseException], ...]:
     return (duckdb.Error,)
 
 
-def _told(where: str, failure: BaseException, opened: Opened | None) -> str:
-    text = str(failure)
-    return storable(f"{where}: {text if opened is None else opened.hide(text)}")
+def _hiding(opened: list[Opened]) -> Callable[[str], str]:
+    return lambda text: opened[0].hide(text) if opened else text
 
 
-def _failed(where: str, opened: Opened | None, failure: BaseException, number: int | None) -> Failed:
-    hide = str if opened is None else opened.hide
+def _failed(where: str, hide: Callable[[str], str], failure: BaseException, number: int | None) -> Failed:
     command = "" if number is None else f"command_{number}: "
     detail = {
         "command": number,

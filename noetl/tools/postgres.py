@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
-from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of, kind_of
+from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
 from noetl.tools.sql_values import Results
 
 if TYPE_CHECKING:  # imported by the first call: the runners' children, which know all tools, never make one
@@ -33,8 +33,6 @@ class Postgres:
 
     def run(self, call: Call) -> Done | Failed:
         """Run a call's SQL. Errors: `validation`, `postgres`, `timeout`, `cancelled`, `too_large`, `not_json`."""
-        from noetl.tools.postgres_once import refuse_transactions
-
         try:
             once = call.fields.get("once", True)
             once = True if once is None else once

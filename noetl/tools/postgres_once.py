@@ -12,7 +12,7 @@ import psycopg.errors as pg
 
 from noetl.errors import TooLarge
 from noetl.tools.postgres_session import Session
-from noetl.tools.sql_bind import Bound, Invalid
+from noetl.tools.sql_bind import Invalid
 
 FIND: Final = """
 SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
@@ -27,7 +27,6 @@ SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.reln
 """The inbox, quoted, and whether this login may use it. Where nothing can be written nothing can be done twice."""
 
 _ROUNDS: Final = 5
-_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +34,6 @@ class Stored:
     """The result of a step run that has happened already, as JSON text."""
 
     result: bytes
-
-
-def refuse_transactions(commands: list[Bound]) -> None:
-    """Raise `Invalid` where the SQL wants to begin or end transactions itself."""
-    for number, command in enumerate(commands):
-        first = command.words[:2]
-        if first and (first[0] in _TRANSACTION or first in (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))):
-            raise Invalid(
-                f"command_{number} is {' '.join(first[:1])}, but a step is one transaction from its first command to"
-                " its last: leave it out, or give once: false, where each command stands for itself"
-            )
 
 
 def enter(session: Session, inbox: str, key: str, begin_again: Callable[[], None]) -> Stored | None:

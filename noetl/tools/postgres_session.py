@@ -65,6 +65,15 @@ class Session:
             rows += self._load(Transformer(self.conn), result)
         return rows
 
+    def change(self, text: str, *values: Value) -> int:
+        """Run one statement that returns no rows; return how many it changed. Raises `psycopg.Error`."""
+        self._send(text.encode(), values)
+        count = 0
+        for result in self.conn.wait(generators.execute(self.conn.pgconn)):
+            self._check(result)
+            count += result.command_tuples or 0
+        return count
+
     def execute(self, command: Bound, results: Results) -> None:
         """Run one command of a playbook and add what it returns while it comes.
 

@@ -246,9 +246,11 @@ class Work:
             return None
         what = "no connection was free"
         if session is not None:
-            what = (
-                "another run of this step has not ended" if session.untouched else f"command_{session.command} ran on"
-            )
+            what = "another run of this step has not ended" if session.untouched else _ran_on(session.command)
         text = f"{run.call.where}: {what} until its timeout of {run.call.timeout:g} s"
         output = "" if session is None else session.output()
         return Failed(error("timeout", text, retryable=True), output)
+
+
+def _ran_on(command: int | None) -> str:
+    return "the SQL ran on" if command is None else f"command_{command} ran on"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from noetl.tools import container, duckdb, http, postgres, python, shell
+from noetl.tools import container, duckdb, http, postgres, python, save, shell
 from noetl.tools.base import Tool
 
 
@@ -22,6 +22,7 @@ def make_tools(
         http.make_tool(allow_link_local=allow_link_local),
         postgres.make_tool(sql),
         duckdb.TOOL,
+        save.make_tool(sql),
         shell.TOOL,
         container.TOOL,
     )

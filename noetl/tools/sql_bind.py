@@ -3,13 +3,15 @@
 Values never become text of the SQL: every placeholder turns into `$1`, `$2` ..., which the driver binds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.tools.sql_text import Command, Placeholder, split
 
 _SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
+
+_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
 
 
 class Invalid(Exception):
@@ -133,6 +135,17 @@ class _ByPlace:
         if unused:
             told = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
             raise Invalid(f"no placeholder of the SQL takes {told}: write $1 or %s where a value goes")
+
+
+def refuse_transactions(commands: Sequence[Bound]) -> None:
+    """Raise `Invalid` where the SQL wants to begin or end transactions itself."""
+    for number, command in enumerate(commands):
+        first = command.words[:2]
+        if first and (first[0] in _TRANSACTION or first in (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))):
+            raise Invalid(
+                f"command_{number} is {' '.join(first[:1])}, but a step is one transaction from its first command to"
+                " its last: leave it out, or give once: false, where each command stands for itself"
+            )
 
 
 def check_text(place: str, text: str) -> None:

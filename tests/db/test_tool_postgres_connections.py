@@ -126,7 +126,7 @@ def test_a_killed_call_ends_on_the_server_too(settings: Settings, observer: Conn
     steps.result("CREATE TABLE done (a int)")
     slots = Slots(2, tools={"postgres": steps.tool}, warm=False)
     try:
-        call = steps.call({"command": "INSERT INTO done VALUES (1); SELECT pg_sleep(60)"}, key="k", timeout=60)
+        call = steps.call({"command": "INSERT INTO done VALUES (1); SELECT pg_sleep(60)"}, run_key="k", timeout=60)
         slots.submit(1, call)
         wait_for(lambda: not slots.poll(0.01) and pids(observer, SLEEPING))
         slots.kill(1)
@@ -141,14 +141,14 @@ def test_a_killed_call_ends_on_the_server_too(settings: Settings, observer: Conn
         wait_for(lambda: not pids(observer, SLEEPING))
     finally:
         slots.close()
-    assert steps.one("INSERT INTO done VALUES (2) RETURNING a", key="k") == 2
+    assert steps.one("INSERT INTO done VALUES (2) RETURNING a", run_key="k") == 2
     assert steps.rows("SELECT a FROM done") == [[2]]
 
 
 def test_a_call_that_waits_for_its_key_can_be_killed(settings: Settings, steps: Steps, observer: Connection) -> None:
     with psycopg.connect(make_conninfo(str(settings.database_url), user="noetl_playbook")) as first:
         first.execute("INSERT INTO noetl_inbox.noetl_done (key) VALUES ('k')")
-        call = steps.call({"command": "SELECT 1"}, key="k", timeout=60)
+        call = steps.call({"command": "SELECT 1"}, run_key="k", timeout=60)
         answers: list[Any] = []
         thread = threading.Thread(target=lambda: answers.append(steps.tool.run(call)))
         thread.start()
@@ -182,7 +182,7 @@ def test_the_server_notices_that_a_worker_has_died(steps: Steps, settings: Setti
             wait_for(lambda: pids(observer, SLEEPING))
         finally:
             os.kill(process.pid, signal.SIGKILL)
-    assert steps.one("SELECT 5", key="k") == 5
+    assert steps.one("SELECT 5", run_key="k") == 5
     assert not pids(observer, SLEEPING)
 
 

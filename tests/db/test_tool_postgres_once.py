@@ -57,10 +57,10 @@ class Running(threading.Thread):
 
 
 def test_a_second_run_returns_the_stored_result_and_does_nothing(steps: Steps) -> None:
-    first = steps.answer(ADD, key="1:pay:1:-1")
+    first = steps.answer(ADD, run_key="1:pay:1:-1")
     assert isinstance(first, Done)
     for command in (ADD, "SELECT 1 / 0", "this is not even SQL"):
-        second = steps.answer(command, key="1:pay:1:-1")
+        second = steps.answer(command, run_key="1:pay:1:-1")
         assert isinstance(second, Done)
         assert second.result == first.result
     assert amount(steps) == 1
@@ -70,32 +70,32 @@ def test_a_second_run_returns_the_stored_result_and_does_nothing(steps: Steps) -
 
 
 def test_a_run_that_fails_leaves_no_key(steps: Steps) -> None:
-    assert steps.error(f"{ADD}; SELECT 1 / 0", key="k")["detail"]["sqlstate"] == "22012"
-    assert steps.error("SELECT repeat('x', 1000)", key="k", limit=500)["type"] == "too_large"
+    assert steps.error(f"{ADD}; SELECT 1 / 0", run_key="k")["detail"]["sqlstate"] == "22012"
+    assert steps.error("SELECT repeat('x', 1000)", run_key="k", limit=500)["type"] == "too_large"
     assert steps.rows("SELECT 1 FROM noetl_inbox.noetl_done WHERE key = 'k'") == []
-    assert steps.one(ADD, key="k") == 1
+    assert steps.one(ADD, run_key="k") == 1
 
 
 def test_once_false_writes_no_key_and_runs_again(steps: Steps) -> None:
     for wanted in (1, 2):
-        assert steps.one(ADD, key="k", once=False) == wanted
+        assert steps.one(ADD, run_key="k", once=False) == wanted
     assert steps.rows("SELECT 1 FROM noetl_inbox.noetl_done WHERE key = 'k'") == []
 
 
 def test_without_an_inbox_it_is_one_transaction_all_the_same(steps: Steps, observer: Connection) -> None:
     observer.execute("DROP TABLE noetl_inbox.noetl_done")
-    assert steps.error(f"{ADD}; SELECT 1 / 0", key="k")
+    assert steps.error(f"{ADD}; SELECT 1 / 0", run_key="k")
     for wanted in (1, 2):
-        assert steps.one(ADD, key="k") == wanted
+        assert steps.one(ADD, run_key="k") == wanted
     observer.execute("DROP SCHEMA noetl_inbox")
-    assert steps.one(ADD, key="k") == 3
+    assert steps.one(ADD, run_key="k") == 3
 
 
 def test_an_inbox_in_the_search_path_counts_too(steps: Steps, observer: Connection) -> None:
     observer.execute("DROP SCHEMA noetl_inbox CASCADE")
     steps.result("CREATE TABLE noetl_done (key text PRIMARY KEY, result json)")
     for _ in range(2):
-        assert steps.one(ADD, key="k") == 1
+        assert steps.one(ADD, run_key="k") == 1
 
 
 def test_an_inbox_that_the_login_may_not_use_is_told(steps: Steps, observer: Connection) -> None:
@@ -126,7 +126,7 @@ def test_a_second_run_waits_for_the_end_of_the_first(
         psycopg.connect(make_conninfo(str(settings.database_url), user="noetl_playbook")) as first,
     ):
         first.execute("INSERT INTO noetl_inbox.noetl_done (key, result) VALUES ('k', '{\"executed_commands\": 7}')")
-        running = Running(second, ADD, key="k")
+        running = Running(second, ADD, run_key="k")
         wait_for(lambda: observer.execute(WAITING).fetchone() == (1,))
         first.rollback() if end == "rollback" else first.commit()
         answer = running.end()
@@ -138,13 +138,13 @@ def test_a_second_run_waits_for_the_end_of_the_first(
 def test_waiting_for_the_first_run_has_an_end(settings: Settings, steps: Steps) -> None:
     with psycopg.connect(make_conninfo(str(settings.database_url), user="noetl_playbook")) as first:
         first.execute("INSERT INTO noetl_inbox.noetl_done (key) VALUES ('k')")
-        error = steps.error(ADD, key="k", timeout=0.3)
+        error = steps.error(ADD, run_key="k", timeout=0.3)
     assert (error["type"], error["retryable"]) == ("timeout", True)
     assert "another run of this step has not ended until its timeout of 0.3 s" in error["message"]
 
 
 def test_twenty_runs_at_once_have_one_effect(steps: Steps) -> None:
-    runs = [Running(steps, f"SELECT pg_sleep(0.01); {ADD}", key="k") for _ in range(20)]
+    runs = [Running(steps, f"SELECT pg_sleep(0.01); {ADD}", run_key="k") for _ in range(20)]
     answers = [run.end() for run in runs]
     assert all(isinstance(answer, Done) for answer in answers)
     assert len({answer.result for answer in answers if isinstance(answer, Done)}) == 1
@@ -159,7 +159,7 @@ def test_the_sql_may_change_its_role_and_settings(steps: Steps, observer: Connec
     try:
         sql = f"SET LOCAL ROLE noetl; SET search_path = noetl_playbook; {ADD}; SET statement_timeout = 1000"
         for _ in range(2):
-            assert steps.result(sql, key="k")["command_2"]["rows"] == [{"amount": 1}]
+            assert steps.result(sql, run_key="k")["command_2"]["rows"] == [{"amount": 1}]
     finally:
         observer.execute("REVOKE noetl FROM noetl_playbook")
     assert steps.one("SELECT current_user") == "noetl_playbook"
@@ -190,7 +190,7 @@ def test_a_kept_connection_that_has_died_is_replaced(steps: Steps, observer: Con
 def test_a_connection_lost_in_the_middle_is_made_up_for_where_the_inbox_stands(
     steps: Steps, observer: Connection
 ) -> None:
-    running = Running(steps, f"{ADD}; SELECT pg_sleep(0.5)", key="k")
+    running = Running(steps, f"{ADD}; SELECT pg_sleep(0.5)", run_key="k")
     wait_for(lambda: sleeping(observer) == 1)
     assert observer.execute(KILL_OTHERS).fetchone() == (1,)
     assert isinstance(running.end(), Done)
@@ -226,7 +226,7 @@ def test_a_connection_lost_around_the_commit_is_made_up_for(
         return original(self, text)
 
     monkeypatch.setattr(Session, "simple", simple)
-    assert steps.one(ADD, key="k") == 1
+    assert steps.one(ADD, run_key="k") == 1
     assert len(lost) == (1 if moment == "after" else 2)
     assert amount(steps) == 1
 
@@ -245,7 +245,7 @@ def test_another_database_is_exactly_once_from_the_moment_it_has_the_inbox(steps
     other = make_settings(with_schema=False)
     auth = {"": {"type": "postgres", **conninfo_to_dict(other.database_url)}}
     steps.result("CREATE TABLE account (amount int); INSERT INTO account VALUES (0)", auth=auth)
-    assert [steps.one(ADD, key="k", auth=auth) for _ in range(2)] == [1, 2]
+    assert [steps.one(ADD, run_key="k", auth=auth) for _ in range(2)] == [1, 2]
     make_inbox(other.database_url)
-    assert [steps.one(ADD, key="k", auth=auth) for _ in range(2)] == [3, 3]
+    assert [steps.one(ADD, run_key="k", auth=auth) for _ in range(2)] == [3, 3]
     assert amount(steps) == 0

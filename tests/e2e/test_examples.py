@@ -51,6 +51,10 @@ RESULTS = {
         "lines": [{"item": "salt; 100%", "total": 3}, {"item": "tea", "total": 9}],
     },
     "examples/duckdb/report.yaml": [{"city": "Cairo", "degrees": 19.0}, {"city": "Oslo", "degrees": -3.25}],
+    "examples/save/readings.yaml": {
+        "stored": 2,
+        "first": {"sensor": "cellar", "degrees": 26.5, "tags": ["cellar", "it's"]},
+    },
     "examples/errors/compensate.yaml": {"charged": 50},
     "examples/parallel/join.yaml": {"sum": 31, "greatest": 9, "share": 0.29},
     "examples/subplaybook/child.yaml": {"text": "Hello, somebody!"},

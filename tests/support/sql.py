@@ -24,10 +24,10 @@ class Steps:
         self.auth = auth or {}
 
     def call(self, fields: Mapping[str, Any], **options: Any) -> Call:
-        """Make a call. `options`: key, timeout, limit, auth, context."""
+        """Make a call. `options`: run_key, timeout, limit, auth, context."""
         return Call(
             type=self.tool.type,
-            key=options.get("key") or f"{next(_numbers)}:step:1:-1",
+            key=options.get("run_key") or f"{next(_numbers)}:step:1:-1",
             where=WHERE,
             fields=fields,
             args={},
@@ -39,7 +39,7 @@ class Steps:
 
     def answer(self, command: Any = None, params: Any = None, **given: Any) -> Done | Failed:
         """Run SQL and return what came of it."""
-        options = {name: given.pop(name) for name in ("key", "timeout", "limit", "auth") if name in given}
+        options = {name: given.pop(name) for name in ("run_key", "timeout", "limit", "auth") if name in given}
         fields = {"command": command, "params": params, **given}
         fields = {name: value for name, value in fields.items() if value is not None}
         return self.tool.run(self.call(fields, **options))

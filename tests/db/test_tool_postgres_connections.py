@@ -173,6 +173,7 @@ def test_the_server_notices_that_a_worker_has_died(steps: Steps, settings: Setti
     code = (
         "from noetl.tools.registry import make_tools; from noetl.tools.base import Call; import sys, json\n"
         "tool = make_tools(playbook_login=json.loads(sys.argv[1]))['postgres']\n"
+        "tool.run(Call('postgres', 'first', 'w', {'command': 'SELECT 1'}, {}, None, 1000, {}))\n"
         "tool.run(Call('postgres', 'k', 'w', {'command': 'SELECT pg_sleep(300)'}, {}, None, 1000, {}))"
     )
 

@@ -152,17 +152,18 @@ def test_twenty_runs_at_once_have_one_effect(steps: Steps) -> None:
 
 
 def test_the_sql_may_change_its_role_and_settings(steps: Steps, observer: Connection) -> None:
-    """The key is written under the login all the same."""
-    observer.execute("GRANT SELECT, UPDATE ON noetl_playbook.account TO noetl")
-    observer.execute("GRANT USAGE ON SCHEMA noetl_playbook TO noetl")
-    observer.execute("GRANT noetl TO noetl_playbook")
+    """The key is written under the login all the same, whatever rights that role has."""
+    role = f"role_of_{observer.info.dbname}"
+    observer.execute(f"CREATE ROLE {role}")
+    observer.execute(f"GRANT {role} TO noetl_playbook; GRANT USAGE ON SCHEMA noetl_playbook TO {role}")
+    observer.execute(f"GRANT SELECT, UPDATE ON noetl_playbook.account TO {role}")
     try:
-        sql = f"SET LOCAL ROLE noetl; SET search_path = noetl_playbook; {ADD}; SET statement_timeout = 1000"
+        sql = f"SET LOCAL ROLE {role}; SET search_path = noetl_playbook; {ADD}; SET statement_timeout = 1000"
         for _ in range(2):
             assert steps.result(sql, run_key="k")["command_2"]["rows"] == [{"amount": 1}]
+        assert steps.one("SELECT current_user") == "noetl_playbook"
     finally:
-        observer.execute("REVOKE noetl FROM noetl_playbook")
-    assert steps.one("SELECT current_user") == "noetl_playbook"
+        observer.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_sql_that_removes_its_own_key_fails(steps: Steps, observer: Connection) -> None:

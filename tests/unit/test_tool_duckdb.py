@@ -186,6 +186,10 @@ def test_extensions_come_from_packages_of_the_same_version(steps: Steps, monkeyp
     assert error["message"].endswith("pip install duckdb-extension-postgres-scanner==0.0.1")
 
 
+def test_duckdb_itself_downloads_nothing(steps: Steps) -> None:
+    assert steps.one("SELECT current_setting('autoinstall_known_extensions')") is False
+
+
 def test_a_result_beyond_the_limit_fails_while_it_comes(steps: Steps) -> None:
     error = steps.error("SELECT i, repeat('x', 1000) FROM range(100000000000) AS r (i)", limit=100_000)
     assert error["type"] == "too_large"

@@ -148,7 +148,8 @@ def test_an_unknown_tool_is_a_validation_error(slots: Slots) -> None:
     call = python(QUICK)
     report = run(slots, type(call)("smtp", call.key, call.where, {}, {}, None, 1, {}))
     assert isinstance(report.answer, Failed)
-    assert report.answer.error["message"] == f"examples/test#step: no tool 'smtp' ({', '.join(sorted(TOOLS))})"
+    known = ", ".join(sorted(TOOLS))
+    assert report.answer.error["message"] == f"examples/test#step: no tool 'smtp' ({known})"
 
 
 def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.MonkeyPatch) -> None:

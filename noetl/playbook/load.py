@@ -12,11 +12,11 @@ from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.examine import Given, Part, examine
 from noetl.playbook.graph import make_graph
-from noetl.playbook.model import Playbook
+from noetl.playbook.model import Playbook, Step
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
-from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.templates import SECRET_CALL, AnyTemplate, Constant
 from noetl.playbook.tests_section import read_tests
 from noetl.playbook.tests_stubs import stubbed
 from noetl.playbook.yamltree import Node
@@ -192,6 +192,12 @@ def _check_path(reader: Reader, node: Node, path: str) -> None:
         reader.error(node, "path", "the path is longer than 500 characters: shorten it")
 
 
+def _has_secrets(step: Step) -> bool:
+    """Whether a step calls `secret()`, or can give references to secrets to those after it."""
+    templates = (step.fields, step.args, step.task_args, step.auth, step.save, step.item_save)
+    return step.type in ("secrets", "playbook") or any(each and SECRET_CALL in each.names for each in templates)
+
+
 class _Loader:
     """Reads one playbook."""
 
@@ -242,6 +248,7 @@ class _Loader:
             priority=priority or 0,
             labels=labels,
             desc=document.description,
+            secrets=any(_has_secrets(step) for step in (*workflow.steps, *(finally_.steps if finally_ else ()))),
         )
 
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:

@@ -34,6 +34,7 @@ from noetl.tools import base as tools
 from noetl.worker.files import files_folder
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -75,6 +76,7 @@ class Pump:
         settings: Settings,
         views: Views,
         slots: Slots,
+        secrets: Secrets,
         worker_id: str,
         *,
         pools: tuple[str, ...],
@@ -99,6 +101,7 @@ class Pump:
             views,
             slots,
             self.holdings,
+            secrets,
         )
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None

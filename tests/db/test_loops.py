@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 
 from noetl.database import loops, store
@@ -216,6 +217,51 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
         assert batches(pump) == [(2, True), (1, True)], "each in its own transaction"
     pump._complete(draining=True)
     assert not pump.holdings.finished
+    work(hand)
+
+
+@contextmanager
+def opened_with(**settings: str) -> Iterator[None]:
+    """Have transactions begin with other settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setattr(store, name, value)
+        store.opening.cache_clear()
+        yield
+    store.opening.cache_clear()
+
+
+def test_a_lock_that_does_not_come_is_waited_for_a_second_at_a_time(engine: Engine, hand: Hand, pump: Pump) -> None:
+    """Its holder may have been stopped; what belongs to others goes on in between."""
+    engine.register(FLAT)
+    stuck, other = begun(engine, hand, CROWD, 1)
+    with opened_with(LOCK_PATIENCE="50ms"):
+        take(pump, CROWD + 1)
+        with locked(engine.database, stuck):
+            pump._complete(draining=True)
+            assert batches(pump) == [(CROWD, True)]
+            pump._complete(draining=True)
+            assert batches(pump) == [(CROWD, False)], "it is tried with the others for a while"
+        pump._complete(draining=True)
+    assert engine.events(stuck)[-1] == engine.events(other)[-1] == "item_completed each"
+    assert not pump.holdings.finished
+    work(hand)
+
+
+def test_a_transaction_that_was_left_alone_lets_go_of_its_locks(engine: Engine, hand: Hand, database: Database) -> None:
+    """Its worker was stopped in the middle of a completion, for longer than anybody should have to wait."""
+    engine.register(FLAT)
+    (execution,) = begun(engine, hand, 1)
+    (row,) = hand.claim(1)
+    with closing(database.connect_gathering()) as stopped:
+        with opened_with(ABANDONED="100ms"):
+            left = store.transaction(stopped, database.schema)
+            left.__enter__()
+            assert store.lock_execution(stopped, execution) is not None
+        hand.complete(hand.finished(row, Done(b"1")), waiting=True)
+        assert engine.events(execution)[-1] == "item_completed each"
+        with pytest.raises((psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)):
+            left.__exit__(None, None, None)
     work(hand)
 
 

@@ -217,6 +217,7 @@ def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection()
     assert not passes(psycopg.errors.UntranslatableCharacter())
     assert not passes(psycopg.errors.CheckViolation())
     assert passes(psycopg.errors.ReadOnlySqlTransaction())
+    assert passes(psycopg.errors.IdleInTransactionSessionTimeout())
     assert passes(psycopg.errors.AdminShutdown())
     assert passes(psycopg.errors.DiskFull())
     assert passes(psycopg.errors.UndefinedTable())
@@ -315,8 +316,8 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     leased: list[bool] = []
 
     @contextmanager
-    def transaction(conn: psycopg.Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
-        with original(conn, schema, asynchronous=asynchronous):
+    def transaction(conn: psycopg.Connection, schema: str, **options: Any) -> Iterator[None]:
+        with original(conn, schema, **options):
             shown = conn.execute("SHOW synchronous_commit").fetchone()
             assert shown is not None
             now[:] = [shown[0] == "off"]

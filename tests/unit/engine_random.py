@@ -136,6 +136,8 @@ def _on_error(draw: st.DrawFn, handlers: list[str], others: list[str]) -> Any:
 def _finally(draw: st.DrawFn, failures: bool) -> list[dict[str, Any]]:
     count = draw(st.integers(1, 3))
     steps: list[dict[str, Any]] = [{"step": f"f{number}", "type": "python"} for number in range(count)]
+    if draw(st.booleans()):
+        steps[0]["loop"] = _levels(draw, draw(st.integers(1, 2)))
     for step, following in itertools.pairwise(steps):
         step["next"] = [{"step": following["step"]}]
     if failures and draw(st.integers(0, 4)) == 0:

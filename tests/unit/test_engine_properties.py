@@ -134,11 +134,13 @@ def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled
             handled=any(event.meta and "next" in event.meta for event in execution.events("step_failed")),
             finally_=book.finally_ is not None,
             loops=bool(execution.events("loop_started")),
+            loops_at_last=bool(execution.events("loop_started", "f0")),
             merged=any(len((event.context or {}).get("arrivals") or ()) > 1 for event in execution.log),
         )
 
     run()
-    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5, loops=20)
+    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5, loops=20,
+                loops_at_last=5)  # fmt: skip
 
 
 def test_every_loop_comes_to_its_end_whatever_fails_crashes_or_is_cancelled(

@@ -7,10 +7,14 @@ from noetl.errors import InputError, Problem
 from noetl.playbook import durations, templates
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.values import plain
 from noetl.playbook.yamltree import Node
 
 LONGEST_NAME = 2000
 """Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
+
+LARGEST_DATA = 32 * 1024 * 1024
+"""Bytes of data in a file, as JSON: what a result can have."""
 
 
 class Reader:
@@ -113,6 +117,15 @@ class Reader:
             self.error(node, "wrong-type", f"{what}: {error}")
             return None
 
+    def data(self, node: Node, what: str) -> Any:
+        """Read a value that is data, never a template: plain JSON."""
+        value = node.plain()
+        try:
+            plain(value, LARGEST_DATA, what)
+        except InputError as error:
+            self.error(node, "value", str(error))
+        return value
+
     # -- templates
 
     def template(self, node: Node, step: str, field: str) -> AnyTemplate:
@@ -152,7 +165,7 @@ class Reader:
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:
-        """Return the template of a condition: true, false or exactly one expression."""
+        """Return the template of a condition: true, false or exactly one expression; None where it is none of these."""
         value: Any = node.value
         if isinstance(value, bool):
             return Constant(value)
@@ -162,7 +175,7 @@ class Reader:
             if found.constant or found.sole:
                 return found
             self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
-            return Constant(False)
+            return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""
         self.error(node, "condition", f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
-        return Constant(False)
+        return Constant(None)

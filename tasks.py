@@ -5,6 +5,7 @@ command becomes that command (`become`), so that stdout, exit code and Ctrl-C ar
 themselves goes to stderr.
 """
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -41,9 +42,18 @@ def parameter(name: str, *, example: str = "") -> str:
     return value
 
 
+def words(name: str) -> list[str]:
+    """Return what was given to Make as NAME="...", split as a shell would split it."""
+    text = parameter(name)
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Exit(f"{name} is {text!r}, which no shell could split ({error}): close its quotes.", code=2) from None
+
+
 def arguments() -> list[str]:
-    """Return ARGS="..." split as a shell would split it."""
-    return shlex.split(parameter("ARGS"))
+    """Return the words of ARGS="..."."""
+    return words("ARGS")
 
 
 def become(*argv: str) -> NoReturn:
@@ -85,6 +95,21 @@ def compose() -> list[str]:
     raise Exit("Docker Compose is missing: install it (docker compose, or docker-compose 1.29).", code=2)
 
 
+def need_docker() -> None:
+    """End with a sentence where no Docker engine answers; Compose would show where in its code it noticed."""
+    import docker
+
+    try:
+        with contextlib.closing(docker.from_env(timeout=10)) as client:
+            client.ping()
+    except docker.errors.DockerException as error:
+        raise Exit(
+            f"Docker does not answer ({error}): start it, and see that this account may use it. Without it NoETL runs"
+            " on a Postgres of its own.",
+            code=2,
+        ) from None
+
+
 def wait_until_healthy(container: str) -> None:
     """Wait for a container's health check, through the Docker SDK."""
     import docker
@@ -110,6 +135,7 @@ def postgres_up(_: Context) -> None:
     """Start Postgres in Docker and print the .env lines for it."""
     from dotenv import dotenv_values
 
+    need_docker()
     command = compose()
     must(*command, "up", "-d", "postgres")
     container = subprocess.run([*command, "ps", "-q", "postgres"], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -130,6 +156,7 @@ def postgres_up(_: Context) -> None:
 @task
 def postgres_down(_: Context) -> None:
     """Stop Postgres; the volume stays."""
+    need_docker()
     must(*compose(), "--profile", "noetl", "down")
 
 
@@ -248,7 +275,7 @@ def noetl_execute(_: Context) -> None:
         argv += ["--payload", payload]
     if file := parameter("INPUT"):
         argv += ["--input", file]
-    for pair in shlex.split(parameter("SET")):
+    for pair in words("SET"):
         argv += ["--set", pair]
     become(NOETL, *argv, "--start", "--json", *arguments())
 

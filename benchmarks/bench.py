@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.fanout import fan_out
 from benchmarks.templates import template_costs
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.embedded import EmbeddedServer
@@ -72,12 +73,14 @@ class Bench:
     database: Database
     orchestrator: Orchestrator
     executions: int
+    items: int
 
 
 def main() -> None:
     """Run all measurements and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executions", type=int, default=1000, help="executions of five steps (default 1000)")
+    parser.add_argument("--items", type=int, default=10_000, help="items of a loop (default 10,000)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--only", nargs="*", default=[], help="only these measurements")
     options = parser.parse_args()
@@ -86,12 +89,13 @@ def main() -> None:
         "one_worker": lambda bench: throughput(bench, 1),
         "two_workers": lambda bench: throughput(bench, 2),
         "idle": idle_latency,
+        "fan_out": fan_out_of,
         "limit": database_limit,
         "templates": lambda _: template_costs(),
     }
     results: dict[str, Any] = {}
     with server() as (settings, admin), open_database(settings) as database:
-        bench = Bench(settings, admin, database, Orchestrator(database, settings), options.executions)
+        bench = Bench(settings, admin, database, Orchestrator(database, settings), options.executions, options.items)
         bench.orchestrator.register(PLAYBOOK, filename="bench/five.yaml")
         chosen = {name: run for name, run in measurements.items() if not options.only or name in options.only}
         for _, run in track(chosen.items(), console=Console(stderr=True), transient=True):
@@ -184,6 +188,30 @@ def throughput(bench: Bench, count: int) -> dict[str, Any]:
         f"{prefix}_wal_bytes_per_step": round((after["wal"] - before["wal"]) / steps),
         f"{prefix}_pss_mib": round(memory / 1024),
     }
+
+
+def fan_out_of(bench: Bench) -> dict[str, Any]:
+    """Measure a loop with two worker processes, from the commit of its execution's start to that of its end."""
+
+    @contextmanager
+    def running(count: int) -> Iterator[list[int]]:
+        with workers(bench, count) as processes:
+            yield [process.pid for process in processes]
+
+    def wait(execution: int) -> float:
+        with bench.admin.connect() as conn:
+            conn.execute("SET search_path = noetl")
+            wait_until_done(conn, execution)
+            query = "SELECT extract(epoch FROM finished_at - started_at)::float, status FROM execution"
+            row = conn.execute(query + " WHERE execution_id = %s", [execution]).fetchone()
+            assert row is not None
+            assert row[1] == "completed", f"the loop {row[1]}"
+        return float(row[0])
+
+    def memory(pids: list[int]) -> int:
+        return sum(pss(pid) for process in pids for pid in family(process))
+
+    return fan_out(bench.orchestrator, running, wait, memory, bench.items)
 
 
 def run_some(bench: Bench, count: int) -> None:
@@ -329,6 +357,8 @@ def ratios(results: dict[str, Any]) -> dict[str, Any]:
 GOALS = {
     "two_steps_per_second": (">=", 4000),
     "two_share_of_limit": (">=", 0.2),
+    "items_per_second_at_100": (">=", 3000),
+    "items_per_second_at_500": (">=", 3000),
     "idle_p50_less_six_commits_ms": ("<=", 12),
 }
 

@@ -57,8 +57,10 @@ class EventType(StrEnum):
     STEP_QUEUED = "step_queued"
     ATTEMPT_FAILED = "attempt_failed"
     LEASE_EXPIRED = "lease_expired"
+    LOOP_STARTED = "loop_started"
     ITEM_COMPLETED = "item_completed"
     ITEM_FAILED = "item_failed"
+    ITEM_SKIPPED = "item_skipped"
     STEP_COMPLETED = "step_completed"
     STEP_FAILED = "step_failed"
     STEP_SKIPPED = "step_skipped"
@@ -119,6 +121,25 @@ RESERVED_NAMES: Final = frozenset(
 """Names that no step may have, since templates give them a meaning of their own."""
 
 
-def idempotency_key(execution_id: int, step: str, visit: int, item_index: int) -> str:
-    """Return the stable name of a step run's side effect: equal for every attempt of it."""
-    return f"{execution_id}:{step}:{visit}:{item_index}"
+CHUNK: Final = 500
+"""Items of a collection that are stored in one row."""
+
+
+def step_of(node_id: str) -> str:
+    """Return the step that a node belongs to: `step/3` is the loop that item 3 of the step's loop runs."""
+    return node_id.partition("/")[0]
+
+
+def item_node(node_id: str, item_index: int) -> str:
+    """Return the node of the loop that an item of an outer loop runs."""
+    return f"{node_id}/{item_index}"
+
+
+def idempotency_key(execution_id: int, step: str, visit: int, item_index: int, repeats: int = 0) -> str:
+    """Return the stable name of a step run's side effect: equal for every attempt of it.
+
+    `repeats` counts the attempts that succeeded and whose result `retry` did not take: the next is an effect of its
+    own, and must not be answered with theirs.
+    """
+    key = f"{execution_id}:{step}:{visit}:{item_index}"
+    return f"{key}:{repeats}" if repeats else key

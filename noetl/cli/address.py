@@ -30,8 +30,18 @@ def find_address(settings: Settings, host: str | None = None, port: int | None =
     if running is not None:
         return str(running["address"])
     if settings.embedded:
-        raise Unreachable(f"no server runs for {settings.home}: noetl server start, or give --host and --port")
+        raise Unreachable(
+            f"no server runs for {settings.home}: noetl server start, or give --host and --port{_home_beside(settings)}"
+        )
     return url_of(settings.host, settings.port or DEFAULT_PORT)
+
+
+def _home_beside(settings: Settings) -> str:
+    """Say how to reach the server that Make has started in the working folder, "" if there is none."""
+    beside = Path(".noetl")
+    if beside.resolve() == settings.home.resolve() or read_address(beside) is None:
+        return ""
+    return f"; the server of this folder is reached with NOETL_HOME={beside}"
 
 
 def read_address(home: Path) -> dict[str, Any] | None:

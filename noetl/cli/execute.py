@@ -1,4 +1,4 @@
-"""`noetl execute`: playbook, status, watch, logs, list, cancel."""
+"""`noetl execute`: playbook, status, result, watch, logs, list, cancel."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from noetl.cli.options import Host, Json, Port
 from noetl.cli.payload import read_labels, read_payload, read_sets
 from noetl.cli.show import note, print_json, print_table
 from noetl.cli.who import who
-from noetl.errors import InputError
+from noetl.errors import InputError, NotFound
 from noetl.settings import Settings, load_settings
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
@@ -62,7 +62,12 @@ def playbook(
         ensure_running(settings)
     client = connect(settings, host, port)
     body |= target(client, path, version)
-    started = client.post("/api/executions", body)
+    try:
+        started = client.post("/api/executions", body)
+    except NotFound as error:
+        if find_file(path) is not None:
+            raise
+        raise NotFound(f"{path} is no file here, and {error}") from None
     execution_id = started["execution_id"]
     again = "" if started["created"] else " (started before with this key)"
     note(f"execution {execution_id} of {started['path']} version {started['version']}{again}")
@@ -149,6 +154,30 @@ def took(shown: dict[str, Any]) -> str:
         return ""
     span = datetime.fromisoformat(shown["finished_at"]) - datetime.fromisoformat(shown["started_at"])
     return f"{span.total_seconds():.2f} s"
+
+
+@app.command()
+def result(
+    execution_id: Id,
+    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Of this step, not of the execution.")] = None,
+    visit: Annotated[int | None, typer.Option("--visit", min=1, help="Not of its last visit.")] = None,
+    item: Annotated[str | None, typer.Option("--item", metavar="N", help="Of one item of its loop: 3, or 3/5.")] = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Print a result as JSON, however large it is. Exit code 1: there is an error, which goes to stderr."""
+    client = connect(load_settings(), host, port)
+    path = f"/api/executions/{segment(execution_id)}"
+    if step is None:
+        if visit is not None or item is not None:
+            raise InputError("--visit and --item are of a step: give its name, too")
+        shown = client.get(path)
+    else:
+        shown = client.get(f"{path}/steps/{segment(step)}", {"visit": visit, "item": item})
+    if shown["error"] is not None:
+        note(f"error: {shown['error'].get('message')}")
+        raise typer.Exit(1)
+    print_json(shown["result"])
 
 
 @app.command()

@@ -271,9 +271,9 @@ def wake_jobs(conn: Connection, jobs: Iterable[int]) -> None:
     _run(conn, "wake_jobs", {"jobs": numbers(sorted(jobs))})
 
 
-def withdraw_jobs(conn: Connection, execution: int) -> list[Row]:
-    """Delete the jobs of a locked execution that have not begun; return their rows."""
-    return _run(conn, "withdraw_jobs", {"execution": execution}).fetchall()
+def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -> list[Row]:
+    """Delete the jobs of a locked execution that have not begun, or those within a loop; return their rows."""
+    return _run(conn, "withdraw_jobs", {"execution": execution, "within": within}).fetchall()
 
 
 def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Cursor[Row]:
@@ -300,8 +300,19 @@ def select_playbooks(conn: Connection, catalogs: Iterable[int]) -> Cursor[Row]:
 
 
 def select_events(conn: Connection, execution: int, events: Iterable[int]) -> Cursor[Row]:
-    """Read events of one execution: rows of (event_id, result, meta, error), JSON as text."""
+    """Read events of one execution: rows of (event_id, result, meta, error, whether it began a loop), JSON as text."""
     return _run(conn, "select_events", {"execution": execution, "events": numbers(sorted(events))})
+
+
+def select_chunks(conn: Connection, execution: int, chunks: Iterable[tuple[str, int, int]]) -> Cursor[Row]:
+    """Read chunks of collections, named by (node, visit, chunk): rows of those and the items, a JSON list as text."""
+    keys = [{"node_id": node, "visit": visit, "chunk": chunk} for node, visit, chunk in chunks]
+    return _run(conn, "select_chunks", {"execution": execution, "chunks": orjson.dumps(keys).decode()})
+
+
+def select_loop_items(conn: Connection, execution: int, first: int, limit: int) -> Cursor[Row]:
+    """Read how the items of a loop ended (see `noetl.database.loops`, which puts them together)."""
+    return _run(conn, "select_loop_items", {"execution": execution, "first": first, "limit": limit})
 
 
 def select_startable(conn: Connection, *, path: str, version: int | None, key: str | None) -> Cursor[Row]:
@@ -323,8 +334,9 @@ def select_depth(conn: Connection, execution: int) -> int:
 
 
 def select_ended(conn: Connection, execution: int, step: str | None) -> Row | None:
-    """Return (status, path, result, error, found) of an execution, JSON as text. Where `step` names one of its steps
-    the result is that step's, and `found` says whether it has completed."""
+    """Return (status, path, result, error, found, loop) of an execution, JSON as text. Where `step` names one of its
+    steps the result is that step's, and `found` says whether it has completed. `loop`: the event that began the loop
+    whose items are the result."""
     return _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
 
 

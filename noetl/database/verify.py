@@ -87,11 +87,11 @@ CHECKS = (
         """SELECT q.execution_id, format('job %s: %s, visit %s', q.id, q.node_id, q.visit) FROM queue AS q
             WHERE q.node_id NOT LIKE '$%'
               AND NOT (EXISTS (SELECT FROM event_log AS l
-                                WHERE l.execution_id = q.execution_id AND l.node_id = q.node_id
+                                WHERE l.execution_id = q.execution_id AND l.node_id = split_part(q.node_id, '/', 1)
                                   AND l.visit = q.visit AND l.event_type = 'step_queued')
                        AND NOT EXISTS
                               (SELECT FROM event_log AS l
-                                WHERE l.execution_id = q.execution_id AND l.node_id = q.node_id
+                                WHERE l.execution_id = q.execution_id AND l.node_id = split_part(q.node_id, '/', 1)
                                   AND l.visit = q.visit AND l.event_type IN
                                       ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled')))""",
     ),
@@ -105,8 +105,51 @@ CHECKS = (
                                  AND x.visit = l.visit AND x.event_type IN
                                      ('step_completed', 'step_failed', 'step_skipped', 'step_cancelled'))
               AND NOT EXISTS (SELECT FROM queue AS q
-                               WHERE q.execution_id = l.execution_id AND q.node_id = l.node_id
+                               WHERE q.execution_id = l.execution_id AND split_part(q.node_id, '/', 1) = l.node_id
                                  AND q.visit = l.visit)""",
+    ),
+    Check(
+        "each item of a loop that has begun and not ended has a job, or a loop of its own",
+        """SELECT e.execution_id, format('%s: %s have begun, %s ended, %s have a job, %s a loop', l.key,
+                                         l.value ->> 'begun', l.value ->> 'ended', j.jobs, i.inner_loops)
+             FROM execution AS e
+            CROSS JOIN LATERAL json_each(e.state -> 'loops') AS l
+            CROSS JOIN LATERAL (SELECT count(*) AS jobs FROM queue AS q
+                                 WHERE q.execution_id = e.execution_id AND q.node_id = l.key
+                                   AND q.item_index >= 0) AS j
+            CROSS JOIN LATERAL (SELECT count(*) AS inner_loops FROM json_object_keys(e.state -> 'loops') AS k
+                                 WHERE regexp_replace(k, '/[0-9]+$', '') = l.key AND k <> l.key) AS i
+            WHERE e.finished_at IS NULL AND e.state -> 'loops' IS NOT NULL
+              AND (l.value ->> 'begun')::bigint - (l.value ->> 'ended')::bigint <> j.jobs + i.inner_loops""",
+    ),
+    Check(
+        "an item of a loop ends once",
+        """SELECT execution_id, format('%s, visit %s, item %s: %s', node_id, visit, item_index,
+                                       string_agg(event_type, ', '))
+             FROM event_log
+            WHERE event_type IN ('item_completed', 'item_failed', 'item_skipped')
+            GROUP BY execution_id, node_id, visit, item_index HAVING count(*) > 1""",
+    ),
+    Check(
+        "a step that ran over a list has an event for each of its items",
+        """SELECT l.execution_id, format('%s, visit %s: %s items, %s events', l.node_id, l.visit,
+                                         l.meta #>> '{loop,count}', x.n)
+             FROM event_log AS l
+            CROSS JOIN LATERAL (SELECT count(*) AS n FROM event_log AS x
+                                 WHERE x.execution_id = l.execution_id AND x.node_id = l.node_id
+                                   AND x.visit = l.visit AND x.event_type IN ('item_completed', 'item_failed')) AS x
+            WHERE l.event_type = 'step_completed' AND l.meta #>> '{loop,count}' IS NOT NULL
+              AND (l.meta #>> '{loop,count}')::bigint <> x.n""",
+    ),
+    Check(
+        "a loop that has begun has what it runs over, in chunks of 500 items",
+        """SELECT l.execution_id, format('%s, visit %s: %s items, %s chunks', l.node_id, l.visit,
+                                         l.context ->> 'count', c.n)
+             FROM event_log AS l
+            CROSS JOIN LATERAL (SELECT count(*) AS n FROM loop_item AS c
+                                 WHERE c.execution_id = l.execution_id AND c.node_id = l.node_id
+                                   AND c.visit = l.visit) AS c
+            WHERE l.event_type = 'loop_started' AND ((l.context ->> 'count')::bigint + 499) / 500 <> c.n""",
     ),
     Check(
         "a job waits without a time only for a child that has not ended, since nobody else will wake it",

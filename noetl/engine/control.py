@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Cancel, Continue, Event, Start, TimedOut, Withdrawn
 from noetl.engine.failing import error_value, skip, stop, template_error, turn_failing
+from noetl.engine.items import skip_item
 from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan
 from noetl.engine.routing import ARGS_LIMIT
@@ -14,7 +15,7 @@ from noetl.errors import InputError
 from noetl.playbook.model import Step
 from noetl.playbook.results import result_view
 from noetl.playbook.values import plain
-from noetl.words import EventType, ExecutionStatus
+from noetl.words import NO_ITEM, EventType, ExecutionStatus, step_of
 
 TERMINAL_EVENT: Final = {
     ExecutionStatus.COMPLETED: EventType.EXECUTION_COMPLETE,
@@ -53,9 +54,13 @@ def time_out(turn: Turn, given: TimedOut) -> None:
 def withdrawn(turn: Turn, given: Withdrawn) -> None:
     """Note the jobs that were taken out of the queue before they began."""
     for job in given.jobs:
-        run = turn.state.runs.get(job.node_id)
-        if run is not None and run[0] == job.visit:
+        run = turn.state.runs.get(step_of(job.node_id))
+        if run is None or run[0] != job.visit:
+            continue
+        if job.item_index == NO_ITEM:
             skip(turn, job.node_id, job.visit, given.reason)
+        else:
+            skip_item(turn, job.node_id, job.visit, job.item_index, given.reason)
 
 
 def continued(turn: Turn, given: Continue) -> None:

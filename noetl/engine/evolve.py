@@ -1,13 +1,13 @@
 """Fold events into the state. `decide` applies this to each event it makes, so the log always replays to the state."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from noetl.engine.facts import Event
 from noetl.engine.plan import END, START_EDGE, Plan, plan_of
 from noetl.engine.state import State
 from noetl.playbook.model import Playbook
-from noetl.words import EventType, ExecutionStatus
+from noetl.words import EventType, ExecutionStatus, item_node
 
 Fold = Callable[[State, Event, Plan], None]
 
@@ -66,6 +66,7 @@ def _take(state: State, event: Event) -> None:
 def _close(state: State, event: Event) -> list[list[int]]:
     """End a step run and return the arrivals it had taken; a run without a job begins and ends in one event."""
     run = state.runs.pop(event.node_id, None)
+    state.loops.pop(event.node_id, None)
     if run is not None:
         arrivals: list[list[int]] = run[1]
         return arrivals
@@ -77,7 +78,7 @@ def _completed(state: State, event: Event, plan: Plan) -> None:
     name = event.node_id
     arrivals = _close(state, event)
     if event.result is not None:
-        state.results[name] = event.event_id
+        state.results[name] = value_event(event)
     step = plan.steps.get(name)
     if step is None:
         return
@@ -88,6 +89,12 @@ def _completed(state: State, event: Event, plan: Plan) -> None:
         order = step.graph.order
         if state.leaf is None or order[name] >= order[state.leaf]:
             state.leaf = name
+
+
+def value_event(event: Event) -> int:
+    """Return the event by which a step's result is asked for: of a loop, the one that began it."""
+    loop = (event.meta or {}).get("loop")
+    return event.event_id if loop is None else int(loop["first"])
 
 
 def failure_of(arrivals: list[list[int]]) -> int:
@@ -110,12 +117,55 @@ def _give(state: State, event: Event, failure: int) -> bool:
 def _failed(state: State, event: Event, plan: Plan) -> None:
     _close(state, event)
     if event.result is not None:
-        state.results[event.node_id] = event.event_id
+        state.results[event.node_id] = value_event(event)
     _give(state, event, event.event_id)
 
 
 def _withdrawn(state: State, event: Event, plan: Plan) -> None:
     state.runs.pop(event.node_id, None)
+    state.loops.pop(event.node_id, None)
+
+
+def _loop_started(state: State, event: Event, plan: Plan) -> None:
+    context = event.context or {}
+    count, limit = context["count"], context["concurrency"]
+    state.loops[event.node_id] = {
+        "first": event.event_id,
+        "count": count,
+        "limit": limit,
+        "begun": min(count, limit),
+        "ended": 0,
+        "failed": 0,
+    }
+
+
+def _item_ended(state: State, event: Event, plan: Plan) -> None:
+    """Count an item that ended. The next one begins with that, unless nothing new is to begin: so the items that have
+    begun are a function of the events."""
+    node = event.node_id
+    state.loops.pop(item_node(node, event.item_index), None)
+    loop = {**state.loops[node], "ended": state.loops[node]["ended"] + 1}
+    if event.event_type is EventType.ITEM_SKIPPED:
+        loop["skipped"] = loop.get("skipped", 0) + 1
+    elif event.event_type is EventType.ITEM_FAILED:
+        loop["failed"] += 1
+        if not plan.goes_on(node) and not is_stopped(loop):
+            loop["error"] = event.event_id
+            _stop_inner(state, node)
+    if not state.draining and not is_stopped(loop):
+        loop["begun"] = min(loop["count"], max(loop["begun"], loop["ended"] + loop["limit"]))
+    state.loops[node] = loop
+
+
+def is_stopped(loop: Mapping[str, int]) -> bool:
+    """Whether no more items of a loop begin, for a failure of one of them or of an item of a loop around it."""
+    return "error" in loop or "stopped" in loop
+
+
+def _stop_inner(state: State, node: str) -> None:
+    for inner, loop in state.loops.items():
+        if inner.startswith(node + "/"):
+            state.loops[inner] = {**loop, "stopped": 1}
 
 
 def _failing(state: State, event: Event, plan: Plan) -> None:
@@ -181,6 +231,10 @@ def _ended(status: ExecutionStatus) -> Fold:
 FOLDS: Final[dict[EventType, Fold]] = {
     EventType.EXECUTION_START: _start,
     EventType.STEP_QUEUED: _queued,
+    EventType.LOOP_STARTED: _loop_started,
+    EventType.ITEM_COMPLETED: _item_ended,
+    EventType.ITEM_FAILED: _item_ended,
+    EventType.ITEM_SKIPPED: _item_ended,
     EventType.STEP_COMPLETED: _completed,
     EventType.STEP_FAILED: _failed,
     EventType.STEP_SKIPPED: _withdrawn,

@@ -3,12 +3,12 @@
 Results travel as raw JSON text (`bytes`): most are stored without ever being looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from noetl.engine.state import State
-from noetl.words import NO_ITEM, EventType, fact
+from noetl.words import CHUNK, NO_ITEM, EventType, fact
 
 
 @dataclass(slots=True)
@@ -65,6 +65,15 @@ class Failed:
     error: dict[str, Any]
 
 
+@fact
+class Collected:
+    """A loop has been told what it runs over. `chunks` are JSON lists of `CHUNK` items each."""
+
+    count: int
+    concurrency: int
+    chunks: tuple[bytes, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Expired:
     """The lease ran out: the worker that held it is lost."""
@@ -85,6 +94,12 @@ class JobRef:
     pool: str = "default"
     priority: int = 0
 
+    @property
+    def repeats(self) -> int:
+        """How many attempts succeeded and were not what `retry` waits for."""
+        found: int = self.context.get("repeats", 0)
+        return found
+
 
 # ---- inputs of `decide` ------------------------------------------------------------------------------------------
 
@@ -94,7 +109,7 @@ class Outcome:
     """An attempt has ended; its job has been removed from the queue."""
 
     job: JobRef
-    what: Done | Failed | Expired
+    what: Done | Failed | Expired | Collected
     worker_id: str | None = None
     duration: float | None = None  # seconds it ran
     queued: float | None = None  # seconds it stood in the queue before
@@ -157,11 +172,22 @@ class ErrorRow:
 
 
 @fact
+class Chunk:
+    """A row of `loop_item`: a part of what a loop runs over, as a JSON list."""
+
+    node_id: str
+    visit: int
+    chunk: int
+    items: bytes
+
+
+@fact
 class Decision:
     """What is to be carried out, in one transaction: the new state, the events to append, the jobs to insert.
 
     `withdraw`: remove this execution's jobs that have not begun (queued, waiting, paused) and decide again with
-    `Withdrawn` and this `reason`. `kill`: end its running attempts. `ended`: the terminal event's type, when this
+    `Withdrawn` and this `reason`; `within`: only the items of the loop of that node, and of loops in it. `kill`: end
+    its running attempts. `ended`: the terminal event's type, when this
     was the end.
     `arrivals[event_id][edge]` are the args that this decision's events carry, for a cache.
     """
@@ -175,30 +201,43 @@ class Decision:
     arrivals: dict[int, dict[int, Any]]
     errors: list[ErrorRow]
     reason: str = ""
+    within: str | None = None
+    chunks: list[Chunk] = field(default_factory=list)
+
+
+def is_within(node_id: str, loop: str) -> bool:
+    """Whether the items of a node are those of a loop, or of a loop in it."""
+    return node_id == loop or node_id.startswith(loop + "/")
 
 
 # ---- what may be read ---------------------------------------------------------------------------------------------
 
 
+ChunkKey = tuple[str, int, int]
+"""A part of a collection: node, visit, number of the chunk."""
+
+
 class NotLoaded(Exception):
     """A decision needs values that are not at hand: load them and decide again (deciding is pure).
 
-    `events` are event ids of this execution.
+    `events` are event ids of this execution, `chunks` parts of collections: (node, visit, chunk).
     """
 
-    def __init__(self, events: set[int]) -> None:
+    def __init__(self, events: set[int], chunks: set[ChunkKey] | None = None) -> None:
         self.events = events
-        super().__init__(f"events {sorted(events)} are not loaded")
+        self.chunks = chunks or set()
+        super().__init__(f"events {sorted(events)} and chunks {sorted(self.chunks)} are not loaded")
 
 
 class Values:
     """What a decision may read beside the state. The orchestrator fills it, the engine only asks.
 
     Of an event of this execution it holds the decoded result, the error, and the rendered args of the arrivals
-    that it gave. Asking for what is not there raises `NotLoaded`; `put_row` answers all that can be asked of one.
+    that it gave. The result of a `loop_started` is the loop's: the list of what its items gave (`LoopResult`). Asking
+    for what is not there raises `NotLoaded`; `put_row` answers all that can be asked of one.
     """
 
-    __slots__ = ("_args", "_env", "_errors", "_results", "execution_id", "workload")
+    __slots__ = ("_args", "_chunks", "_env", "_errors", "_results", "execution_id", "workload")
 
     def __init__(self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any] | None = None) -> None:
         self.execution_id = execution_id
@@ -207,6 +246,7 @@ class Values:
         self._results: dict[int, Any] = {}
         self._args: dict[int, Mapping[int, Any]] = {}
         self._errors: dict[int, Any] = {}
+        self._chunks: dict[ChunkKey, Sequence[Any]] = {}
 
     @property
     def env(self) -> Mapping[str, Any]:
@@ -217,6 +257,10 @@ class Values:
         self._results[event_id] = result
         self._errors[event_id] = error
         self._args[event_id] = args_in(meta)
+
+    def put_chunk(self, key: ChunkKey, items: Sequence[Any]) -> None:
+        """Remember a part of what a loop runs over."""
+        self._chunks[key] = items
 
     def has_error(self, event_id: int) -> bool:
         return event_id in self._errors
@@ -240,6 +284,14 @@ class Values:
             return self._errors[event_id]
         except KeyError:
             raise NotLoaded({event_id}) from None
+
+    def item(self, node_id: str, visit: int, index: int) -> Any:
+        """Return one item of what a loop runs over. Raises `NotLoaded`."""
+        key = (node_id, visit, index // CHUNK)
+        try:
+            return self._chunks[key][index % CHUNK]
+        except KeyError:
+            raise NotLoaded(set(), {key}) from None
 
     def args(self, event_id: int, edge: int) -> Any:
         """Return the rendered args of one arrival. Raises `NotLoaded`."""

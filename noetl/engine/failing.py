@@ -29,21 +29,35 @@ def template_error(error: InputError, **more: Any) -> dict[str, Any]:
     return error_value(type_, str(error), **more)
 
 
-def fail_run(turn: Turn, run: Run, error: dict[str, Any], *, result: bytes | None = None, handle: bool = True) -> None:
-    """End a step run by a failure. `result` is kept where only the routing failed; `handle`: look at `on_error`."""
+def fail_run(
+    turn: Turn,
+    run: Run,
+    error: dict[str, Any],
+    *,
+    result: bytes | None = None,
+    handle: bool = True,
+    note: bool = True,
+) -> None:
+    """End a step run by a failure. `result` is kept where only the routing failed; `handle`: look at `on_error`;
+    `note`: in the error log, too."""
     step = run.plan.step
-    error = {**error, "step": step.name, "attempt": run.attempt or 1}
+    error = {**error, "step": step.name, "attempt": run.attempt or error.get("attempt") or 1}
     event_id = turn.next_id
-    turn.note_error(run, error)
+    if note:
+        turn.note_error(run, error)
     turn.reader.errors[event_id] = error
-    if result is not None:
+    own = 0
+    if result is not None and run.loop is not None:
+        own = run.loop["first"]
+    elif result is not None:
+        own = event_id
         turn.reader.raw[event_id] = result
     draining = turn.state.draining
     routes: Routes | None = None
     handled = draining
     if handle and not draining:
         try:
-            routes, handled = _handlers(turn, run, error, event_id if result is not None else 0)
+            routes, handled = _handlers(turn, run, error, own)
         except InputError as problem:
             # The failure stays what it was; why nobody handled it belongs to it.
             told = template_error(problem, phase="routing")
@@ -89,13 +103,17 @@ def why_stopped(state: State) -> str:
 
 
 def stop(turn: Turn) -> None:
-    """Skip what this very decision wanted to begin, and have withdrawn what waits in the queue."""
+    """Skip what this very decision wanted to begin, and have withdrawn what waits in the queue.
+
+    No loop's jobs are among the former: a decision that lets items begin ends no step run, and begins none.
+    """
     state = turn.state
     turn.reason = why_stopped(state)
     jobs, turn.jobs = turn.jobs, []
     for job in jobs:
+        assert job.node_id not in state.loops, f"a job of the loop of {job.node_id} would be lost"
         skip(turn, job.node_id, job.visit, turn.reason)
-    turn.withdraw = bool(state.runs)
+    turn.withdraw, turn.within = bool(state.runs), None
     turn.kill = state.killing and turn.withdraw
 
 

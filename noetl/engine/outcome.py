@@ -2,14 +2,16 @@
 
 from typing import Any, assert_never
 
-from noetl.engine.facts import Done, Event, Expired, Failed, Job, Outcome
-from noetl.engine.failing import error_value, fail_run, template_error
+from noetl.engine.completing import complete
+from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
+from noetl.engine.facts import Collected, Done, Event, Expired, Failed, Job, JobRef, Outcome
+from noetl.engine.failing import error_value, fail_run
+from noetl.engine.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
-from noetl.engine.routing import follow
+from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn, run_of
-from noetl.errors import Conflict, InputError
-from noetl.playbook.results import result_view
-from noetl.words import CONTINUE_NODE, EventType
+from noetl.errors import Conflict
+from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
 
 
 def take_outcome(turn: Turn, outcome: Outcome) -> None:
@@ -17,8 +19,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     state, job = turn.state, outcome.job
     if state.status.terminal:
         return
-    known = state.runs.get(job.node_id)
-    if known is None or known[0] != job.visit:
+    if not _is_running(state, job):
         raise Conflict(f"step {job.node_id!r}, visit {job.visit}, is not running: its outcome has no place")
     if job.node_id == CONTINUE_NODE:
         go_on(turn)
@@ -26,7 +27,9 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     run = run_of(turn, outcome)
     what = outcome.what
     if isinstance(what, Done):
-        complete(turn, run, what.result)
+        _done(turn, run, outcome, what.result)
+    elif isinstance(what, Collected):
+        collected(turn, run, what)
     elif isinstance(what, Failed):
         _failed(turn, run, outcome, dict(what.error))
     elif isinstance(what, Expired):
@@ -35,77 +38,84 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
         assert_never(what)
 
 
-def complete(turn: Turn, run: Run, result: bytes | None) -> None:
-    """End a step run that succeeded, and follow its `next`."""
-    routes = None
-    if result is not None:
-        turn.reader.raw[turn.next_id] = result
-    if not turn.state.draining:
-        routes = run.plan.fixed_next
-        if routes is None:
-            try:
-                routes = follow(run.plan.step.next, _next_scopes(turn, run, result), run.plan.next_names)
-            except InputError as problem:
-                fail_run(turn, run, template_error(problem, phase="routing"), result=result)
-                return
-    turn.end_run(EventType.STEP_COMPLETED, run, result=result, routes=routes)
+def _is_running(state: State, job: JobRef) -> bool:
+    run = state.runs.get(step_of(job.node_id))
+    if run is None or run[0] != job.visit:
+        return False
+    if job.item_index == NO_ITEM:
+        return job.node_id in state.runs
+    loop = state.loops.get(job.node_id)
+    return loop is not None and job.item_index < loop["begun"]
 
 
-def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Any:
-    if result is None:
-        return turn.scopes(run.place())
-    own = turn.next_id
-    fixed = None
-    if not run.plan.next_names.isdisjoint(("result", "this")):
-        view = result_view(turn.reader.result(own))
-        fixed = {"result": view, "this": view}
-    return turn.scopes(run.place(own, fixed))
+def _fail(turn: Turn, run: Run, error: dict[str, Any]) -> None:
+    if run.item != NO_ITEM:
+        fail_item(turn, run, error)
+    else:
+        fail_run(turn, run, error)
+
+
+def _done(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> None:
+    asked = run.plan.asks_result and run.loop is None and not nothing_begins(turn, run)
+    error = dissatisfied(turn, run, result) if asked else None
+    if error is None:
+        _complete(turn, run, result)
+    elif may_retry(run.plan.step.retry, outcome.job.failures + 1, error):
+        _next_attempt(turn, run, outcome, error)
+    elif run.item != NO_ITEM:
+        fail_item(turn, run, error)
+    else:
+        fail_run(turn, run, error, result=result)
+
+
+def _complete(turn: Turn, run: Run, result: bytes) -> None:
+    if run.item != NO_ITEM:
+        complete_item(turn, run, result)
+    else:
+        complete(turn, run, result if run.loop is None else counts(run.loop))
 
 
 def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
-    state, job = turn.state, outcome.job
-    if state.draining:
+    job = outcome.job
+    if nothing_begins(turn, run):
         if error.get("type") == "cancelled":
-            turn.end_run(EventType.STEP_CANCELLED, run, error=error)
+            give_up(turn, run, error)
         else:
-            fail_run(turn, run, error)
+            _fail(turn, run, error)
         return
-    policy, failures = run.plan.step.retry, job.failures + 1
-    if not may_retry(policy, failures, error) or not _wanted(turn, run, error):
-        fail_run(turn, run, error)
+    if not may_retry(run.plan.step.retry, job.failures + 1, error) or not wanted(turn, run, error):
+        _fail(turn, run, error)
         return
-    wait = delay(policy, failures, outcome.jitter)
     turn.note_error(run, error)
+    _next_attempt(turn, run, outcome, error)
+
+
+def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
+    failures = outcome.job.failures + 1
+    wait = delay(run.plan.step.retry, failures, outcome.jitter)
     _attempt_over(turn, run, EventType.ATTEMPT_FAILED, {"delay": round(wait, 6)}, error)
-    turn.jobs.append(_again(job, failures=failures, context={"arrivals": run.arrivals}, delay=wait))
-
-
-def _wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
-    """Whether the `when` of `retry` wants another attempt. If it cannot be rendered, it does not."""
-    when = run.plan.step.retry.when
-    if when is None:
-        return True
-    fixed = {"error": {**error, "step": run.plan.step.name, "attempt": run.attempt}}
-    try:
-        return bool(when.render(turn.scopes(run.place(fixed=fixed)).scope(when.names)))
-    except InputError as problem:
-        turn.note_error(run, template_error(problem))
-        error["retry_error"] = str(problem)
-        return False
+    context = _afresh(outcome.job)
+    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
+        context["repeats"] = repeats
+    turn.jobs.append(_again(outcome.job, failures=failures, context=context, delay=wait))
 
 
 def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:
-    state, job = turn.state, outcome.job
+    job = outcome.job
     lost = job.lost + 1
     _attempt_over(turn, run, EventType.LEASE_EXPIRED, {"lost": lost}, None)
-    if state.draining:
-        kind = EventType.STEP_CANCELLED if state.killing else EventType.STEP_SKIPPED
-        turn.end_run(kind, run, reason="its worker was lost, and nothing new begins")
+    if nothing_begins(turn, run):
+        give_up(turn, run, reason="its worker was lost, and nothing new begins")
     elif lost >= LOST_IN_A_ROW:
         message = f"the worker that ran it was lost {lost} times in a row: does the step bring it down?"
-        fail_run(turn, run, error_value("worker_lost", message))
+        _fail(turn, run, error_value("worker_lost", message))
     else:
         turn.jobs.append(_again(job, failures=job.failures, context=job.context, lost=lost))
+
+
+def _afresh(job: JobRef) -> dict[str, Any]:
+    """Return the context of another attempt: what the last one kept for itself is gone."""
+    return {key: job.context[key] for key in ("arrivals", "end") if key in job.context}
 
 
 def _again(job: Any, *, failures: int, context: dict[str, Any], lost: int = 0, delay: float | None = None) -> Job:
@@ -136,9 +146,10 @@ def _attempt_over(
         Event(
             turn.next_id,
             event_type,
-            step.name,
+            run.node,
             step.type,
             run.visit,
+            run.item,
             attempt=run.attempt,
             worker_id=run.worker_id,
             duration=run.duration,

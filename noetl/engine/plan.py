@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from noetl.engine.retry import asks_result
 from noetl.playbook.model import Clause, Edge, Graph, Playbook, Step, Template
-from noetl.words import ROUTER
+from noetl.words import ROUTER, step_of
 
 END: Final = "end"
 FAIL: Final = "fail"
@@ -29,6 +30,7 @@ class StepPlan:
     fixed_next: list[dict[str, Any]] | None
     next_names: frozenset[str]
     error_names: frozenset[str]
+    asks_result: bool  # its `retry` looks at attempts that succeeded, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Plan:
     playbook: Playbook
     steps: dict[str, StepPlan]
     edges: dict[int, Edge]
+
+    def goes_on(self, node: str) -> bool:
+        """Whether the loop of a node goes on when an item fails."""
+        return self.steps[step_of(node)].step.loops[node.count("/")].goes_on
 
 
 _MOST_KEPT: Final = 512
@@ -77,6 +83,7 @@ def _step_plan(step: Step, graph: Graph) -> StepPlan:
         fixed_next=_fixed(step.next),
         next_names=clause_names(step.next),
         error_names=clause_names(step.on_error),
+        asks_result=asks_result(step.retry),
     )
 
 

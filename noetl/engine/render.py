@@ -1,16 +1,21 @@
 """Render a step's args and fields, in the order the language promises: transition, step, task, fields."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from noetl.engine.facts import JobRef, Values
+from noetl.engine.item_scope import arguments, names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
-from noetl.words import fact
+from noetl.playbook.results import raw, result_view
+from noetl.words import NO_ITEM, fact, step_of
+
+PYTHON: Final = "python"
+SAVE: Final = "save"
 
 
 @fact
@@ -30,28 +35,77 @@ def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) ->
     Raises `TemplateError`, or `NotLoaded` for all values that are missing at once.
     """
     plan = plan_of(playbook)
-    place = Place(
-        job.node_id,
-        job.visit,
-        job.context.get("arrivals") or [],
-        job_id=job.job_id,
-        item_index=job.item_index,
-    )
-    return render_step(plan, plan.steps[job.node_id], Scopes(plan, state, Reader(values), place))
+    name = step_of(job.node_id)
+    if job.item_index == NO_ITEM:
+        arrivals = job.context.get("arrivals") or []
+        place = Place(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
+        return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place))
+    names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
+    place = _item_place(state, job, names)
+    handed = arguments(plan.steps[name].step, job.node_id, job.item_index, names)
+    return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place), handed)
 
 
-def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes) -> Rendered:
-    """Return what a step is to do, with the scopes of its run."""
+def _item_place(state: State, job: JobRef, names: Mapping[str, Any]) -> Place:
+    name = step_of(job.node_id)
+    arrivals = state.runs[name][1]
+    inner = None if name == job.node_id else job.node_id
+    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, job.repeats, names, inner)
+
+
+def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, Any] | None = None) -> Rendered:
+    """Return what a step is to do, with the scopes of its run. `handed`: what loops hand to code, below all args."""
     step = step_plan.step
     scopes.load(_names(step))
+    args = _args(step, scopes)
+    if handed and step.type == PYTHON:
+        args = {**handed, **args}
+    fields = _mapping(step.fields, scopes, args)
+    auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
+    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth)
+
+
+def _args(step: Step, scopes: Scopes) -> dict[str, Any]:
     transition = scopes.transition_args()
     own = _mapping(step.args, scopes, transition)
     known = {**own, **transition}
     task = _mapping(step.task_args, scopes, known)
-    args = {**task, **known} if task else known
-    fields = _mapping(step.fields, scopes, args)
-    auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
-    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth)
+    return {**task, **known} if task else known
+
+
+def save_of(step: Step, job: JobRef) -> Template | None:
+    """Return the block `save` that is due when a job's work is done: the step's own, or that of its items."""
+    if not step.loops or "end" in job.context:
+        return step.save
+    innermost = job.item_index != NO_ITEM and job.node_id.count("/") + 1 == len(step.loops)
+    return step.item_save if innermost else None
+
+
+def render_save(playbook: Playbook, state: State, job: JobRef, values: Values, result: Any) -> Rendered:
+    """Return what a block `save` is to do with a result, which it knows as `result`, `this` and by the step's name.
+
+    What it saves is that result, where it does not say anything else. Raises as `render_job`.
+    """
+    plan = plan_of(playbook)
+    name = step_of(job.node_id)
+    step = plan.steps[name].step
+    template = save_of(step, job)
+    assert template is not None
+    view = result_view(result)
+    names: dict[str, Any] = {name: view}
+    if job.item_index == NO_ITEM:
+        place = Place(name, job.visit, job.context.get("arrivals") or [], job_id=job.job_id)
+    else:
+        names |= names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
+        place = _item_place(state, job, names)
+    place.fixed = {**names, "result": view, "this": view}
+    scopes = Scopes(plan, state, Reader(values), place)
+    args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
+    fields = dict(_mapping(template, scopes, args))
+    auth = fields.pop("auth", None)
+    if "data" not in fields and "statement" not in fields:
+        fields["data"] = raw(result)
+    return Rendered(SAVE, fields, {}, None, auth)
 
 
 def _names(step: Step) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Whether a failed attempt is followed by another, and when."""
+"""Whether an attempt is followed by another, and when."""
 
 from typing import Any, Final
 
@@ -9,6 +9,9 @@ NEVER_RETRIED: Final = frozenset({"template", "validation", "routing"})
 
 LOST_IN_A_ROW: Final = 3
 """So many leases lost one after the other, and the step fails."""
+
+OF_RESULT: Final = frozenset({"result", "data", "status_code", "success"})
+"""Names by which a `when` looks at what an attempt gave, whether it failed or not."""
 
 
 def may_retry(policy: Retry, failures: int, error: dict[str, Any]) -> bool:
@@ -29,3 +32,13 @@ def delay(policy: Retry, failures: int, jitter: float) -> float:
     except OverflowError:
         full = policy.max_delay
     return full * (0.5 + 0.5 * jitter) if policy.jitter else full
+
+
+def asks_result(policy: Retry) -> bool:
+    """Whether the policy looks at attempts that succeeded, too."""
+    return policy.until is not None or when_asks_result(policy)
+
+
+def when_asks_result(policy: Retry) -> bool:
+    """Whether the policy's `when` does. Where it speaks of the error alone, a success is none of its business."""
+    return policy.when is not None and not policy.when.names.isdisjoint(OF_RESULT)

@@ -82,7 +82,9 @@ class Place:
     own: int = 0
     job_id: int | None = None
     item_index: int = NO_ITEM
+    repeats: int = 0
     fixed: Mapping[str, Any] | None = None
+    inner: str | None = None  # the node of the loop that an item belongs to, where it stands within another
 
 
 class Scope(dict[str, Any]):
@@ -155,7 +157,8 @@ class Scopes:
 
     def known(self) -> list[str]:
         """Return every name that a template here could read and a person could have meant."""
-        return [*(self._args or ()), *self._state.results, *self._reader.values.workload, "workload", "execution_id"]
+        near = (*(self._place.fixed or ()), *(self._args or ()))
+        return [*near, *self._state.results, *self._reader.values.workload, "workload", "execution_id"]
 
     def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> Scope:
         """Return the values of those of the names that exist. `args` stands in for the transition args."""
@@ -217,7 +220,13 @@ class Scopes:
 
     def _job(self) -> dict[str, Any]:
         place = self._place
-        key = idempotency_key(self._reader.values.execution_id, place.step, place.visit, place.item_index)
+        key = idempotency_key(
+            self._reader.values.execution_id,
+            place.inner or place.step,
+            place.visit,
+            place.item_index,
+            place.repeats,
+        )
         return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
 
     def _in_finally(self) -> bool:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from noetl.engine.completing import complete
 from noetl.engine.facts import Event, Job
 from noetl.engine.failing import error_value, fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
-from noetl.engine.outcome import complete
 from noetl.engine.plan import END, FAIL, StepPlan
 from noetl.engine.render import render_step
 from noetl.engine.routing import ARGS_LIMIT

@@ -15,6 +15,7 @@ from noetl.words import ExecutionStatus
 Arrival = list[int]
 
 _OPTIONAL = (
+    "loops",
     "leaf",
     "end",
     "failure",
@@ -36,7 +37,8 @@ class State:
     `runs`     step -> [visit, arrivals it took]: step runs that have begun and not ended (one a step at a time)
     `visits`   step -> visits begun so far
     `pending`  step -> arrivals that no visit has taken yet, in order
-    `results`  step -> event that holds the result of its last completed visit
+    `results`  step -> event that holds the result of its last completed visit (of a loop: the one that began it)
+    `loops`    node -> the loop that runs there, for as long as it does; see below
     `leaf`     the last step in the playbook's order that ended a branch
     `end`      the arrivals that the last visit of `end` took
     `failure`  event that holds the error for which the execution fails or was cancelled
@@ -46,6 +48,12 @@ class State:
     `draining` nothing new begins; `killing`: running attempts are ended, too
     `cancels`  how often somebody asked for a cancel; `timed_out`: its timeout has passed
     `pool`, `priority`  given at the start, for steps that name none
+
+    A loop is `{first, count, limit, begun, ended, failed}`: the event that began it, how many items it has and how
+    many run at a time, how many of them have begun, ended, failed. Where there is a reason: `skipped` of the ended
+    ones, `error`, the event of the item for whose failure nothing more begins, and `stopped`, where an outer loop was
+    stopped. Its node is the step or, in the item 3 of an outer loop, `step/3`. What has begun and not ended has a
+    job or a loop of its own; so the state stays as small as the loop's concurrency, whatever its length.
     """
 
     __slots__ = (
@@ -57,6 +65,7 @@ class State:
         "killing",
         "last_event_id",
         "leaf",
+        "loops",
         "outcome",
         "pending",
         "pool",
@@ -76,6 +85,7 @@ class State:
         self.visits: dict[str, int] = {}
         self.pending: dict[str, list[Arrival]] = {}
         self.results: dict[str, int] = {}
+        self.loops: dict[str, dict[str, int]] = {}
         self.leaf: str | None = None
         self.end: list[Arrival] | None = None
         self.failure = 0
@@ -98,6 +108,7 @@ class State:
         new.visits = self.visits.copy()
         new.pending = self.pending.copy()
         new.results = self.results.copy()
+        new.loops = self.loops.copy()
         new.leaf = self.leaf
         new.end = self.end
         new.failure = self.failure

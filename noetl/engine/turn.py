@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.engine.evolve import fold
-from noetl.engine.facts import Decision, ErrorRow, Event, Job, JobRef, Outcome, Values, args_in
+from noetl.engine.facts import Chunk, Decision, ErrorRow, Event, Job, JobRef, Outcome, Values, args_in
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.routing import Routes
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import Arrival, State
-from noetl.words import DEFAULT_POOL, NO_ITEM, EventType
+from noetl.words import DEFAULT_POOL, NO_ITEM, EventType, step_of
 
 ROUTERS_PER_DECISION: Final = 1000
 """So many routers run in one decision; then the execution goes on through the queue."""
@@ -17,7 +17,11 @@ ROUTERS_PER_DECISION: Final = 1000
 
 @dataclass(slots=True)
 class Run:
-    """A step run that ends in this decision. `context` is for runs that never had a job: the event tells it."""
+    """A step run, or an item of its loop, that ends in this decision.
+
+    `node` is the step, or the loop within a loop that the item belongs to; `loop` what the state knew of the loop
+    that has ended with this run.
+    """
 
     plan: StepPlan
     visit: int
@@ -27,17 +31,26 @@ class Run:
     worker_id: str | None = None
     duration: float | None = None
     queued: float | None = None
+    item: int = NO_ITEM
+    inner: str | None = None
+    loop: dict[str, int] | None = None
+
+    @property
+    def node(self) -> str:
+        return self.inner or self.plan.step.name
 
     def place(self, own: int = 0, fixed: dict[str, Any] | None = None) -> Place:
         """Return where this run's templates stand."""
-        job_id = None if self.job is None else self.job.job_id
-        return Place(self.plan.step.name, self.visit, self.arrivals, own, job_id, NO_ITEM, fixed)
+        name, job = self.plan.step.name, self.job
+        job_id, repeats = (None, 0) if job is None else (job.job_id, job.repeats)
+        return Place(name, self.visit, self.arrivals, own, job_id, self.item, repeats, fixed, self.inner)
 
 
 class Turn:
     """What `decide` works on. `emit` is the only way to change the state."""
 
     __slots__ = (
+        "chunks",
         "ended",
         "errors",
         "events",
@@ -49,6 +62,7 @@ class Turn:
         "routers",
         "state",
         "withdraw",
+        "within",
     )
 
     def __init__(self, plan: Plan, state: State, values: Values) -> None:
@@ -57,8 +71,10 @@ class Turn:
         self.reader = Reader(values)
         self.events: list[Event] = []
         self.jobs: list[Job] = []
+        self.chunks: list[Chunk] = []
         self.errors: list[ErrorRow] = []
         self.withdraw = False
+        self.within: str | None = None
         self.kill = False
         self.reason = ""
         self.ended: EventType | None = None
@@ -76,6 +92,8 @@ class Turn:
             self.reader.args,
             self.errors,
             self.reason,
+            self.within,
+            self.chunks,
         )
 
     @property
@@ -112,6 +130,8 @@ class Turn:
             meta["queued"] = round(run.queued, 6)
         if reason is not None:
             meta["reason"] = reason
+        if run.loop is not None and result is not None:
+            meta["loop"] = {"first": run.loop["first"], "count": run.loop["count"]}
         step = run.plan.step
         self.emit(
             Event(
@@ -124,7 +144,7 @@ class Turn:
                 run.attempt,
                 run.worker_id,
                 run.duration,
-                {"arrivals": run.arrivals} if run.job is None else None,
+                None if step.name in self.state.runs else {"arrivals": run.arrivals},  # it begins and ends at once
                 result,
                 error,
                 meta or None,
@@ -148,6 +168,18 @@ class Turn:
         pool = step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
         self.jobs.append(Job(step.name, visit, pool=pool, priority=self.priority(), context=context))
 
+    def queue_item(self, step_plan: StepPlan, node: str, visit: int, index: int) -> None:
+        """Begin an item of a loop. The log needs no event for that: what ended tells what has begun."""
+        pool = step_plan.step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
+        self.jobs.append(Job(node, visit, index, pool, self.priority()))
+
+    def queue_end(self, run: Run) -> None:
+        """Queue the last job of a loop: by the time it ends, all that the items gave is in the log."""
+        step = run.plan.step
+        pool = step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
+        context = {"arrivals": run.arrivals, "end": True}
+        self.jobs.append(Job(step.name, run.visit, pool=pool, priority=self.priority(), context=context))
+
     def priority(self) -> int:
         """The priority of this execution's jobs."""
         given = self.state.priority
@@ -157,9 +189,9 @@ class Turn:
         """Have a row written to the error log."""
         self.errors.append(
             ErrorRow(
-                run.plan.step.name,
+                run.node,
                 run.visit,
-                NO_ITEM,
+                run.item,
                 run.attempt,
                 run.worker_id,
                 str(error.get("type") or "error"),
@@ -172,13 +204,17 @@ class Turn:
 def run_of(turn: Turn, outcome: Outcome) -> Run:
     """Return the step run that an outcome belongs to. Attempts count from 1, lost leases left aside."""
     job = outcome.job
+    step = step_of(job.node_id)
     return Run(
-        turn.plan.steps[job.node_id],
+        turn.plan.steps[step],
         job.visit,
-        turn.state.runs[job.node_id][1],
+        turn.state.runs[step][1],
         job.failures + 1,
         job,
         outcome.worker_id,
         outcome.duration,
         outcome.queued,
+        job.item_index,
+        None if step == job.node_id else job.node_id,
+        turn.state.loops.get(step) if job.item_index == NO_ITEM else None,
     )

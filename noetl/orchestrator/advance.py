@@ -19,11 +19,11 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.engine.facts import Job, JobRef
+from noetl.engine.facts import Job, JobRef, NotLoaded
 from noetl.engine.state import State
 from noetl.orchestrator.part import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
 from noetl.orchestrator.start import insert_child
-from noetl.orchestrator.views import View, Views, load_events, loading
+from noetl.orchestrator.views import View, Views, load_missing, loading
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
 
 log = logging.getLogger("noetl.orchestrator")
@@ -123,9 +123,9 @@ class Advance:
         """Decide before the transaction; None where only the lock's holder can."""
         view = items[0].view
 
-        def load(events: set[int]) -> None:
+        def load(missing: NotLoaded) -> None:
             with store.transaction(conn, self.schema, asynchronous=True):
-                load_events(conn, {view.execution_id: (view, events)})
+                load_missing(conn, view, missing)
 
         try:
             return loading(partial(make_part, view, items), load)
@@ -154,8 +154,8 @@ class Advance:
         if part is not None:
             return part
 
-        def load(events: set[int]) -> None:
-            load_events(conn, {view.execution_id: (view, events)})
+        def load(missing: NotLoaded) -> None:
+            load_missing(conn, view, missing)
 
         try:
             return loading(partial(make_part, view, ours, Withdrawal(conn, view.execution_id)), load)

@@ -4,6 +4,7 @@ import orjson
 from psycopg import Connection
 
 from noetl.database import store
+from noetl.database.loops import read_loop
 from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
@@ -41,7 +42,7 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
     if row is None:
         return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
-    status, path, result, problem, found = row
+    status, path, result, problem, found, loop = row
     if not ExecutionStatus(status).terminal:
         left = awaited.wait.left
         if left is not None and left <= 0:
@@ -51,10 +52,18 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         if not found:
             step = awaited.return_step
             return Failed(failure("playbook", f"return_step: {path} has no step {step!r} that has completed"))
-        return Done((result or "null").encode())
+        return Done((result or "null").encode()) if loop is None else _loop_result(conn, views, awaited, loop)
     inner = orjson.loads(problem) if problem else {}
     cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
     message = f"child execution {awaited.execution_id} of {path} {status}" + (f": {cause}" if cause else "")
     detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
     told = failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail)
     return Failed({**told, "cause": cause})
+
+
+def _loop_result(conn: Connection, views: Views, awaited: AwaitChild, first: int) -> Done | Failed:
+    try:
+        with store.transaction(conn, views.schema, asynchronous=True):
+            return Done(read_loop(conn, awaited.execution_id, first).items)
+    except InputError as problem:
+        return Failed(failure("validation", str(problem)))

@@ -67,7 +67,7 @@ def _conditions(given: Any, clauses: tuple[Clause, ...]) -> Iterator[str | None]
     written = given if isinstance(given, list) else [given]
     for place, clause in enumerate(clauses):
         found = written[place] if place < len(written) else None
-        when = found.get("when", found.get("condition")) if isinstance(found, dict) else None
+        when = found.get("when") if isinstance(found, dict) else None
         yield str(when) if clause.when is not None and when is not None else None
 
 

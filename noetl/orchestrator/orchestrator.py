@@ -11,12 +11,12 @@ from noetl.database import store
 from noetl.database.catalog import Version, add_version
 from noetl.database.connect import Database
 from noetl.database.notify import news
-from noetl.engine.facts import Cancel, TimedOut
+from noetl.engine.facts import Cancel, NotLoaded, TimedOut
 from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.materialize import materialize
 from noetl.orchestrator.part import Part, Withdrawal, apply
 from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_start, prepare
-from noetl.orchestrator.views import Playbooks, View, Views, load_events, loading
+from noetl.orchestrator.views import Playbooks, View, Views, load_missing, loading
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
 from noetl.playbook.templates import Env
@@ -137,5 +137,5 @@ def _decide(view: View, what: Cancel | TimedOut, withdrawal: Withdrawal) -> Part
     return part
 
 
-def _loader(conn: Connection, view: View) -> Callable[[set[int]], None]:
-    return lambda events: load_events(conn, {view.execution_id: (view, events)})
+def _loader(conn: Connection, view: View) -> Callable[[NotLoaded], None]:
+    return lambda missing: load_missing(conn, view, missing)

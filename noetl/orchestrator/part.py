@@ -7,7 +7,7 @@ last seen, and again under the lock only where that state has moved on.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from psycopg import Connection
@@ -16,6 +16,8 @@ from noetl.database import store
 from noetl.engine.decide import decide
 from noetl.engine.facts import (
     Cancel,
+    Chunk,
+    Collected,
     Continue,
     Decision,
     Done,
@@ -29,6 +31,7 @@ from noetl.engine.facts import (
     Outcome,
     TimedOut,
     Withdrawn,
+    is_within,
 )
 from noetl.engine.failing import why_stopped
 from noetl.engine.state import State
@@ -64,7 +67,7 @@ class Broken:
     error: Exception
 
 
-What = Done | Failed | Expired | Deferral | Cancel | TimedOut | Continue | Broken
+What = Done | Failed | Expired | Collected | Deferral | Cancel | TimedOut | Continue | Broken
 """All that can come of a job."""
 
 
@@ -101,18 +104,20 @@ class Withdrawal:
     def __init__(self, conn: Connection, execution_id: int) -> None:
         self._conn = conn
         self._execution_id = execution_id
-        self._taken: list[list[JobRef]] = []
+        self._taken: list[tuple[str | None, list[JobRef]]] = []
         self._asked = 0
 
     def restart(self) -> None:
         self._asked = 0
 
-    def __call__(self) -> list[JobRef]:
+    def __call__(self, within: str | None) -> list[JobRef]:
         if self._asked == len(self._taken):
-            rows = store.withdraw_jobs(self._conn, self._execution_id)
-            self._taken.append([job_ref(row) for row in rows])
+            rows = store.withdraw_jobs(self._conn, self._execution_id, within)
+            self._taken.append((within, [job_ref(row) for row in rows]))
         self._asked += 1
-        return list(self._taken[self._asked - 1])
+        asked, jobs = self._taken[self._asked - 1]
+        assert asked == within, "a decision that is made again asks for the same"
+        return list(jobs)
 
 
 class Nothing:
@@ -121,7 +126,7 @@ class Nothing:
     def restart(self) -> None:
         pass
 
-    def __call__(self) -> list[JobRef]:
+    def __call__(self, within: str | None) -> list[JobRef]:
         return []
 
 
@@ -134,6 +139,13 @@ def job_ref(row: store.Row) -> JobRef:
     return JobRef(job_id, node_id, visit, item_index, attempts, failures, lost, orjson.loads(context), pool, priority)
 
 
+NOT_REMEMBERED: Final = frozenset(
+    {EventType.STEP_QUEUED, EventType.LOOP_STARTED, EventType.ITEM_COMPLETED, EventType.ITEM_SKIPPED}
+)
+"""Events that nobody asks for. A loop's items are read together, when somebody wants what the loop gave: a worker that
+runs a hundred thousand of them needs no more memory than for ten."""
+
+
 @dataclass(slots=True)
 class Part:
     """What one execution's part of a transaction writes."""
@@ -142,6 +154,7 @@ class Part:
     state: State
     events: list[Event] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
     errors: list[ErrorRow] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
@@ -154,10 +167,11 @@ class Part:
         self.state = decision.state
         self.events += decision.events
         self.jobs += decision.jobs
+        self.chunks += decision.chunks
         self.errors += decision.errors
         self.ended = self.ended or decision.ended is not None
         for event in decision.events:
-            if event.event_type is not EventType.STEP_QUEUED:
+            if event.event_type not in NOT_REMEMBERED:
                 self.view.values.draft(event, decision.arrivals.get(event.event_id))
 
 
@@ -180,7 +194,7 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
     while decision.withdraw:
         if withdraw is None:
             raise NeedsLock
-        withdrawn, unborn, started = withdraw(), *_unborn(part)
+        withdrawn, unborn, started = withdraw(decision.within), *_unborn(part, decision.within)
         jobs = [*withdrawn, *unborn]
         for job in jobs:
             if job.context.get("child") not in started:
@@ -219,7 +233,7 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
         )
     given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
-    given_up = isinstance(what, Expired) and part.state.runs.get(item.job.node_id, (0,))[0] != item.job.visit
+    given_up = isinstance(what, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
     if given_up or (isinstance(what, Failed) and what.error.get("type") == "timeout"):
         _cancel_child(part, item.job)  # nobody waits for it any more
 
@@ -260,8 +274,10 @@ def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None =
     )
 
 
-def _unborn(part: Part) -> tuple[list[JobRef], set[str]]:
-    """Take back the jobs that this very part was about to insert, and the children that it was about to start."""
+def _unborn(part: Part, within: str | None) -> tuple[list[JobRef], set[str]]:
+    """Take back the jobs that this very part was about to insert, and the children that it was about to start; or
+    only those within a loop."""
+    taken = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
     jobs = [
         JobRef(
             job.job_id or 0,
@@ -275,11 +291,13 @@ def _unborn(part: Part) -> tuple[list[JobRef], set[str]]:
             job.pool,
             job.priority,
         )
-        for job in part.jobs
+        for job in taken
     ]
-    children = {str(child.view.execution_id) for child in part.children}
-    part.jobs.clear()
-    part.children.clear()
+    waited_for = {job.context.get("child") for job in taken}
+    children = {str(child.view.execution_id) for child in part.children} & waited_for
+    known = set(map(id, taken))
+    part.jobs = [job for job in part.jobs if id(job) not in known]
+    part.children = [child for child in part.children if str(child.view.execution_id) not in children]
     return jobs, children
 
 

@@ -1,21 +1,24 @@
 """From a leased job to what has to be done: work for a tool, or an answer that needs none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
 import orjson
 
-from noetl.engine.facts import Cancel, Continue, Done, Failed, JobRef, NotLoaded
-from noetl.engine.render import Rendered, render_job
+from noetl.engine.collect import collect, to_collect
+from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef, NotLoaded
+from noetl.engine.render import Rendered, render_job, render_save, save_of
 from noetl.errors import InputError, TemplateError
 from noetl.orchestrator.part import BY_PARENT, Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
 from noetl.playbook.durations import seconds
-from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key
+from noetl.playbook.results import raw
+from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
+EVENT_LOG = "event_log"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,6 +31,7 @@ class Leased:
     created_at: int
     leased_at: int
     handed_out: bool = False  # to a slot, or an answer is on its way
+    done: "Ran | None" = None  # what its tool gave, where a block `save` is still due
     killed: bool = False  # whatever has not begun of it shall not begin
 
     @property
@@ -39,6 +43,15 @@ class Leased:
     def queued(self) -> float:
         """Seconds the job stood in the queue."""
         return max(0, self.leased_at - self.created_at) / 1_000_000
+
+
+@fact
+class Ran:
+    """The work of a job is done, and took `seconds`."""
+
+    result: bytes
+    seconds: float = 0.0
+    output: str = ""
 
 
 @fact
@@ -85,11 +98,14 @@ class AwaitChild:
     wait: Wait
 
 
-Prepared = Work | Done | Failed | Deferral | Cancel | Continue | NewChild | AwaitChild
+Prepared = Work | Done | Failed | Collected | Deferral | Cancel | Continue | NewChild | AwaitChild
 
 
-def prepare(leased: Leased) -> Prepared:
-    """Render a job and say what it needs. Raises `NotLoaded`; a template error is an answer, not an exception."""
+def prepare(leased: Leased, limit: int) -> Prepared:
+    """Render a job and say what it needs; `limit` is that of results, in bytes.
+
+    Raises `NotLoaded`; a template error is an answer, not an exception.
+    """
     job = leased.job
     if job.node_id == CANCEL_NODE:
         return Cancel(*BY_PARENT)
@@ -97,6 +113,12 @@ def prepare(leased: Leased) -> Prepared:
         return Continue()
     view = leased.view
     try:
+        if leased.done is not None:
+            return prepare_save(leased, leased.done)
+        if "end" in job.context:
+            return Done(b"null")
+        if to_collect(view.playbook.step(step_of(job.node_id)), job) is not None:
+            return collect(view.playbook, view.state, job, view.values, limit)
         rendered = render_job(view.playbook, view.state, job, view.values)
         if rendered.type == "wait":
             return _wait(leased, rendered)
@@ -118,7 +140,7 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
     view, job = leased.view, leased.job
     context: dict[str, Any] = {
         "execution_id": str(view.execution_id),
-        "step": job.node_id,
+        "step": step_of(job.node_id),
         "visit": job.visit,
         "item_index": job.item_index,
         "attempt": job.failures + 1,
@@ -129,8 +151,8 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
         context["results"] = _all_results(view)
     return Work(
         type=rendered.type,
-        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index),
-        where=f"{view.playbook.path}#{job.node_id}",
+        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
+        where=f"{view.playbook.path}#{step_of(job.node_id)}",
         fields=rendered.fields,
         args=rendered.args,
         timeout=rendered.timeout,
@@ -139,13 +161,36 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
     )
 
 
+def saves(leased: Leased) -> bool:
+    """Whether a block `save` is due once the work of a job is done."""
+    job = leased.job
+    return not job.node_id.startswith("$") and save_of(leased.view.playbook.step(step_of(job.node_id)), job) is not None
+
+
+def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
+    """Return what the block `save` of a job has to do with the result; the result itself where that is nothing.
+
+    The log has the result in any case: that is what `event_log`, the default, means.
+    """
+    view, job = leased.view, leased.job
+    if "end" in job.context:
+        result = view.values.result(view.state.loops[job.node_id]["first"])
+    else:
+        result = orjson.loads(ran.result)
+    rendered = render_save(view.playbook, view.state, job, view.values, result)
+    if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG:
+        return Done(ran.result)
+    work = _work(leased, rendered)
+    return replace(work, key=f"{work.key}:save", where=f"{work.where} save")
+
+
 def _all_results(view: View) -> Mapping[str, Any]:
     """Return every step's result, for code that names the global `context`."""
     values, results = view.values, view.state.results
     missing = {event for event in results.values() if not values.has_result(event)}
     if missing:
         raise NotLoaded(missing)
-    return {name: values.result(event) for name, event in results.items()}
+    return {name: raw(values.result(event)) for name, event in results.items()}
 
 
 def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:

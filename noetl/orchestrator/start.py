@@ -9,11 +9,12 @@ import orjson
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.engine.facts import Start
+from noetl.engine.facts import NotLoaded, Start
 from noetl.engine.state import State
 from noetl.errors import InputError, NotFound
+from noetl.orchestrator.memory import Memory
 from noetl.orchestrator.part import Nothing, Part, apply
-from noetl.orchestrator.views import Memory, View, Views, load_events, loading
+from noetl.orchestrator.views import View, Views, load_missing, loading
 from noetl.orchestrator.write import Rows, add_part
 from noetl.playbook.model import Playbook
 from noetl.playbook.values import plain
@@ -89,9 +90,9 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
     if parent is not None:
         context["parent"] = str(parent.execution_id)
 
-    def load(events: set[int]) -> None:
+    def load(missing: NotLoaded) -> None:
         with store.transaction(conn, views.schema, asynchronous=True):
-            load_events(conn, {execution_id: (view, events)})
+            load_missing(conn, view, missing)
 
     part = loading(partial(_first, view, Start(context)), load)
     part.start = {

@@ -10,84 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from noetl.database import store
-from noetl.engine.facts import Event, NotLoaded, Values, args_in
+from noetl.database.loops import LoopValue, read_loop
+from noetl.engine.facts import ChunkKey, NotLoaded, args_in
 from noetl.engine.state import State
-from noetl.errors import Conflict, PlaybookError
+from noetl.errors import Conflict, InputError, PlaybookError
+from noetl.orchestrator.memory import Memory
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 
 VIEWS = 4096
 """Executions remembered per process."""
 
-MEMORY = 8 * 1024 * 1024
-"""Bytes of results and args remembered per execution; beyond it everything is forgotten and read again on demand."""
-
-ENTRY = 200
-"""Bytes that an event takes in memory, whatever it brought."""
-
 REMEMBERED = 128 * 1024 * 1024
 """Bytes of workloads and results remembered per process, as JSON; beyond it views are forgotten, the oldest first."""
-
-
-class Memory(Values):
-    """`Values` that keeps results as raw JSON until somebody asks: most are never looked at."""
-
-    __slots__ = ("_draft", "_raw", "_size")
-
-    def __init__(self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any]) -> None:
-        super().__init__(execution_id, workload, env)
-        self._raw: dict[int, bytes] = {}
-        self._size = 0
-        self._draft: list[int] = []
-
-    @property
-    def size(self) -> int:
-        """Bytes of results and args that were remembered since `trim` last forgot them, as JSON."""
-        return self._size
-
-    def trim(self) -> None:
-        """Forget everything where it has become too much; not while a decision gathers what it needs."""
-        if self._size > MEMORY:
-            for known in (self._raw, self._results, self._errors, self._args):
-                known.clear()
-            self._size = 0
-
-    def begin(self) -> None:
-        """Forget what events brought that were decided and never written: their numbers may be given again."""
-        for event_id in self._draft:
-            for known in (self._raw, self._results, self._errors, self._args):
-                known.pop(event_id, None)
-        self._draft.clear()
-
-    def draft(self, event: Event, args: Mapping[int, Any] | None) -> None:
-        """Remember what a decided event brings, until it is written (`commit`) or decided again (`begin`)."""
-        size = sum(len(orjson.dumps(each)) for each in args.values()) if args else 0
-        self.remember(event.event_id, event.result, event.error, args or {}, size)
-        self._draft.append(event.event_id)
-
-    def commit(self) -> None:
-        """What was a draft is in the log now."""
-        self._draft.clear()
-
-    def remember(self, event_id: int, raw: bytes | None, error: Any, args: Mapping[int, Any], size: int = 0) -> None:
-        """Keep all that can be asked of one event, its result as the text it is stored as. `size`: of `args`, as JSON,
-        which count too: a cycle may pass a large value on in each of its rounds."""
-        raw = raw or b"null"
-        self._size += len(raw) + size + ENTRY
-        self._raw[event_id] = raw
-        self._errors[event_id] = error
-        self._args[event_id] = args
-
-    def has_result(self, event_id: int) -> bool:
-        return event_id in self._raw or event_id in self._results
-
-    def result(self, event_id: int) -> Any:
-        if event_id not in self._results and event_id in self._raw:
-            self._results[event_id] = orjson.loads(self._raw.pop(event_id))
-        return super().result(event_id)
 
 
 @dataclass(slots=True)
@@ -225,31 +163,91 @@ class Views:
         )
 
 
-def load_events(conn: Connection, wanted: Mapping[int, tuple[View, set[int]]]) -> None:
-    """Read events that views lack, one statement per execution, one round trip. Runs inside a transaction."""
-    cursors = [(view, events, store.select_events(conn, view.execution_id, events)) for view, events in wanted.values()]
-    for view, events, cursor in cursors:
-        for event_id, result, meta, error in cursor.fetchall():
-            view.values.remember(
-                event_id,
-                result.encode() if result is not None else None,
-                orjson.loads(error) if error is not None else None,
-                args_in(orjson.loads(meta) if meta else None),
-                len(meta or ""),
-            )
-            events.discard(event_id)
-        if events:
-            raise LookupError(f"execution {view.execution_id} has no events {sorted(events)}: the log is damaged")
+@dataclass(slots=True)
+class Wanted:
+    """What a view lacks."""
+
+    view: View
+    events: set[int] = field(default_factory=set)
+    chunks: set[ChunkKey] = field(default_factory=set)
+
+    def add(self, missing: NotLoaded) -> None:
+        self.events |= missing.events
+        self.chunks |= missing.chunks
+
+
+def load_wanted(conn: Connection, wanted: Iterable[Wanted]) -> None:
+    """Read what views lack, two statements per execution, one round trip; another for the results of loops.
+
+    Runs inside a transaction. Raises `LookupError` where the log does not have it.
+    """
+    cursors = [
+        (
+            one,
+            store.select_events(conn, one.view.execution_id, one.events) if one.events else None,
+            store.select_chunks(conn, one.view.execution_id, one.chunks) if one.chunks else None,
+        )
+        for one in wanted
+    ]
+    for one, events, chunks in cursors:
+        if chunks is not None:
+            _take_chunks(one, chunks)
+        for first in _take_events(one, events) if events is not None else ():
+            one.view.values.remember_loop(first, _loop_value(conn, one.view.execution_id, first))
+
+
+def load_missing(conn: Connection, view: View, missing: NotLoaded) -> None:
+    """Read what one view lacks, inside a transaction."""
+    load_wanted(conn, [Wanted(view, set(missing.events), set(missing.chunks))])
+
+
+def _take_chunks(wanted: Wanted, cursor: Cursor[Any]) -> None:
+    found = set()
+    for node_id, visit, chunk, items in cursor.fetchall():
+        wanted.view.values.remember_chunk((node_id, visit, chunk), items)
+        found.add((node_id, visit, chunk))
+    _complain(wanted, "chunks", wanted.chunks - found)
+
+
+def _take_events(wanted: Wanted, cursor: Cursor[Any]) -> list[int]:
+    """Remember events; return those that began loops, whose results are still to be read."""
+    found, loops = set(), []
+    for event_id, result, meta, error, is_loop in cursor.fetchall():
+        found.add(event_id)
+        if is_loop:
+            loops.append(event_id)
+            continue
+        wanted.view.values.remember(
+            event_id,
+            result.encode() if result is not None else None,
+            orjson.loads(error) if error is not None else None,
+            args_in(orjson.loads(meta) if meta else None),
+            len(meta or ""),
+        )
+    _complain(wanted, "events", wanted.events - found)
+    return loops
+
+
+def _complain(wanted: Wanted, what: str, lacking: set[Any]) -> None:
+    if lacking:
+        raise LookupError(f"execution {wanted.view.execution_id} has no {what} {sorted(lacking)}: the log is damaged")
+
+
+def _loop_value(conn: Connection, execution_id: int, first: int) -> LoopValue | InputError:
+    try:
+        return read_loop(conn, execution_id, first)
+    except InputError as problem:
+        return problem
 
 
 T = TypeVar("T")
 
 
-def loading(decide: Callable[[], T], load: Callable[[set[int]], None]) -> T:
+def loading(decide: Callable[[], T], load: Callable[[NotLoaded], None]) -> T:
     """Run a pure function until nothing it needs is missing; each round loads what the last one asked for."""
     for _ in range(1000):
         try:
             return decide()
         except NotLoaded as missing:
-            load(missing.events)
+            load(missing)
     raise RuntimeError("a decision asked for events a thousand times: it does not remember what it was given")

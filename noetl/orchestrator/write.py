@@ -26,6 +26,7 @@ class Rows:
     payloads: list[dict[str, Any]] = field(default_factory=list)
     executions: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=list)
+    chunks: list[dict[str, Any]] = field(default_factory=list)
     cancels: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
@@ -64,6 +65,16 @@ def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int
             }
         )
     rows.jobs += [job_row(view.execution_id, job, at, id(job) in leased) for job in part.jobs]
+    rows.chunks += [
+        {
+            "execution_id": view.execution_id,
+            "node_id": chunk.node_id,
+            "visit": chunk.visit,
+            "chunk": chunk.chunk,
+            "items": orjson.Fragment(chunk.items),
+        }
+        for chunk in part.chunks
+    ]
     rows.errors += [
         {**asdict(error), "execution_id": view.execution_id, "message": storable(error.message)}
         for error in part.errors
@@ -166,6 +177,7 @@ def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> 
     store.insert_rows(conn, "insert_payloads", rows.payloads)
     store.insert_rows(conn, "insert_events", rows.events)
     store.update_executions(conn, rows.executions)
+    store.insert_rows(conn, "insert_chunks", rows.chunks)
     store.insert_rows(conn, "insert_errors", rows.errors)
     store.insert_rows(conn, "insert_outputs", rows.outputs)
     inserted = store.insert_jobs(conn, rows.jobs, worker=worker, lease=lease)

@@ -12,13 +12,12 @@ class Field:
     """A tool's field. `kind` is what a value without a template must be: text, mapping, integer, boolean, duration,
     any.
 
-    `raw` text is never a template; `also` are further spellings; `choices` the values it can have, as text.
+    `raw` text is never a template; `choices` are the values it can have, as text.
     """
 
     kind: str = "text"
     required: bool = False
     raw: bool = False
-    also: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
 
@@ -31,7 +30,7 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     "python": {"code": Field(required=True, raw=True)},
     "http": {
         "method": Field(choices=METHODS),
-        "endpoint": Field(required=True, also=("url",)),
+        "endpoint": Field(required=True),
         "headers": Field("mapping"),
         "params": Field("mapping"),
         "payload": Field("any"),
@@ -65,9 +64,9 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     },
     "secrets": {
         "provider": Field(required=True, choices=PROVIDERS),
-        "name": Field(required=True, also=("secret_name",)),
+        "name": Field(required=True),
         "version": Field("any"),
-        "project": Field(also=("project_id",)),
+        "project": Field(),
         "region": Field(),
         "field": Field(),
     },

@@ -1,4 +1,4 @@
-"""Reads the clauses of `next` and `on_error`: every spelling of them gives the same clauses and edges."""
+"""Reads the clauses of `next` and `on_error`: every form of them gives the same clauses and edges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,17 +45,10 @@ class Clauses:
             yield Clause(None, tuple(self._targets(step, key, node)))
             return
         keys: dict[str, Node] = node.value
-        when, condition = None, None
-        conditions = [name for name in ("when", "condition") if name in keys]
-        if conditions:
-            condition = keys[conditions[0]]
-            when = reader.condition(condition, step, f"{key}.when")
-        if len(conditions) > 1:
-            reader.error(
-                node.keys["condition"], "unknown-key", f"{key} of step {step!r} has both 'when' and 'condition'"
-            )
+        condition = keys.get("when")
+        when = reader.condition(condition, step, f"{key}.when") if condition is not None else None
         if "then" in keys or "else" in keys:
-            reader.unknown(node, {"when", "condition", "then", "else", "args"}, f"{key} of step {step!r}")
+            reader.unknown(node, {"when", "then", "else", "args"}, f"{key} of step {step!r}")
             if when is not None and "then" not in keys:
                 reader.error(node, "missing", f"{key} of step {step!r} has a condition but no 'then': add it")
             if "then" in keys:
@@ -63,7 +56,7 @@ class Clauses:
             if "else" in keys:
                 yield Clause(None, tuple(self._targets(step, key, keys["else"], keys.get("args"))))
             return
-        reader.unknown(node, {"when", "condition", "step", "args", "then", "else"}, f"{key} of step {step!r}")
+        reader.unknown(node, {"when", "step", "args", "then", "else"}, f"{key} of step {step!r}")
         if "step" not in keys:
             reader.error(node, "missing", f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
             return

@@ -15,12 +15,7 @@ from noetl.playbook.yamltree import Node
 RETRY_TRUE: Final = Retry(max_attempts=3)
 """What `retry: true` means, and where a mapping begins."""
 
-RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when"})
-
-
-def spellings(type_: str) -> set[str]:
-    """Return every key that is a type's own field."""
-    return {spelling for name, spec in ACTIONS[type_].items() for spelling in (name, *spec.also)}
+RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when", "until"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +43,14 @@ class Owner:
 
     # -- fields of a type
 
-    def fields(self, type_: str, ignore: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, AnyTemplate]:
-        """Return the templates of a type's own fields, under their canonical names. `prefix`: of what template errors
-        call the fields."""
+    def fields(self, type_: str, prefix: str = "") -> dict[str, AnyTemplate]:
+        """Return the templates of a type's own fields. `prefix`: of what template errors call the fields."""
         fields: dict[str, AnyTemplate] = {}
         for name, spec in ACTIONS[type_].items():
-            given = [key for key in (name, *spec.also) if key in self.keys and key not in ignore]
-            if len(given) > 1:
-                self.error(
-                    given[1], "unknown-key", f"{self.what} has both {given[0]!r} and {given[1]!r}: leave one out"
-                )
-            if not given or (self.keys[given[0]].null and spec.kind != "any"):
+            given = self.keys.get(name)
+            if given is None or (given.null and spec.kind != "any"):
                 continue
-            found = self._field(self.keys[given[0]], spec, prefix + name)
+            found = self._field(given, spec, prefix + name)
             if found is not None:
                 fields[name] = found
         code = self.given("code") if type_ == "python" else None
@@ -90,7 +80,7 @@ class Owner:
             found = reader.name(node, what)
             if found is None:
                 return None
-            if spec.choices and found not in spec.choices and found.upper() not in spec.choices:
+            if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
                 hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
                 reader.error(node, "value", f"{what} is {found!r}{hint}")
         return reader.template(node, self.place, name)
@@ -98,8 +88,7 @@ class Owner:
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
         """Report what a type needs and nobody gives."""
         for name, spec in ACTIONS[type_].items():
-            present = name in fields or any(self.given(key) for key in (name, *spec.also))
-            if spec.required and not present:
+            if spec.required and name not in fields and self.given(name) is None:
                 self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
         either = ONE_OF.get(type_)
         if either and not any(key in fields or self.given(key) for key in either):
@@ -127,7 +116,7 @@ class Owner:
         """Return the fields of a block `save`, its `auth` among them."""
         if self.reader.mapping(node, what) is None:
             return None
-        self.reader.unknown(node, spellings("save") | {"auth"}, what)
+        self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what)
         inner = Owner(self.reader, node, self.place, what)
         fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth()
         return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
@@ -188,5 +177,7 @@ class Owner:
                 return replace(retry, jitter=reader.boolean(node, what) or False)
             case "when":
                 return replace(retry, when=reader.condition(node, self.place, "retry.when"))
+            case "until":
+                return replace(retry, until=reader.condition(node, self.place, "retry.until"))
             case _:
                 return retry  # reported as unknown

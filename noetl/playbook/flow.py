@@ -90,11 +90,11 @@ class Flow:
                 if target in self.steps and target != step.name:
                     self.sources[target].add(step.name)
             self._plainly.update(edge.target for clause in step.next for edge in clause.edges)
-        self._before: dict[str, frozenset[str]] = {}
         self._always: dict[tuple[str, bool], bool] = {}
         self._ending = self._avoid("", self._backwards(self.steps), set())
         edges = {step.name: [target for target in targets(step) if target in self.steps] for step in steps}
         self._gates, self._cycle = gates(self.entry, edges), components(edges)
+        self._before = self._befores()
         self._spans = _spans(self.entry, self._gates)
         self._sure: dict[tuple[str, str], bool] = {}
 
@@ -113,21 +113,33 @@ class Flow:
 
     # ---- any way
 
-    def before(self, name: str) -> frozenset[str]:
-        """Return every step that can come before a step; itself, where it stands in a cycle."""
-        found = self._before.get(name)
-        if found is None:
-            found = self._before[name] = self._reaching(name)
-        return found
+    def comes_before(self, other: str, name: str) -> bool:
+        """Whether a step can come before another; itself, where it stands in a cycle."""
+        return bool(self._before[name] >> self._order[other] & 1)
 
-    def _reaching(self, name: str) -> frozenset[str]:
-        seen = set(self.sources[name])
-        stack = list(seen)
-        while stack:
-            for source in self.sources[stack.pop()] - seen:
-                seen.add(source)
-                stack.append(source)
-        return frozenset(seen | {name} if name in targets(self.steps[name]) else seen)
+    def before(self, name: str) -> set[str]:
+        """Return every step that can come before a step; itself, where it stands in a cycle."""
+        return {other for other in self.steps if self.comes_before(other, name)}
+
+    def _befores(self) -> dict[str, int]:
+        """Return for each step those that can come before it, as the bits of a number: their places are its bits."""
+        found: dict[int, int] = {}  # by cycle: all before it, and itself
+        before: dict[str, int] = {}
+        members: dict[int, list[str]] = {}
+        for name, number in self._cycle.items():
+            members.setdefault(number, []).append(name)
+        for number in sorted(members, reverse=True):  # a cycle has its number after all that it leads to
+            own = members[number]
+            ahead = 0
+            for name in own:
+                for source in self.sources[name]:
+                    if self._cycle[source] != number:
+                        ahead |= found[self._cycle[source]]
+            bits = sum(1 << self._order[name] for name in own)
+            cyclic = len(own) > 1 or own[0] in targets(self.steps[own[0]])
+            before.update(dict.fromkeys(own, ahead | bits if cyclic else ahead))
+            found[number] = ahead | bits
+        return before
 
     def reached(self, *, failing: bool) -> set[str]:
         """Return the steps that can be reached by edges that are ever followed; not failing: without a failure."""
@@ -167,7 +179,7 @@ class Flow:
     def _is_sure(self, wanted: str, name: str) -> bool:
         while True:
             sources = self.sources[name]
-            if wanted not in self.before(name) or name == self.entry:
+            if not self.comes_before(wanted, name) or name == self.entry:
                 return False
             if self.is_join(name):
                 gate = self._gates[name]
@@ -191,19 +203,23 @@ class Flow:
 
     def _avoidable(self, wanted: str, gate: str, join: str) -> bool:
         """Whether the join can be reached from its gate while `wanted`, which is behind the gate, gets no result."""
-        inside = {name for name in self.before(wanted) | {wanted} if name == gate or self._passes(gate, name)}
+        inside, waiting = {gate, wanted}, [wanted] if wanted != gate else []
+        while waiting:
+            for source in self.sources[waiting.pop()] - inside:
+                inside.add(source)
+                waiting.append(source)
         # What is not inside cannot reach `wanted`, or is not asked for; and nobody is sure to wait for a step of the
         # same cycle that has arrivals.
         outside = (self._ending - inside) | {name for name in inside if self._cycle[name] == self._cycle[join]}
         avoiding, reaching = self._avoid(wanted, self._backwards(inside), outside), {join}
-        waiting = [(source, join) for source in self.sources[join]]
-        while waiting:
-            name, target = waiting.pop()
+        arriving = [(source, join) for source in self.sources[join]]
+        while arriving:
+            name, target = arriving.pop()
             if name not in reaching and any(
                 target in way.targets and way.targets <= avoiding | reaching for way in self._without(wanted, name)
             ):
                 reaching.add(name)
-                waiting += [(source, name) for source in self.sources[name] if name != gate]
+                arriving += [(source, name) for source in self.sources[name] if name != gate]
         return gate in reaching
 
     def _passes(self, gate: str, name: str) -> bool:

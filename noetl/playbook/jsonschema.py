@@ -167,7 +167,7 @@ def _step(type_: str) -> Schema:
     keys = (STEP_KEYS | {"result"}) - _without(type_)
     if type_ == WORKBOOK:
         anything = {name: schema for one in ACTIONS for name, schema in _fields(one).items()}
-        return _object(keys | {"task", "name"} | set(anything), {**anything, **_common()}, required=["step", "type"])
+        return _object(keys | {"task"} | set(anything), {**anything, **_common()}, required=["step", "type"])
     fields = _fields(type_)
     needed = ["step", *([] if type_ == ROUTER else ["type"])]
     found = _object(keys | set(fields), {**_common(), **fields}, required=needed)
@@ -182,8 +182,8 @@ def _task(type_: str) -> Schema:
 
 
 def _fields(type_: str) -> dict[str, Schema]:
-    """Return the schemas of a type's own fields, by every spelling."""
-    return {key: _field(spec) for name, spec in ACTIONS[type_].items() for key in (name, *spec.also)}
+    """Return the schemas of a type's own fields."""
+    return {name: _field(spec) for name, spec in ACTIONS[type_].items()}
 
 
 def _field(spec: Field) -> Schema:
@@ -198,11 +198,8 @@ def _field(spec: Field) -> Schema:
 
 def _needed(type_: str) -> list[Schema]:
     """Return what a type's fields have to be together."""
-    found: list[Schema] = [
-        {"anyOf": [{"required": [key]} for key in (name, *spec.also)]}
-        for name, spec in ACTIONS[type_].items()
-        if spec.required
-    ]
+    required = sorted(name for name, spec in ACTIONS[type_].items() if spec.required)
+    found: list[Schema] = [{"required": required}] if required else []
     if type_ in ONE_OF:
         found.append({"oneOf": [{"required": [key]} for key in ONE_OF[type_]]})
     return found
@@ -221,6 +218,7 @@ def _retry() -> Schema:
             "max_delay": _DURATION,
             "jitter": {"type": "boolean"},
             "when": _CONDITION,
+            "until": _CONDITION,
         },
     )
     return {"anyOf": [{"type": ["boolean", "null"]}, {"type": "integer", "minimum": 1}, policy]}
@@ -258,10 +256,9 @@ def _targets() -> Schema:
 
 def _ways() -> Schema:
     clause = _object(
-        {"when", "then", "else", "step", "args", "condition"},
+        {"when", "then", "else", "step", "args"},
         {
             "when": _CONDITION,
-            "condition": _CONDITION,
             "then": _ref("targets"),
             "else": _ref("targets"),
             "step": _TEXT,

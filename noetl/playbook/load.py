@@ -79,7 +79,7 @@ def stored_playbook(text: str, filename: str) -> Playbook:
 
 def _whole(playbook: Playbook | None, problems: list[Problem]) -> Playbook:
     if playbook is None or any(problem.severity == "error" for problem in problems):
-        raise PlaybookError(problems)
+        raise PlaybookError(_findings(problems))
     return playbook
 
 
@@ -101,7 +101,8 @@ def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
     reader.problems += [problem for problem in problems if problem.severity == "error"]
     found = _document(reader, root) if root is not None else None
     if found is None or reader.problems:
-        raise PlaybookError(_load(text, filename)[1] if root is not None and _is_playbook(root) else reader.problems)
+        whole = root is not None and _is_playbook(root)
+        raise PlaybookError(_findings(_load(text, filename)[1]) if whole else reader.problems)
     return found.kind, found.path, found.name, found.description
 
 
@@ -110,7 +111,7 @@ def read_document(text: str, filename: str) -> tuple[Node | None, list[Problem]]
     root, problems = yamltree.read(text, filename)
     if root is None:
         return None, problems
-    root, notes = spelling.normalise(root, filename)
+    root, notes = spelling.normalise(root, filename, runs=_is_playbook(root))
     return root, problems + notes
 
 
@@ -129,6 +130,11 @@ def _load(
         if any(problem.severity == "error" for problem in reader.problems):
             playbook = None
     return playbook, sorted(set(reader.problems), key=lambda p: (p.line, p.column, p.severity, p.code, p.message))
+
+
+def _findings(problems: list[Problem]) -> list[Problem]:
+    """Return what is wrong or doubtful; a hint is neither."""
+    return [problem for problem in problems if problem.severity != "hint"]
 
 
 def _is_playbook(root: Node) -> bool:

@@ -54,7 +54,11 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed attempt is followed by another. Delays are in seconds."""
+    """When an attempt is followed by another. Delays are in seconds.
+
+    `when` says which failures are worth one; where it looks at what an attempt gave, of successes, too. `until` is what
+    ends it: an attempt that succeeded is repeated until it is true.
+    """
 
     max_attempts: int = 1
     initial_delay: float = 1.0
@@ -62,6 +66,7 @@ class Retry:
     max_delay: float = 60.0
     jitter: bool = True
     when: Template | None = None
+    until: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class Names:
         section = place.section_of(name)
         assert section is not None
         own = section is place.section and name == place.step.name
-        if own and (place.at in (At.NEXT, At.SAVE, At.ON_ERROR, At.RETRY) or place.local.iterators):
+        if own and (place.at in (At.NEXT, At.SAVE, At.ITEM_SAVE, At.ON_ERROR, At.RETRY) or place.local.iterators):
             if place.at is At.NEXT:
                 self._check_fields(place, read, self._shape(section, name), at)
             return
@@ -143,7 +143,7 @@ class Names:
 
     def _comes_before(self, place: "_Place", read: Read, name: str, at: int, own: bool) -> bool:
         flow = place.section.flow
-        if name not in flow.before(place.step.name):
+        if not flow.comes_before(name, place.step.name):
             if not place.excused(read):
                 reason = (
                     "its own result, which is not there yet" if own else f"{name!r}, a step that does not come before"
@@ -285,11 +285,11 @@ def _places(section: Section, step: Step, task: Node | None) -> Iterator[tuple[A
     node = section.nodes[step.name]
     for owner in (node, task):
         if owner is not None:
-            yield from _fields(owner, step, At.TASK_ARGS if owner is task else At.ARGS)
+            yield from _fields(owner, step, of_task=owner is task)
     if step.loops or "loop" in node.value:
         for level in _levels(node.value["loop"]):
             for key, value in level.value.items():
-                yield (At.SAVE if key == "save" else At.LOOP), f"loop.{key}", value
+                yield (At.ITEM_SAVE if key == "save" else At.LOOP), f"loop.{key}", value
     for way in section.leaving(step.name):
         at = At.NEXT if way.key == "next" else At.ON_ERROR
         if way.when is not None:
@@ -298,17 +298,19 @@ def _places(section: Section, step: Step, task: Node | None) -> Iterator[tuple[A
             yield at, f"{way.key}.args", way.args
 
 
-def _fields(owner: Node, step: Step, args: At) -> Iterator[tuple[At, str, Node]]:
+def _fields(owner: Node, step: Step, *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
     raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
     for key, value in owner.value.items():
         if key == "args":
-            yield args, key, value
+            yield (At.TASK_ARGS if of_task else At.ARGS), key, value
         elif key == "result":
             yield At.RESULT, key, value
         elif key == "save":
-            yield At.SAVE, key, value
-        elif key == "retry" and value.kind == "mapping" and "when" in value.value:
-            yield At.RETRY, "retry.when", value.value["when"]
+            yield (At.ITEM_SAVE if of_task and step.loops else At.SAVE), key, value
+        elif key == "retry" and value.kind == "mapping":
+            for name in ("when", "until"):
+                if name in value.value:
+                    yield At.RETRY, f"retry.{name}", value.value[name]
         elif key not in _NOT_TEMPLATES and key not in raw:
             yield At.FIELD, key, value
 

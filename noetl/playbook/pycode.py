@@ -29,7 +29,8 @@ def check(reader: Reader, node: Node, what: str) -> None:
             compile(tree, "<code>", "exec", dont_inherit=True)
     except SyntaxError as error:
         line, column = _place(reader, node, error.lineno or 1, error.offset or 1, code)
-        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}")
+        where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
+        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}{where}")
         return
     except (RecursionError, MemoryError):
         reader.error(node, "python", f"code of {what} is nested too deeply")
@@ -66,6 +67,8 @@ def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
 
 def _place(reader: Reader, node: Node, line: int, column: int, code: str) -> tuple[int, int]:
     """Return line and column in the file of a place in the code."""
+    if node.apart:
+        return node.line, node.column
     if not node.block:
         return (node.line, node.column) if line == 1 else (node.line + line - 1, 1)
     place = node.line + line

@@ -10,6 +10,9 @@ from typing import Any, Final
 SELF_NAMES: Final = frozenset({"data", "result"})
 """What a step's result calls itself."""
 
+LOOP_NAMES: Final = frozenset({"results", "count", "errors"})
+"""What a loop's result answers to, beside those."""
+
 
 class ResultDict(dict[str, Any]):
     """A mapping that is a step's result; `raw` is the original."""
@@ -29,6 +32,22 @@ class ResultList(list[Any]):
     def __init__(self, raw: list[Any]) -> None:
         super().__init__(raw)
         self.raw = raw
+
+
+class LoopResult(ResultList):
+    """What the items of a loop gave, in the order of the input, null for those that failed; `errors` are theirs."""
+
+    __slots__ = ("errors",)
+
+    def __init__(self, raw: list[Any], errors: list[Any]) -> None:
+        super().__init__(raw)
+        self.errors = errors
+
+    def look(self, name: str) -> Any:
+        """Return what one of `LOOP_NAMES` stands for."""
+        if name == "errors":
+            return self.errors
+        return len(self) if name == "count" else self
 
 
 class ResultText(str):
@@ -92,6 +111,7 @@ _VIEWS: Final[dict[type, Any]] = {
 _RAW: Final[dict[type, Any]] = {
     ResultDict: lambda view: view.raw,
     ResultList: lambda view: view.raw,
+    LoopResult: lambda view: view.raw,
     ResultText: str.__str__,
     ResultInt: int.__int__,
     ResultFloat: float.__float__,

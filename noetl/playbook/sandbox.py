@@ -18,7 +18,7 @@ from jinja2.utils import Namespace
 from noetl.playbook import bounds, functions
 from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.results import SELF_NAMES, VIEW_TYPES
+from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, LoopResult
 
 _MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 _LOOP_NAMES: Final = frozenset(
@@ -173,6 +173,8 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             return obj
         if name in SELF_NAMES and type(obj) in VIEW_TYPES:
             return obj
+        if name in LOOP_NAMES and isinstance(obj, LoopResult):
+            return obj.look(name)
         if isinstance(obj, LoopContext) and name in _LOOP_NAMES:
             return getattr(obj, name)
         if isinstance(obj, Namespace) and not name.startswith("_"):

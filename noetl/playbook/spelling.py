@@ -1,13 +1,91 @@
 """Older spellings, turned into the canonical one in front of the model, so that nothing behind knows them.
 
 The tree goes in as it was read and comes out canonical; what is moved keeps its line and column. Each spelling that
-was replaced is a note: `lint` points to the canonical one with it, and nothing else looks at it.
+was replaced is a note: `lint` points to the canonical one with it, and nothing else looks at it. Two spellings of one
+thing are an error that names both; everything else that is wrong is told by those who read the canonical tree.
+
+The words stand in `spelling_words`; `spelling_tree` copies what is changed, `spelling_steps`, `spelling_loops` and
+`spelling_fields` know where the words stand.
 """
 
+from collections.abc import Callable
+
 from noetl.errors import Problem
+from noetl.playbook import spelling_words as words
+from noetl.playbook.spelling_fields import each, inside
+from noetl.playbook.spelling_loops import unfold
+from noetl.playbook.spelling_steps import Tasks, action, task, transitions, type_of
+from noetl.playbook.spelling_tree import Draft, Notes, mapping
 from noetl.playbook.yamltree import Node
 
 
-def normalise(root: Node, filename: str) -> tuple[Node, list[Problem]]:
-    """Return a document in canonical spelling, and a note (severity `hint`) for each spelling that was replaced."""
-    return root, []
+def normalise(root: Node, filename: str, *, runs: bool = True) -> tuple[Node, list[Problem]]:
+    """Return a document in canonical spelling, and a note (severity `hint`) for each spelling that was replaced.
+
+    `runs`: it is a playbook; of documents of other kinds only the head is looked at.
+    """
+    if root.kind != "mapping":
+        return root, []
+    notes = Notes(filename)
+    document = Draft(notes, root, "the playbook")
+    _head(document)
+    if runs:
+        document.rename(words.DOCUMENT)
+        _change(document, "workbook", lambda node: task(notes, node))
+        tasks = _tasks(document.get("workbook"))
+        for section in ("workflow", "finally"):
+            _change(document, section, lambda node: _step(notes, tasks, node))
+    return document.done(), notes.problems
+
+
+def _head(document: Draft) -> None:
+    """Put what the document says of itself into `metadata`, which wins where it says the same itself."""
+    found = [name for name in words.HEAD if name in document]
+    given = document.get("metadata")
+    if given is not None and not given.null and given.kind != "mapping":
+        return
+    inside(document, "metadata", lambda metadata: metadata.rename(words.METADATA))
+    if not found:
+        return
+    given, place = document.get("metadata"), document.key(found[0])
+    metadata = Draft(document.notes, mapping(place, {}, {}) if given is None or given.null else given, "metadata")
+    for old in found:
+        key, value = document.take(old)
+        new = words.HEAD[old]
+        if new in metadata:
+            document.notes.hint(key, f"leave out {old!r}: 'metadata' has a {new!r}, which counts")
+        else:
+            document.notes.hint(key, f"write {new!r} in 'metadata' instead of {old!r} beside it")
+            metadata.put(new, value, key)
+    document.put("metadata", metadata.done(), document.key("metadata") if given is not None else place)
+
+
+def _change(document: Draft, section: str, change: Callable[[Node], Node]) -> None:
+    node = document.get(section)
+    if node is not None and node.kind == "list":
+        found = each(node, change)
+        if found is not node:
+            document.put(section, found, document.key(section))
+
+
+def _tasks(workbook: Node | None) -> Tasks:
+    """Return the workbook's tasks by name; of two with one name the last, as those who read them do."""
+    given = workbook.value if workbook is not None and workbook.kind == "list" else []
+    named = [(node.value.get("name"), node) for node in given if node.kind == "mapping"]
+    return {name.value: node for name, node in named if name is not None and isinstance(name.value, str)}
+
+
+def _step(notes: Notes, tasks: Tasks, node: Node) -> Node:
+    if node.kind != "mapping":
+        return node
+    step = Draft(notes, node, "a step")
+    if "step" not in step:
+        step.rename({"name": "step"})
+    step.what = f"step {step.word('step')!r}"
+    type_ = type_of(step)
+    if type_ == words.ITERATOR:
+        unfold(step, tasks)
+    else:
+        action(step, tasks, type_)
+    transitions(step)
+    return step.done()

@@ -7,7 +7,7 @@ from typing import Final
 from noetl.playbook import templates
 from noetl.playbook.actions import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, unknown_type
 from noetl.playbook.clauses import Clauses
-from noetl.playbook.fields import Owner, spellings
+from noetl.playbook.fields import Owner
 from noetl.playbook.graph import END
 from noetl.playbook.loops import read_loops
 from noetl.playbook.model import Retry, Step
@@ -36,7 +36,6 @@ STEP_KEYS: Final = frozenset(
 )
 TASK_KEYS: Final = frozenset({"name", "type", "desc", "args", "timeout", "retry", "auth", "save"})
 _CONTINUE: Final = "continue"
-_NO_KEYS: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """What a step does. `keys` are those that name the task, not fields."""
+    """What a step does."""
 
     type: str
     task: Task | None = None
-    keys: frozenset[str] = _NO_KEYS
 
 
 def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None], node: Node) -> Step | None:
@@ -121,7 +119,7 @@ def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
     if type_ not in ACTIONS or type_ == ROUTER:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
         return None
-    reader.unknown(node, common | spellings(type_), f"{owner.what} of type {type_}")
+    reader.unknown(node, common | ACTIONS[type_].keys(), f"{owner.what} of type {type_}")
     return _Action(type_)
 
 
@@ -140,42 +138,38 @@ def _check_common(owner: Owner, type_: str) -> None:
 def _check_router(owner: Owner, common: frozenset[str]) -> None:
     """Report unknown keys of a step without a type; a tool's field means that the type was forgotten."""
     for type_ in ("python", "http", "wait", "fail", "container", "save", "secrets"):
-        strays = [key for key in owner.node.keys if key in spellings(type_) and key not in common]
+        strays = [key for key in owner.node.keys if key in ACTIONS[type_] and key not in common]
         if strays:
-            owner.error(strays[0], "missing", f"{owner.what} has {strays[0]!r} but no type: add 'type: {type_}'")
+            written = owner.node.keys[strays[0]].text
+            owner.error(strays[0], "missing", f"{owner.what} has {written!r} but no type: add 'type: {type_}'")
             return
     owner.reader.unknown(owner.node, common, owner.what)
 
 
 def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
     reader, what = owner.reader, owner.what
-    named = [key for key in ("task", "name") if key in owner.keys]
-    if not named:
+    if "task" not in owner.keys:
         reader.error(owner.node, "missing", f"{what} of type workbook names no task: add 'task: name'")
         return None
-    if len(named) > 1:
-        owner.error("name", "unknown-key", f"{what} has both 'task' and 'name': leave out 'name'")
-    wanted = reader.name(owner.keys[named[0]], f"the task of {what}")
+    wanted = reader.name(owner.keys["task"], f"the task of {what}")
     if wanted is None:
         return None
     if wanted not in tasks:
         listed = f": the workbook's tasks are {', '.join(sorted(tasks))}" if tasks else ": the workbook is empty"
         hint = did_you_mean(wanted, tasks) or listed
-        reader.error(
-            owner.keys[named[0]], "unknown-task", f"{what} names the task {wanted!r}, which there is not{hint}"
-        )
+        reader.error(owner.keys["task"], "unknown-task", f"{what} names the task {wanted!r}, which there is not{hint}")
         return None
     task = tasks[wanted]
     if task is None:
         return None
-    allowed = common | spellings(task.type) | set(named)
+    allowed = common | ACTIONS[task.type].keys() | {"task"}
     reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})")
-    return _Action(task.type, task, frozenset(named))
+    return _Action(task.type, task)
 
 
 def _with_fields(owner: Owner, step: Step, action: _Action) -> Step:
     """Return the step with its fields; those of its task stand behind its own."""
-    fields = owner.fields(action.type, action.keys)
+    fields = owner.fields(action.type)
     task = action.task
     if task is not None:
         inherited = _inherited(task, fields)
@@ -246,7 +240,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     type_ = _task_type(owner)
     if type_ is None:
         return name, None
-    reader.unknown(node, TASK_KEYS | spellings(type_), f"{owner.what} of type {type_}")
+    reader.unknown(node, TASK_KEYS | ACTIONS[type_].keys(), f"{owner.what} of type {type_}")
     _check_common(owner, type_)
     owner.text("desc")
     task = Task(

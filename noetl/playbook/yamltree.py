@@ -33,6 +33,7 @@ class Node:
     block: bool = False  # a block scalar: its text begins on the next line
     keys: dict[str, "Node"] = field(default_factory=dict)
     size: int = 1
+    apart: bool = False  # its text was written otherwise (Base64): its lines are not the file's
     _plain: Any = None
 
     @property

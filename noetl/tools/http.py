@@ -1,6 +1,6 @@
 """Call an HTTP service.
 
-Fields: `method` (GET), `endpoint` or `url`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD:
+Fields: `method` (GET), `endpoint`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD:
 query, else JSON body; or `{query, body}`), `timeout` (seconds for the whole call, 30). The result is `{status_code,
 headers, url, elapsed, data}`; anything but 2xx is an error that keeps the response in `detail`.
 """
@@ -153,7 +153,7 @@ def _request(call: Call) -> _Request:
     method = str(fields.get("method") or "GET").upper()
     if method not in METHODS:
         raise _Invalid(f"method {method!r} is none of {', '.join(sorted(METHODS))}")
-    url = fields.get("endpoint") or fields.get("url")
+    url = fields.get("endpoint")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise _Invalid(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
     params = dict(_mapping(fields, "params"))

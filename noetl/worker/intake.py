@@ -10,10 +10,10 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.outcomes import Failed, NotLoaded
+from noetl.orchestrator.outcomes import Done, Failed, NotLoaded
 from noetl.orchestrator.part import Broken, What, job_ref
-from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Work, failure, prepare
-from noetl.orchestrator.views import View, Views, load_events
+from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, failure, prepare, saves
+from noetl.orchestrator.views import Views, Wanted, load_wanted
 from noetl.tools.base import Call
 from noetl.words import ExecutionStatus
 from noetl.worker.holdings import Holdings
@@ -90,14 +90,14 @@ class Intake:
     def begin(self, conn: Connection, todo: list[Leased]) -> None:
         """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
         for _ in range(MOST_ROUNDS):
-            wanted: dict[int, tuple[View, set[int]]] = {}
+            wanted: dict[int, Wanted] = {}
             later = []
             for leased in todo:
                 try:
                     self._hand_out(conn, leased)
                 except NotLoaded as missing:
                     view = leased.view
-                    wanted.setdefault(view.execution_id, (view, set()))[1].update(missing.events)
+                    wanted.setdefault(view.execution_id, Wanted(view)).add(missing)
                     later.append(leased)
             if not later:
                 return
@@ -109,14 +109,14 @@ class Intake:
         for leased in todo:
             self.holdings.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
 
-    def _load(self, conn: Connection, wanted: Mapping[int, tuple[View, set[int]]]) -> dict[int, LookupError]:
+    def _load(self, conn: Connection, wanted: Mapping[int, Wanted]) -> dict[int, LookupError]:
         """Read what views lack, in one round trip; return the executions whose log does not have it.
 
         A damaged log is the trouble of its execution only: the others are read one by one then.
         """
         try:
             with store.transaction(conn, self.schema, asynchronous=True):
-                load_events(conn, {number: (view, set(events)) for number, (view, events) in wanted.items()})
+                load_wanted(conn, wanted.values())
         except LookupError as damaged:
             if len(wanted) == 1:
                 return dict.fromkeys(wanted, damaged)
@@ -130,18 +130,38 @@ class Intake:
         """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""
         try:
             what = self._answer(conn, leased)
+            if isinstance(what, Done) and leased.done is None and saves(leased):
+                leased.done = Ran(what.result)
+                what = self._answer(conn, leased)
             if isinstance(what, Work):
                 self.slots.submit(leased.token, self._call(what))
                 leased.handed_out = True
             else:
-                self.holdings.finish(leased, what)
+                self.finish(leased, what)
         except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
             self.holdings.finish(leased, Broken(error))
 
+    def conclude(self, conn: Connection, leased: Leased, done: Ran) -> None:
+        """Take what a tool gave: it is on its way into the log, or a block `save` has to be done first, which is begun
+        as any job is. Until that is handed out the result is kept with the job, whatever becomes of the connection."""
+        if leased.done is None and saves(leased):
+            leased.done, leased.handed_out = done, False
+            self.begin(conn, [leased])
+        else:
+            self.finish(leased, Done(done.result), done.seconds, done.output)
+
+    def finish(self, leased: Leased, what: What, seconds: float = 0.0, output: str = "") -> None:
+        """Put what came of a job on its way into the log; what was saved is the job's own result."""
+        done = leased.done
+        if done is not None:
+            seconds, output = done.seconds + seconds, done.output + output
+            what = Done(done.result) if isinstance(what, Done) else what
+        self.holdings.finish(leased, what, seconds, output)
+
     def _answer(self, conn: Connection, leased: Leased) -> Work | What:
-        what = prepare(leased)
+        what = prepare(leased, self.result_limit)
         if isinstance(what, NewChild):
             return start_child(conn, self.views, what)
         if isinstance(what, AwaitChild):

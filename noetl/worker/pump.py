@@ -25,9 +25,9 @@ from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.orchestrator.advance import PATIENCE, Advance
-from noetl.orchestrator.outcomes import Done, Expired, Failed, JobRef
+from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.orchestrator.part import Finished, job_ref
-from noetl.orchestrator.prepare import Leased, failure
+from noetl.orchestrator.prepare import Leased, Ran, failure
 from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
@@ -211,15 +211,16 @@ class Pump:
         if isinstance(answer, NotBegun) and leased.killed:
             holdings.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
         elif isinstance(answer, NotBegun):
-            if draining or answer.surplus:
+            if leased.done is None and (draining or answer.surplus):
                 self._release([leased.job.job_id])
             else:
                 leased.handed_out = False  # should the connection be lost right now, it is begun with the next one
                 self._intake.begin(self._connected(), [leased])
         elif isinstance(answer, tools.Done):
-            holdings.finish(leased, Done(answer.result), report.seconds, answer.output)
+            ran = Ran(answer.result, report.seconds, answer.output)
+            self._intake.conclude(self._connected(), leased, ran)
         else:
-            holdings.finish(leased, Failed(answer.error), report.seconds, answer.output)
+            self._intake.finish(leased, Failed(answer.error), report.seconds, answer.output)
 
     def _complete(self, draining: bool) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged."""

@@ -1,7 +1,7 @@
 """The runners of a worker: who gets the next call, who overran, who died.
 
-Slow calls have a runner each. Calls of steps known to be fast stand in line, up to eight before one runner, and
-before the first few runners only: more than there are processors would not make them faster.
+Slow calls have a runner each. Calls of steps known to be fast stand in line, up to sixteen before one runner, and
+before as many runners as there are processors: more would not make them faster.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.worker.runner import Answered, Lifeline, Runner, Sent
 from noetl.worker.runner_wire import encode_call
 
-DEPTH: Final = 8
-"""How many fast calls may stand in line before one runner."""
+DEPTH: Final = 16
+"""How many fast calls may stand in line before one runner: what ends while a commit is under way shares the next."""
 
 STUCK: Final = 0.02
 """Seconds after which calls behind a fast one that turned out slow are taken back."""
@@ -54,8 +54,6 @@ class RunnerPool:
     ) -> None:
         self._count = count
         self._cores = max(1, min(count, os.cpu_count() or 1))
-        # Two per processor: while a commit is under way, twice as many calls end, and share the next one.
-        self._lanes = min(count, 2 * self._cores)
         self._environment = environment
         self._selector = selector
         self._owner = owner
@@ -79,12 +77,13 @@ class RunnerPool:
             with contextlib.suppress(OSError):  # the first call will say it
                 self._start()
 
-    def offer(self, token: int, call: Call, timeout: float | None, fast: bool) -> bool:
-        """Give a call to a runner. Returns False where none can take it now. `flush` sends it.
+    def offer(self, token: int, call: Call, timeout: float | None, *, fast: bool, grow: bool) -> bool:
+        """Give a call to a runner. Returns False where none can take it now. `flush` sends it. `grow`: it may have one
+        started, which the first call may anyway.
 
         Raises TypeError where the call is not plain JSON, OSError where no process can be started.
         """
-        runner = self._choose(fast)
+        runner = self._choose(fast, grow)
         if runner is None:
             return False
         self._number += 1
@@ -128,10 +127,10 @@ class RunnerPool:
             if waiting:
                 self._recall(runner, now)
 
-    def _choose(self, fast: bool) -> Runner | None:
+    def _choose(self, fast: bool, grow: bool) -> Runner | None:
         if fast:
             best: Runner | None = None
-            for runner in self._runners[: self._lanes]:
+            for runner in self._runners[: self._cores]:
                 held = len(runner.line)
                 if held < DEPTH and (runner.fast or not held) and (best is None or held < len(best.line)):
                     best = runner
@@ -140,7 +139,9 @@ class RunnerPool:
         for runner in reversed(self._runners):
             if not runner.line:
                 return runner
-        limit = self._lanes if fast else self._count
+        if self._runners and not grow:
+            return None
+        limit = self._cores if fast else self._count
         starting = sum(1 for runner in self._runners if not runner.ready)
         if len(self._runners) < limit and starting < self._cores:
             return self._start()
@@ -217,7 +218,7 @@ class RunnerPool:
         for runner in list(self._runners):
             if runner.line:
                 self._check_line(runner, now)
-            elif len(self._runners) > self._lanes and runner.ready and now - runner.since > IDLE_LIMIT:
+            elif len(self._runners) > self._cores and runner.ready and now - runner.since > IDLE_LIMIT:
                 self._bury(runner, None)
             elif runner.pidfd is None and runner.ended():
                 self._died(runner)

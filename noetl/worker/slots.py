@@ -25,11 +25,18 @@ from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
 from noetl.worker.runner import Sent, runner_environment
-from noetl.worker.runner_pool import DEPTH, RunnerPool
+from noetl.worker.runner_pool import RunnerPool
 from noetl.worker.slots_threads import Threads
 
 FAST: Final = 0.002
 """Seconds under which a run is fast."""
+
+DEEP: Final = 8
+"""How many calls per slot are held while runs are short."""
+
+GROWTH: Final = 0.01
+"""Seconds a call waits for a runner to come free before another one is started, which takes five times as long. What
+is new to this worker and fast is known to be fast by then."""
 
 PATIENCE: Final = 0.5
 """Seconds after which calls beyond `count` that have not begun are given back."""
@@ -122,7 +129,7 @@ class Slots:
     def free(self) -> int:
         """How many more calls may be submitted now."""
         fast = self._pace is not None and self._pace < FAST
-        return max(0, (self.count * DEPTH if fast else self.count) - len(self._held))
+        return max(0, (self.count * DEEP if fast else self.count) - len(self._held))
 
     @property
     def running(self) -> int:
@@ -230,12 +237,13 @@ class Slots:
             if self._begin(waiting, now):
                 continue
             passed.append(waiting)
-            if now - waiting.since > _PASSING or len(passed) >= DEPTH:
+            if now - waiting.since > _PASSING or len(passed) >= DEEP:
                 break
         pending.extendleft(reversed(passed))
         self._runners.flush()
         if pending:
-            self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
+            ripe = pending[0].since + GROWTH
+            self._threads_check_at = min(self._threads_check_at, ripe if ripe > now else now + PATIENCE)
 
     def _begin(self, waiting: _Waiting, now: float) -> bool:
         token, call = waiting.token, waiting.call
@@ -250,7 +258,7 @@ class Slots:
             return True
         fast = self._seconds.get(call.where, 1.0) < FAST
         try:
-            return self._runners.offer(token, call, waiting.timeout, fast)
+            return self._runners.offer(token, call, waiting.timeout, fast=fast, grow=now >= waiting.since + GROWTH)
         except TypeError as failure:
             text = f"{call.where}: an argument is not plain JSON: {failure}"
             self._report(token, Failed(error("validation", storable(text))))

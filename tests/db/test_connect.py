@@ -83,6 +83,7 @@ def test_a_pooled_session_that_died_is_replaced(
     """Found out without a question to those that live."""
     monkeypatch.setattr("noetl.database.pooled.TRUSTED", 600.0)
     with database:
+        database.pool(max=1)
         with database.connection() as conn:
             first = conn.info.backend_pid
         with database.connection() as conn:

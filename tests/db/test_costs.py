@@ -124,3 +124,26 @@ def test_a_step_costs_two_events_and_one_job(
     print(f"per step: {commits_per_step:.3f} commits, {statements_per_step:.3f} statements")
     assert commits_per_step < 0.5, "outcomes are completed in batches"
     assert statements_per_step < 3, "one statement per table and batch"
+
+
+def test_an_item_of_a_loop_costs_one_event_and_one_job(settings: Settings, admin: Database) -> None:
+    """Beside them a loop costs what its step does, one more job and event, and a row for each 500 items."""
+    items = 2_000
+    text = (
+        "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: each, path: each}\nworkflow:\n"
+        "  - step: each\n    type: python\n    loop: {in: '{{ range(workload.n) | list }}', mode: async}\n"
+        "    code: 'def main(value): return value'\n"
+    )
+    bill = Bill(admin)
+    with working(settings), open_database(settings) as database:
+        engine = Engine(database, settings)
+        engine.register(text)
+        execution = engine.start("each", payload={"n": items})
+        assert engine.wait(execution, 60) == "completed"
+        assert engine.result(execution) == list(range(items))
+    wait_for(lambda: bill.rows["queue"][2] == items + 2)
+    rows = bill.rows
+    assert rows["queue"][0] == items + 2
+    assert rows["event_log"] == (items + 5, 0, 0), "start, queued, loop, its items, its end, the end"
+    assert rows["loop_item"] == (items // 500, 0, 0)
+    assert rows["execution"][0] == 1

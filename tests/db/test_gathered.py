@@ -82,6 +82,18 @@ def test_a_statement_that_could_not_be_prepared_is_prepared_again(conn: Gatherin
         assert conn.execute("SELECT n FROM later").fetchall() == []
 
 
+@pytest.mark.parametrize("kind", ["dedicated", "pooled"])
+def test_a_rollback_outside_leaves_what_was_prepared(database: Database, kind: str) -> None:
+    """psycopg deallocates everything after one, if it has prepared anything itself; a request that fails rolls back."""
+    with database.connect_gathering() if kind == "dedicated" else database.connection() as conn:
+        for _ in range(2):
+            with conn.gathered():  # type: ignore[attr-defined]
+                assert conn.execute("SELECT %s::bigint", [1]).fetchone() == (1,)
+            with conn.transaction(force_rollback=True):
+                for _ in range(10):
+                    conn.execute("SELECT 1")
+
+
 def test_megabytes_go_both_ways_at_once(conn: GatheringConnection) -> None:
     text = "x" * 4_000_000
     with store.transaction(conn, "noetl"):

@@ -23,7 +23,18 @@ from tests.support.postgres import TestServer
 
 FOLDER = Path(__file__).parents[2] / "noetl" / "database" / "sql"
 
-LARGE = ("queue", "execution", "event_log", "payload", "workload", "error_log", "output", "catalog", "workflow")
+LARGE = (
+    "queue",
+    "execution",
+    "event_log",
+    "payload",
+    "workload",
+    "error_log",
+    "output",
+    "catalog",
+    "workflow",
+    "loop_item",
+)
 """No statement may read one of these from end to end."""
 
 MOST_IN_VAIN = 200
@@ -52,6 +63,13 @@ INSERT INTO event_log (execution_id, event_id, event_type, node_id, result, resu
   SELECT r.id, e, CASE e WHEN 1 THEN 'execution_start' WHEN 2 THEN 'step_queued' ELSE 'step_completed' END,
          'a', CASE WHEN e = 3 AND r.n % 10 > 0 THEN '1'::json END, CASE WHEN e = 3 AND r.n % 10 = 0 THEN 3 END
     FROM run AS r, generate_series(1, 3) AS e;
+INSERT INTO event_log (execution_id, event_id, event_type, node_id, visit, item_index, context, result)
+  SELECT r.id, 4 + e,
+         CASE WHEN e = 0 THEN 'loop_started' WHEN e <= 1000 THEN 'item_completed' ELSE 'attempt_failed' END,
+         'a', 1, CASE WHEN e BETWEEN 1 AND 1000 THEN e - 1 ELSE -1 END,
+         CASE WHEN e = 0 THEN '{"count": 1000, "concurrency": 1}'::json END, CASE WHEN e > 0 THEN '1'::json END
+    FROM run AS r, generate_series(0, 5000) AS e WHERE r.n = 21;
+INSERT INTO loop_item (execution_id, node_id, visit, chunk, items) SELECT id, 'a', 1, 0, '[1]' FROM run;
 INSERT INTO payload (execution_id, payload_id, size, body) SELECT id, 3, 1, '1' FROM run WHERE n % 10 = 0;
 INSERT INTO queue (execution_id, node_id, status, pool, attempts, lost, available_at, lease_until, worker_id)
   SELECT r.id, node, s.status, CASE WHEN r.n % 4 = 0 THEN 'other' ELSE 'default' END,
@@ -70,6 +88,7 @@ INSERT INTO runtime (runtime_id, kind) SELECT 'worker' || n, 'worker' FROM gener
 """
 
 EXECUTION = "SELECT id FROM run WHERE n = 20"
+LOOPING = "SELECT id FROM run WHERE n = 21"
 SOME = "SELECT array_agg(id ORDER BY id) FROM run WHERE n BETWEEN 100 AND 110"
 LEASES = """FROM queue WHERE status = 'leased' AND worker_id = 'worker8'
              AND execution_id IN (SELECT id FROM run WHERE n < 900)"""
@@ -106,6 +125,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "insert_cancels": {
         "rows": rows("'execution_id', id, 'node_id', '$cancel', 'visit', 0, 'pool', 'default', 'priority', 0")
     },
+    "insert_chunks": {"rows": rows("'execution_id', id, 'node_id', 'b', 'visit', 1, 'chunk', 0, 'items', '[]'::json")},
     "insert_errors": {"rows": rows("'execution_id', id, 'error_type', 'python', 'message', 'no'")},
     "insert_events": {"rows": rows("'execution_id', id, 'event_id', 4, 'at', 0, 'event_type', 'x', 'item_index', -1")},
     "insert_execution": {
@@ -145,12 +165,14 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "release_jobs": {"worker": "worker8", "jobs": Query(JOBS)},
     "remove_jobs": REMOVE,
     "renew_leases": {"worker": "worker8", "jobs": Query(JOBS), "attempts": Query(ATTEMPTS), "lease": 30},
+    "select_chunks": {"execution": Query(EXECUTION), "chunks": '[{"node_id": "a", "visit": 1, "chunk": 0}]'},
     "select_depth": {"execution": Query(EXECUTION)},
     "select_ended": {"execution": Query(EXECUTION), "step": "a"},
     "select_events": {"execution": Query(EXECUTION), "events": "{2,3}"},
     "select_expired_jobs": {"limit": 100},
     "select_killed": {"executions": Query(SOME)},
     "select_leases": {"worker": "worker8"},
+    "select_loop_items": {"execution": Query(LOOPING), "first": 4, "limit": 1000000},
     "select_overdue_executions": {"limit": 100},
     "select_playbooks": {"catalogs": "{1,2,3}"},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
@@ -163,7 +185,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "update_stale_runtimes": {"seconds": 30},
     "upsert_runtime": RUNTIME,
     "wake_jobs": {"jobs": Query("SELECT array_agg(id) FROM (SELECT id FROM queue WHERE status = 'waiting' LIMIT 20)")},
-    "withdraw_jobs": {"execution": Query(EXECUTION)},
+    "withdraw_jobs": {"execution": Query(EXECUTION), "within": None},
 }  # fmt: skip
 
 TYPES = {"last_event_id": "bigint"}
@@ -231,13 +253,21 @@ def test_a_statement_reads_what_it_needs(name: str, session: Session) -> None:
         assert read <= MOST_READ, f"{name} reads {read:.0f} rows:\n{shown(nodes)}"
 
 
-@pytest.mark.parametrize("name", ["select_events", "select_ended"])
+@pytest.mark.parametrize("name", ["select_events", "select_ended", "select_loop_items"])
 def test_reading_one_execution_reads_one_partition(name: str, session: Session) -> None:
     nodes = list(plan(session, name))
     for table in ("event_log", "payload"):
         read = {node["Relation Name"] for node in nodes if node["Actual Loops"] and named(node, table)}
         assert len(read) == 1, f"{name} reads {sorted(read)}"
         assert read != {f"{table}_default"}, "the execution stands in a partition of its week"
+
+
+def test_what_a_loop_gave_is_read_up_to_its_last_item(session: Session) -> None:
+    """However long the log goes on after it."""
+    nodes = list(plan(session, "select_loop_items"))
+    read = [node["Actual Rows"] for node in nodes if named(node, "event_log") and node["Actual Loops"]]
+    assert sorted(read) == [1, 1000], shown(nodes)
+    assert "Sort" not in {node["Node Type"] for node in nodes if node["Actual Loops"]}, shown(nodes)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,24 @@ UPDATE execution SET status = 'completed', finished_at = '2026-01-01 00:00:04Z',
 """
 )
 
+LOOPING = (
+    RUNNING
+    + """
+INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit, item_index, context)
+  VALUES (7, 3, '2026-01-01 00:00:03Z', 'loop_started', 'a', 1, -1, '{"count": 3, "concurrency": 2}'),
+         (7, 4, '2026-01-01 00:00:04Z', 'item_completed', 'a', 1, 0, NULL),
+         (7, 5, '2026-01-01 00:00:05Z', 'loop_started', 'a/2', 1, -1, '{"count": 1, "concurrency": 1}');
+INSERT INTO loop_item (execution_id, node_id, visit, chunk, items)
+  VALUES (7, 'a', 1, 0, '[1, 2, 3]'), (7, 'a/2', 1, 0, '[1]');
+UPDATE queue SET item_index = 1;
+INSERT INTO queue (execution_id, node_id, item_index) VALUES (7, 'a/2', 0);
+UPDATE execution
+   SET last_event_id = 5, last_event_at = '2026-01-01 00:00:05Z',
+       state = '{"loops": {"a": {"first": 3, "count": 3, "limit": 2, "begun": 3, "ended": 1, "failed": 0},
+                           "a/2": {"first": 5, "count": 1, "limit": 1, "begun": 1, "ended": 0, "failed": 0}}}';
+"""
+)
+
 APPEND = "INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit) VALUES "
 
 BROKEN = {
@@ -105,6 +123,33 @@ BROKEN = {
         "INSERT INTO payload (execution_id, payload_id, size, body) VALUES (7, 2, 2, '{}')",
         "every payload its event",
     ),
+    "an item that was forgotten": (
+        LOOPING,
+        "DELETE FROM queue WHERE node_id = 'a'",
+        "each item of a loop that has begun and not ended has a job, or a loop",
+    ),
+    "an item that has two jobs": (
+        LOOPING,
+        "INSERT INTO queue (execution_id, node_id, item_index) VALUES (7, 'a', 2)",
+        "each item of a loop that has begun and not ended has a job, or a loop",
+    ),
+    "an item that ended twice": (
+        LOOPING,
+        "INSERT INTO event_log (execution_id, event_id, event_type, node_id, visit, item_index)"
+        " VALUES (7, 6, 'item_failed', 'a', 1, 0)",
+        "an item of a loop ends once",
+    ),
+    "a loop that ended without an item": (
+        LOOPING,
+        "INSERT INTO event_log (execution_id, event_id, event_type, node_id, visit, meta)"
+        """ VALUES (7, 6, 'step_completed', 'a', 1, '{"loop": {"first": 3, "count": 3}}')""",
+        "has an event for each of its items",
+    ),
+    "a loop over nothing that is there": (
+        LOOPING,
+        "DELETE FROM loop_item WHERE node_id = 'a'",
+        "has what it runs over",
+    ),
     "no workload": (RUNNING, "DELETE FROM workload", "every execution has its workload"),
     "a root that is not the parent's": (RUNNING, "UPDATE execution SET root_execution_id = 6", "a child's root"),
 }
@@ -131,7 +176,9 @@ PARENT = (
 
 
 @pytest.mark.parametrize(
-    "sound", ["", RUNNING, COMPLETED, PARENT], ids=["empty", "running", "completed", "waiting for a child"]
+    "sound",
+    ["", RUNNING, COMPLETED, PARENT, LOOPING],
+    ids=["empty", "running", "completed", "waiting for a child", "in a loop"],
 )
 def test_what_is_sound_has_no_findings(unverified: Database, sound: str) -> None:
     """Else no test could end with it."""

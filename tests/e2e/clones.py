@@ -60,6 +60,15 @@ class Clone:
         """Run make and return its stdout."""
         return self.run("make", *arguments, expect=expect, env=env).stdout
 
+    def verify(self) -> None:
+        """Hold the clone's database to its invariants, if it has one; a schema that a test has dropped is applied."""
+        home = self.path / ".noetl"
+        if not home.exists():
+            return
+        self.make("install")
+        for command in ("apply-schema", "verify"):
+            self.run(".venv/bin/noetl", "db", command, env={"NOETL_HOME": str(home)})
+
     def remove(self) -> None:
         """Stop what runs, remove the database and the folder."""
         self.run("make", "clean-data", expect=None)

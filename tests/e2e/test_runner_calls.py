@@ -13,7 +13,7 @@ from noetl.errors import SettingsError
 from noetl.tools.base import Done, Failed
 from noetl.worker.runner import runner_environment
 from noetl.worker.slots import NotBegun, Slots
-from tests.support.slots import alive, collect, python, read_pid, run, until
+from tests.support.slots import LIMIT, alive, collect, python, read_pid, run, until
 
 QUICK = "def main(a=0):\n    return a\n"
 
@@ -169,6 +169,38 @@ def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.Mon
         assert slots.free == 3
     finally:
         slots.close()
+
+
+def test_a_burst_of_short_calls_that_nobody_knows_yet_starts_no_process(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first of them they are known to be fast, and stand in line before the runner that is there."""
+    monkeypatch.setattr("noetl.worker.slots.GROWTH", LIMIT)
+    run(slots, python(QUICK))
+    count = slots.free
+    for token in range(count):
+        slots.submit(token, python(QUICK, where="examples/test#new"))
+    collect(slots, count)
+    assert len(slots.runner_pids) == 1
+
+
+def test_a_call_that_has_waited_has_a_process_started_by_itself(
+    slots: Slots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other event has to come: one poll both notices that and brings the answer."""
+    monkeypatch.setattr("noetl.worker.slots.PATIENCE", 2 * LIMIT)
+    code = "import os, time\ndef main(file):\n    while not os.path.exists(file): time.sleep(0.01)\n"
+    run(slots, python(QUICK))
+    slots.submit(1, python(code, {"file": str(tmp_path / "go")}, where="examples/test#slow"))
+    slots.submit(2, python(QUICK, where="examples/test#behind"))
+    tokens: list[int] = []
+    limit = time.monotonic() + LIMIT
+    while not tokens and time.monotonic() < limit:
+        tokens = [report.token for report in slots.poll(LIMIT)]
+    assert tokens == [2]
+    assert len(slots.runner_pids) == 2
+    (tmp_path / "go").touch()
+    collect(slots, 1)
 
 
 def test_slots_are_deep_while_runs_are_short_and_shallow_when_they_are_not(slots: Slots) -> None:

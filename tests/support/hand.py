@@ -7,10 +7,10 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.advance import Advance, Advanced
-from noetl.orchestrator.outcomes import Done, Expired, Failed
+from noetl.orchestrator.outcomes import Collected, Done, Expired, Failed, NotLoaded
 from noetl.orchestrator.part import Finished, job_ref
 from noetl.orchestrator.prepare import Leased, Prepared, prepare
-from noetl.orchestrator.views import Views, load_events, loading
+from noetl.orchestrator.views import Views, load_missing, loading
 
 
 class Hand:
@@ -52,13 +52,13 @@ class Hand:
         """Render what a leased job is to do, as this worker sees its execution."""
         leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], job_ref(job(row)), 0, 0)
 
-        def load(events: set[int]) -> None:
+        def load(missing: NotLoaded) -> None:
             with store.transaction(self.conn, self.schema, asynchronous=True):
-                load_events(self.conn, {row.execution_id: (leased.view, events)})
+                load_missing(self.conn, leased.view, missing)
 
-        return loading(lambda: prepare(leased), load)
+        return loading(lambda: prepare(leased, 32 * 1024 * 1024), load)
 
-    def finished(self, row: JobRow, what: Done | Failed | Expired) -> Finished:
+    def finished(self, row: JobRow, what: Done | Failed | Expired | Collected) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
         return Finished(view, job_ref(job(row)), what, self.name)

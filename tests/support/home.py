@@ -1,6 +1,5 @@
 """A home for real processes: the commands as a person gives them, on loopback, with a database of their own."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 from noetl.database.connect import open_admin
 from noetl.database.verify import verify
+from noetl.orchestrator import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, environment
 
@@ -81,6 +81,12 @@ class Home:
         files = sorted((self.settings.home / "logs").glob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text()}" for file in files)
 
+    def verify(self) -> None:
+        """Hold the database to its invariants."""
+        with open_admin(self.settings) as admin:
+            assert verify(admin) == []
+            assert verify_replay(admin) == []
+
     def stop(self) -> None:
         """Stop what runs."""
         self.run("worker", "stop", "--timeout", "5")
@@ -99,9 +105,6 @@ def a_home(
         yield home
     finally:
         home.stop()
-    if (settings.home / "instance").exists():
-        with open_admin(settings) as admin:
-            assert verify(admin) == []
-            replay = getattr(importlib.import_module("noetl.orchestrator"), "verify_replay", None)
-            assert replay is None or replay(admin) == []
+    if with_schema or (settings.home / "instance").exists():
+        home.verify()
     server.drop_database(name)

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
-
 from noetl.database.connect import Database
+from noetl.database.read import show_execution
 from noetl.orchestrator import Orchestrator, StartRequest
 from noetl.settings import Settings
 from noetl.worker.process import run_worker
@@ -73,16 +72,8 @@ class Engine:
 
     def result(self, execution_id: int) -> Any:
         """Return the result of an ended execution."""
-        text = self.one(
-            """SELECT coalesce(r.result, p.body)::text
-                 FROM event_log t
-                 JOIN event_log r ON r.execution_id = t.execution_id
-                  AND r.event_id = coalesce((t.meta ->> 'result_event')::bigint, t.event_id)
-                 LEFT JOIN payload p ON p.execution_id = r.execution_id AND p.payload_id = r.result_ref
-                WHERE t.execution_id = %s ORDER BY t.event_id DESC LIMIT 1""",
-            execution_id,
-        )
-        return orjson.loads(text) if text is not None else None
+        with self.database.session() as conn:
+            return show_execution(conn, execution_id)["result"]
 
     def error(self, execution_id: int) -> Any:
         """Return the error of the terminal event."""

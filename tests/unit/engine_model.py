@@ -10,10 +10,13 @@ from typing import Any
 
 import orjson
 
+from noetl.engine.collect import collect, to_collect
 from noetl.engine.decide import decide
-from noetl.engine.evolve import replay
+from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import (
     Cancel,
+    ChunkKey,
+    Collected,
     Continue,
     Decision,
     Done,
@@ -29,14 +32,18 @@ from noetl.engine.facts import (
     TimedOut,
     Values,
     Withdrawn,
+    is_within,
 )
-from noetl.engine.render import Rendered, render_job
+from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
-from noetl.playbook.load import load_playbook
+from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
-from noetl.words import CONTINUE_NODE, TERMINAL_EVENTS, EventType
+from noetl.playbook.results import LoopResult, raw
+from noetl.words import CONTINUE_NODE, NO_ITEM, TERMINAL_EVENTS, EventType, step_of
 
 Json = Any
+
+LIMIT = 32 * 1024 * 1024
 
 
 # ---- playbooks ----------------------------------------------------------------------------------------------------
@@ -53,7 +60,7 @@ def playbook(document: dict[str, Json]) -> Playbook:
     for section in ("workflow", "finally"):
         if section in whole:
             whole[section] = [_FIELDS.get(step.get("type", ""), {}) | step for step in whole[section]]
-    return load_playbook(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), "model.yaml")
+    return stored_playbook(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), "model.yaml")
 
 
 _FIELDS: dict[str, dict[str, Json]] = {
@@ -87,6 +94,7 @@ class Execution:
     errors: list[str] = field(default_factory=list)
     jobs_made: int = 0
     kills: int = 0
+    chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
     context: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,7 +137,10 @@ class Execution:
         last = self.log[-1]
         assert last.event_type in TERMINAL_EVENTS
         if last.result is None and last.meta and "result_event" in last.meta:
-            return self._decode(self.log[last.meta["result_event"] - 1].result)
+            holder = self.log[last.meta["result_event"] - 1]
+            if holder.event_type is EventType.LOOP_STARTED:
+                return raw(self.loop_result(holder.event_id))
+            return self._decode(holder.result)
         return self._decode(last.result)
 
     @property
@@ -138,46 +149,77 @@ class Execution:
         assert error is not None
         return error
 
-    def args(self, step: str) -> dict[str, Json]:
-        return dict(self.rendered(step).args)
+    def args(self, step: str, item: int | None = None) -> dict[str, Json]:
+        return dict(self.rendered(step, item).args)
 
-    def rendered(self, step: str) -> Rendered:
+    def rendered(self, step: str, item: int | None = None) -> Rendered:
         """What a worker that holds the step's job would carry out."""
-        found: Rendered = self._loading(lambda values: render_job(self.playbook, self.now, self.row(step).job, values))
+        job = self.row(step, item).job
+        found: Rendered = self._loading(lambda values: render_job(self.playbook, self.now, job, values))
         return found
 
-    def row(self, step: str) -> Row:
-        return next(row for row in self.queue.values() if row.job.node_id == step)
+    def saving(self, step: str, result: Json, item: int | None = None) -> Rendered:
+        """What a worker would save of a result."""
+        job = self.row(step, item).job
+        found: Rendered = self._loading(lambda values: render_save(self.playbook, self.now, job, values, result))
+        return found
+
+    def collected(self, step: str, item: int | None = None, limit: int = LIMIT) -> Collected:
+        """What a worker that holds a loop's first job would answer."""
+        job = self.row(step, item).job
+        found: Collected = self._loading(lambda values: collect(self.playbook, self.now, job, values, limit))
+        return found
+
+    def to_collect(self, job: JobRef) -> bool:
+        """Whether a job is the first of a loop."""
+        steps = {**self.playbook.workflow.steps, **(self.playbook.finally_.steps if self.playbook.finally_ else {})}
+        step = steps.get(step_of(job.node_id))
+        return step is not None and to_collect(step, job) is not None
+
+    def row(self, step: str, item: int | None = None) -> Row:
+        """The oldest job of a step or of a node within its loop, or that of one item."""
+        rows = (row for row in self.queue.values() if row.job.node_id == step)
+        return next(row for row in rows if item is None or row.job.item_index == item)
+
+    def items(self, node: str) -> list[int]:
+        """The items of a loop that have a job."""
+        return [row.job.item_index for row in self.queue.values() if row.job.node_id == node]
 
     # -- what happens to it
 
     def done(self, step: str, result: Json = None, **more: Any) -> None:
         self.outcome(step, Done(orjson.dumps(result)), **more)
 
-    def fail(self, step: str, type_: str = "python", **more: Any) -> None:
+    def begin_loop(self, step: str, item: int | None = None) -> None:
+        """Answer a loop's first job."""
+        self.outcome(step, self.collected(step, item), item)
+
+    def fail(self, step: str, type_: str = "python", item: int | None = None, **more: Any) -> None:
         error = {"type": type_, "message": f"{step} broke", "retryable": True, "detail": None, **more}
-        self.outcome(step, Failed(error))
+        self.outcome(step, Failed(error), item)
 
-    def expire(self, step: str) -> None:
-        self.outcome(step, Expired())
+    def expire(self, step: str, item: int | None = None) -> None:
+        self.outcome(step, Expired(), item)
 
-    def lease(self, step: str) -> JobRef:
+    def lease(self, step: str, item: int | None = None) -> JobRef:
         """Have a worker take the step's job."""
-        row = self.row(step)
+        row = self.row(step, item)
         row.job = replace(row.job, attempts=row.job.attempts + 1)
         row.status = "leased"
         return row.job
 
-    def outcome(self, step: str, what: Done | Failed | Expired, **more: Any) -> None:
+    def outcome(
+        self, step: str, what: Done | Failed | Expired | Collected, item: int | None = None, **more: Any
+    ) -> None:
         """End the attempt of a step's job, which is leased first if it is not yet."""
-        row = self.row(step)
-        job = row.job if row.status == "leased" else self.lease(step)
+        row = self.row(step, item)
+        job = row.job if row.status == "leased" else self.lease(step, row.job.item_index)
         self.give(Outcome(job, what, worker_id="w1", duration=0.01, queued=0.001, **more), job)
 
-    def defer(self, step: str) -> None:
+    def defer(self, step: str, item: int | None = None) -> None:
         """Have the leased job of a step wait, as a wait or a child's parent does; it is withdrawn if nothing new
         may begin."""
-        row = self.row(step)
+        row = self.row(step, item)
         if self.now.draining:
             self.give(Withdrawn((row.job,), "nothing new begins"), row.job)
         else:
@@ -201,25 +243,29 @@ class Execution:
             job = next(iter(self.queue.values())).job
             if job.node_id == CONTINUE_NODE:
                 self.go_on()
+            elif self.to_collect(job):
+                self.begin_loop(job.node_id, job.item_index)
             else:
-                self.done(job.node_id, answer(self, job))
+                self.done(job.node_id, answer(self, job), item=job.item_index)
 
     # -- transactions
 
     def give(self, given: Input, job: JobRef | None = None, *, commit: bool = True) -> Decision | None:
         """Decide and carry out in one transaction. With `commit` false all of it is lost."""
-        before = (list(self.log), self.state, {key: replace(row) for key, row in self.queue.items()})
+        before = (list(self.log), self.state, {key: replace(row) for key, row in self.queue.items()}, dict(self.chunks))
         made = (list(self.errors), self.jobs_made, self.kills)
         if job is not None:
             del self.queue[job.job_id]
         decision = self._carry_out(given)
         while decision.withdraw:
             taken = [row.job for row in self.queue.values() if row.status != "leased"]
+            if decision.within is not None:
+                taken = [one for one in taken if is_within(one.node_id, decision.within)]
             for one in taken:
                 del self.queue[one.job_id]
             decision = self._carry_out(Withdrawn(tuple(taken), decision.reason))
         if not commit:
-            self.log, self.state, self.queue = before
+            self.log, self.state, self.queue, self.chunks = before
             self.errors, self.jobs_made, self.kills = made
             return None
         self.check()
@@ -235,6 +281,12 @@ class Execution:
         self.log += [_through_json(event) for event in decision.events]
         self.errors += [row.error_type for row in decision.errors]
         self.kills += decision.kill
+        if decision.state.draining and not decision.withdraw:
+            assert not decision.jobs, "a job was made while the execution drained"
+        for chunk in decision.chunks:
+            key = (chunk.node_id, chunk.visit, chunk.chunk)
+            assert key not in self.chunks, "a chunk is there already"
+            self.chunks[key] = chunk.items
         for one in decision.jobs:
             self._insert(one)
         return decision
@@ -261,12 +313,32 @@ class Execution:
                 for number in missing.events:
                     event = self.log[number - 1]
                     assert not values.has_result(number), "it asked twice for the same"
-                    values.put_row(number, self._decode(event.result), event.error, event.meta)
+                    loop = event.event_type is EventType.LOOP_STARTED
+                    result = self.loop_result(number) if loop else self._decode(event.result)
+                    values.put_row(number, result, event.error, event.meta)
+                for key in missing.chunks:
+                    values.put_chunk(key, orjson.loads(self.chunks[key]))
         raise AssertionError("it asks for ever more values")
 
+    def loop_result(self, first: int) -> LoopResult:
+        """What a loop's items gave, read from the log."""
+        started = self.log[first - 1]
+        context, values, errors = started.context or {}, {}, []
+        for event in self.log[first:]:
+            if (event.node_id, event.visit) != (started.node_id, started.visit) or event.item_index == NO_ITEM:
+                continue
+            if event.event_type is EventType.ITEM_COMPLETED:
+                loop = (event.meta or {}).get("loop")
+                values[event.item_index] = self.loop_result(loop["first"]) if loop else self._decode(event.result)
+            elif event.event_type is EventType.ITEM_FAILED:
+                values[event.item_index] = None
+                errors.append(event.error)
+        assert len(values) == context["count"], "somebody asked for the result of a loop that has not ended"
+        return LoopResult([raw(values[index]) for index in range(len(values))], errors)
+
     @staticmethod
-    def _decode(raw: bytes | None) -> Json:
-        return None if raw is None else orjson.loads(raw)
+    def _decode(text: bytes | None) -> Json:
+        return None if text is None else orjson.loads(text)
 
     # -- what always holds
 
@@ -279,13 +351,31 @@ class Execution:
         assert len(ends) <= 1, "it ended twice"
         assert not ends or ends[0] is self.log[-1], "something followed the end"
         assert bool(ends) == state.status.terminal
-        running = {name: run[0] for name, run in state.runs.items()}
-        assert running == {row.job.node_id: row.job.visit for row in self.queue.values()}, "runs and jobs differ"
+        self._check_jobs(state)
         assert state.runs or state.status.terminal, "nothing runs, and it has not ended"
         if state.status.terminal:
             assert not state.pending
         for numbers in self._numbers(EventType.STEP_QUEUED).values():
             assert numbers == sorted(set(numbers)), "a visit began twice"
+
+    def _check_jobs(self, state: State) -> None:
+        """Each step run has its job, or a loop; each item that has begun and not ended, too."""
+        jobs = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
+        for row in self.queue.values():
+            assert state.runs[step_of(row.job.node_id)][0] == row.job.visit, "runs and jobs differ"
+        for name in state.runs:
+            loop = state.loops.get(name)
+            itself = loop is None or loop["ended"] == loop["begun"]
+            assert ((name, NO_ITEM) in jobs) == itself, "runs and jobs differ"
+        assert {node for node, item in jobs if item == NO_ITEM} <= state.runs.keys()
+        assert {node for node, item in jobs if item != NO_ITEM} <= state.loops.keys()
+        for node, loop in state.loops.items():
+            inner = [other for other in state.loops if other.rpartition("/")[0] == node]
+            items = [item for at, item in jobs if at == node and item != NO_ITEM]
+            assert len(inner) + len(items) == loop["begun"] - loop["ended"], "items and jobs differ"
+            assert loop["begun"] - loop["ended"] <= loop["limit"], "too many items run at a time"
+            around = state.loops.get(node.rpartition("/")[0], {})
+            assert is_stopped(loop) or not is_stopped(around), "a loop goes on within one that was stopped"
 
     def _numbers(self, event_type: EventType) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

@@ -15,7 +15,7 @@ GUARD = "{{ result.visit < " + str(ROUNDS) + " }}"
 
 @st.composite
 def documents(draw: st.DrawFn, *, failures: bool) -> dict[str, Any]:
-    """Draw a playbook: some 3 to 8 steps, with forks, joins, cycles, handlers, an `end` and a `finally` or none.
+    """Draw a playbook: some 3 to 8 steps, with forks, joins, cycles, loops, handlers, an `end` and a `finally` or none.
 
     Every back-edge is guarded by the visits of the step it leaves, so that all visits are bounded; with `failures`
     there are unguarded ones too, `fail` steps, and a low `max_visits`.
@@ -48,7 +48,10 @@ def _step(
         step["max_visits"] = draw(st.integers(4, 7))
     place = names.index(name) if name in names else len(names)
     forward, back = names[place + 1 :] + ends, [] if name in handlers else names[: place + 1]
-    step["next"] = _next(draw, router, forward, back, failures)
+    loop = None if router else _loop(draw)
+    if loop is not None:
+        step["loop"] = loop
+    step["next"] = _next(draw, router, forward, [] if loop else back, failures, "count" if loop else "visit")
     if not router and draw(st.integers(0, 9)) < 7:
         step["on_error"] = _on_error(draw, handlers, names if failures else forward)
     if not router and draw(st.integers(0, 9)) < 3:
@@ -58,9 +61,47 @@ def _step(
     return step
 
 
-def _next(draw: st.DrawFn, router: bool, forward: list[str], back: list[str], failures: bool) -> list[dict[str, Any]]:
+def _loop(draw: st.DrawFn) -> list[dict[str, Any]] | None:
+    """Draw a loop of one to three levels, or none; some have no items."""
+    return _levels(draw, draw(st.sampled_from([0, 0, 1, 1, 2, 3]))) or None
+
+
+@st.composite
+def loops(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a playbook that is mostly a loop, with a step beside it, a handler or none, and an `end`."""
+    step: dict[str, Any] = {"step": "each", "type": "python", "loop": _levels(draw, draw(st.integers(1, 3)))}
+    step["next"] = [{"step": "after", "args": {"given": "{{ each.count }}"}}]
+    if draw(st.booleans()):
+        step["retry"] = {"max_attempts": draw(st.integers(2, 3))}
+    if draw(st.booleans()):
+        step["on_error"] = draw(st.sampled_from(["continue", [{"step": "after"}]]))
+    beside = {"step": "beside", "type": "python", "next": [{"step": "end"}]}
+    after = {"step": "after", "type": "python", "next": [{"step": "end"}]}
+    end = {"step": "end", "result": "{{ each | default(none) }}"}
+    start = {"step": "start", "next": [{"step": "each"}, {"step": "beside"}]}
+    return {"workflow": [start, step, beside, after, end]}
+
+
+def _levels(draw: st.DrawFn, depth: int) -> list[dict[str, Any]]:
+    levels: list[dict[str, Any]] = []
+    for level in range(depth):
+        count = draw(st.integers(0, 4 if depth == 1 else 2 + level))
+        one: dict[str, Any] = {"in": list(range(count)), "iterator": f"i{level}"}
+        if draw(st.booleans()):
+            one |= {"mode": "async", "concurrency": draw(st.integers(1, 3))}
+        if draw(st.booleans()):
+            one["on_error"] = "continue"
+        if level and draw(st.booleans()):
+            one["in"] = "{{ range(i0 + 1) | list }}"
+        levels.append(one)
+    return levels
+
+
+def _next(
+    draw: st.DrawFn, router: bool, forward: list[str], back: list[str], failures: bool, told: str
+) -> list[dict[str, Any]]:
     ways = draw(st.lists(st.sampled_from(forward), min_size=draw(st.integers(0, 2)), max_size=3)) if forward else []
-    args: dict[str, Any] = {} if router else {"args": {"v": "{{ result.visit }}"}}
+    args: dict[str, Any] = {} if router else {"args": {"v": "{{ result." + told + " }}"}}
     given = [draw(st.booleans()) for _ in ways]
     targets: list[dict[str, Any]] = [
         {"step": way, **(args if one else {})} for way, one in zip(ways, given, strict=True)
@@ -77,7 +118,7 @@ def _next(draw: st.DrawFn, router: bool, forward: list[str], back: list[str], fa
     if targets and draw(st.sampled_from([False, True])):
         return [*clauses, {"else": targets}]
     if draw(st.integers(0, 3)) == 0 and not router and targets:
-        clauses.append({"when": "{{ result.visit == 1 }}", "then": targets[:1]})
+        clauses.append({"when": "{{ result." + told + " == 1 }}", "then": targets[:1]})
     return [*clauses, *targets]
 
 

@@ -128,6 +128,21 @@ def test_the_address_is_given_or_the_homes_or_the_default(tmp_path: Path) -> Non
     assert read_address(tmp_path) is None
 
 
+def test_whoever_looks_for_the_server_of_the_wrong_home_hears_of_the_one_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make keeps its state beside the Makefile, the bare command does not."""
+    monkeypatch.chdir(tmp_path)
+    elsewhere, here = Settings(home=tmp_path / "data", embedded=True), Settings(home=tmp_path / ".noetl", embedded=True)
+    here.home.mkdir()
+    for settings in (elsewhere, here):
+        with pytest.raises(Unreachable, match=r"--port$"):
+            find_address(settings)
+    write_address(here.home, "http://127.0.0.1:9999", None)
+    with pytest.raises(Unreachable, match=r"the server of this folder is reached with NOETL_HOME=\.noetl"):
+        find_address(elsewhere)
+
+
 def test_a_server_bound_to_all_addresses_is_called_by_loopback() -> None:
     assert url_of("0.0.0.0", 1) == "http://127.0.0.1:1"
     assert url_of("::", 1) == "http://[::1]:1"

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noetl.engine.evolve import evolve
-from noetl.engine.facts import Done, Event, Expired, Failed, JobRef, Outcome
+from noetl.engine.facts import Collected, Done, Event, Expired, Failed, JobRef, Outcome
 from noetl.engine.state import State
-from noetl.words import CONTINUE_NODE
+from noetl.playbook.results import raw
+from noetl.words import CONTINUE_NODE, step_of
 from tests.unit.engine_model import Execution, playbook
-from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join
+from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join, loops
 
 SETTINGS = settings(
     derandomize=True,
@@ -55,6 +56,7 @@ class Chaos:
         self.dice = dice
         self.trouble = dice.choice([0.0, 0.1, 0.3])
         self.failing = dice.choice([0.05, 0.2, 0.5])
+        self.failing_steps = self.failing
         self.cancelling = dice.choice([0.0, 0.0, 0.1, 0.3])
 
     def run(self) -> None:
@@ -70,11 +72,13 @@ class Chaos:
             execution.cancel() if dice.random() < 0.7 else execution.time_out()
             return
         row = dice.choice(list(execution.queue.values()))
-        name = row.job.node_id
+        name, item = row.job.node_id, row.job.item_index
         if row.status != "leased":
-            execution.lease(name)
-            if name in execution.playbook.workflow.steps:
-                execution.rendered(name)
+            execution.lease(name, item)
+            if execution.to_collect(row.job):
+                execution.collected(name, item)
+            elif step_of(name) in execution.playbook.workflow.steps:
+                execution.rendered(name, item)
             return
         if name == CONTINUE_NODE:
             execution.go_on()
@@ -89,18 +93,20 @@ class Chaos:
         if kind == 0:
             execution.give(self.outcome(job), job, commit=False)
         elif kind == 1:
-            execution.expire(job.node_id)
+            execution.expire(job.node_id, job.item_index)
         else:
-            execution.defer(job.node_id)
+            execution.defer(job.node_id, job.item_index)
 
     def end(self, job: JobRef) -> None:
         self.execution.give(self.outcome(job), job)
 
     def outcome(self, job: JobRef) -> Outcome:
-        what: Done | Failed | Expired
-        if self.dice.random() < self.failing:
+        what: Done | Failed | Expired | Collected
+        if self.dice.random() < (self.failing if job.item_index >= 0 else self.failing_steps):
             type_ = "cancelled" if self.execution.now.killing else self.dice.choice(["python", "template", "timeout"])
             what = Failed({"type": type_, "message": "broken", "retryable": self.dice.random() < 0.8, "detail": None})
+        elif self.execution.to_collect(job):
+            what = self.execution.collected(job.node_id, job.item_index)
         else:
             what = Done(b'{"visit": %d}' % job.visit)
         return Outcome(job, what, "w", 0.1, 0.2, self.dice.random())
@@ -127,11 +133,58 @@ def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled
             cancels=bool(execution.events("execution_cancel_requested")),
             handled=any(event.meta and "next" in event.meta for event in execution.events("step_failed")),
             finally_=book.finally_ is not None,
+            loops=bool(execution.events("loop_started")),
             merged=any(len((event.context or {}).get("arrivals") or ()) > 1 for event in execution.log),
         )
 
     run()
-    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5)
+    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5, loops=20)
+
+
+def test_every_loop_comes_to_its_end_whatever_fails_crashes_or_is_cancelled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As above; the items of a loop end once each, and never do more run at a time than shall."""
+    shares = Shares("loops, any order, failures and crashes")
+
+    @settings(SETTINGS, max_examples=300)
+    @given(loops(), st.integers(0, 2**32))
+    def run(document: dict[str, Any], seed: int) -> None:
+        execution = Execution(playbook(document))
+        chaos = Chaos(execution, random.Random(f"{seed} {document}"))
+        chaos.failing, chaos.failing_steps = chaos.dice.choice([0.1, 0.3, 0.5]), 0.02
+        chaos.cancelling = chaos.dice.choice([0.0, 0.0, 0.0, 0.05])
+        chaos.run()
+        _check_the_end(execution)
+        failed = execution.events("item_failed")
+        shares.add(
+            completed=execution.status == "completed",
+            nested=any("/" in event.node_id for event in execution.events("item_completed")),
+            failed=bool(failed),
+            failed_inside=any("/" in event.node_id for event in failed),
+            failed_loops=any("index" in (event.error or {}) for event in execution.events("step_failed")),
+            went_on=execution.status == "completed" and bool(failed),
+            skipped=bool(execution.events("item_skipped")),
+            retried=any(event.item_index >= 0 for event in execution.events("attempt_failed")),
+        )
+
+    run()
+    shares.tell(capsys, completed=20, nested=20, failed=20, failed_inside=10, failed_loops=10, went_on=5, skipped=5,
+                retried=4)  # fmt: skip
+
+
+def test_without_failures_a_loop_gives_the_same_in_every_order() -> None:
+    """The execution's result is the loop's: a list in the order of the input, lists in it for loops within."""
+
+    @settings(SETTINGS, max_examples=60)
+    @given(loops(), st.integers(0, 2**32))
+    def run(document: dict[str, Any], seed: int) -> None:
+        book, dice = playbook(document), random.Random(f"{seed} {document}")
+        first, *others = [_in_some_order(Execution(book), random.Random(dice.random())) for _ in range(3)]
+        assert all(one == first for one in others)
+        assert isinstance(first[1], list)
+
+    run()
 
 
 def _check_the_end(execution: Execution) -> None:
@@ -156,13 +209,25 @@ def _check_the_end(execution: Execution) -> None:
     )
     assert max(ended.values(), default=1) == 1
     assert queued.keys() <= ended.keys(), "a run that began has no end"
+    items = Counter(
+        (event.node_id, event.visit, event.item_index)
+        for kind in ("item_completed", "item_failed", "item_skipped")
+        for event in execution.events(kind)
+    )
+    assert max(items.values(), default=1) == 1
+    assert not execution.now.loops
+    for event in execution.events("step_completed"):
+        if event.meta and "loop" in event.meta:
+            execution.loop_result(event.meta["loop"]["first"])  # which looks for each item's
 
 
 def _nothing_begins_while_draining(execution: Execution) -> None:
     state = State()
     for event in execution.log:
         if state.draining:
-            assert event.event_type != "step_queued", "something began while the execution drained"
+            assert event.event_type not in ("step_queued", "loop_started"), (
+                "something began while the execution drained"
+            )
             assert "next" not in (event.meta or {}), "something led on while the execution drained"
         evolve(state, event, execution.playbook)
 
@@ -189,13 +254,14 @@ def test_without_failures_the_order_of_outcomes_changes_nothing(capsys: pytest.C
             cycles=has_cycle(book.workflow),
             joins=has_join(book.workflow),
             handlers=bool(book.workflow.handlers),
+            loops=any(step.loops for step in book.workflow.steps.values()),
             parallel=any(
                 len({edge.target for c in s.next for edge in c.edges}) > 1 for s in book.workflow.steps.values()
             ),
         )
 
     run()
-    shares.tell(capsys, cycles=20, joins=20, parallel=20)
+    shares.tell(capsys, cycles=20, joins=20, parallel=20, loops=20)
 
 
 def _in_some_order(execution: Execution, dice: random.Random) -> tuple[Any, Any, Any]:
@@ -205,11 +271,16 @@ def _in_some_order(execution: Execution, dice: random.Random) -> tuple[Any, Any,
         limit -= 1
         assert limit, "it does not come to an end"
         job = dice.choice(list(execution.queue.values())).job
-        given = History(execution).given(job.context["arrivals"])
-        execution.done(job.node_id, {"visit": job.visit, "given": given})
+        if execution.to_collect(job):
+            execution.begin_loop(job.node_id, job.item_index)
+            continue
+        given = History(execution).given(execution.now.runs[step_of(job.node_id)][1])
+        execution.done(job.node_id, {"at": [job.node_id, job.item_index], "visit": job.visit, "given": given},
+                       item=job.item_index)  # fmt: skip
     history = History(execution)
     visits = {(e.node_id, e.visit): history.origin(e.event_id) for e in execution.events("step_completed")}
-    return execution.status, execution.result, visits
+    values = {(e.node_id, e.visit): raw(execution.loop_result(e.event_id)) for e in execution.events("loop_started")}
+    return execution.status, execution.result, [visits, values]
 
 
 class History:

@@ -81,13 +81,8 @@ def test_the_log_replays_to_the_state() -> None:
 
 @pytest.mark.parametrize("event_type", list(EventType))
 def test_every_type_of_event_is_folded_or_changes_nothing_but_the_number(event_type: EventType) -> None:
-    """Attempts, leases and loop items leave the state as it is."""
-    silent = {
-        EventType.ATTEMPT_FAILED,
-        EventType.LEASE_EXPIRED,
-        EventType.ITEM_COMPLETED,
-        EventType.ITEM_FAILED,
-    }
+    """Attempts and leases leave the state as it is."""
+    silent = {EventType.ATTEMPT_FAILED, EventType.LEASE_EXPIRED}
     assert (event_type in FOLDS) != (event_type in silent)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from noetl.playbook.load import lint, load_playbook
+from tests.support.models import told
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
@@ -36,7 +37,7 @@ def blocks(page: str) -> list[str]:
 
 def test_the_playbooks_in_the_documentation_are_correct() -> None:
     """A whole playbook stands as it is; steps and clauses are put where they belong."""
-    whole, clauses, failing = blocks("docs/playbooks.md")
+    whole, clauses, failing, polling, older, today = blocks("docs/playbooks.md")
     assert lint(whole, "docs") == []
     rest = "  - {step: store}\n  - {step: report}\n"
     for clause in clauses.strip().split("next:")[1:]:
@@ -47,3 +48,8 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     text = "metadata: {path: x}\nworkload: {base_url: x}\nworkflow:\n" + failing
     text += "- {step: release, next: end}\n- {step: end}\n"
     assert lint(text, "docs") == []
+    head, end = "metadata: {path: x}\nworkload: {base_url: x, cities: []}\nworkflow:\n", "- {step: end}\n"
+    assert lint(head + polling + end, "docs") == []
+    assert lint(head + today + end, "docs") == []
+    assert {found.severity for found in lint(head + older + end, "docs")} == {"hint"}
+    assert told(load_playbook(head + older + end, "docs")) == told(load_playbook(head + today + end, "docs"))

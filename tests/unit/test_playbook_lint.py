@@ -147,6 +147,20 @@ def test_what_does_not(template: str) -> None:
             "   next: {step: b, args: {y: '{{ x }}'}}}\n- {step: b}\n",
             ["5:34: error: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
         ),
+        (
+            "workflow:\n- {step: start, type: http, args: {rows: [1]}, endpoint: x,"
+            " loop: {in: '{{ rows }}', iterator: r}}\n",
+            ["4:76: error: unknown-name: loop.in of step 'start' reads 'rows'"],
+        ),
+        (
+            "workflow: [{step: start, type: http, endpoint: x, loop: {in: [1], iterator: r, order_by: r}}]\n",
+            ["3:90: error: value: order_by in loop of step 'start' is the same for every item"],
+        ),
+        (
+            "workflow:\n- {step: start, type: http, endpoint: x, loop: {in: [1], iterator: r},"
+            " save: {data: '{{ r }}'}}\n",
+            ["4:89: error: unknown-name: save of step 'start' reads 'r': it is a loop's iterator"],
+        ),
     ],
 )
 def test_what_is_said_of_names(body: str, messages: list[str]) -> None:

@@ -64,10 +64,6 @@ def test_a_get_returns_status_headers_url_time_and_data(stub: Stub) -> None:
     assert got["data"]["headers"]["user-agent"].startswith("noetl/")
 
 
-def test_url_is_another_word_for_endpoint(stub: Stub) -> None:
-    assert result("", url=f"{stub.url}/u")["data"]["path"] == "/u"
-
-
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "post"])
 def test_writing_methods_send_the_idempotency_key(stub: Stub, method: str) -> None:
     got = result(f"{stub.url}/a", method=method, payload={"b": [1, None]})["data"]

@@ -1,7 +1,9 @@
--- Take the jobs of one execution that have not begun out of the queue. The execution's row is locked by the caller.
+-- Take the jobs of one execution that have not begun out of the queue: all, or the items of one loop (`within`) and of
+-- the loops in it. The execution's row is locked by the caller.
 DELETE FROM queue q
  USING (SELECT id FROM queue
          WHERE execution_id = %(execution)s AND status IN ('queued', 'waiting', 'paused')
+           AND (%(within)s::text IS NULL OR node_id = %(within)s OR starts_with(node_id, %(within)s || '/'))
          ORDER BY id FOR UPDATE) w
  WHERE q.id = w.id AND q.status <> 'leased'
 RETURNING q.id, q.node_id, q.visit, q.item_index, q.attempts, q.failures, q.lost, q.context::text, q.pool, q.priority

@@ -1,0 +1,125 @@
+"""What a loop runs over: `in`, then `where`, `order_by`, `limit`, `batch`, in this order, cut into chunks. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from noetl.engine.facts import Collected, JobRef, Values
+from noetl.engine.item_scope import names_of_item
+from noetl.engine.plan import Plan, StepPlan, plan_of
+from noetl.engine.scope import Place, Reader, Scopes
+from noetl.engine.state import State
+from noetl.errors import InputError, TooLarge
+from noetl.playbook.loops import CONCURRENCY
+from noetl.playbook.model import Loop, Playbook, Step, Template
+from noetl.playbook.values import plain
+from noetl.words import CHUNK, NO_ITEM, step_of
+
+MOST_ITEMS: Final = 1_000_000
+"""Items that one loop may have."""
+
+_NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
+
+
+def to_collect(step: Step, job: JobRef) -> Loop | None:
+    """Return the loop whose items a job has to collect; None for a job that runs the step's action, or ends a loop."""
+    if not step.loops or "end" in job.context:
+        return None
+    depth = 0 if job.item_index == NO_ITEM else job.node_id.count("/") + 1
+    return step.loops[depth] if depth < len(step.loops) else None
+
+
+def collect(playbook: Playbook, state: State, job: JobRef, values: Values, limit: int) -> Collected:
+    """Return what the loop of a job runs over. `limit`: the most bytes it may have as JSON.
+
+    Raises `TemplateError`, `InputError` for what is no list or too long, `NotLoaded`.
+    """
+    plan = plan_of(playbook)
+    step_plan = plan.steps[step_of(job.node_id)]
+    loop = to_collect(step_plan.step, job)
+    assert loop is not None
+    return _Collection(plan, step_plan, state, job, values, loop).collected(limit)
+
+
+class _Collection:
+    """One loop about to begin."""
+
+    def __init__(self, plan: Plan, step_plan: StepPlan, state: State, job: JobRef, values: Values, loop: Loop) -> None:
+        self._step = step_plan.step
+        self._loop = loop
+        names: Mapping[str, Any] = {}
+        if job.item_index != NO_ITEM:
+            names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
+        self._names = names
+        arrivals = state.runs[self._step.name][1]
+        self._place = Place(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
+        self._scopes = Scopes(plan, state, Reader(values), self._place)
+
+    def collected(self, limit: int) -> Collected:
+        loop = self._loop
+        concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
+        items = self._items()
+        if loop.where is not None:
+            items = [item for index, item in enumerate(items) if self._of_item(loop.where, item, index)]
+        if loop.order_by is not None:
+            items = self._sorted(items, loop.order_by)
+        if loop.limit is not None:
+            items = items[: self._number(loop.limit, "limit", 0, 0)]
+        if loop.batch is not None:
+            size = self._number(loop.batch, "batch", 1, 1)
+            items = [items[start : start + size] for start in range(0, len(items), size)]
+        return Collected(len(items), concurrency, tuple(self._chunks(items, limit)))
+
+    def _items(self) -> list[Any]:
+        found = self._loop.items.render(self._scopes.scope(self._loop.items.names))
+        if not isinstance(found, list):
+            kind = "empty (null)" if found is None else _NAMES.get(type(found), type(found).__name__)
+            advice = ": '| list' makes one of its keys, '.items()' of its pairs" if isinstance(found, dict) else ""
+            raise self._wrong("in", f"is {kind}: it must be a list{advice}")
+        if len(found) > MOST_ITEMS:
+            raise self._wrong("in", f"has {len(found):,} items, at most {MOST_ITEMS:,} can be: use batches of them")
+        return found
+
+    def _of_item(self, template: Template, item: Any, index: int) -> Any:
+        names = {**self._names, self._loop.iterator: item, "index": index}
+        self._place.fixed = names
+        return template.render(self._scopes.scope(template.names))
+
+    def _sorted(self, items: list[Any], order_by: Template) -> list[Any]:
+        if order_by.constant:
+            raise self._wrong("order_by", "is the same for every item: write a template, as '{{ item.name }}'")
+        keys = [self._of_item(order_by, item, index) for index, item in enumerate(items)]
+        try:
+            order = sorted(range(len(items)), key=keys.__getitem__)
+        except TypeError:
+            kinds = sorted({_kind(key) for key in keys})
+            raise self._wrong(
+                "order_by", f"gives {' and '.join(kinds)}, which have no order: make them alike"
+            ) from None
+        return [items[index] for index in order]
+
+    def _number(self, template: Template | None, field: str, default: int, least: int) -> int:
+        if template is None:
+            return default
+        found = template.render(self._scopes.scope(template.names))
+        if isinstance(found, bool) or not isinstance(found, int) or found < least:
+            raise self._wrong(field, f"is {found!r}: it must be a whole number, {least} or more")
+        return int(found)
+
+    def _chunks(self, items: list[Any], limit: int) -> Iterable[bytes]:
+        size = 0
+        for start in range(0, len(items), CHUNK):
+            chunk = plain(items[start : start + CHUNK], limit, f"in of the loop of {self._step.name}")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(
+                    f"in of the loop of step {self._step.name!r} has more than {limit:,} bytes as JSON, the limit:"
+                    " run over keys or file names, and read what belongs to them in each item"
+                )
+            yield chunk
+
+    def _wrong(self, field: str, reason: str) -> InputError:
+        return InputError(f"{field} of the loop of step {self._step.name!r} {reason}")
+
+
+def _kind(key: Any) -> str:
+    return "null" if key is None else _NAMES.get(type(key), "a list")

@@ -1,0 +1,186 @@
+"""Loops: their items begin, end and are counted, and with the last one the loop is over.
+
+    collected -> items begin, as many as run at a time -> an item ends -> the next one begins, or none is left
+                                                                           │
+                 an item of an outer loop ends with the loop it ran  <─────┤
+                 a step queues one last job, which ends it  <──────────────┘
+
+An item costs one event and one job, and the state counts them: so a loop over a hundred thousand items takes no more
+to decide than one over ten. The last job is there because routing, and whatever begins at once behind it, may ask for
+what the items gave: when it ends, all of that is in the log.
+"""
+
+from typing import Any, Final
+
+import orjson
+
+from noetl.engine.evolve import is_stopped
+from noetl.engine.facts import Chunk, Collected, Event
+from noetl.engine.failing import fail_run, why_stopped
+from noetl.engine.turn import Run, Turn
+from noetl.words import NO_ITEM, EventType, item_node, step_of
+
+STOPPED: Final = "an item of the loop had failed"
+"""Why items did not begin."""
+
+
+def collected(turn: Turn, run: Run, what: Collected) -> None:
+    """Begin a loop that knows what it runs over: the step's, or that of an item of an outer loop."""
+    if nothing_begins(turn, run):
+        give_up(turn, run)
+        return
+    node = run.node if run.item == NO_ITEM else item_node(run.node, run.item)
+    step = run.plan.step
+    turn.emit(
+        Event(
+            turn.next_id,
+            EventType.LOOP_STARTED,
+            node,
+            step.type,
+            run.visit,
+            attempt=run.attempt,
+            worker_id=run.worker_id,
+            duration=run.duration,
+            context={"count": what.count, "concurrency": what.concurrency},
+            meta=_queued(run),
+        )
+    )
+    turn.chunks += [Chunk(node, run.visit, number, items) for number, items in enumerate(what.chunks)]
+    _go_on(turn, run, node, 0)
+
+
+def nothing_begins(turn: Turn, run: Run) -> bool:
+    """Whether nothing new begins where a run stands: no attempt, and no loop within it."""
+    return turn.state.draining or (run.item != NO_ITEM and is_stopped(turn.state.loops[run.node]))
+
+
+def give_up(turn: Turn, run: Run, error: dict[str, Any] | None = None, reason: str | None = None) -> None:
+    """End a run that is not to go on, or was ended by force (`error`), as neither completed nor failed."""
+    state = turn.state
+    if run.item != NO_ITEM:
+        why = reason or (why_stopped(state) if state.draining else STOPPED)
+        _end_item(turn, run, EventType.ITEM_SKIPPED, error=error, reason=why)
+        return
+    cancelled = state.killing or error is not None
+    kind = EventType.STEP_CANCELLED if cancelled else EventType.STEP_SKIPPED
+    turn.end_run(kind, run, error=error, reason=(reason or why_stopped(state)) if error is None else None)
+
+
+def complete_item(turn: Turn, run: Run, result: bytes) -> None:
+    """Count an item that gave its result."""
+    _end_item(turn, run, EventType.ITEM_COMPLETED, result=result)
+
+
+def fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
+    """Count an item that failed for good; the loop goes on, or begins no more."""
+    turn.note_error(run, error)
+    _fail_item(turn, run, error)
+
+
+def skip_item(turn: Turn, node: str, visit: int, index: int, reason: str) -> None:
+    """Count an item that has not begun, and will not."""
+    give_up(turn, _item_run(turn, node, visit, index), reason=reason)
+
+
+def counts(loop: dict[str, int]) -> bytes:
+    """Return what the event of a loop's end tells as its result."""
+    return orjson.dumps({"count": loop["count"], "failed": loop["failed"]})
+
+
+def _fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
+    indexes = [run.item, *error.pop("indexes", [error["index"]])] if "index" in error else None
+    error = {**error, "step": run.plan.step.name, "index": run.item}
+    if indexes:  # of the items that failed, from the outermost loop inwards
+        error["indexes"] = indexes
+    if run.attempt:
+        error["attempt"] = run.attempt
+    turn.reader.errors[turn.next_id] = error
+    _end_item(turn, run, EventType.ITEM_FAILED, error=error)
+
+
+def _end_item(
+    turn: Turn,
+    run: Run,
+    event_type: EventType,
+    *,
+    result: bytes | None = None,
+    error: dict[str, Any] | None = None,
+    reason: str | None = None,
+) -> None:
+    meta = _queued(run) or {}
+    if reason is not None:
+        meta["reason"] = reason
+    if run.loop is not None:
+        meta["loop"] = {"first": run.loop["first"], "count": run.loop["count"]}
+    node, begun = run.node, turn.state.loops[run.node]["begun"]
+    turn.emit(
+        Event(
+            turn.next_id,
+            event_type,
+            node,
+            run.plan.step.type,
+            run.visit,
+            run.item,
+            run.attempt,
+            run.worker_id,
+            run.duration,
+            result=result,
+            error=error,
+            meta=meta or None,
+        )
+    )
+    _go_on(turn, run, node, begun)
+
+
+def _queued(run: Run) -> dict[str, Any] | None:
+    return None if run.queued is None else {"queued": round(run.queued, 6)}
+
+
+def _go_on(turn: Turn, run: Run, node: str, begun: int) -> None:
+    """Begin the items that the last event let begin; end the loop if it was the last one."""
+    loop = turn.state.loops[node]
+    for index in range(begun, loop["begun"]):
+        turn.queue_item(run.plan, node, run.visit, index)
+    if loop["ended"] == loop["begun"]:
+        _end_loop(turn, run, node, loop)
+    elif loop.get("error") == turn.state.last_event_id:
+        turn.withdraw, turn.within, turn.reason = True, node, STOPPED
+
+
+def _end_loop(turn: Turn, run: Run, node: str, loop: dict[str, int]) -> None:
+    whole = loop["ended"] == loop["count"] and not loop.get("skipped")
+    if node == run.plan.step.name:
+        _end_step_loop(turn, Run(run.plan, run.visit, turn.state.runs[node][1]), loop, whole)
+        return
+    parent, _, index = node.rpartition("/")
+    outer = _item_run(turn, parent, run.visit, int(index))
+    outer.loop = loop
+    if "error" in loop:
+        _fail_item(turn, outer, _error_of(turn, loop))
+    elif whole:
+        _end_item(turn, outer, EventType.ITEM_COMPLETED, result=counts(loop))
+    else:
+        give_up(turn, outer)
+
+
+def _end_step_loop(turn: Turn, run: Run, loop: dict[str, int], whole: bool) -> None:
+    if "error" in loop:
+        fail_run(turn, run, _error_of(turn, loop), note=False)  # the item's failure was noted
+    elif whole and not turn.state.draining:
+        turn.queue_end(run)
+    else:
+        give_up(turn, run)
+
+
+def _error_of(turn: Turn, loop: dict[str, int]) -> dict[str, Any]:
+    """Return the failure of a loop: that of its item."""
+    turn.reader.need((), [loop["error"]], ())
+    cause = turn.reader.error(loop["error"])
+    return {**cause, "message": f"item {cause['index']}: {cause['message']}"}
+
+
+def _item_run(turn: Turn, node: str, visit: int, index: int) -> Run:
+    step = step_of(node)
+    arrivals = turn.state.runs[step][1]
+    inner = None if node == step else node
+    return Run(turn.plan.steps[step], visit, arrivals, item=index, inner=inner)

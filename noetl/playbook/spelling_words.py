@@ -1,0 +1,78 @@
+"""The older words, as tables: what stands on the left is written on the right today."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from noetl.playbook.actions import WORKBOOK
+
+Words = Mapping[str, str]
+
+DOCUMENT: Final[Words] = {"steps": "workflow"}
+HEAD: Final[Words] = {"path": "path", "name": "name", "description": "description", "desc": "description"}
+"""Keys of the document that belong into `metadata`."""
+
+METADATA: Final[Words] = {"desc": "description"}
+
+TYPES: Final[Words] = {"playbooks": "playbook"}
+
+AUTH: Final[Words] = {"credential": "auth", "credentials": "auth", "credentialRef": "auth"}
+AUTH_INSIDE: Final[Words] = {"credential": "key"}
+"""Keys of one login that `auth` describes."""
+
+STEP: Final[Words] = {"description": "desc", "with": "args", "input": "args", **AUTH}
+"""Keys of steps and tasks of every type."""
+
+ARGS: Final[Words] = {"data": "args", "params": "args", "payload": "args"}
+"""Keys of steps and tasks whose type has no field of that name."""
+
+TRANSITION: Final[Words] = {"condition": "when", "with": "args", "input": "args", **ARGS}
+
+_SQL: Final[Words] = {"sql": "command", "query": "command"}
+FIELDS: Final[Mapping[str, Words]] = {
+    "http": {"url": "endpoint"},
+    "postgres": _SQL,
+    "duckdb": _SQL,
+    "secrets": {"secret_name": "name", "project_id": "project"},
+    "playbook": {"resource_path": "path", "playbook_path": "path"},
+    WORKBOOK: {"name": "task"},
+}
+"""Fields of a type."""
+
+_COMMAND: Final[Words] = {"command_b64": "command", "commands_b64": "command"}
+_COMMANDS: Final[Words] = {"command_b64": "command", "commands_b64": "commands"}
+ENCODED: Final[Mapping[str, Words]] = {
+    "python": {"code_b64": "code", "code_base64": "code"},
+    "postgres": _COMMANDS,
+    "duckdb": _COMMANDS,
+    "shell": _COMMAND,
+    "container": _COMMAND,
+}
+"""Fields of a type that were written in Base64."""
+
+RETRY: Final[Words] = {"backoff_multiplier": "backoff", "retry_when": "when", "stop_when": "until"}
+
+ITERATOR: Final = "iterator"
+LOOP: Final[Words] = {"collection": "in", "element": "iterator", "chunk": "batch"}
+ITERATOR_KEYS: Final[Words] = {
+    **LOOP,
+    "mode": "mode",
+    "concurrency": "concurrency",
+    "where": "where",
+    "order_by": "order_by",
+    "limit": "limit",
+    "enumerate": "enumerate",
+}
+"""Keys of a step of type iterator, and of its `loop` today."""
+
+SAVE: Final[Words] = {"type": "storage", **AUTH}
+SAVE_DATA: Final = ("args", "with", "input")
+"""What the data of a save was called; parameters, where it has a `statement`."""
+
+DATABASE: Final[Words] = {
+    "db_host": "host",
+    "db_port": "port",
+    "db_user": "user",
+    "db_password": "password",
+    "db_name": "database",
+}
+"""Arguments of postgres steps that belong into `auth`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.playbook import templates
+from noetl.playbook.arguments import check_arguments
 from noetl.playbook.clauses import Target
 from noetl.playbook.commands import check_commands
 from noetl.playbook.graph import END
@@ -66,6 +67,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         section = make_section(part.steps, part.items, given.ways, before)
         _check_ways(reader, section, part.nodes)
         names.check_section(section)
+        check_arguments(reader, section, given.tasks)
         before = section
 
 

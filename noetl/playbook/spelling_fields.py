@@ -9,7 +9,7 @@ from noetl.playbook import spelling_words as words
 from noetl.playbook.spelling_tree import Draft, items, mapping, text
 from noetl.playbook.yamltree import Node
 
-_UNREADABLE: Final[Mapping[str, str]] = {"code": "def main(): pass"}
+_UNREADABLE: Final = {"code": "def main(): pass", "command": "SELECT 1", "commands": "SELECT 1"}
 """What stands in for a field that could not be decoded, so that one mistake is one problem."""
 
 
@@ -34,7 +34,7 @@ def _decoded(draft: Draft, node: Node, what: str, new: str) -> Node:
     found, reason = _plain(node)
     if reason:
         draft.notes.error(node, "base64", f"{what} {reason}: encode it again, or write the text itself as {new!r}")
-        found = _UNREADABLE.get(new, "")
+        found = _UNREADABLE[new]
     return text(node, found, apart=True)
 
 

@@ -61,6 +61,32 @@ def test_orders_that_never_come_fail_by_name(lab: Lab) -> None:
     assert ended.error["message"].startswith("no export: the attempt succeeded, but its result is not the one")
 
 
+FORECASTS = {"51.51": [18, 31], "48.85": [25, 26], "52.52": [27, 12]}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_weather_of_each_city_is_fetched_and_judged(lab: Lab, spelling: str) -> None:
+    """Loops over workbook tasks, over a transition's argument and over results; one city answers at the second try."""
+    path = lab.register((PLAYBOOKS / f"weather/{spelling}.yaml").read_text())
+    tired = iter([429])
+
+    def forecast(asked: dict[str, Any]) -> Any:
+        latitude = dict(asked["query"])["latitude"]
+        if latitude == "48.85" and next(tired, None):
+            return 429, {}
+        return {"hourly": {"temperature": FORECASTS[latitude]}}
+
+    with serving({"/forecast": forecast, "/alerts": lambda _: {"accepted": True}}) as stub:
+        ended = lab.end(lab.start(path, payload={"base_url": stub.url}))
+        alerts = [asked["body"] for asked in stub.asked if asked["path"] == "/alerts"]
+    assert ended.status == "completed", ended.error
+    assert ended.result == {"hot": ["London", "Berlin"], "alerted": True}
+    assert alerts == ['{"cities":["London","Berlin"],"text":"hot: London, Berlin"}']
+    assert ended.events.count("attempt_failed forecasts") == 1
+    off = lab.end(lab.start(path, payload={"state": "asleep"}))
+    assert off.result == {"hot": [], "alerted": False}
+
+
 # ---- single spellings ------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +140,46 @@ def test_a_retry_of_older_form_looks_at_status_result_and_error(lab: Lab) -> Non
         )
     assert ended.result["data"] == {"again": False}, ended.error
     assert ended.events.count("attempt_failed start") == 3
+
+
+def test_an_iterator_hands_python_its_elements(lab: Lab) -> None:
+    """By the element's name, as `value`, with `chunk` as `batch`; nested ones are loops in one another."""
+    lab.put("workflow: [{step: start, result: 'A {{ x }}'}]", "spelled/a")
+    lab.put("workflow: [{step: start, result: 'B {{ x }}'}]", "spelled/b")
+    ended = lab.run(
+        """
+        workload: {groups: [{n: 1, of: [1, 2, 3]}, {n: 2, of: [4]}]}
+        workflow:
+        - step: start
+          type: iterator
+          collection: "{{ workload.groups }}"
+          element: group
+          where: "{{ group.n > 0 }}"
+          order_by: "{{ -group.n }}"
+          task:
+            type: iterator
+            collection: "{{ group.of }}"
+            element: number
+            task: {name: tell, type: python, data: {n: "{{ group.n }}"},
+                   code: "def main(value, number, n): return [n, value, number]"}
+          next: chunks
+        - step: chunks
+          type: iterator
+          collection: [1, 2, 3]
+          chunk: 2
+          mode: async
+          task: {type: python, code: "def main(batch, value): return sum(batch) + len(value)"}
+          next: children
+        - {step: children, type: iterator, collection: [a, b], element: it, next: end,
+           task: {type: playbooks, playbook_path: "spelled/{{ it }}.yaml", payload: {x: "{{ it }}"}}}
+        - {step: end, result: {nested: "{{ start.results }}", chunks: "{{ chunks }}", children: "{{ children.data }}"}}
+        """
+    )
+    assert ended.result == {
+        "nested": [[[2, 4, 4]], [[1, 1, 1], [1, 2, 2], [1, 3, 3]]],
+        "chunks": [5, 4],
+        "children": ["A a", "B b"],
+    }, ended.error
 
 
 def test_the_catalog_keeps_the_canonical_spelling(lab: Lab) -> None:
@@ -180,6 +246,20 @@ def test_a_result_is_addressed_by_the_name_of_its_workbook_step(lab: Lab) -> Non
         """
     assert lab.run(body).result == 3
     assert lab.run(body.replace("on: true", "on: false")).result == {"none": True}
+
+
+def test_a_loop_runs_over_a_transitions_argument_and_knows_its_result_index(lab: Lab) -> None:
+    ended = lab.run(
+        """
+        - {step: start, next: [{step: fetch, with: {cities: [London, Paris]}}]}
+        - step: fetch
+          type: iterator
+          collection: "{{ cities }}"
+          element: city
+          task: {type: python, with: {at: "{{ fetch.result_index }}"}, code: "def main(city, at): return [city, at]"}
+        """
+    )
+    assert ended.result == [["London", 0], ["Paris", 1]], ended.error
 
 
 def test_python_that_names_context_reads_results_of_other_steps(lab: Lab) -> None:

@@ -166,3 +166,58 @@ def test_the_step_itself_and_others_are_in_scope() -> None:
     assert execution.waiting() == ["s"]
     execution.done("s", {"n": 2})
     assert execution.result == 2
+
+
+# ---- items of a loop -------------------------------------------------------------------------------------------------
+
+
+def test_items_are_repeated_each_on_its_own_and_know_what_they_run_for() -> None:
+    execution = flow(
+        py("start", "end", loop={"in": [1, 2], "iterator": "x", "mode": "async"}, args={"key": "{{ job.uuid }}"},
+           retry={"max_attempts": 3, "until": "{{ data.n >= x and start.result_index == x - 1 }}"}),
+        router("end", result="{{ start.results }}"),
+    )  # fmt: skip
+    execution.begin_loop("start")
+    execution.done("start", {"n": 1}, item=0)
+    execution.done("start", {"n": 1}, item=1)
+    [event] = execution.events("attempt_failed")
+    assert (event.item_index, event.error and event.error["type"]) == (1, "unsatisfied")
+    assert execution.args("start", 1)["key"] == "77:start:1:1:1"
+    execution.done("start", {"n": 2}, item=1)
+    execution.run()
+    assert execution.result == [{"n": 1}, {"n": 2}]
+
+
+def test_an_item_that_is_never_satisfied_fails_its_loop() -> None:
+    execution = flow(
+        py("start", loop={"in": [1, 2], "iterator": "x"}, retry={"max_attempts": 2, "until": "{{ data == x }}"})
+    )
+    execution.begin_loop("start")
+    execution.done("start", 1, item=0)
+    execution.done("start", 1, item=1)
+    execution.done("start", 1, item=1)
+    assert execution.status == "failed"
+    assert (execution.error["type"], execution.error["index"]) == ("unsatisfied", 1)
+    assert execution.error["message"].startswith("item 1: the attempt succeeded, but")
+
+
+def test_no_item_is_repeated_when_another_has_failed() -> None:
+    execution = flow(
+        py("start", loop={"in": [1, 2], "iterator": "x", "mode": "async"},
+           retry={"max_attempts": 3, "when": "{{ data == 0 }}"})
+    )  # fmt: skip
+    execution.begin_loop("start")
+    execution.lease("start", 1)
+    execution.fail("start", item=0)
+    execution.done("start", 0, item=1)
+    assert execution.status == "failed"
+
+
+def test_the_counts_of_a_loop_are_no_result_that_retry_could_wait_for() -> None:
+    execution = flow(
+        py("start", "end", loop={"in": [], "iterator": "x"}, retry={"max_attempts": 2, "until": "{{ data.n == 1 }}"}),
+        router("end", result="{{ start.results }}"),
+    )
+    execution.begin_loop("start")
+    execution.run()
+    assert execution.result == []

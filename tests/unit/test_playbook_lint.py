@@ -147,6 +147,20 @@ def test_what_does_not(template: str) -> None:
             "   next: {step: b, args: {y: '{{ x }}'}}}\n- {step: b}\n",
             ["5:34: error: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
         ),
+        (
+            "workflow:\n- {step: start, type: http, args: {rows: [1]}, endpoint: x,"
+            " loop: {in: '{{ rows }}', iterator: r}}\n",
+            ["4:76: error: unknown-name: loop.in of step 'start' reads 'rows'"],
+        ),
+        (
+            "workflow: [{step: start, type: http, endpoint: x, loop: {in: [1], iterator: r, order_by: r}}]\n",
+            ["3:90: error: value: order_by in loop of step 'start' is the same for every item"],
+        ),
+        (
+            "workflow:\n- {step: start, type: http, endpoint: x, loop: {in: [1], iterator: r},"
+            " save: {data: '{{ r }}'}}\n",
+            ["4:89: error: unknown-name: save of step 'start' reads 'r': it is a loop's iterator"],
+        ),
     ],
 )
 def test_what_is_said_of_names(body: str, messages: list[str]) -> None:
@@ -166,6 +180,30 @@ def test_a_task_is_looked_at_where_it_is_used_and_told_once() -> None:
     )
     (found,) = findings(body)
     assert found.startswith("3:48: error: unknown-name: endpoint of step 'b' reads 'who'")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "more", "missing"),
+    [
+        ("a, b", "args: {a: 1}", ["b"]),
+        ("a, b=1, *c, d=2, **e", "args: {a: 1}", []),
+        ("*, a, b", "args: {b: 1}", ["a"]),
+        ("input_data", "pool: p", []),
+        ("input_data, a", "pool: p", ["input_data", "a"]),
+        ("a, b", "args: '{{ workload }}'", []),
+        ("city, value, index, a", "loop: {in: [1], iterator: city}", ["a"]),
+        ("k", "pool: p", []),
+    ],
+)
+def test_parameters_that_nobody_gives(parameters: str, more: str, missing: list[str]) -> None:
+    """What a way, the step, its task or its loop gives is there; what has a default need not be."""
+    body = "workflow:\n- {step: start, next: [{step: s, args: {k: 1}}]}\n- step: s\n  type: python\n"
+    text = HEAD + body + f"  {more}\n  code: |\n    def main({parameters}):\n        pass\n"
+    found = lint(text, "f.yaml")
+    assert [problem.code for problem in found] == ["missing-argument"] * len(missing)
+    line = text.splitlines()[8]
+    for problem, name in zip(found, missing, strict=True):
+        assert (problem.line, line[problem.column - 1 :].startswith(name)) == (9, True)
 
 
 def test_credentials_are_looked_at_where_somebody_says_which_exist() -> None:

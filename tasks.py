@@ -189,9 +189,12 @@ def reset_by_psql() -> None:
     }
     env["PGOPTIONS"] = " ".join(f"-c noetl.{name}={_option(value)}" for name, value in settings.items())
     quoted = '"' + schema.replace('"', '""') + '"'
-    psql = [find_psql(), "-X", "-q", "-v", "ON_ERROR_STOP=1", *target]
-    must(*psql, "-c", f"DROP SCHEMA IF EXISTS {quoted} CASCADE", env=env)
-    must(*psql, "-f", parameter("DDL") or DDL, env=env)
+    # One transaction: the BEGIN of the file stands within ours, and its COMMIT ends both, so that an error leaves
+    # everything as it was. The last COMMIT is for a file without one.
+    drop = ("SET client_min_messages = error", "BEGIN", f"DROP SCHEMA IF EXISTS {quoted} CASCADE")
+    commands = [part for command in drop for part in ("-c", command)]
+    commands += ["-f", parameter("DDL") or DDL, "-c", "COMMIT"]
+    must(find_psql(), "-X", "-q", "-v", "ON_ERROR_STOP=1", *target, *commands, env=env)
 
 
 def find_psql() -> str:

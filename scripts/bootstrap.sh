@@ -64,7 +64,10 @@ fi
 # One installation at a time in one clone: the second waits, then finds the work done.
 if command -v flock >/dev/null 2>&1; then
     exec 9>"$root/.venv.lock"
-    flock 9
+    if ! flock -n 9; then
+        echo "Another make is installing here: waiting for it"
+        flock 9
+    fi
 fi
 if [ -z "${HOME:-}" ] || [ ! -w "$HOME" ]; then
     export PIP_NO_CACHE_DIR=1

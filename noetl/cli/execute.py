@@ -1,4 +1,4 @@
-"""`noetl execute`: playbook, status, watch, logs, list, cancel."""
+"""`noetl execute`: playbook, status, result, watch, logs, list, cancel."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -154,6 +154,30 @@ def took(shown: dict[str, Any]) -> str:
         return ""
     span = datetime.fromisoformat(shown["finished_at"]) - datetime.fromisoformat(shown["started_at"])
     return f"{span.total_seconds():.2f} s"
+
+
+@app.command()
+def result(
+    execution_id: Id,
+    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Of this step, not of the execution.")] = None,
+    visit: Annotated[int | None, typer.Option("--visit", min=1, help="Not of its last visit.")] = None,
+    item: Annotated[str | None, typer.Option("--item", metavar="N", help="Of one item of its loop: 3, or 3/5.")] = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Print a result as JSON, however large it is. Exit code 1: there is an error, which goes to stderr."""
+    client = connect(load_settings(), host, port)
+    path = f"/api/executions/{segment(execution_id)}"
+    if step is None:
+        if visit is not None or item is not None:
+            raise InputError("--visit and --item are of a step: give its name, too")
+        shown = client.get(path)
+    else:
+        shown = client.get(f"{path}/steps/{segment(step)}", {"visit": visit, "item": item})
+    if shown["error"] is not None:
+        note(f"error: {shown['error'].get('message')}")
+        raise typer.Exit(1)
+    print_json(shown["result"])
 
 
 @app.command()

@@ -18,6 +18,9 @@ def export(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table; may be given more than once.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Write results that are stored by reference into their events.")
+    ] = False,
 ) -> None:
     """Write one JSON array per table to DIR/TABLE.json: event_log, queue, workload, workflow, transition, workbook,
     runtime, error_log; with --only also output and payload.
@@ -41,7 +44,7 @@ def export(
             read.execution_status(conn, number)
             for table in only or tables.EXPORTED:
                 file = directory / f"{table}.json"
-                count = write_array(file, tables.export_rows(conn, table, number))
+                count = write_array(file, tables.export_rows(conn, table, number, follow=follow))
                 note(f"{file}: {count} row{'s' if count != 1 else ''}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from noetl.cli.client import Client, segment
 from noetl.cli.show import STYLES, cell, note, terminal
 from noetl.errors import Unreachable
-from noetl.words import ExecutionStatus
+from noetl.words import NO_ITEM, ExecutionStatus
 
 PATIENCE = 60.0
 """Seconds during which a server that went away is looked for again."""
@@ -20,6 +20,7 @@ EXIT_CODES = {ExecutionStatus.COMPLETED: 0, ExecutionStatus.FAILED: 1, Execution
 _MARKS = {
     "step_completed": ("✓", "green"),
     "step_failed": ("✗", "red"),
+    "item_failed": ("✗", "yellow"),
     "attempt_failed": ("↻", "yellow"),
     "lease_expired": ("↻", "yellow"),
     "step_skipped": ("-", "dim"),
@@ -43,7 +44,7 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._running: dict[tuple[str, int], None] = {}
+        self._running: dict[tuple[str, int], tuple[int, int] | None] = {}  # of a loop: items that ended, all items
         self._console = None if quiet or not sys.stderr.isatty() else terminal(stderr=True)
         self._status = self._console.status("waiting") if self._console is not None else None
 
@@ -65,10 +66,14 @@ class Progress:
             self._running[run] = None
         elif kind.startswith("step_"):
             self._running.pop(run, None)
+        elif kind == "loop_started" and run in self._running:
+            self._running[run] = (0, event["context"]["count"])
+        elif kind.startswith("item_") and (loop := self._running.get(run)) is not None:
+            self._running[run] = (loop[0] + 1, loop[1])
         if (line := describe(event)) is not None:
             self._print(line, *_MARKS[kind])
         if self._status is not None:
-            names = ", ".join(name for name, _ in list(self._running)[:5])
+            names = ", ".join(_under_way(name, loop) for (name, _), loop in list(self._running.items())[:5])
             more = len(self._running) - 5
             self._status.update((names or "waiting") + (f" and {more} more" if more > 0 else ""))
 
@@ -87,9 +92,21 @@ class Progress:
         self._console.print(Text.assemble((mark, style), " ", line))
 
 
+def _under_way(step: str, loop: tuple[int, int] | None) -> str:
+    return step if loop is None else f"{step} ({loop[0]:,} of {loop[1]:,})"
+
+
+def _name(event: Event) -> str:
+    """Return the step of an event, with the item of its loop, as `fetch[3]`."""
+    step, *items = str(event["node_id"] or "").split("/")
+    if (index := event.get("item_index", NO_ITEM)) != NO_ITEM:
+        items.append(str(index))
+    return step + "".join(f"[{item}]" for item in items)
+
+
 def describe(event: Event) -> str | None:
     """Return one event as a line for people, or None for those that are not worth one."""
-    kind, step = str(event["event_type"]), str(event["node_id"] or "")
+    kind, step = str(event["event_type"]), _name(event)
     if kind not in _MARKS:
         return None
     if (event["visit"] or 0) > 1:
@@ -100,7 +117,7 @@ def describe(event: Event) -> str | None:
     match kind:
         case "step_completed":
             return f"{step}{seconds}"
-        case "step_failed":
+        case "step_failed" | "item_failed":
             return f"{step} failed{seconds}{reason}"
         case "attempt_failed":
             return f"{step} attempt {event['attempt']} failed{seconds}{reason}"

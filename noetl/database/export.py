@@ -6,6 +6,7 @@ from typing import LiteralString
 from psycopg.rows import dict_row
 
 from noetl.database.paging import Connection, Row, plain_row
+from noetl.database.results import follow_reference
 
 EXPORTS: dict[str, LiteralString] = {
     "event_log": "SELECT * FROM event_log WHERE execution_id = %s ORDER BY event_id",
@@ -37,10 +38,13 @@ EXPORTED: tuple[str, ...] = (
 """What it writes when nothing is named."""
 
 
-def export_rows(conn: Connection, table: str, execution_id: int) -> Iterator[Row]:
-    """Give the rows of one export one after the other, however many there are."""
+def export_rows(conn: Connection, table: str, execution_id: int, *, follow: bool = False) -> Iterator[Row]:
+    """Give the rows of one export one after the other, however many there are. `follow`: events with the results that
+    they only refer to."""
     with conn.cursor(f"export_{table}", row_factory=dict_row) as cursor:
         cursor.itersize = 200
         cursor.execute(EXPORTS[table], (execution_id,))
         for row in cursor:
+            if follow and row.get("result_ref") is not None:
+                row["result"] = follow_reference(conn, execution_id, row["result_ref"])
             yield plain_row(row)

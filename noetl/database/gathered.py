@@ -56,7 +56,7 @@ class Answer:
 class GatheringConnection(psycopg.Connection[Row]):
     """A connection whose statements inside `gathered` are gathered. For one thread."""
 
-    used_at: float = 0.0  # monotonic seconds when it came back to its pool
+    used_at: float = 0.0  # monotonic seconds when its pool last lent it
     _batch: "Batch | None" = None
     _names: dict[tuple[str, tuple[int, ...]], bytes]
 

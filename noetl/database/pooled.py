@@ -14,8 +14,8 @@ ANSWERS_WITHIN = 2.0
 a request for as long as the kernel hopes."""
 
 TRUSTED = 1.0
-"""Seconds since its last use for which a session is lent without being asked: while work comes in, none costs a round
-trip."""
+"""Seconds since a session was last lent for which it is lent again without being asked: while work comes in, none costs
+a round trip."""
 
 WAIT_AGAIN = 0.3
 """Seconds to wait for a session where the last wait was in vain: time to connect anew, and a crowd of requests does not
@@ -34,13 +34,8 @@ def make_pool(conninfo: str, *, min: int, max: int, timeout: float, name: str) -
         connection_class=GatheringConnection,
         kwargs=dict(OPTIONS),
         check=check_session,  # a session may have died with a restart
-        reset=_note_use,
         name=name,
     )
-
-
-def _note_use(conn: GatheringConnection) -> None:
-    conn.used_at = time.monotonic()
 
 
 def check_session(conn: GatheringConnection) -> None:
@@ -50,7 +45,8 @@ def check_session(conn: GatheringConnection) -> None:
     """
     readable = select.poll()
     readable.register(conn.fileno(), select.POLLIN)
-    if time.monotonic() - conn.used_at < TRUSTED and not readable.poll(0):
+    since, conn.used_at = conn.used_at, time.monotonic()
+    if conn.used_at - since < TRUSTED and not readable.poll(0):
         return
     try:
         _ask(conn.pgconn, readable)

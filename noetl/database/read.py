@@ -7,16 +7,14 @@ function takes a connection whose transaction already has the search path.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
-import orjson
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from noetl.database.loops import read_loop
 from noetl.database.paging import Connection, Page, Row, Where, fetch, fetch_page, keys_of, page_size
+from noetl.database.results import ending
 from noetl.errors import InputError, NotFound
-from noetl.words import TERMINAL, EventType
+from noetl.words import TERMINAL
 
 EVENT_COLUMNS: LiteralString = (
     "execution_id, event_id, timestamp, event_type, node_id, node_name, node_type, visit, item_index,"
@@ -143,7 +141,7 @@ def show_execution(conn: Connection, execution_id: int) -> Row:
     )
     row["result"], row["error"] = None, None
     if row["status"] in TERMINAL:
-        row["result"], row["error"] = _ending(conn, execution_id, int(row["last_event_id"]))
+        row["result"], row["error"] = ending(conn, execution_id, int(row["last_event_id"]))
     return row
 
 
@@ -164,37 +162,6 @@ def _execution(conn: Connection, execution_id: int) -> Row:
     if not rows:
         raise NotFound(f"there is no execution {execution_id}: noetl execute list shows those there are")
     return rows[0]
-
-
-def _ending(conn: Connection, execution_id: int, event_id: int) -> tuple[Any, Any]:
-    """Return result and error as the terminal event has them, or the event and payload that it refers to."""
-    query: LiteralString = (
-        "SELECT event_id, event_type, result, result IS NOT NULL AS has_result, result_ref, error, meta FROM event_log"
-        " WHERE execution_id = %s AND event_id = %s"
-    )
-    with conn.cursor(row_factory=dict_row) as cursor:
-        terminal = cursor.execute(query, (execution_id, event_id)).fetchone()
-        if terminal is None:
-            return None, None
-        holder: Mapping[str, Any] | None = terminal
-        elsewhere = (terminal["meta"] or {}).get("result_event")
-        if elsewhere is not None and not terminal["has_result"] and terminal["result_ref"] is None:
-            holder = cursor.execute(query, (execution_id, elsewhere)).fetchone()
-        result = None
-        if holder is not None and holder["event_type"] == EventType.LOOP_STARTED:
-            result = orjson.loads(read_loop(conn, execution_id, holder["event_id"]).items)
-        elif holder is not None and holder["result_ref"] is not None:
-            result = payload(conn, execution_id, holder["result_ref"])
-        elif holder is not None:
-            result = holder["result"]
-    return result, terminal["error"]
-
-
-def payload(conn: Connection, execution_id: int, payload_id: int) -> Any:
-    """Return a result that is stored by reference, or None."""
-    query: LiteralString = "SELECT body FROM payload WHERE execution_id = %s AND payload_id = %s"
-    found = conn.execute(query, (execution_id, payload_id)).fetchone()
-    return None if found is None else found[0]
 
 
 def events(conn: Connection, execution_id: int, *, after: int = 0, limit: int = 100) -> list[Row]:

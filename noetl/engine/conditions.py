@@ -69,15 +69,16 @@ def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool
         return False
 
 
+def _true(turn: Turn, run: Run, condition: Template, names: dict[str, Any], own: int = 0) -> bool:
+    place = run.place(own if run.item == NO_ITEM else 0, names)
+    return bool(condition.render(turn.scopes(place).scope(condition.names)))
+
+
 def _of_item(turn: Turn, run: Run) -> dict[str, Any]:
-    """Return what its loops give an item to name. Raises `NotLoaded`."""
+    """Return what its loops give an item to name; nothing where a run is none."""
     if run.item == NO_ITEM:
         return {}
     return names_of_item(turn.plan, turn.state, turn.reader.values, run.node, run.visit, run.item)
-
-
-def _true(turn: Turn, run: Run, condition: Template, names: dict[str, Any], own: int = 0) -> bool:
-    return bool(condition.render(turn.scopes(run.place(own, names)).scope(condition.names)))
 
 
 def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -48,24 +48,16 @@ def _is_running(state: State, job: JobRef) -> bool:
     return loop is not None and job.item_index < loop["begun"]
 
 
-def _fail(turn: Turn, run: Run, error: dict[str, Any]) -> None:
-    if run.item != NO_ITEM:
-        fail_item(turn, run, error)
-    else:
-        fail_run(turn, run, error)
-
-
 def _done(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> None:
-    asked = run.plan.asks_result and run.loop is None and not nothing_begins(turn, run)
-    error = dissatisfied(turn, run, result) if asked else None
+    error = None
+    if run.plan.asks_result and run.loop is None and not nothing_begins(turn, run):
+        error = dissatisfied(turn, run, result)
     if error is None:
         _complete(turn, run, result)
     elif may_retry(run.plan.step.retry, outcome.job.failures + 1, error):
         _next_attempt(turn, run, outcome, error)
-    elif run.item != NO_ITEM:
-        fail_item(turn, run, error)
     else:
-        fail_run(turn, run, error, result=result)
+        _fail(turn, run, error, result)
 
 
 def _complete(turn: Turn, run: Run, result: bytes) -> None:
@@ -73,6 +65,14 @@ def _complete(turn: Turn, run: Run, result: bytes) -> None:
         complete_item(turn, run, result)
     else:
         complete(turn, run, result if run.loop is None else counts(run.loop))
+
+
+def _fail(turn: Turn, run: Run, error: dict[str, Any], result: bytes | None = None) -> None:
+    """End a run that failed for good. `result` is what it gave all the same; of an item it is not kept."""
+    if run.item != NO_ITEM:
+        fail_item(turn, run, error)
+    else:
+        fail_run(turn, run, error, result=result)
 
 
 def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def _item_place(state: State, job: JobRef, names: Mapping[str, Any]) -> Place:
     name = step_of(job.node_id)
     arrivals = state.runs[name][1]
     inner = None if name == job.node_id else job.node_id
-    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, job.repeats, names, inner)
+    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, names, inner, job.repeats)
 
 
 def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, Any] | None = None) -> Rendered:

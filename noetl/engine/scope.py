@@ -82,9 +82,9 @@ class Place:
     own: int = 0
     job_id: int | None = None
     item_index: int = NO_ITEM
-    repeats: int = 0
     fixed: Mapping[str, Any] | None = None
     inner: str | None = None  # the node of the loop that an item belongs to, where it stands within another
+    repeats: int = 0
 
 
 class Scope(dict[str, Any]):
@@ -221,11 +221,7 @@ class Scopes:
     def _job(self) -> dict[str, Any]:
         place = self._place
         key = idempotency_key(
-            self._reader.values.execution_id,
-            place.inner or place.step,
-            place.visit,
-            place.item_index,
-            place.repeats,
+            self._reader.values.execution_id, place.inner or place.step, place.visit, place.item_index, place.repeats
         )
         return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
 

@@ -43,7 +43,7 @@ class Run:
         """Return where this run's templates stand."""
         name, job = self.plan.step.name, self.job
         job_id, repeats = (None, 0) if job is None else (job.job_id, job.repeats)
-        return Place(name, self.visit, self.arrivals, own, job_id, self.item, repeats, fixed, self.inner)
+        return Place(name, self.visit, self.arrivals, own, job_id, self.item, fixed, self.inner, repeats)
 
 
 class Turn:

@@ -33,9 +33,6 @@ LONGEST_STREAK = 16
 
 LONGEST_STREAK_SECONDS = 1.0
 
-PATIENCE = 0.1
-"""Seconds an outcome is put off because its execution is locked, before a transaction of its own waits for it."""
-
 
 @dataclass(slots=True)
 class Advanced:
@@ -86,7 +83,9 @@ class Advance:
         idle: bool,
         waiting: bool,
     ) -> Advanced:
-        parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
+        parts: dict[int, Part | None] = {}
+        if not waiting:  # what one waits for will have moved on
+            parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
         out = Advanced()
         rows = Rows()
         written: list[tuple[Part, list[Job], int]] = []
@@ -100,7 +99,7 @@ class Advance:
             )
             for row in locked:
                 items = groups.pop(row.execution_id)
-                part, now = self._settle(conn, row, items, parts[row.execution_id], out), row.now
+                part, now = self._settle(conn, row, items, parts.get(row.execution_id), out), row.now
                 if part is None:
                     continue
                 at = first_at(now, row.last_event_at)
@@ -113,11 +112,22 @@ class Advance:
             inserted = write(conn, rows, worker=self.worker, lease=self.lease)
         ids = by_node(inserted)  # asked for inside, it would cost the commit a round trip of its own
         for items in groups.values():
-            (out.dropped if waiting else out.postponed).extend(items)
+            self._put_off(items, out, waiting)
         self._remember(written, ids, out)
         out.queued = rows.queued
         out.due = rows.due
         return out
+
+    @staticmethod
+    def _put_off(items: list[Finished], out: Advanced, waiting: bool) -> None:
+        """Take outcomes back whose execution was locked; one that was waited for in vain is no longer there."""
+        if waiting:
+            out.dropped += items
+            return
+        items[0].view.contended = True
+        for item in items:
+            item.put_off = True
+        out.postponed += items
 
     def _speculate(self, conn: Connection, items: list[Finished]) -> Part | None:
         """Decide before the transaction; None where only the lock's holder can."""
@@ -146,6 +156,7 @@ class Advance:
         if len(ours) != len(items):
             out.dropped += [item for item in items if item.job.job_id not in removed]
             part = None
+        view.contended = view.contended and row.state is not None
         if row.state is not None:
             view.state = State.from_json(orjson.loads(row.state))
             part = None
@@ -212,4 +223,4 @@ class Advance:
                 out.begun[job_id] = at
 
 
-__all__ = ["PATIENCE", "Advance", "Advanced", "Deferral", "Finished"]
+__all__ = ["Advance", "Advanced", "Deferral", "Finished"]

@@ -84,6 +84,7 @@ class Finished:
     jitter: float = 0.5
     output: str = ""
     since: float = 0.0  # monotonic seconds when it came in
+    put_off: bool = False  # its execution was locked
 
     @property
     def expired(self) -> bool:

@@ -42,6 +42,7 @@ class View:
     parent_job_id: int | None = None
     streak: int = 0  # steps continued in a row
     streak_since: float = 0.0
+    contended: bool = False  # others complete jobs of it, too: its row is often locked
     workload_size: int = 0  # bytes, as JSON
     counted: int = 0  # bytes, as `Views` last saw them
 

@@ -96,6 +96,18 @@ class Execution(BaseModel):
     error: Any
 
 
+class StepResult(BaseModel):
+    """What a step run, or one item of its loop, gave: the event that ended it, its result and its error."""
+
+    event_id: str
+    event_type: str
+    node_id: str
+    visit: int
+    item_index: int
+    result: Any
+    error: Any
+
+
 class Status(BaseModel):
     """Where an execution stands now."""
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 
 from noetl.database import read
+from noetl.database.results import step_result
 from noetl.errors import InputError
 from noetl.orchestrator.start import StartRequest
 from noetl.playbook.values import plain
@@ -98,6 +99,21 @@ def execution_routes(service: Service) -> APIRouter:
         with service.session() as conn:
             page = read.list_events(conn, read.parse_id(execution_id), after=after, limit=limit)
         return answer({"items": page.items, "next": page.next})
+
+    @router.get("/{execution_id}/steps/{step}", response_model=answers.StepResult)
+    def show_step(
+        execution_id: str,
+        step: str,
+        visit: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+        item: Filter = None,
+    ) -> Response:
+        """Show what a step gave: its last visit that has ended, or `visit`; `item` of its loop, as 3 or 3/5.
+
+        A result that is stored by reference is followed; that of a loop is the list of its items' results."""
+        number = read.parse_id(execution_id)
+        with service.session() as conn:
+            read.execution_status(conn, number)
+            return answer(step_result(conn, number, step, visit, item))
 
     @router.get("/{execution_id}/output", response_model=answers.Items)
     def list_output(execution_id: str, after: After = None, limit: Limit = None) -> Response:

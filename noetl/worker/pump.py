@@ -24,7 +24,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
-from noetl.orchestrator.advance import PATIENCE, Advance
+from noetl.orchestrator.advance import Advance
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.orchestrator.part import Finished, job_ref
 from noetl.orchestrator.prepare import Leased, Ran, failure
@@ -47,6 +47,12 @@ EVERY = 0.1
 SOON = 1.0
 PROMOTED = 100
 """Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
+
+PATIENCE = 0.1
+"""Seconds an outcome is put off because its execution is locked, before a transaction waits for that."""
+
+CROWD = 8
+"""So many outcomes of an execution that others work on, too, are worth waiting for its lock at once."""
 
 NOTIFY_EVERY = 0.01
 
@@ -149,7 +155,7 @@ class Pump:
         if self.inbox:
             return 0.0
         if self.holdings.finished or self._owes_notify:
-            return NOTIFY_EVERY
+            return 0.0 if any(waiting for _, waiting in self._batches()) else NOTIFY_EVERY
         if draining:
             return LONGEST_POLL
         next_due = self._due
@@ -224,27 +230,43 @@ class Pump:
 
     def _complete(self, draining: bool) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged."""
-        conn, holdings = self._connected(), self.holdings
-        patient_until = time.monotonic() - PATIENCE
-        late = [item for item in holdings.finished if item.since < patient_until]
-        batch = [item for item in holdings.finished if item.since >= patient_until]
-        held_up, holdings.finished = holdings.finished, []
+        conn, holdings, todo = self._connected(), self.holdings, self._batches()
+        holdings.finished = []
         try:
-            if batch:
-                self._settle_all(conn, batch, draining)
-                held_up = late
-            for item in late:
-                self._settle(conn, [item], draining, waiting=True)
-                held_up = held_up[1:]
+            while todo:
+                batch, waiting = todo[0]
+                self._settle_all(conn, batch, draining, waiting=waiting)
+                del todo[0]
         except BaseException:
             known = {id(item) for item in holdings.finished}
-            holdings.finished += [item for item in held_up if id(item) not in known]
+            holdings.finished += [item for batch, _ in todo for item in batch if id(item) not in known]
             raise
 
-    def _settle_all(self, conn: Connection, batch: list[Finished], draining: bool) -> None:
+    def _batches(self) -> list[tuple[list[Finished], bool]]:
+        """Divide the outcomes into transactions; True: it waits for its execution's lock.
+
+        All that skip what is locked are one. An execution is waited for, apart, where it has been put off for long;
+        or where others work on it, too, as on a large loop, and many outcomes of it are here, or no others: to try
+        again and again would cost more, and each time it is tried its lock is likely to be held.
+        """
+        executions: dict[int, list[Finished]] = {}
+        for item in self.holdings.finished:
+            executions.setdefault(item.view.execution_id, []).append(item)
+        patient_until = time.monotonic() - PATIENCE
+        together: list[Finished] = []
+        apart = []
+        for items in executions.values():
+            worth_it = items[0].view.contended and (len(items) >= CROWD or len(executions) == 1)
+            if worth_it or any(item.put_off and item.since < patient_until for item in items):
+                apart.append((items, True))
+            else:
+                together += items
+        return [(together, False), *apart] if together else apart
+
+    def _settle_all(self, conn: Connection, batch: list[Finished], draining: bool, *, waiting: bool) -> None:
         """Settle a batch; where Postgres refuses what one execution writes, only that one fails."""
         try:
-            self._settle(conn, batch, draining, waiting=False)
+            self._settle(conn, batch, draining, waiting=waiting)
             return
         except psycopg.Error as error:
             if passes(error):
@@ -252,14 +274,14 @@ class Pump:
             log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
         for item in batch:
             try:
-                self._settle(conn, [item], draining, waiting=False)
+                self._settle(conn, [item], draining, waiting=waiting)
             except psycopg.Error as error:
                 if passes(error):
                     raise
                 message = f"what came of the step cannot be stored: {str(error).strip()}"
                 log.error("execution %s: %s", item.view.execution_id, message)
                 item.what, item.output = Failed(failure("not_stored", message)), ""
-                self._settle(conn, [item], draining, waiting=False)
+                self._settle(conn, [item], draining, waiting=waiting)
 
     def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
         room = 0 if draining or self.holdings.isolated is not None else self._slots.free

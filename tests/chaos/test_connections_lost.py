@@ -93,9 +93,11 @@ def lose_connections(monkeypatch: pytest.MonkeyPatch, moment: str, chance: rando
         raise psycopg.OperationalError("the connection is lost")
 
     @contextmanager
-    def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
+    def unsafe(
+        conn: Connection, schema: str, *, asynchronous: bool = False, then: bytes | None = None
+    ) -> Iterator[None]:
         doomed = threading.current_thread().name in ("worker", "housekeeper") and chance.random() < share
-        with original(conn, schema, asynchronous=asynchronous):
+        with original(conn, schema, asynchronous=asynchronous, then=then):
             yield
             if doomed and moment == "before the commit":
                 lose(conn, asynchronous)

@@ -51,17 +51,21 @@ class Bill:
 
 
 @contextmanager
-def counting_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Count what the connections of this process are asked to execute."""
+def counting_statements(monkeypatch: pytest.MonkeyPatch, *, gathered: bool) -> Iterator[list[int]]:
+    """Count what the connections of this process are asked to execute, alone and (`gathered`) in batches."""
     count = [0]
-    execute = psycopg.Connection.execute
 
-    def counted(conn: Any, *given: Any, **options: Any) -> Any:
-        count[0] += 1
-        return execute(conn, *given, **options)
+    def counting(execute: Any) -> Any:
+        def counted(*given: Any, **options: Any) -> Any:
+            count[0] += 1
+            return execute(*given, **options)
+
+        return counted
 
     with monkeypatch.context() as patch:
-        patch.setattr(psycopg.Connection, "execute", counted)
+        patch.setattr(psycopg.Connection, "execute", counting(psycopg.Connection.execute))
+        if gathered:
+            patch.setattr(Batch, "add", counting(Batch.add))
         yield count
 
 
@@ -81,7 +85,7 @@ def test_an_execution_is_accepted_in_two_round_trips(
         engine.register(FIVE)
         engine.start("five")  # it compiles the playbook
         monkeypatch.setattr(Batch, "exchange", counted)
-        with counting_statements(monkeypatch) as statements:
+        with counting_statements(monkeypatch, gathered=False) as statements:
             engine.start("five")
     assert (trips[0], statements[0]) == (2, 0), "gathered, and alone"
 
@@ -101,7 +105,7 @@ def test_a_step_costs_two_events_and_one_job(
     assert accepted["queue"] == (EXECUTIONS, 0, 0)
     assert accepted["execution"] == (EXECUTIONS, 0, 0)
 
-    with counting_statements(monkeypatch) as statements:
+    with counting_statements(monkeypatch, gathered=True) as statements:
         with working(settings), open_database(settings) as database:
             engine = Engine(database, settings)
             wait_for(lambda: not engine.one("SELECT EXISTS (SELECT FROM queue)"), limit=60, every=0.2)

@@ -1,7 +1,7 @@
 """The pump: it sleeps while nothing is to be done, forgets no job, and tells the database's troubles from a value's."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
 from noetl.settings import Settings
-from noetl.tools.base import Call
+from noetl.tools.base import Call, Tool
+from noetl.tools.registry import TOOLS
 from noetl.worker.pump import Pump, passes
 from noetl.worker.slots import NotBegun, Report, Slots
 from tests.support.hand import with_hand
+from tests.support.saver import Saver
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 
@@ -47,8 +49,8 @@ QUICK = HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): re
 class Watched(Slots):
     """Slots that remember how long each poll was to wait, and give the first answers back as not begun if told."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__(count)
+    def __init__(self, count: int, tools: Mapping[str, Tool] = TOOLS) -> None:
+        super().__init__(count, tools=tools)
         self.timeouts: list[float] = []
         self.refuse = 0
         self.submitted: list[int] = []
@@ -329,3 +331,62 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     assert {engine.status(execution) for execution in executions} == {"completed"}
     assert set(completed) == {False}
     assert set(leased) == {True}
+
+
+def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_lost_in_between(
+    database: Database, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool has run: it is not run again for want of a connection."""
+    saver = Saver()
+    slots = Watched(4, tools=saver.tools())
+    pump = Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    intake = type(pump._intake)
+    whole = intake.begin
+    broken: list[int] = []
+
+    def begin(self: Any, conn: psycopg.Connection, todo: list[Any]) -> None:
+        if todo and todo[0].done is not None and not broken:
+            broken.append(len(todo))
+            raise psycopg.OperationalError("the connection was lost")
+        whole(self, conn, todo)
+
+    monkeypatch.setattr(intake, "begin", begin)
+    engine.register(QUICK.replace("return 1'}", "return 1', save: {storage: file, path: f}}"))
+    execution = engine.start("test")
+    try:
+        with running(pump):
+            assert engine.wait(execution) == "completed"
+    finally:
+        slots.close()
+    assert broken == [1]
+    assert saver.saved == [1]
+    assert len(slots.submitted) == 2, "the tool, and the save"
+
+
+LARGE_LOOP = HEAD + (
+    "workload: {gate: ''}\nworkflow:\n  - step: start\n    type: python\n"
+    "    loop: {in: '{{ range(1200) | list }}', iterator: n, mode: async}\n"
+    "    args: {gate: '{{ workload.gate }}'}\n"
+    "    code: |\n"
+    "      import pathlib, time\n"
+    "      def main(n, gate):\n"
+    "          while n == 700 and not pathlib.Path(gate).exists():\n"
+    "              time.sleep(0.01)\n"
+    "          return 'x' * 1000\n"
+)
+
+
+def test_a_worker_remembers_nothing_of_the_items_it_has_done(
+    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+) -> None:
+    """1.2 MB of results have gone through its hands; what is left is what the loop runs over."""
+    engine.register(LARGE_LOOP)
+    execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
+    count = "SELECT count(*) FROM event_log WHERE event_type = 'item_completed'"
+    with running(pump):
+        wait_for(lambda: engine.one(count) == 1199)
+        values = pump._views._views[execution].values
+        assert 3 * 500 < values.size < 20_000
+        (tmp_path / "gate").touch()
+        assert engine.wait(execution) == "completed"
+    assert [len(one) for one in engine.result(execution)] == [1000] * 1200

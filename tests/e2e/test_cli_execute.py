@@ -167,6 +167,10 @@ def test_an_execution_is_looked_at_from_outside(home: Home) -> None:
     assert shown["started_by"].count("@") == 1
     assert home.run("execute", "logs", number).stdout == "greeting hi\n"
     assert home.json("execute", "logs", number)[0]["text"] == "greeting hi\n"
+    assert json.loads(home.run("execute", "result", number).stdout) == shown["result"]
+    assert json.loads(home.run("execute", "result", number, "greet").stdout) == {"greeting": "Hello hi"}
+    assert "no step 'gret' that has ended" in home.run("execute", "result", number, "gret", expect=2).stderr
+    assert "give its name, too" in home.run("execute", "result", number, "--item", "3", expect=2).stderr
     listed = home.json("execute", "list", "--label", "n=1", "--status", "completed", "--path", "flows/greet.yaml")
     assert [row["execution_id"] for row in listed] == [number]
     assert number in home.run("execute", "list").stdout

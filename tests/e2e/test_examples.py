@@ -46,6 +46,11 @@ RESULTS = {
     "examples/paging/pages.yaml": {"items": 5},
     "examples/branching/temperature.yaml": {"text": "70 F: enjoy the day"},
     "examples/errors/compensate.yaml": {"charged": 50},
+    "examples/loops/cities.yaml": {"hot": ["London", "Lima", "Lagos", "Lahore", "Lyon"], "failed": 0},
+    "examples/loops/nested.yaml": {
+        "greetings": [["Ada of red", "Grace of red (the last one)"], ["Linus of blue (the last one)"], []]
+    },
+    "examples/loops/orders.yaml": {"parcels": [[5, 3], [6, 7], [1]], "amount": 245},
     "examples/parallel/join.yaml": {"sum": 31, "greatest": 9, "share": 0.29},
     "examples/subplaybook/child.yaml": {"text": "Hello, somebody!"},
     "examples/subplaybook/parent.yaml": {"greetings": ["Hello, Ada!", "Good evening, Grace!"]},

@@ -244,8 +244,12 @@ def test_another_ddl_is_applied_by_the_cli_too(clone: Clone, tmp_path: Path) -> 
     assert tables(settings, "noetl") == before
 
 
-def test_a_bad_ddl_fails_and_leaves_nothing(clone: Clone, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    settings = database_settings(clone)
+def test_a_bad_ddl_by_psql_leaves_everything_as_it_is(
+    clone: Clone, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    settings = {**database_settings(clone), "NOETL_SCHEMA": "by_bad_ddl"}
+    clone.run("make", "postgres-reset-schema", env=settings)
+    made = tables(settings, "by_bad_ddl")
     request.getfixturevalue("broken_cli")
     bad = tmp_path / "bad.sql"
     text = (clone.path / "noetl/database/ddl/postgres/schema_ddl.sql").read_text("utf-8")
@@ -256,11 +260,12 @@ def test_a_bad_ddl_fails_and_leaves_nothing(clone: Clone, request: pytest.Fixtur
         "postgres-reset-schema",
         f"DDL={bad}",
         expect=None,
-        env={**settings, "NOETL_SCHEMA": "by_bad_ddl"},
+        env=settings,
     )
     assert done.returncode != 0
     assert "no_such_function" in done.stderr
-    assert not tables(settings, "by_bad_ddl")
+    assert made
+    assert tables(settings, "by_bad_ddl") == made
 
 
 def test_psql_without_settings_is_a_sentence(clone: Clone, broken_cli: None) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from noetl.errors import SettingsError
 from noetl.tools.base import Done, Failed
+from noetl.tools.registry import TOOLS
 from noetl.worker.runner import runner_environment
 from noetl.worker.slots import NotBegun, Slots
 from tests.support.slots import LIMIT, alive, collect, python, read_pid, run, until
@@ -147,7 +148,8 @@ def test_an_unknown_tool_is_a_validation_error(slots: Slots) -> None:
     call = python(QUICK)
     report = run(slots, type(call)("smtp", call.key, call.where, {}, {}, None, 1, {}))
     assert isinstance(report.answer, Failed)
-    assert report.answer.error["message"] == "examples/test#step: no tool 'smtp' (http, python)"
+    known = ", ".join(sorted(TOOLS))
+    assert report.answer.error["message"] == f"examples/test#step: no tool 'smtp' ({known})"
 
 
 def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.MonkeyPatch) -> None:

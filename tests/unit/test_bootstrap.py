@@ -1,6 +1,8 @@
 """scripts/bootstrap.sh where no Python will do: one sentence, and nothing is left behind."""
 
+import fcntl
 import re
+import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,16 +38,22 @@ def python(clone: Path, lacks: str) -> None:
     shim.chmod(0o755)
 
 
-def bootstrap(clone: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def start(clone: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
         ["sh", "scripts/bootstrap.sh"],
         cwd=clone,
         env={"PATH": str(clone / "bin"), "HOME": str(clone)},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=60,
     )
+
+
+def bootstrap(clone: Path) -> subprocess.CompletedProcess[str]:
+    with start(clone) as process:
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.mark.parametrize("lacks", ["venv", "ensurepip", "sys.version_info"])
@@ -64,3 +72,17 @@ def test_no_python_at_all_is_told_too(clone: Path) -> None:
     done = bootstrap(clone)
     assert done.returncode != 0
     assert "found none" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="without flock nobody waits")
+def test_who_waits_for_another_installation_is_told_so(clone: Path) -> None:
+    """The other terminal may be busy for minutes."""
+    with (clone / ".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = start(clone)
+        assert process.stderr is not None
+        assert select.select([process.stderr], [], [], 10)[0], "it waits without a word"
+        assert process.stderr.readline() == "Another make is installing here: waiting for it\n"
+    with process:
+        _, err = process.communicate(timeout=60)
+    assert "found none" in err, "it goes on once the other is through"

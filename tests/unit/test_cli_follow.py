@@ -122,3 +122,28 @@ def test_results_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert json.loads(out) == {"ä": [1.0, None, 2**60]}
     assert "ä" in out
+
+
+def test_items_of_loops_are_told_where_they_fail() -> None:
+    """A loop may have a hundred thousand: those that went well are counted, not listed."""
+    broken = {"message": "no"}
+    assert describe(event("item_completed", item_index=3)) is None
+    assert describe(event("item_skipped", item_index=3)) is None
+    assert describe(event("item_failed", item_index=3, error=broken)) == "fetch[3] failed: no"
+    nested = event("attempt_failed", node_id="fetch/3", item_index=5, attempt=1, error=broken)
+    assert describe(nested) == "fetch[3][5] attempt 1 failed: no"
+
+
+def test_a_loop_under_way_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    shown: list[str] = []
+    with Progress() as progress:
+        assert progress._status is not None
+        monkeypatch.setattr(progress._status, "update", shown.append)
+        progress.show(event("step_queued"))
+        progress.show(event("loop_started", context={"count": 2000, "concurrency": 1}))
+        progress.show(event("loop_started", node_id="fetch/0", context={"count": 7, "concurrency": 1}))
+        progress.show(event("item_completed", node_id="fetch/0", item_index=0))
+        progress.show(event("item_completed", item_index=0))
+        progress.show(event("step_completed"))
+    assert shown == ["fetch", *["fetch (0 of 2,000)"] * 3, "fetch (1 of 2,000)", "waiting"]

@@ -307,8 +307,10 @@ def _fields(owner: Node, step: Step, args: At) -> Iterator[tuple[At, str, Node]]
             yield At.RESULT, key, value
         elif key == "save":
             yield At.SAVE, key, value
-        elif key == "retry" and value.kind == "mapping" and "when" in value.value:
-            yield At.RETRY, "retry.when", value.value["when"]
+        elif key == "retry" and value.kind == "mapping":
+            for name in ("when", "until"):
+                if name in value.value:
+                    yield At.RETRY, f"retry.{name}", value.value[name]
         elif key not in _NOT_TEMPLATES and key not in raw:
             yield At.FIELD, key, value
 

@@ -19,7 +19,7 @@ ALWAYS: Final = frozenset(
 
 IN_WORKLOAD: Final = frozenset({"env", "job", "execution_id", "secret", *ENVIRONMENT.globals})
 _IN_LOOPS: Final = frozenset({"index", "_loop"})
-_IN_RETRY: Final = frozenset({"error", "result", "this", "status_code", "success", "data", "attempt", "response"})
+_IN_RETRY: Final = frozenset({"error", "result", "status_code", "success", "data", "attempt"})
 _IN_FINALLY: Final = frozenset({"status", "error", "result"})
 
 

@@ -168,11 +168,12 @@ def test_every_loop_comes_to_its_end_whatever_fails_crashes_or_is_cancelled(
             went_on=execution.status == "completed" and bool(failed),
             skipped=bool(execution.events("item_skipped")),
             retried=any(event.item_index >= 0 for event in execution.events("attempt_failed")),
+            repeated=any(event.error and event.error["type"] == "unsatisfied" for event in execution.log),
         )
 
     run()
     shares.tell(capsys, completed=20, nested=20, failed=20, failed_inside=10, failed_loops=10, went_on=5, skipped=5,
-                retried=4)  # fmt: skip
+                retried=4, repeated=4)  # fmt: skip
 
 
 def test_without_failures_a_loop_gives_the_same_in_every_order() -> None:

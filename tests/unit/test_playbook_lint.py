@@ -1,5 +1,6 @@
 """The further checks: where they point to, what guards a name, what is known of results, what SQL is taken for."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -337,3 +338,26 @@ def test_the_corpus_says_little_beside_what_it_is_about() -> None:
 def test_the_page_about_playbooks_lists_every_code_of_the_corpus() -> None:
     table = (Path(__file__).resolve().parents[2] / "docs" / "playbooks.md").read_text().partition("## Checking")[2]
     assert sorted(code for code in {case.mistake.code for case in cases()} if f"`{code}`" not in table) == []
+
+
+def test_the_conditions_of_retry_know_what_an_attempt_gave_and_no_other_names() -> None:
+    """`until` as `when`, and what older playbooks called them."""
+    known = "{{ (result, data, status_code, success, error, attempt, start, limit) }}"
+    for words in ("when: '{}', until: '{}'", "retry_when: '{}', stop_when: '{}'"):
+        step = "workflow: [{{step: start, type: http, endpoint: x, retry: {{" + words + "}}}}]\n"
+        fine = findings(step.format(known, known))
+        assert [one for one in fine if "hint: spelling" not in one] == []
+        wrong = [one for one in findings(step.format("{{ nobody }}", "{{ dta.x }}")) if "hint: spelling" not in one]
+        assert [one.partition("unknown-name: ")[2] for one in wrong] == [
+            "retry.when of step 'start' reads 'nobody': no step, argument or key of the workload has that name",
+            "retry.until of step 'start' reads 'dta' (did you mean 'data'?)",
+        ]
+
+
+@pytest.mark.parametrize(("text", "count"), [("select 1;\n\nselect '", 1), ("select 1;\n\nselect '{{ start }}'", 2)])
+def test_what_is_wrong_with_sql_in_base64_stands_where_the_base64_does(text: str, count: int) -> None:
+    """The words are found elsewhere in the file, too, where nothing is wrong."""
+    encoded = b64encode(text.encode()).decode()
+    step = f"- {{step: start, type: postgres, commands_b64: {encoded}, next: e}}\n"
+    found = findings(f"workflow:\n{step}- {{step: e, args: {{x: '{{{{ start }}}}'}}}}\n")
+    assert [one[:5] for one in found] == ["4:33:"] + ["4:47:"] * count

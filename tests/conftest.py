@@ -6,6 +6,7 @@ Whatever test uses one of them has a database of its own, and ends with the inva
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,25 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         remove_home()
+
+
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Print a line at the end of the run, whichever process the test runs in: for figures that people want to see."""
+    return lambda line: request.node.user_properties.append(("figure", line))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests told."""
+    reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, ())]
+    lines = [text for report in reports if report.when == "call" for name, text in report.user_properties]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from noetl import __version__
 from noetl.cli.show import complain
 from noetl.errors import NoetlError
 
-NOUNS = ("server", "worker", "db", "catalog", "execute")
+NOUNS = ("server", "worker", "db", "catalog", "execute", "playbook")
 COMMANDS = ("run", "export")
 
 HELP = """Run YAML playbooks durably with nothing but Postgres.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-_PLACED = re.compile(r"[^\n:]+:\d+:\d+: (error|warning): ")
+_PLACED = re.compile(r"[^\n:]+:\d+:\d+: (error|warning|hint): ")
 
 
 def complain(message: str) -> None:

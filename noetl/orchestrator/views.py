@@ -18,7 +18,7 @@ from noetl.engine.facts import ChunkKey, NotLoaded, args_in
 from noetl.engine.state import State
 from noetl.errors import Conflict, InputError, PlaybookError
 from noetl.orchestrator.memory import Memory
-from noetl.playbook.load import load_playbook
+from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 
 VIEWS = 4096
@@ -74,7 +74,7 @@ class Playbooks:
     def _compile(self, path: str, content: str, content_hash: str) -> Playbook:
         found = self._by_hash.get((path, content_hash))
         if found is None:
-            found = self._by_hash[path, content_hash] = load_playbook(content, path)
+            found = self._by_hash[path, content_hash] = stored_playbook(content, path)
         return found
 
     def __getitem__(self, catalog_id: int) -> Playbook:

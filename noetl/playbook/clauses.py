@@ -10,11 +10,17 @@ from noetl.playbook.yamltree import Node
 
 @dataclass(slots=True)
 class Target:
-    """An edge's target as it stands in the file, to be checked when all steps are known."""
+    """An edge's target as it stands in the file, to be checked when all steps are known.
+
+    `key` is `next` or `on_error`; `args` and `when` are what stands in the file with it.
+    """
 
     step: str
     name: str
     node: Node
+    key: str
+    args: Node | None
+    when: Node | None
 
 
 @dataclass(slots=True)
@@ -36,16 +42,17 @@ class Clauses:
         """Yield the clauses that one item of `next` or `on_error` stands for."""
         reader = self.reader
         if node.kind != "mapping":
-            yield Clause(None, tuple(self._targets(step, key, node, None)))
+            yield Clause(None, tuple(self._targets(step, key, node)))
             return
         keys: dict[str, Node] = node.value
-        when = reader.condition(keys["when"], step, f"{key}.when") if "when" in keys else None
+        condition = keys.get("when")
+        when = reader.condition(condition, step, f"{key}.when") if condition is not None else None
         if "then" in keys or "else" in keys:
             reader.unknown(node, {"when", "then", "else", "args"}, f"{key} of step {step!r}")
             if when is not None and "then" not in keys:
                 reader.error(node, "missing", f"{key} of step {step!r} has a condition but no 'then': add it")
             if "then" in keys:
-                yield Clause(when, tuple(self._targets(step, key, keys["then"], keys.get("args"))))
+                yield Clause(when, tuple(self._targets(step, key, keys["then"], keys.get("args"), condition)))
             if "else" in keys:
                 yield Clause(None, tuple(self._targets(step, key, keys["else"], keys.get("args"))))
             return
@@ -53,9 +60,11 @@ class Clauses:
         if "step" not in keys:
             reader.error(node, "missing", f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
             return
-        yield Clause(when, tuple(self._targets(step, key, keys["step"], keys.get("args"))))
+        yield Clause(when, tuple(self._targets(step, key, keys["step"], keys.get("args"), condition)))
 
-    def _targets(self, step: str, key: str, node: Node, args: Node | None) -> Iterator[Edge]:
+    def _targets(
+        self, step: str, key: str, node: Node, args: Node | None = None, when: Node | None = None
+    ) -> Iterator[Edge]:
         """Yield the edges that `then`, `else` or a plain name stands for."""
         for item in node.value if node.kind == "list" else [node]:
             target, own = item, args
@@ -75,5 +84,5 @@ class Clauses:
                     own, step, f"{key}.{name}.args", f"args of {name!r} in {key} of step {step!r}"
                 )
             self.edges += 1
-            self.targets.append(Target(step, name, target))
+            self.targets.append(Target(step, name, target, key, own, when))
             yield Edge(self.edges, step, name, rendered)

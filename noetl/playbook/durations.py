@@ -7,8 +7,10 @@ from typing import Any, Final
 from noetl.errors import InputError
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
+_PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
+PATTERN: Final = rf"(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_UNITS)}))+\s*|\s*[0-9]+(\.[0-9]+)?\s*"
+"""Duration as text, for other programs."""
 MAX_SECONDS: Final = 100 * 365 * 86400.0
 """A hundred years: beyond it timestamps overflow."""
 

@@ -12,6 +12,11 @@ _SECRET_WORDS: Final = re.compile(
 )
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a variable is named like a secret."""
+    return bool(_SECRET_WORDS.search(name))
+
+
 class Env(Mapping[str, str]):
     """The environment variables that templates may read as `env.X`.
 
@@ -20,14 +25,14 @@ class Env(Mapping[str, str]):
     """
 
     def __init__(self, allowed: tuple[str, ...], environ: Mapping[str, str]) -> None:
-        self._allowed = {name: environ[name] for name in allowed if name in environ and not _SECRET_WORDS.search(name)}
+        self._allowed = {name: environ[name] for name in allowed if name in environ and not is_secret_name(name)}
         self._listed = frozenset(allowed)
 
     def __getitem__(self, name: str) -> str:
         found = self._allowed.get(name)
         if found is not None:
             return found
-        if _SECRET_WORDS.search(name):
+        if is_secret_name(name):
             raise TemplateError(f"env.{name} is named like a secret: use secret('env:{name}')")
         raise KeyError(name)
 

@@ -15,7 +15,7 @@ from noetl.playbook.yamltree import Node
 RETRY_TRUE: Final = Retry(max_attempts=3)
 """What `retry: true` means, and where a mapping begins."""
 
-_RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when", "until"})
+RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when", "until"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Owner:
         given = self.reader.mapping(node, f"retry of {self.what}")
         if given is None:
             return None
-        self.reader.unknown(node, _RETRY_KEYS, f"retry of {self.what}")
+        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.what}")
         retry = RETRY_TRUE
         for key, value in given.items():
             retry = self._retry_key(retry, key, value)

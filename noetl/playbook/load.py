@@ -2,16 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from noetl.errors import PlaybookError, Problem
 from noetl.playbook import check, spelling, yamltree
 from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
+from noetl.playbook.examine import Given, Part, examine
 from noetl.playbook.graph import make_graph
-from noetl.playbook.model import Playbook, Step
+from noetl.playbook.model import Playbook
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
@@ -20,7 +21,7 @@ from noetl.playbook.yamltree import Node
 
 API_VERSION: Final = "noetl.io/v1"
 KIND: Final = "Playbook"
-_KEYS: Final = frozenset(
+KEYS: Final = frozenset(
     {
         "apiVersion",
         "kind",
@@ -36,7 +37,7 @@ _KEYS: Final = frozenset(
         "tests",
     }
 )
-_METADATA_KEYS: Final = frozenset({"name", "path", "description"})
+METADATA_KEYS: Final = frozenset({"name", "path", "description"})
 _PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
 
 
@@ -51,11 +52,9 @@ class Document:
 
 
 @dataclass(slots=True)
-class _Section:
+class _Section(Part):
     """The steps of `workflow` or `finally` with the places they stand at."""
 
-    steps: list[Step] = field(default_factory=list)
-    nodes: dict[str, Node] = field(default_factory=dict)
     whole: bool = True  # every step could be read
 
 
@@ -67,15 +66,29 @@ def content_hash(text: str) -> str:
 
 def load_playbook(text: str, filename: str) -> Playbook:
     """Return the playbook of a text. Raises `PlaybookError` with all problems, those of check included."""
-    playbook, problems = _load(text, filename)
+    return _whole(*_load(text, filename))
+
+
+def stored_playbook(text: str, filename: str) -> Playbook:
+    """Return a playbook that was registered once, without the further checks: they may have become stricter.
+
+    Raises `PlaybookError`.
+    """
+    return _whole(*_load(text, filename, further=False))
+
+
+def _whole(playbook: Playbook | None, problems: list[Problem]) -> Playbook:
     if playbook is None or any(problem.severity == "error" for problem in problems):
         raise PlaybookError(_findings(problems))
     return playbook
 
 
-def lint(text: str, filename: str) -> list[Problem]:
-    """Return errors, warnings and hints, in the order of the file."""
-    return _load(text, filename)[1]
+def lint(text: str, filename: str, credentials: Collection[str] | None = None) -> list[Problem]:
+    """Return all findings, errors, warnings and hints, in the order of the file.
+
+    `credentials` are the names of those that exist; None where that is not known, and nothing is said about them.
+    """
+    return _load(text, filename, credentials=credentials)[1]
 
 
 def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
@@ -102,11 +115,20 @@ def read_document(text: str, filename: str) -> tuple[Node | None, list[Problem]]
     return root, problems + notes
 
 
-def _load(text: str, filename: str) -> tuple[Playbook | None, list[Problem]]:
+def _load(
+    text: str, filename: str, *, further: bool = True, credentials: Collection[str] | None = None
+) -> tuple[Playbook | None, list[Problem]]:
     root, problems = read_document(text, filename)
     reader = Reader(filename, text)
     reader.problems += problems
-    playbook = _Loader(reader).playbook(root, text) if root is not None else None
+    playbook = None
+    if root is not None:
+        loader = _Loader(reader)
+        playbook = loader.playbook(root, text)
+        if further and loader.given is not None:
+            examine(reader, loader.given, credentials)
+        if any(problem.severity == "error" for problem in reader.problems):
+            playbook = None
     return playbook, sorted(set(reader.problems), key=lambda p: (p.line, p.column, p.severity, p.code, p.message))
 
 
@@ -173,6 +195,8 @@ class _Loader:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
+        self.given: Given | None = None
+        self.task_nodes: dict[str, Node] = {}
 
     def playbook(self, root: Node, text: str) -> Playbook | None:
         reader = self.reader
@@ -187,6 +211,7 @@ class _Loader:
         tasks, clauses = self._workbook(keys), Clauses(reader)
         workflow = self._section(tasks, clauses, keys.get("workflow"), root, "workflow")
         finally_ = self._section(tasks, clauses, keys["finally"], root, "finally") if "finally" in keys else None
+        self.given = Given(keys.get("workload"), self.task_nodes, clauses.targets, workflow, finally_)
         check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
         check.check_targets(reader, clauses.targets, workflow.nodes, finally_.nodes if finally_ else {})
         labels = self._labels(keys)
@@ -219,7 +244,7 @@ class _Loader:
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
         """Check what stands at the top of the document."""
         reader = self.reader
-        reader.unknown(root, _KEYS, "the playbook")
+        reader.unknown(root, KEYS, "the playbook")
         version = keys.get("apiVersion")
         if version is not None and version.value != API_VERSION:
             reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")
@@ -233,7 +258,7 @@ class _Loader:
             reader.error(kind, "value", f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
         metadata = keys.get("metadata")
         if metadata is not None and metadata.kind == "mapping":
-            reader.unknown(metadata, _METADATA_KEYS, "metadata")
+            reader.unknown(metadata, METADATA_KEYS, "metadata")
         tests = keys.get("tests")
         if tests is not None and not tests.null:
             reader.items(tests, "tests")
@@ -258,6 +283,7 @@ class _Loader:
                 key = item.value["name"]
                 reader.error(key, "duplicate-task", f"the task {name!r} stands here a second time: rename one of them")
             tasks[name] = task
+            self.task_nodes[name] = item
         return tasks
 
     def _section(
@@ -284,6 +310,7 @@ class _Loader:
                 continue
             section.steps.append(step)
             section.nodes[step.name] = item.value["step"]
+            section.items[step.name] = item
         if section.whole:
             check.check_reachable(reader, section.steps, section.nodes, what)
         return section

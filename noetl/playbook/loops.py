@@ -90,7 +90,8 @@ def _loop(owner: Owner, node: Node) -> Loop | None:
 
 def _items(owner: Owner, node: Node) -> AnyTemplate:
     found = owner.reader.template(node, owner.place, "loop.in")
-    plainly = isinstance(found, Constant) and not isinstance(found.value, list)
+    readable = found.constant and not (isinstance(node.value, str) and is_template(node.value))
+    plainly = isinstance(found, Constant) and readable and not isinstance(found.value, list)
     if plainly or (not found.constant and node.kind == "mapping"):
         owner.reader.error(
             node,

@@ -3,6 +3,7 @@
 import ast
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 
 from noetl.playbook.reader import Reader
 from noetl.playbook.yamltree import Node
@@ -10,13 +11,21 @@ from noetl.playbook.yamltree import Node
 MAIN = "main"
 
 
+@lru_cache(maxsize=1024)
+def parsed(code: str) -> ast.Module:
+    """Return the tree of some code. Raises what Python raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
 def check(reader: Reader, node: Node, what: str) -> None:
     """Report what is wrong with the code of a python step."""
     code: str = node.value
     try:
+        tree = parsed(code)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(code)
             compile(tree, "<code>", "exec", dont_inherit=True)
     except SyntaxError as error:
         line, column = _place(reader, node, error.lineno or 1, error.offset or 1, code)
@@ -29,16 +38,16 @@ def check(reader: Reader, node: Node, what: str) -> None:
     except ValueError as error:
         reader.error(node, "python", f"code of {what}: {error}")
         return
-    bindings = list(_bindings(tree.body))
-    if MAIN not in (name for name, _ in bindings) and "*" not in (name for name, _ in bindings):
+    bound = list(bindings(tree.body))
+    if MAIN not in (name for name, _ in bound) and "*" not in (name for name, _ in bound):
         reader.error(node, "python", f"code of {what} has no 'def main(...)': the step calls it")
-    for name, found in bindings:
+    for name, found in bound:
         if name == MAIN and isinstance(found, ast.AsyncFunctionDef):
             line, column = _place(reader, node, found.lineno, found.col_offset + 1, code)
             reader.report(line, column, "error", "python", f"main of {what} is async: write 'def main(...)'")
 
 
-def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
     """Yield the names that statements bind at the module's level, with the statement."""
     for statement in body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -51,9 +60,9 @@ def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     yield node.id, statement
             for name in ("body", "orelse", "finalbody"):
-                yield from _bindings(getattr(statement, name, []))
+                yield from bindings(getattr(statement, name, []))
             for handler in getattr(statement, "handlers", []):
-                yield from _bindings(handler.body)
+                yield from bindings(handler.body)
 
 
 def _place(reader: Reader, node: Node, line: int, column: int, code: str) -> tuple[int, int]:

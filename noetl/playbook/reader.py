@@ -152,7 +152,7 @@ class Reader:
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:
-        """Return the template of a condition: true, false or exactly one expression."""
+        """Return the template of a condition: true, false or exactly one expression; None where it is none of these."""
         value: Any = node.value
         if isinstance(value, bool):
             return Constant(value)
@@ -162,7 +162,7 @@ class Reader:
             if found.constant or found.sole:
                 return found
             self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
-            return Constant(False)
+            return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""
         self.error(node, "condition", f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
-        return Constant(False)
+        return Constant(None)

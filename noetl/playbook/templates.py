@@ -27,9 +27,9 @@ __all__ = ["ANY_RESULT", "Env", "Syntax", "compile_template", "compile_text", "i
 _COMPILING: Final = threading.Lock()
 _ROOT: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _PART: Final = rf"\.{_ROOT}|\[[0-9]{{1,9}}\]|\['[^'\\\n]*'\]|\[\"[^\"\\\n]*\"\]"
-_DOTTED: Final = re.compile(rf"\{{\{{\s*({_ROOT})((?:{_PART})*)\s*\}}\}}")
-_PARTS: Final = re.compile(rf"\.({_ROOT})|\[([0-9]+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
-_KEYWORDS: Final = frozenset(
+DOTTED: Final = re.compile(rf"\{{\{{\s*({_ROOT})((?:{_PART})*)\s*\}}\}}")
+PARTS: Final = re.compile(rf"\.({_ROOT})|\[([0-9]+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+KEYWORDS: Final = frozenset(
     [
         "true",
         "false",
@@ -102,6 +102,11 @@ class Program:
             return normal(next(iter(pieces))) if self.sole else "".join(pieces)
         finally:
             BUDGET.scope = NO_SCOPE  # keeps no results alive
+
+    @property
+    def tree(self) -> Any:
+        """The parsed template, None once it has been compiled: to be looked at, not to be changed."""
+        return self._tree
 
     def _compile(self) -> Any:
         with _COMPILING:
@@ -296,11 +301,11 @@ def compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
     """Return the template of a text; `place` is playbook, step and field. Raises `Syntax`."""
     if not is_template(text):
         return Constant(text)
-    dotted = _DOTTED.fullmatch(text.rstrip("\n"))
-    if dotted and dotted[1] not in _KEYWORDS:
+    dotted = DOTTED.fullmatch(text.rstrip("\n"))
+    if dotted and dotted[1] not in KEYWORDS:
         parts = tuple(
             int(index) if index else name or single or double
-            for name, index, single, double in _PARTS.findall(dotted[2])
+            for name, index, single, double in PARTS.findall(dotted[2])
         )
         return Path(text, dotted[1], parts, place)
     return Expression(text, place)

@@ -560,13 +560,13 @@ def test_a_workbook_task_is_reused_with_precedence_transition_step_task(lab: Lab
 ROUTING_ERROR = """
     - step: start
       type: python
-      code: "def main(): return {'n': 1}"
+      code: "def main(): return dict(n=1)"
       retry: 3
       next: [{when: "{{ start.m > 1 }}", then: [note]}]
       on_error: ON_ERROR
     - step: note
       type: python
-      args: {phase: "{{ error.phase }}", kept: "{{ start.n }}"}
+      args: {phase: "{{ error.phase | default(none) }}", kept: "{{ start.n }}"}
       code: "def main(**told): return told"
 """
 

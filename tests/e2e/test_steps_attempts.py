@@ -265,7 +265,10 @@ def test_a_template_error_names_playbook_step_field_template_and_name_and_is_log
         ),
         "endpoint": ('- {step: greet, type: http, endpoint: "http://{{ hosst }}/"}', "hosst"),
         "greet.args": ('- {step: start, next: {step: greet, args: {a: "{{ messag.x }}"}}}\n- {step: greet}', "messag"),
-        "next.when": ('- {step: start, next: [{when: "{{ greett }}", then: [greet]}]}\n- {step: greet}', "greett"),
+        "next.when": (
+            '- {step: start, next: [{when: "{{ absent.greet }}", then: [greet]}]}\n- {step: greet}',
+            "absent",
+        ),
         "message": ('- {step: greet, type: fail, message: "{{ 1 / workload.zero }}"}', "zero"),
         "timeout": ('- {step: greet, type: python, timeout: "{{ tim }}", code: "def main(): pass"}', "tim"),
         "result": ('- {step: start, next: end}\n- {step: end, result: {greet: "{{ nobody }}"}}', "nobody"),
@@ -297,9 +300,9 @@ def test_templates_read_the_listed_environment_and_never_what_is_named_like_a_se
     assert ended.result == ["hello", f"hello {ended.execution_id}"]
     hidden = lab.run('- {step: start, type: fail, message: "{{ env.HIDDEN }}"}')
     assert "list HIDDEN in NOETL_TEMPLATE_ENV" in sentence(hidden)
-    secret = lab.run('- {step: start, type: fail, message: "{{ env.API_KEY }}"}')
+    secret = lab.run("- {step: start, type: fail, message: \"{{ env['API_' ~ 'KEY'] }}\"}")
     assert "env.API_KEY is named like a secret: use secret('env:API_KEY')" in sentence(secret)
-    refused = lab.put('workload: {who: "{{ env.API_KEY }}"}\nworkflow:\n  - {step: start}')
+    refused = lab.put("workload: {who: \"{{ env['API_' ~ 'KEY'] }}\"}\nworkflow:\n  - {step: start}")
     with pytest.raises(InputError, match="named like a secret"):
         lab.start(refused)
     leaked = lab.one("SELECT count(*) FROM event_log WHERE event_log::text LIKE %s", "%canary%")

@@ -39,10 +39,11 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     """A whole playbook stands as it is; steps and clauses are put where they belong."""
     whole, clauses, looping, failing, polling, older, today = blocks("docs/playbooks.md")
     assert lint(whole, "docs") == []
-    rest = "  - {step: fetch, next: [store, report]}\n  - {step: store}\n  - {step: report}\n"
+    rest = "  - {step: store}\n  - {step: report}\n"
     for clause in clauses.strip().split("next:")[1:]:
-        step = "  - step: start\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"
-        text = f"metadata: {{path: x}}\nworkflow:\n{step}{rest if 'fetch' in clause else rest.partition(chr(10))[2]}"
+        own = "fetch" if "{ step: fetch" in clause else "start"
+        step = f"  - step: {own}\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"
+        text = f"metadata: {{path: x}}\nworkflow:\n{step}{rest}"
         assert [problem for problem in lint(text, "docs") if problem.code != "unreachable"] == [], text
     text = "metadata: {path: x}\nworkload: {base_url: x}\nworkflow:\n" + failing
     text += "- {step: release, next: end}\n- {step: end}\n"

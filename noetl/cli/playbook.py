@@ -1,0 +1,129 @@
+"""`noetl playbook`: look at playbook files, without a server and without a database."""
+
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noetl.cli.files import documents, read_text
+from noetl.cli.options import Json
+from noetl.cli.show import note, print_json
+from noetl.errors import InputError, PlaybookError, Problem
+
+if TYPE_CHECKING:
+    from noetl.playbook.model import Playbook
+
+app = typer.Typer(help="Look at playbook files: lint, graph, show, schema.", no_args_is_help=True)
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.")]
+
+DRAWINGS = ("mermaid", "svg")
+
+
+@app.command()
+def lint(
+    files: Annotated[list[str], typer.Argument(metavar="FILE|DIR...", help="Files, or folders with all below.")],
+    credentials: Annotated[
+        list[str] | None,
+        typer.Option("--credential", metavar="NAME", help="A credential that exists; others are errors then."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Report all problems as file:line:column: severity: code: message. Exit code 1: there are errors."""
+    problems, count = [], 0
+    for file in documents(files):
+        count += 1
+        problems += _problems(file, credentials)
+    if as_json:
+        print_json([asdict(problem) for problem in problems])
+    else:
+        for problem in problems:
+            print(problem)
+        note(_sum(problems, count))
+    failing = ("error", "warning") if strict else ("error",)
+    if any(problem.severity in failing for problem in problems):
+        raise typer.Exit(1)
+
+
+def _problems(file: Path, credentials: Collection[str] | None) -> list[Problem]:
+    """Return what lint has to say about a file; documents that never run are looked at no further."""
+    from noetl.playbook import load
+
+    text, name = read_text(file), str(file)
+    try:
+        kind = load.document_kind(text, name)[0]
+    except PlaybookError:
+        kind = load.KIND  # lint says what is wrong with it
+    if kind != load.KIND:
+        note(f"{name} is of kind {kind}, which is stored and never run: there is nothing to check")
+        return []
+    return load.lint(text, name, credentials)
+
+
+def _sum(problems: Sequence[Problem], files: int) -> str:
+    counts = {
+        name: sum(problem.severity == name for problem in problems)
+        for name in ("error", "warning", "hint")  # in this order
+    }
+    told = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number)
+    return f"{files} file{'' if files == 1 else 's'}: {told or 'no problems'}"
+
+
+@app.command()
+def graph(
+    file: File,
+    format: Annotated[str, typer.Option("--format", help="mermaid or svg.")] = "mermaid",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
+) -> None:
+    """Draw the workflow."""
+    if format not in DRAWINGS:
+        raise InputError(f"--format is {format!r}: it is one of {', '.join(DRAWINGS)}")
+    playbook = _playbook(file)
+    if format == "svg":
+        from noetl.playbook.drawing import svg as draw
+    else:
+        from noetl.playbook.mermaid import mermaid as draw
+    drawing = draw(playbook)
+    if output is None:
+        sys.stdout.write(drawing)
+        return
+    try:
+        output.write_text(drawing, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror}") from None
+    note(f"drawn to {output}")
+
+
+@app.command()
+def show(file: File, as_json: Json = False) -> None:
+    """Tell the steps, what they do and where they lead; with --json as data."""
+    from noetl.playbook.outline import as_data, outline
+
+    playbook = _playbook(file)
+    if as_json:
+        print_json(as_data(playbook))
+        return
+    for line in outline(playbook):
+        print("".join(char if char.isprintable() else " " for char in line))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of playbooks, for editors."""
+    from noetl.playbook.jsonschema import json_schema
+
+    print_json(json_schema())
+
+
+def _playbook(text: str) -> "Playbook":
+    """Return the playbook of a file; names that only the further checks miss are no hindrance to look at it."""
+    from noetl.playbook.load import stored_playbook
+
+    (file,) = documents([text]) if not Path(text).is_dir() else (None,)
+    if file is None:
+        raise InputError(f"{text} is a folder: name one file")
+    return stored_playbook(read_text(file), str(file))

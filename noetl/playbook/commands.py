@@ -1,0 +1,75 @@
+"""Checks the texts of other languages in a step's fields: SQL commands and what a shell is to run."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from noetl.playbook.places import place_in
+from noetl.playbook.reader import Reader
+from noetl.playbook.sqltext import look_at
+from noetl.playbook.yamltree import Node
+
+_SQL_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "postgres": ("command", "commands"),
+    "duckdb": ("command", "commands"),
+    "save": ("statement",),
+}
+
+
+def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
+    """Check the commands of a step or task of a type; `node` is its mapping, `what` what problems call it."""
+    keys: Mapping[str, Node] = node.value
+    for name in _SQL_FIELDS.get(type_, ()):
+        if name in keys:
+            _check_sql_field(reader, keys[name], name, what)
+    if type_ in ("shell", "container") and "command" in keys:
+        _check_shell(reader, keys["command"], type_, what)
+    loops = keys.get("loop")
+    for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
+        save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
+        if save is not None and save.kind == "mapping" and "statement" in save.value:
+            _check_sql_field(reader, save.value["statement"], "save.statement", what)
+
+
+def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
+    if node.null:
+        return
+    if node.kind == "list" and not node.value:
+        reader.error(node, "sql", f"{name} of {what} is an empty list: there is no command in it")
+    for item in _texts(reader, node, name, what):
+        found = look_at(item.value)
+        if found.fault is not None:
+            index, sign, message = found.fault
+            line, column = place_in(reader.lines, item, index, sign) if sign else (item.line, item.column)
+            reader.report(line, column, "error", "sql", f"{name} of {what}: {message}")
+        for index in found.values:
+            line, column = place_in(reader.lines, item, index, "{{")
+            told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
+            reader.report(line, column, "warning", "sql-template", told)
+
+
+def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
+    if node.kind == "scalar" and type_ == "shell" and isinstance(node.value, str) and "{{" in node.value:
+        line, column = place_in(reader.lines, node, node.value.index("{{"), "{{")
+        told = (
+            f"command of {what}: a template is written into the text that the shell reads: give the value in 'env' and"
+            ' write "$NAME", or make the command a list'
+        )
+        reader.report(line, column, "warning", "shell-template", told)
+    elif not node.null:
+        _check_items(reader, node, "command", what)
+
+
+def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
+    """Yield the texts of a field that is a text or a list of texts; report what is neither."""
+    for item in node.value if node.kind == "list" else [node]:
+        if isinstance(item.value, str):
+            yield item
+        else:
+            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")
+
+
+def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
+    """Report what cannot be an argument of a program."""
+    for item in node.value if node.kind == "list" else [node]:
+        if item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
+            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")

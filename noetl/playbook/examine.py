@@ -1,0 +1,124 @@
+"""The further checks of a playbook that has been read: names, fields, commands, credentials, ways never taken.
+
+They are for people who write or register a playbook; one that stands in the catalog is loaded without them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from noetl.playbook import templates
+from noetl.playbook.clauses import Target
+from noetl.playbook.commands import check_commands
+from noetl.playbook.graph import END
+from noetl.playbook.model import Step
+from noetl.playbook.naming import Names
+from noetl.playbook.reader import Reader
+from noetl.playbook.scopes import Section, make_section
+from noetl.playbook.yamltree import Node
+
+_BROKEN: Final = frozenset(
+    {"yaml", "duplicate-key", "dangling", "unreachable", "duplicate-step", "reserved-name", "bad-name", "unknown-task"}
+)
+"""With one of these, nobody knows which steps come before which, or what they are called."""
+
+_FIELDS_OF_AUTH: Final = frozenset(
+    {"type", "key", "credential", "name", "host", "port", "user", "username", "password", "token", "header", "value"}
+    | {"database", "dbname", "db", "dsn", "url", "scheme", "sslmode", "options", "location", "prefix", "in", "cookie"}
+)
+
+
+@dataclass(slots=True)
+class Given:
+    """What the file says, as far as it could be read."""
+
+    workload: Node | None
+    tasks: Mapping[str, Node]
+    ways: list[Target]
+    workflow: "Part"
+    finally_: "Part | None"
+
+
+@dataclass(slots=True)
+class Part:
+    """The steps of `workflow` or `finally`, with their mappings in the file and the places of their names."""
+
+    steps: list[Step] = field(default_factory=list)
+    items: dict[str, Node] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+
+def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -> None:
+    """Report what the further checks find. `credentials`: the names of those that exist, None where nobody knows."""
+    sound = not any(problem.code in _BROKEN for problem in reader.problems)
+    names = Names(reader, given.workload, given.tasks, credentials)
+    parts = [part for part in (given.workflow, given.finally_) if part is not None and part.steps]
+    for part in parts:
+        for step in part.steps:
+            _check_step(names, step, part.items[step.name])
+    for name, task in given.tasks.items():
+        type_ = task.value.get("type")
+        check_commands(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
+        _check_credentials(names, task)
+    names.check_workload()
+    before: Section | None = None
+    for part in parts if sound else ():
+        section = make_section(part.steps, part.items, given.ways, before)
+        _check_ways(reader, section, part.nodes)
+        names.check_section(section)
+        before = section
+
+
+def _check_step(names: Names, step: Step, node: Node) -> None:
+    check_commands(names.reader, node, step.type, f"step {step.name!r}")
+    _check_credentials(names, node)
+    for level in _levels(node):
+        items = level.value.get("in")
+        if items is not None and items.kind == "list" and not items.value:
+            told = f"the loop of step {step.name!r} runs over an empty list: it does nothing"
+            names.reader.warning(items, "empty-loop", told)
+
+
+def _levels(node: Node) -> list[Node]:
+    loop = node.value.get("loop")
+    levels = [] if loop is None else loop.value if loop.kind == "list" else [loop]
+    return [level for level in levels if level.kind == "mapping"]
+
+
+# ---- credentials -----------------------------------------------------------------------------------------------------
+
+
+def _check_credentials(names: Names, node: Node) -> None:
+    for holder in (node, *(level.value.get("save") for level in [node, *_levels(node)])):
+        if holder is not None and holder.kind == "mapping" and "auth" in holder.value:
+            for named in _named(holder.value["auth"]):
+                names.check_credential(named, named.value)
+
+
+def _named(auth: Node) -> Iterator[Node]:
+    """Yield the names of credentials in an `auth`: a name, `{type, key}`, or a map of aliases."""
+    found: list[Node] = [auth]
+    if auth.kind == "mapping":
+        aliases = _FIELDS_OF_AUTH.isdisjoint(auth.value)
+        inner = auth.value.values() if aliases else [auth.value.get("key"), auth.value.get("credential")]
+        found = [one for one in inner if one is not None]
+        if aliases:
+            found = [one for item in found for one in (_named(item) if item.kind == "mapping" else [item])]
+    for node in found:
+        if isinstance(node.value, str) and not templates.is_template(node.value):
+            yield node
+
+
+# ---- ways ------------------------------------------------------------------------------------------------------------
+
+
+def _check_ways(reader: Reader, section: Section, nodes: Mapping[str, Node]) -> None:
+    """Warn of steps to which ways lead, none of which is ever taken."""
+    taken = section.flow.reached(failing=True)
+    for step in section.steps.values():
+        alive = [source for source in section.flow.sources[step.name] if source in taken]
+        alone = step.name == END and step.result is not None and not section.flow.sources[step.name]
+        if step.name not in taken and alive and not alone:
+            kind = "join" if section.flow.is_join(step.name) else "step"
+            told = f"the {kind} {step.name!r} never starts: the conditions of all ways to it are never true"
+            reader.warning(nodes[step.name], "never", told)

@@ -1,0 +1,108 @@
+"""What a drawing of a workflow shows, whatever draws it: boxes with lines of text, and arrows with labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from noetl.playbook.graph import END
+from noetl.playbook.model import Clause, Graph, Loop, Playbook, Step, Template
+
+LONGEST: Final = 34
+"""Characters of a line in a drawing; the whole text is told where somebody points at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A step. `kind` is one of action, router, fail; `lines` are its name and what it does."""
+
+    name: str
+    lines: tuple[str, ...]
+    kind: str
+    entry: bool
+    join: bool
+    handler: bool
+    told: str
+
+
+@dataclass(slots=True)
+class Arrow:
+    """All ways of one kind from a step to another; a label for each that has one."""
+
+    source: str
+    target: str
+    failing: bool
+    labels: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The steps of `workflow` or `finally`."""
+
+    title: str
+    entry: str
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def pictures(playbook: Playbook) -> list[Picture]:
+    """Return what there is to draw of a playbook: its workflow, and `finally` where it has one."""
+    found = [_picture("workflow", playbook.workflow)]
+    return [*found, _picture("finally", playbook.finally_)] if playbook.finally_ is not None else found
+
+
+def _picture(title: str, graph: Graph) -> Picture:
+    arrows: dict[tuple[str, str, bool], Arrow] = {}
+    for step in graph.steps.values():
+        for failing, clauses in ((False, step.next), (True, step.on_error)):
+            for clause, label in labelled(clauses):
+                for edge in clause.edges:
+                    key = step.name, edge.target, failing
+                    arrow = arrows.setdefault(key, Arrow(*key))
+                    if label and label not in arrow.labels:
+                        arrow.labels.append(label)
+    boxes = tuple(_box(graph, step) for step in graph.steps.values())
+    return Picture(title, graph.entry, boxes, tuple(arrows.values()))
+
+
+def _box(graph: Graph, step: Step) -> Box:
+    kind = step.type if step.type in ("router", "fail") else "action"
+    join = step.name in graph.joins and (step.name != END or len(graph.sources[END]) > 1)
+    lines = [step.name, *([what_it_does(step)] if kind == "action" else []), *map(loop_text, step.loops)]
+    told = ": ".join(part for part in (step.name, step.desc) if part)
+    return Box(step.name, tuple(lines), kind, step.name == graph.entry, join, step.name in graph.handlers, told)
+
+
+def what_it_does(step: Step) -> str:
+    """Return a step's type, with its task and what is saved."""
+    task = f" ({step.task})" if step.task else ""
+    saved = " + save" if step.save is not None or step.item_save is not None else ""
+    return f"{step.type}{task}{saved}"
+
+
+def loop_text(loop: Loop) -> str:
+    """Say what a loop runs over, and how."""
+    mode = "" if loop.sequential else ", async"
+    return f"each {loop.iterator} in {expression(loop.items)}{mode}"
+
+
+def labelled(clauses: tuple[Clause, ...]) -> Iterator[tuple[Clause, str]]:
+    """Yield clauses with their conditions as text: `else` where others have one, nothing where none has."""
+    conditional = any(clause.when is not None for clause in clauses)
+    for clause in clauses:
+        yield clause, expression(clause.when) if clause.when is not None else "else" if conditional else ""
+
+
+def expression(template: Template) -> str:
+    """Return the text of a template, its braces left out where it is one expression."""
+    text = getattr(template, "text", None)
+    if not isinstance(text, str):
+        return str(template.render({})) if template.constant else "[...]"
+    text = text.strip()
+    sole = text.startswith("{{") and text.endswith("}}") and text.count("{{") == 1
+    return " ".join((text[2:-2] if sole else text).split())
+
+
+def short(text: str, longest: int = LONGEST) -> str:
+    """Return a line that is not too long to be drawn, without signs that have no picture."""
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return plain if len(plain) <= longest else plain[: longest - 1] + "…"

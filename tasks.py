@@ -149,8 +149,9 @@ def postgres_up(_: Context) -> None:
             print("# POSTGRES_PASSWORD is the one that you set")
         else:
             print(f"POSTGRES_{name}={value}")
-    if not given.get("NOETL_PASSWORD"):
-        print("NOETL_PASSWORD=noetl")
+    for name, default in (("NOETL_PASSWORD", "noetl"), ("NOETL_PLAYBOOK_PASSWORD", "playbook")):
+        if not given.get(name):
+            print(f"{name}={default}")
 
 
 @task

@@ -1,4 +1,4 @@
-"""`noetl playbook`: look at playbook files, without a server and without a database."""
+"""`noetl playbook`: what one does with a playbook's file, without a server and without a database."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -10,13 +10,14 @@ import typer
 
 from noetl.cli.files import documents, read_text
 from noetl.cli.options import Json
+from noetl.cli.playbook_test import run_playbook_tests
 from noetl.cli.show import note, print_json
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:
     from noetl.playbook.model import Playbook
 
-app = typer.Typer(help="Look at playbook files: lint, graph, show, schema.", no_args_is_help=True)
+app = typer.Typer(help="Playbook files: lint, test, graph, show, schema.", no_args_is_help=True)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.")]
 
@@ -117,6 +118,9 @@ def schema() -> None:
     from noetl.playbook.jsonschema import json_schema
 
     print_json(json_schema())
+
+
+app.command("test")(run_playbook_tests)
 
 
 def _playbook(text: str) -> "Playbook":

@@ -252,6 +252,16 @@ def open_database(settings: Settings, *, application: str = "noetl") -> Database
     return runtime
 
 
+def playbook_login(settings: Settings) -> dict[str, str]:
+    """Return where playbooks' SQL without auth goes: the engine's server, under the login that sees nothing of it.
+
+    The parts of a connection string. Opens nothing; a login that is refused is the trouble of who uses it.
+    """
+    conninfo = embedded_server(settings).conninfo() if settings.embedded else settings.admin_conninfo()
+    parts = {**conninfo_to_dict(conninfo), "user": settings.playbook_user, "password": settings.playbook_password}
+    return {name: str(value) for name, value in parts.items() if value is not None}
+
+
 def _ensure_embedded_role(admin: Database, user: str) -> None:
     """Create the login of server and worker on our own server, where nobody else could have done it."""
     with admin.connect() as conn:

@@ -176,6 +176,8 @@ def rights(conn: Connection, settings: Settings, tables: list[str]) -> list[str]
         found += _runtime_rights(conn, schema, user, tables)
     if guest in logins and _has(conn, "schema", guest, schema, "USAGE"):
         found.append(f"role {guest} may look into schema {schema}, which holds the engine's tables")
+    if guest in logins and guest != schema and not _may_create(conn, guest):
+        found.append(f"role {guest} may make no tables in a schema of its own name: run noetl db apply-schema")
     return found
 
 
@@ -198,6 +200,15 @@ def _runtime_rights(conn: Connection, schema: str, user: str, tables: list[str])
             if excess:
                 found.append(f"role {user} has {', '.join(excess)} on {table}, which is append-only: revoke that")
     return found
+
+
+def _may_create(conn: Connection, role: str) -> bool:
+    row = conn.execute(
+        "SELECT has_schema_privilege(%s, oid, 'USAGE, CREATE') AND has_schema_privilege(%s, oid, 'CREATE')"
+        " FROM pg_namespace WHERE nspname = %s",
+        (role, role, role),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _has(conn: Connection, kind: str, role: str, name: str | tuple[str, ...], right: str) -> bool:

@@ -207,6 +207,12 @@ def select_overdue_executions(conn: Connection, *, limit: int) -> list[int]:
     return [row[0] for row in _run(conn, "select_overdue_executions", {"limit": limit}).fetchall()]
 
 
+def select_finished(conn: Connection, executions: set[int], *, seconds: float) -> set[int]:
+    """Return those of some executions that ended at least so long ago."""
+    found = _run(conn, "select_finished", {"executions": numbers(executions), "seconds": seconds})
+    return {row[0] for row in found.fetchall()}
+
+
 # ---- completing --------------------------------------------------------------------------------------------------
 
 

@@ -6,18 +6,16 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.loops import read_loop
 from noetl.engine.facts import Done, Failed
+from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
 from noetl.orchestrator.part import Deferral, Part
-from noetl.orchestrator.prepare import AwaitChild, NewChild, failure, timed_out
+from noetl.orchestrator.prepare import AwaitChild, NewChild, failure
 from noetl.orchestrator.start import prepare
 from noetl.orchestrator.views import Views
 from noetl.words import ExecutionStatus
 
 LOOK_AGAIN = 5.0
 """Seconds until a child is looked at again whose end may have been missed."""
-
-DEEPEST = 50
-"""How deep playbooks may call each other: beyond it, one surely calls itself."""
 
 
 def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Failed:
@@ -26,7 +24,7 @@ def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Fai
         with store.transaction(conn, views.schema, asynchronous=True):
             depth = store.select_depth(conn, new.parent.execution_id)
         if depth >= DEEPEST:
-            raise InputError(f"playbooks call each other {depth} deep: does {new.request.path} call itself?")
+            return Failed(too_deep(depth, new.request.path))
         child = prepare(conn, views, new.request, new.parent)
     except InputError as problem:
         return Failed(failure("playbook", str(problem)))
@@ -50,15 +48,10 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
         return Deferral(LOOK_AGAIN if left is None else min(left, LOOK_AGAIN), {})
     if status == ExecutionStatus.COMPLETED:
         if not found:
-            step = awaited.return_step
-            return Failed(failure("playbook", f"return_step: {path} has no step {step!r} that has completed"))
+            return Failed(no_return_step(path, awaited.return_step))
         return Done((result or "null").encode()) if loop is None else _loop_result(conn, views, awaited, loop)
     inner = orjson.loads(problem) if problem else {}
-    cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
-    message = f"child execution {awaited.execution_id} of {path} {status}" + (f": {cause}" if cause else "")
-    detail = {"execution_id": str(awaited.execution_id), "path": path, "status": status, "error": inner or None}
-    told = failure("playbook", message, retryable=bool(inner.get("retryable")), detail=detail)
-    return Failed({**told, "cause": cause})
+    return Failed(child_failed(awaited.execution_id, path, status, inner))
 
 
 def _loop_result(conn: Connection, views: Views, awaited: AwaitChild, first: int) -> Done | Failed:

@@ -35,6 +35,7 @@ from noetl.engine.facts import (
 )
 from noetl.engine.failing import why_stopped
 from noetl.engine.state import State
+from noetl.engine.waiting import BY_PARENT
 from noetl.orchestrator.views import View
 from noetl.words import CANCEL_NODE, EventType
 
@@ -42,10 +43,6 @@ log = logging.getLogger("noetl.orchestrator")
 
 PAUSED = -1.0
 """The `delay` of a job that is set aside."""
-
-
-BY_PARENT = ("parent", "the parent execution was cancelled")
-"""Who cancels a child, and why."""
 
 
 @dataclass(slots=True)

@@ -2,24 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from typing import Any
 
 import orjson
 
+from noetl.engine.calling import call_context
 from noetl.engine.collect import collect, to_collect
-from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef, NotLoaded
+from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef
 from noetl.engine.render import Rendered, render_job, render_save, save_of
+from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
-from noetl.orchestrator.part import BY_PARENT, Deferral
+from noetl.orchestrator.part import Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.orchestrator.views import View
-from noetl.playbook.durations import seconds
-from noetl.playbook.results import raw
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
 EVENT_LOG = "event_log"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -122,12 +120,12 @@ def prepare(leased: Leased, limit: int) -> Prepared:
         rendered = render_job(view.playbook, view.state, job, view.values)
         if rendered.type == "wait":
             return _wait(leased, rendered)
+        if rendered.type == "playbook":
+            return _child(leased, rendered)
     except TemplateError as problem:
         return Failed(failure("template", str(problem)))
     except InputError as problem:
         return Failed(failure("validation", str(problem)))
-    if rendered.type == "playbook":
-        return _child(leased, rendered)
     return _work(leased, rendered)
 
 
@@ -138,17 +136,6 @@ def failure(kind: str, message: str, *, retryable: bool = False, detail: Any = N
 
 def _work(leased: Leased, rendered: Rendered) -> Work:
     view, job = leased.view, leased.job
-    context: dict[str, Any] = {
-        "execution_id": str(view.execution_id),
-        "step": step_of(job.node_id),
-        "visit": job.visit,
-        "item_index": job.item_index,
-        "attempt": job.failures + 1,
-    }
-    code = rendered.fields.get("code")
-    if isinstance(code, str) and "context" in code:
-        context["workload"] = view.values.workload
-        context["results"] = _all_results(view)
     return Work(
         type=rendered.type,
         key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
@@ -156,7 +143,7 @@ def _work(leased: Leased, rendered: Rendered) -> Work:
         fields=rendered.fields,
         args=rendered.args,
         timeout=rendered.timeout,
-        context=context,
+        context=call_context(rendered, job, view.state, view.values),
         auth=rendered.auth,
     )
 
@@ -184,88 +171,27 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     return replace(work, key=f"{work.key}:save", where=f"{work.where} save")
 
 
-def _all_results(view: View) -> Mapping[str, Any]:
-    """Return every step's result, for code that names the global `context`."""
-    values, results = view.values, view.state.results
-    missing = {event for event in results.values() if not values.has_result(event)}
-    if missing:
-        raise NotLoaded(missing)
-    return {name: raw(values.result(event)) for name, event in results.items()}
-
-
 def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:
-    """Wait from the moment the step was queued, so that a rebuilt queue comes to the same time."""
-    fields, limit = rendered.fields, _limit(leased, rendered)
-    due = leased.job.context.get("due")
-    if due is None:
-        if "until" in fields:
-            due = _moment(fields["until"])
-        else:
-            due = leased.created_at + int(seconds(fields.get("for")) * 1_000_000)
-    if due <= leased.leased_at:
-        until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
-        return Done(orjson.dumps({"until": until}))
-    if limit is None:
-        return Deferral((due - leased.leased_at) / 1_000_000, {"due": due})
-    if limit <= leased.leased_at:
-        return Failed(timed_out(rendered.timeout))
-    return Deferral((min(due, limit) - leased.leased_at) / 1_000_000, {"due": due, "limit": limit})
+    found = wait(rendered, leased.job.context, leased.created_at, leased.leased_at)
+    if isinstance(found, Until):
+        return Deferral((found.moment - leased.leased_at) / 1_000_000, found.context)
+    return found
 
 
-def _limit(leased: Leased, rendered: Rendered) -> int | None:
-    """Return when an attempt that waits without a worker is over its timeout, in microseconds since 1970."""
-    known: int | None = leased.job.context.get("limit")
-    if known is not None or rendered.timeout is None:
-        return known
-    return leased.leased_at + int(rendered.timeout * 1_000_000)
-
-
-def timed_out(timeout: float | None) -> dict[str, Any]:
-    """Return the error value of an attempt that waited beyond its timeout."""
-    return failure("timeout", f"the attempt was not over after its timeout of {timeout:g} s", retryable=True)
-
-
-def _moment(value: Any) -> int:
-    """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            moment = datetime.fromtimestamp(value, UTC)
-        else:
-            moment = datetime.fromisoformat(str(value))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError, OSError):
-        told = f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
-        raise InputError(told) from None
-
-
-def _is_name(value: Any) -> TypeGuard[str]:
-    """Tell whether a value can be looked up in the database as a name: text, and all of it characters."""
-    return isinstance(value, str) and value.strip() != "" and value.isprintable()
-
-
-def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild | Failed:
-    view, job, fields = leased.view, leased.job, rendered.fields
-    return_step = fields.get("return_step")
-    child, limit = job.context.get("child"), _limit(leased, rendered)
-    wait = Wait(rendered.timeout, limit, None if limit is None else (limit - leased.leased_at) / 1_000_000)
-    if return_step is not None and not _is_name(return_step):
-        told = f"return_step: {return_step!r} is no step: write the name of one of the child's steps"
-        return Failed(failure("validation", told))
+def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild:
+    view, job = leased.view, leased.job
+    child, limit = job.context.get("child"), limit_of(rendered, job.context, leased.leased_at)
+    left = Wait(rendered.timeout, limit, None if limit is None else (limit - leased.leased_at) / 1_000_000)
+    wanted = return_step(rendered)
     if child is not None:
-        return AwaitChild(int(child), return_step, wait)
-    path = fields.get("path")
-    if not _is_name(path):
-        return Failed(failure("validation", f"path: {path!r} is no path: write the path of a playbook in the catalog"))
-    version = fields.get("version")
-    if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
-        return Failed(failure("validation", f"version: {version!r} is no version: write a number like 3"))
+        return AwaitChild(int(child), wanted, left)
+    call = child_call(rendered)
     request = StartRequest(
-        path=path.strip().removesuffix(".yaml").removesuffix(".yml"),
-        version=int(version) if version is not None else None,
-        payload=dict(rendered.args),
+        path=call.path,
+        version=call.version,
+        payload=call.payload,
         key=child_key(view.execution_id, job.node_id, job.visit, job.item_index, job.failures),
         by=f"execution {view.execution_id}",
     )
     parent = Parent(view.execution_id, view.root_execution_id, job.node_id, job.visit, job.item_index)
-    return NewChild(request, parent, wait)
+    return NewChild(request, parent, left)

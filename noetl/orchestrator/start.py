@@ -11,12 +11,12 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.engine.facts import NotLoaded, Start
 from noetl.engine.state import State
+from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator.memory import Memory
 from noetl.orchestrator.part import Nothing, Part, apply
 from noetl.orchestrator.views import View, Views, load_missing, loading
 from noetl.orchestrator.write import Rows, add_part
-from noetl.playbook.model import Playbook
 from noetl.playbook.values import plain
 from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key
 
@@ -78,7 +78,9 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
         raise InputError(f"{request.path} is a {kind}, and only a Playbook can be executed")
     views.playbooks.load(conn, views.schema, [catalog_id])
     playbook = views.playbooks[catalog_id]
-    workload = render_workload(playbook, execution_id, request, views.env)
+    workload = render_workload(
+        playbook, execution_id, views.env, request.payload, merge=request.merge, overlay=request.overlay
+    )
     root = parent.root_execution_id if parent else execution_id
     view = View(execution_id, catalog_id, playbook, State(), Memory(execution_id, workload, views.env), root)
     context: dict[str, Any] = {"path": request.path, "version": version_found, "hash": playbook.hash}
@@ -143,29 +145,6 @@ def _first(view: View, start: Start) -> Part:
     part = Part(view, view.state)
     apply(part, start, Nothing())
     return part
-
-
-def render_workload(
-    playbook: Playbook, execution_id: int, request: StartRequest, env: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Render the playbook's workload and lay the payload over it; the payload itself is data, never a template."""
-    scope = {
-        "execution_id": str(execution_id),
-        "env": env,
-        "job": {"id": str(execution_id), "uuid": str(execution_id)},
-    }
-    defaults: dict[str, Any] = playbook.workload.render(scope) or {}
-    laid = merged(defaults, request.payload) if request.merge else {**defaults, **request.payload}
-    return merged(laid, request.overlay) if request.overlay else laid
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another, mappings within them too."""
-    out = dict(below)
-    for key, value in above.items():
-        mine = out.get(key)
-        out[key] = merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
-    return out
 
 
 def insert_start(conn: Connection, rows: Rows, part: Part, now: int, inline_limit: int) -> bool:

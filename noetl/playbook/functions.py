@@ -5,6 +5,7 @@ import functools
 import json
 import uuid as uuids
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,10 +17,14 @@ from markupsafe import Markup
 from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
 from noetl.playbook.results import raw
 
+CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
+"""What `now` asks for the time: tests of playbooks set their virtual clock."""
+
 
 def now(format: str | None = None) -> str:
     """Return the present time in UTC, ISO 8601, or by a strftime format."""
-    moment = datetime.now(UTC)
+    clock = CLOCK.get()
+    moment = datetime.now(UTC) if clock is None else clock()
     return moment.isoformat() if format is None else moment.strftime(format)
 
 

@@ -17,6 +17,8 @@ from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
 from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.tests_section import read_tests
+from noetl.playbook.tests_stubs import stubbed
 from noetl.playbook.yamltree import Node
 
 API_VERSION: Final = "noetl.io/v1"
@@ -214,6 +216,7 @@ class _Loader:
         self.given = Given(keys.get("workload"), self.task_nodes, clauses.targets, workflow, finally_)
         check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
         check.check_targets(reader, clauses.targets, workflow.nodes, finally_.nodes if finally_ else {})
+        self._tests(keys.get("tests"), workflow, finally_)
         labels = self._labels(keys)
         timeout = self._timeout(keys)
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
@@ -259,9 +262,6 @@ class _Loader:
         metadata = keys.get("metadata")
         if metadata is not None and metadata.kind == "mapping":
             reader.unknown(metadata, METADATA_KEYS, "metadata")
-        tests = keys.get("tests")
-        if tests is not None and not tests.null:
-            reader.items(tests, "tests")
 
     def _workload(self, keys: Mapping[str, Node]) -> AnyTemplate:
         node = keys.get("workload")
@@ -314,6 +314,13 @@ class _Loader:
         if section.whole:
             check.check_reachable(reader, section.steps, section.nodes, what)
         return section
+
+    def _tests(self, node: Node | None, *sections: _Section | None) -> None:
+        """Check the tests; who runs them reads them again. Where steps have problems, their names alone count."""
+        broken = any(problem.severity == "error" for problem in self.reader.problems)
+        given = [section for section in sections if section is not None]
+        steps = stubbed((step for section in given for step in section.steps), types=not broken)
+        read_tests(self.reader, node, steps if all(section.whole for section in given) else None)
 
     def _labels(self, keys: Mapping[str, Node]) -> dict[str, str] | None:
         node = keys.get("labels")

@@ -7,10 +7,14 @@ from noetl.errors import InputError, Problem
 from noetl.playbook import durations, templates
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.values import plain
 from noetl.playbook.yamltree import Node
 
 LONGEST_NAME = 2000
 """Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
+
+LARGEST_DATA = 32 * 1024 * 1024
+"""Bytes of data in a file, as JSON: what a result can have."""
 
 
 class Reader:
@@ -112,6 +116,15 @@ class Reader:
         except InputError as error:
             self.error(node, "wrong-type", f"{what}: {error}")
             return None
+
+    def data(self, node: Node, what: str) -> Any:
+        """Read a value that is data, never a template: plain JSON."""
+        value = node.plain()
+        try:
+            plain(value, LARGEST_DATA, what)
+        except InputError as error:
+            self.error(node, "value", str(error))
+        return value
 
     # -- templates
 

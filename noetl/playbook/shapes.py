@@ -48,7 +48,7 @@ TOOLS: Final[Mapping[str, Shape]] = {
     "postgres": _SQL,
     "duckdb": _SQL,
     "secrets": _of("secret_value", "version", "provider"),
-    "save": _of("saved", "table", "path", "row_count"),
+    "save": _of("saved", "data", "table", "path", "row_count"),
     "shell": _PROCESS,
     "container": _PROCESS,
 }

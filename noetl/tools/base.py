@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 from noetl.words import fact
 
+Place = Literal["runner", "thread"]
+
 TEXT_LIMIT: Final = 16 * 1024
 """How much of a message or traceback an error keeps, in characters."""
 
@@ -55,14 +57,16 @@ class Failed:
 class Tool:
     """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
     a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends
-    what a call in a thread still does when it has been given up (killed, or over its time); it may wait."""
+    what a call in a thread still does when it has been given up (killed, or over its time); it may wait.
+    `place_of`, where a tool has it, says the place of each call."""
 
     type: str
-    place: Literal["runner", "thread"]
+    place: Place
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
     close: Callable[[], None] | None = None
     cancel: Callable[[Call], None] | None = None
+    place_of: Callable[[Call], Place] | None = None
 
 
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

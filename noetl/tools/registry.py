@@ -4,15 +4,25 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from noetl.tools import container, http, python, shell
+from noetl.tools import container, duckdb, http, postgres, python, save, shell
 from noetl.tools.base import Tool
 
 
-def make_tools(*, allow_link_local: bool = False) -> Mapping[str, Tool]:
-    """Return every tool by its type. `allow_link_local` lets `http` reach link-local and metadata addresses."""
+def make_tools(
+    *, allow_link_local: bool = False, playbook_login: Mapping[str, str] | None = None
+) -> Mapping[str, Tool]:
+    """Return every tool by its type.
+
+    `allow_link_local` lets `http` reach link-local and metadata addresses. `playbook_login` is where SQL without
+    `auth` goes, as the client library calls its parts (host, port, dbname, user, password ...).
+    """
+    sql = postgres.Postgres(playbook_login)
     tools = (
         python.TOOL,
         http.make_tool(allow_link_local=allow_link_local),
+        postgres.make_tool(sql),
+        duckdb.TOOL,
+        save.make_tool(sql),
         shell.TOOL,
         container.TOOL,
     )

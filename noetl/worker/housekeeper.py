@@ -19,6 +19,7 @@ from noetl.database.notify import listen
 from noetl.errors import DatabaseError, NoetlError
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
+from noetl.worker.files import executions_with_files, files_folder, remove_files
 from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
 
@@ -37,6 +38,9 @@ STALE = 30.0
 
 KEPT = DAY
 """Seconds for which the registry remembers a process that is gone: long enough to see what happened in the night."""
+
+FILES_KEPT = DAY
+"""Seconds for which the files of an execution stay after its end."""
 
 
 class Housekeeper:
@@ -59,6 +63,7 @@ class Housekeeper:
             (HEARTBEAT, self.beat),
             (MINUTE, self.forget_gone),
             (HOUR, self.make_partitions),
+            (HOUR, self.remove_files),
         ]
         self._at = [0.0] * len(self._duties)
 
@@ -177,6 +182,16 @@ class Housekeeper:
         """Remove processes from the registry that are gone for long: each start of one adds a row."""
         with store.transaction(conn, self._schema, asynchronous=True):
             runtime.forget_gone(conn, KEPT, limit=BOUND)
+
+    def remove_files(self, conn: Connection) -> None:
+        """Remove files that tools kept of executions which ended long ago."""
+        folder = files_folder(self._settings.home)
+        executions = executions_with_files(folder, BOUND)
+        if not executions:
+            return
+        with store.transaction(conn, self._schema, asynchronous=True):
+            finished = store.select_finished(conn, executions, seconds=FILES_KEPT)
+        remove_files(folder, finished)
 
     def make_partitions(self, conn: Connection) -> None:
         """Make the partitions of the weeks ahead."""

@@ -21,6 +21,9 @@ from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
 
+WITH_FILES = frozenset({"duckdb", "save"})
+"""The tools that keep files of an execution."""
+
 MOST_ROUNDS = 100
 """How often a job may ask for values before it counts as broken."""
 
@@ -34,6 +37,7 @@ class Intake:
     schema: str
     lease: float  # seconds
     result_limit: int
+    files: str  # the folder for what tools keep of an execution
     pools: tuple[str, ...]
     only_root: int | None
     views: Views
@@ -177,7 +181,7 @@ class Intake:
             work.args,
             work.timeout,
             self.result_limit,
-            work.context,
+            {**work.context, "files": self.files} if work.type in WITH_FILES else work.context,
         )
 
     def _set_aside(self, conn: Connection, row: store.JobRow) -> None:

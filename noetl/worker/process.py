@@ -11,7 +11,7 @@ import psycopg
 
 from noetl import __version__
 from noetl.database import runtime, store
-from noetl.database.connect import Database, open_database
+from noetl.database.connect import Database, open_database, playbook_login
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
 from noetl.orchestrator.views import Views
@@ -46,7 +46,7 @@ def run_worker(
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     database = open_database(settings, application=f"noetl worker {os.getpid()}")
     me = runtime.Process(worker_id, "worker", socket.gethostname(), os.getpid(), pools, count, __version__)
-    tools = make_tools(allow_link_local=settings.http_allow_link_local)
+    tools = make_tools(allow_link_local=settings.http_allow_link_local, playbook_login=playbook_login(settings))
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
     pump = Pump(

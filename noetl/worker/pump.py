@@ -31,6 +31,7 @@ from noetl.orchestrator.prepare import Leased, Ran, failure
 from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
+from noetl.worker.files import files_folder
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
 from noetl.worker.slots import NotBegun, Report, Slots
@@ -92,6 +93,7 @@ class Pump:
             self._schema,
             settings.lease_seconds,
             settings.result_limit,
+            str(files_folder(settings.home)),
             pools,
             only_root,
             views,

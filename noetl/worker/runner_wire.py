@@ -1,6 +1,6 @@
 """What goes between a worker and its runner children: frames on two pipes, marks in the output, a shared board.
 
-* Calls go down as `length, number` and the JSON of `[type, key, where, fields, args, limit, context]`; several in
+* Calls go down as `length, number` and the JSON of `[type, key, where, fields, args, limit, context, auth]`; several in
   one write.
 * Answers come back one by one as `length, number, kind, seconds` and a body: a result's JSON, which the worker never
   decodes, or an error's.
@@ -41,15 +41,15 @@ def encode_call(number: int, call: Call) -> bytes:
     code = call.fields.get("code")
     context = call.context if not isinstance(code, str) or "context" in code else {}
     body = orjson.dumps(
-        [call.type, call.key, call.where, call.fields, call.args, call.limit, context], default=_mapping
+        [call.type, call.key, call.where, call.fields, call.args, call.limit, context, call.auth], default=_mapping
     )
     return CALL.pack(len(body), number) + body
 
 
 def decode_call(body: bytes) -> Call:
     """Return the call of a frame's body."""
-    type_, key, where, fields, args, limit, context = orjson.loads(body)
-    return Call(type_, key, where, fields, args, None, limit, context)
+    type_, key, where, fields, args, limit, context, auth = orjson.loads(body)
+    return Call(type_, key, where, fields, args, None, limit, context, auth)
 
 
 def _mapping(value: Any) -> Any:

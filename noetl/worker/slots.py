@@ -247,7 +247,8 @@ class Slots:
 
     def _begin(self, waiting: _Waiting, now: float) -> bool:
         token, call = waiting.token, waiting.call
-        if waiting.tool.place == "thread":
+        tool = waiting.tool
+        if (tool.place if tool.place_of is None else tool.place_of(call)) == "thread":
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1

@@ -170,6 +170,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_ended": {"execution": Query(EXECUTION), "step": "a"},
     "select_events": {"execution": Query(EXECUTION), "events": "{2,3}"},
     "select_expired_jobs": {"limit": 100},
+    "select_finished": {"executions": Query(SOME), "seconds": 60.0},
     "select_killed": {"executions": Query(SOME)},
     "select_leases": {"worker": "worker8"},
     "select_loop_items": {"execution": Query(LOOPING), "first": 4, "limit": 1000000},

@@ -139,7 +139,7 @@ def test_drift_is_told_object_by_object(settings: Settings, admin: Database) -> 
     assert any(line.startswith("trigger never_truncated on event_log_default is") for line in found)
     assert "table mine is not NoETL's" in found
     with admin.session() as conn:
-        assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'noetl%'").fetchone() == (2,)
+        assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'noetl%'").fetchone() == (3,)
     reset_schema(admin, settings)
     assert schema_report(admin, settings)["problems"] == []
 

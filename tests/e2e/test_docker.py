@@ -114,6 +114,7 @@ def test_postgres_up_prints_the_settings_that_reach_it(project: Project) -> None
     assert set(lines) == {
         *(f"POSTGRES_{name}" for name in ("HOST", "PORT", "DB", "USER", "PASSWORD")),
         "NOETL_PASSWORD",
+        "NOETL_PLAYBOOK_PASSWORD",
     }
     with psycopg.connect(
         host=lines["POSTGRES_HOST"],

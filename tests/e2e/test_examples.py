@@ -45,6 +45,16 @@ RESULTS = {
     "examples/http/weather.yaml": {"city": "London", "temperature": 31, "alerted": True},
     "examples/paging/pages.yaml": {"items": 5},
     "examples/branching/temperature.yaml": {"text": "70 F: enjoy the day"},
+    "examples/postgres/orders.yaml": {
+        "orders": 1,
+        "stored": 2,
+        "lines": [{"item": "salt; 100%", "total": 3}, {"item": "tea", "total": 9}],
+    },
+    "examples/duckdb/report.yaml": [{"city": "Cairo", "degrees": 19.0}, {"city": "Oslo", "degrees": -3.25}],
+    "examples/save/readings.yaml": {
+        "stored": 2,
+        "first": {"sensor": "cellar", "degrees": 26.5, "tags": ["cellar", "it's"]},
+    },
     "examples/errors/compensate.yaml": {"charged": 50},
     "examples/loops/cities.yaml": {"hot": ["London", "Lima", "Lagos", "Lahore", "Lyon"], "failed": 0},
     "examples/loops/nested.yaml": {

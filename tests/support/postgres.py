@@ -44,7 +44,7 @@ CONFIGURATION = {
 }
 
 ACCESS = """\
-local all with_password scram-sha-256
+local all with_password,tool_password scram-sha-256
 local all all trust
 """
 

@@ -1,21 +1,19 @@
-"""A pure stand-in for the world around the engine: a queue, a log, workers that die, transactions that are lost.
+"""A pure stand-in for the world around the engine: workers that die, transactions that are lost.
 
-`Execution` carries out decisions the way the orchestrator does, in memory, and checks after every transaction what
-must always hold. Which job ends next, and how, is the caller's choice.
+`Execution` is the one that tests of playbooks run on; here it checks after every transaction what must always hold.
+Which job ends next, and how, is the caller's choice.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import orjson
 
 from noetl.engine.collect import collect, to_collect
-from noetl.engine.decide import decide
 from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import (
     Cancel,
-    ChunkKey,
     Collected,
     Continue,
     Decision,
@@ -32,16 +30,17 @@ from noetl.engine.facts import (
     TimedOut,
     Values,
     Withdrawn,
-    is_within,
 )
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
-from noetl.playbook.results import LoopResult, raw
+from noetl.testing import execution as testing
+from noetl.testing.execution import Carried, Row
 from noetl.words import CONTINUE_NODE, NO_ITEM, TERMINAL_EVENTS, EventType, step_of
 
 Json = Any
+T = TypeVar("T")
 
 LIMIT = 32 * 1024 * 1024
 
@@ -73,39 +72,22 @@ _FIELDS: dict[str, dict[str, Json]] = {
 # ---- the world around the engine ------------------------------------------------------------------------------------
 
 
-@dataclass
-class Row:
-    """A queue row."""
+class Execution(testing.Execution):
+    """One execution in memory, watched: `check` runs after every transaction, and nothing survives one that a database
+    would not hold (`stored` is the state as it would be written)."""
 
-    job: JobRef
-    status: str
-    delay: float | None = None
-
-
-@dataclass
-class Execution:
-    """One execution in memory. `log`, `state` (as JSON text) and `queue` are what a database would hold."""
-
-    playbook: Playbook
-    workload: dict[str, Json] = field(default_factory=dict)
-    log: list[Event] = field(default_factory=list)
-    state: bytes = b""
-    queue: dict[int, Row] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    jobs_made: int = 0
-    kills: int = 0
-    chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
-    context: dict[str, Json] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.state = orjson.dumps(State().to_json())
-        self.give(Start(self.context))
+    def __init__(
+        self, playbook: Playbook, workload: dict[str, Json] | None = None, context: dict[str, Json] | None = None
+    ) -> None:
+        super().__init__(playbook, 77, workload or {})
+        self.stored = orjson.dumps(State().to_json())
+        self.give(Start(context or {}))
 
     # -- what somebody asks of it
 
     @property
     def now(self) -> State:
-        return State.from_json(orjson.loads(self.state))
+        return State.from_json(orjson.loads(self.stored))
 
     @property
     def status(self) -> str:
@@ -133,19 +115,13 @@ class Execution:
         return [row.job.node_id for row in self.queue.values()]
 
     @property
-    def result(self) -> Json:
-        last = self.log[-1]
-        assert last.event_type in TERMINAL_EVENTS
-        if last.result is None and last.meta and "result_event" in last.meta:
-            holder = self.log[last.meta["result_event"] - 1]
-            if holder.event_type is EventType.LOOP_STARTED:
-                return raw(self.loop_result(holder.event_id))
-            return self._decode(holder.result)
-        return self._decode(last.result)
+    def errors(self) -> list[str]:
+        """The types of the rows of the error log."""
+        return [row.error_type for row in self.error_rows]
 
     @property
     def error(self) -> dict[str, Json]:
-        error = self.log[-1].error
+        error = super().error
         assert error is not None
         return error
 
@@ -155,19 +131,19 @@ class Execution:
     def rendered(self, step: str, item: int | None = None) -> Rendered:
         """What a worker that holds the step's job would carry out."""
         job = self.row(step, item).job
-        found: Rendered = self._loading(lambda values: render_job(self.playbook, self.now, job, values))
+        found: Rendered = self.loading(lambda values: render_job(self.playbook, self.now, job, values))
         return found
 
     def saving(self, step: str, result: Json, item: int | None = None) -> Rendered:
         """What a worker would save of a result."""
         job = self.row(step, item).job
-        found: Rendered = self._loading(lambda values: render_save(self.playbook, self.now, job, values, result))
+        found: Rendered = self.loading(lambda values: render_save(self.playbook, self.now, job, values, result))
         return found
 
     def collected(self, step: str, item: int | None = None, limit: int = LIMIT) -> Collected:
         """What a worker that holds a loop's first job would answer."""
         job = self.row(step, item).job
-        found: Collected = self._loading(lambda values: collect(self.playbook, self.now, job, values, limit))
+        found: Collected = self.loading(lambda values: collect(self.playbook, self.now, job, values, limit))
         return found
 
     def to_collect(self, job: JobRef) -> bool:
@@ -203,17 +179,14 @@ class Execution:
 
     def lease(self, step: str, item: int | None = None) -> JobRef:
         """Have a worker take the step's job."""
-        row = self.row(step, item)
-        row.job = replace(row.job, attempts=row.job.attempts + 1)
-        row.status = "leased"
-        return row.job
+        return self.take(self.row(step, item))
 
     def outcome(
         self, step: str, what: Done | Failed | Expired | Collected, item: int | None = None, **more: Any
     ) -> None:
         """End the attempt of a step's job, which is leased first if it is not yet."""
         row = self.row(step, item)
-        job = row.job if row.status == "leased" else self.lease(step, row.job.item_index)
+        job = row.job if row.status == "leased" else self.take(row)
         self.give(Outcome(job, what, worker_id="w1", duration=0.01, queued=0.001, **more), job)
 
     def defer(self, step: str, item: int | None = None) -> None:
@@ -223,7 +196,7 @@ class Execution:
         if self.now.draining:
             self.give(Withdrawn((row.job,), "nothing new begins"), row.job)
         else:
-            row.status, row.delay = "waiting", float("inf")
+            self.put_back(row, float("inf"), {})
 
     def go_on(self) -> None:
         """Have the job of a long chain of routers come up."""
@@ -250,95 +223,52 @@ class Execution:
 
     # -- transactions
 
-    def give(self, given: Input, job: JobRef | None = None, *, commit: bool = True) -> Decision | None:
+    def give(self, given: Input, job: JobRef | None = None, *, commit: bool = True) -> Carried:
         """Decide and carry out in one transaction. With `commit` false all of it is lost."""
-        before = (list(self.log), self.state, {key: replace(row) for key, row in self.queue.items()}, dict(self.chunks))
-        made = (list(self.errors), self.jobs_made, self.kills)
-        if job is not None:
-            del self.queue[job.job_id]
-        decision = self._carry_out(given)
-        while decision.withdraw:
-            taken = [row.job for row in self.queue.values() if row.status != "leased"]
-            if decision.within is not None:
-                taken = [one for one in taken if is_within(one.node_id, decision.within)]
-            for one in taken:
-                del self.queue[one.job_id]
-            decision = self._carry_out(Withdrawn(tuple(taken), decision.reason))
+        before = (
+            list(self.log),
+            self.stored,
+            {key: replace(row) for key, row in self.queue.items()},
+            dict(self.chunks),
+        )
+        made = (list(self.error_rows), self.jobs_made, self.kills)
+        carried = super().give(given, job)
         if not commit:
-            self.log, self.state, self.queue, self.chunks = before
-            self.errors, self.jobs_made, self.kills = made
-            return None
-        self.check()
-        return decision
+            self.log, self.stored, self.queue, self.chunks = before
+            self.error_rows, self.jobs_made, self.kills = made
+            self.state = self.now
+        else:
+            self.check()
+        return carried
 
-    def _carry_out(self, given: Input) -> Decision:
-        untouched = self.now
-        known = untouched.to_json()
-        told = orjson.dumps(known)
-        decision: Decision = self._loading(lambda values: decide(self.playbook, untouched, given, values))
+    def decide(self, given: Input) -> Decision:
+        untouched = self.state = self.now
+        told = orjson.dumps(untouched.to_json())
+        found = super().decide(given)
         assert orjson.dumps(untouched.to_json()) == told, "deciding changed the state it was given"
-        self.state = orjson.dumps(decision.state.to_json())
-        self.log += [_through_json(event) for event in decision.events]
-        self.errors += [row.error_type for row in decision.errors]
-        self.kills += decision.kill
-        if decision.state.draining and not decision.withdraw:
-            assert not decision.jobs, "a job was made while the execution drained"
-        for chunk in decision.chunks:
-            key = (chunk.node_id, chunk.visit, chunk.chunk)
-            assert key not in self.chunks, "a chunk is there already"
-            self.chunks[key] = chunk.items
-        for one in decision.jobs:
-            self._insert(one)
-        return decision
+        if found.state.draining and not found.withdraw:
+            assert not found.jobs, "a job was made while the execution drained"
+        for chunk in found.chunks:
+            assert (chunk.node_id, chunk.visit, chunk.chunk) not in self.chunks, "a chunk is there already"
+        self.stored = orjson.dumps(found.state.to_json())
+        return replace(found, state=self.now, events=[_through_json(event) for event in found.events])
 
-    def _insert(self, job: Job) -> None:
+    def _insert(self, job: Job) -> Row:
         taken = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
         assert (job.node_id, job.item_index) not in taken, f"{job.node_id} has a job already"
-        self.jobs_made += job.job_id is None
-        job_id = self.jobs_made if job.job_id is None else job.job_id
-        context = orjson.loads(orjson.dumps(job.context))
-        ref = JobRef(
-            job_id, job.node_id, job.visit, job.item_index, job.attempts, job.failures, job.lost, context,
-            job.pool, job.priority,
-        )  # fmt: skip
-        self.queue[job_id] = Row(ref, "queued" if job.delay is None else "waiting", job.delay)
+        return super()._insert(replace(job, context=_plain(job.context)))
 
-    def _loading(self, ask: Callable[[Values], Any]) -> Any:
-        """Answer `NotLoaded` the way the orchestrator does: load what is missing, ask again."""
-        values = Values(77, self.workload)
+    def loading(self, ask: Callable[[Values], T]) -> T:
+        """Answer `NotLoaded` with nothing at hand at first, so that whatever is needed is asked for, once."""
+        values = Values(self.execution_id, self.workload)
         for _ in range(50):
             try:
                 return ask(values)
             except NotLoaded as missing:
-                for number in missing.events:
-                    event = self.log[number - 1]
-                    assert not values.has_result(number), "it asked twice for the same"
-                    loop = event.event_type is EventType.LOOP_STARTED
-                    result = self.loop_result(number) if loop else self._decode(event.result)
-                    values.put_row(number, result, event.error, event.meta)
-                for key in missing.chunks:
-                    values.put_chunk(key, orjson.loads(self.chunks[key]))
+                if any(values.has_result(number) for number in missing.events):
+                    raise AssertionError("it asked twice for the same") from missing
+                self.load(values, missing)
         raise AssertionError("it asks for ever more values")
-
-    def loop_result(self, first: int) -> LoopResult:
-        """What a loop's items gave, read from the log."""
-        started = self.log[first - 1]
-        context, values, errors = started.context or {}, {}, []
-        for event in self.log[first:]:
-            if (event.node_id, event.visit) != (started.node_id, started.visit) or event.item_index == NO_ITEM:
-                continue
-            if event.event_type is EventType.ITEM_COMPLETED:
-                loop = (event.meta or {}).get("loop")
-                values[event.item_index] = self.loop_result(loop["first"]) if loop else self._decode(event.result)
-            elif event.event_type is EventType.ITEM_FAILED:
-                values[event.item_index] = None
-                errors.append(event.error)
-        assert len(values) == context["count"], "somebody asked for the result of a loop that has not ended"
-        return LoopResult([raw(values[index]) for index in range(len(values))], errors)
-
-    @staticmethod
-    def _decode(text: bytes | None) -> Json:
-        return None if text is None else orjson.loads(text)
 
     # -- what always holds
 
@@ -346,7 +276,7 @@ class Execution:
         state = self.now
         assert [event.event_id for event in self.log] == list(range(1, len(self.log) + 1))
         again = orjson.dumps(replay(self.playbook, self.log).to_json())
-        assert again == self.state, "the log does not replay to the state"
+        assert again == self.stored, "the log does not replay to the state"
         ends = [event for event in self.log if event.event_type in TERMINAL_EVENTS]
         assert len(ends) <= 1, "it ended twice"
         assert not ends or ends[0] is self.log[-1], "something followed the end"

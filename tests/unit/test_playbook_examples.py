@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from noetl.playbook.load import lint, load_playbook
+from noetl.playbook.tests_load import load_tested
+from noetl.testing.python import PythonChild
+from noetl.testing.suite import run_test
 from tests.support.models import told
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,3 +57,13 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     assert lint(head + today + end, "docs") == []
     assert {found.severity for found in lint(head + older + end, "docs")} == {"hint"}
     assert told(load_playbook(head + older + end, "docs")) == told(load_playbook(head + today + end, "docs"))
+
+
+def test_the_tests_in_the_documentation_pass() -> None:
+    (whole,) = blocks("docs/testing.md")
+    assert lint(whole, "docs") == []
+    playbook, tests = load_tested(whole, "docs")
+    with PythonChild({}) as python:
+        tested = [run_test(playbook, test, lambda path, file: None, python) for test in tests]
+    assert len(tested) == 2
+    assert [failure for each in tested for failure in each.failures] == []

@@ -59,6 +59,9 @@ def test_every_tool_is_listed_under_its_type_with_a_place_and_a_time() -> None:
     assert {name: (tool.type, tool.place, tool.default_timeout) for name, tool in TOOLS.items()} == {
         "python": ("python", "runner", 3600.0),
         "http": ("http", "thread", 30.0),
+        "postgres": ("postgres", "thread", None),
+        "duckdb": ("duckdb", "runner", 3600.0),
+        "save": ("save", "runner", 3600.0),
         "shell": ("shell", "runner", 3600.0),
         "container": ("container", "thread", 3600.0),
     }

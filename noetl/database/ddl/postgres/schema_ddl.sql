@@ -29,7 +29,8 @@
 --   noetl.schema         the schema (default noetl)
 --   noetl.role           login of server and worker (default noetl): owns the tables but event_log and payload, into
 --                        which it can only insert. An owner could switch off their triggers.
---   noetl.playbook_role  login of playbooks' own SQL (default noetl_playbook): may use the inbox, sees nothing else.
+--   noetl.playbook_role  login of playbooks' own SQL (default noetl_playbook): may use the inbox and make tables in a
+--                        schema of its own name, sees nothing else.
 -- A role that is missing is a NOTICE; what it would own stays with whoever applies this file.
 --
 -- The search path is set for this transaction only; functions that name tables keep it. Concurrent applies wait for
@@ -465,6 +466,19 @@ BEGIN
   ELSIF guest <> current_user THEN
     EXECUTE format('GRANT USAGE ON SCHEMA noetl_inbox TO %I', guest);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON noetl_inbox.noetl_done TO %I', guest);
+    IF guest = target THEN
+      RAISE NOTICE 'role % has the name of the engine''s schema: its own tables have no place', guest;
+    ELSE
+      -- Where playbooks make their tables: the default search path, "$user", public, finds a schema of this name.
+      IF to_regnamespace(quote_ident(guest)) IS NULL THEN
+        EXECUTE format('CREATE SCHEMA %I', guest);
+      END IF;
+      BEGIN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', guest, guest);
+      EXCEPTION WHEN insufficient_privilege THEN
+        RAISE NOTICE 'schema % is somebody else''s: role % gets no rights on it', guest, guest;
+      END;
+    END IF;
   END IF;
   PERFORM make_partitions(4);
 END

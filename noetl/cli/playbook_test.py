@@ -1,0 +1,164 @@
+"""`noetl playbook test`: run the tests of playbooks, or write one from an execution."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noetl.cli.files import SUFFIXES, documents, find_file, read_text, root_of
+from noetl.cli.options import Host, Json, Port
+from noetl.cli.playbook_tested import Told, say_summary, say_tested
+from noetl.cli.show import complain, print_json
+from noetl.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from noetl.playbook.model import Playbook
+    from noetl.playbook.tests_model import Test
+
+TEST_SUFFIXES = tuple(f".test{suffix}" for suffix in SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """A playbook's file and its tests, those of the file beside it included."""
+
+    file: Path
+    playbook: "Playbook"
+    tests: "Sequence[Test]"
+
+
+def run_playbook_tests(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE|DIR...", help="Playbooks with tests.")] = None,
+    name: Annotated[str | None, typer.Option("-k", metavar="NAME", help="Only tests with this in their name.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what happened when, and what was printed.")] = (
+        False
+    ),
+    record: Annotated[
+        str | None, typer.Option("--record", metavar="ID", help="Write a test from an execution.")
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", metavar="FILE", help="Where --record writes.")] = None,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Run the tests of playbooks: on the real engine, without database and network, in virtual time.
+
+    Exit codes: 0 all passed, 1 some failed, 2 wrong usage, wrong files, or no tests.
+    """
+    if record is not None:
+        if files or name is not None:
+            raise InputError("--record writes a test and runs none: leave FILE and -k out")
+        from noetl.cli.playbook_record import record_test
+
+        record_test(record, output, host, port)
+        return
+    if not files:
+        raise InputError("name a playbook with tests, or a folder: noetl playbook test FILE|DIR")
+    if output is not None or host is not None or port is not None:
+        raise InputError("--output, --host and --port belong to --record: leave them out")
+    found, broken = gather(files)
+    count, failed = _run(found, name, Told(as_json, verbose))
+    if not count and not broken:
+        wanted = f" with {name!r} in their name" if name is not None else ""
+        raise NotFound(f"there are no tests{wanted} in {', '.join(files)}")
+    raise typer.Exit(2 if broken else 1 if failed else 0)
+
+
+def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, int]:
+    """Run tests; return how many there were, and how many failed."""
+    from noetl.testing.python import PythonChild
+    from noetl.testing.suite import run_test
+    from noetl.testing.suite import told as plainly
+    from noetl.worker.runner import runner_environment
+
+    rows, failed = [], 0
+    with PythonChild(runner_environment(os.environ)) as python:
+        for each in found:
+            wanted = [one for one in each.tests if name is None or name.lower() in one.name.lower()]
+            if wanted and not told.as_json:
+                print(each.file)
+            for one in wanted:
+                tested = run_test(each.playbook, one, Finder(each.file, each.playbook, Path(one.file)), python)
+                failed += not tested.ok
+                rows.append(plainly(tested, str(each.file)))
+                if not told.as_json:
+                    say_tested(tested, verbose=told.verbose)
+    if told.as_json:
+        print_json(rows)
+    elif rows:
+        say_summary(len(rows), failed, sum(row["milliseconds"] for row in rows))
+    return len(rows), failed
+
+
+def gather(given: Sequence[str]) -> tuple[list[Tests], int]:
+    """Return the playbooks with their tests, and how many files have problems, which are told here."""
+    found, broken = list[Tests](), 0
+    for file in _playbooks(given):
+        try:
+            read = _read(file)
+        except InputError as problem:
+            broken += 1
+            complain(str(problem))
+            continue
+        if read is not None:
+            found.append(read)
+    return found, broken
+
+
+def _playbooks(given: Sequence[str]) -> Iterator[Path]:
+    """Give each playbook once; a file of tests stands for the playbook beside it."""
+    seen = set[Path]()
+    for text in given:
+        named = find_file(text)
+        if named is not None and named.name.endswith(TEST_SUFFIXES):
+            own = find_file(str(named.with_name(named.stem.removesuffix(".test"))))
+            if own is None:
+                raise NotFound(f"{named} has the tests of a playbook beside it, and there is none: name it alike")
+            text = str(own)
+        for file in documents([text]):
+            if file.resolve() not in seen and not file.name.endswith(TEST_SUFFIXES):
+                seen.add(file.resolve())
+                yield file
+
+
+def _read(file: Path) -> Tests | None:
+    """Return a playbook with its tests, None for a document that is no playbook. Raises `InputError`."""
+    from noetl.playbook.load import KIND, document_kind
+    from noetl.playbook.tests_load import load_tested, load_tests
+
+    text = read_text(file)
+    if document_kind(text, str(file))[0] != KIND:
+        return None
+    playbook, tests = load_tested(text, str(file))
+    for suffix in TEST_SUFFIXES:
+        beside = file.with_name(file.stem + suffix)
+        if beside.is_file():
+            tests += load_tests(read_text(beside), str(beside), playbook)
+    return Tests(file, playbook, tests)
+
+
+class Finder:
+    """Finds child playbooks for a test: in the file that it names, else where the catalog path says."""
+
+    def __init__(self, file: Path, playbook: "Playbook", test_file: Path) -> None:
+        self._root = root_of(file, playbook.path)
+        self._folder = test_file.parent
+        self._known: dict[Path, Playbook] = {}
+
+    def __call__(self, path: str, named: str | None) -> "Playbook | None":
+        if named is not None:
+            file = find_file(str(self._folder / named))
+            if file is None:
+                raise NotFound(f"the file {self._folder / named} of the child {path!r} is not there")
+        else:
+            file = find_file(str(self._root / path)) if self._root is not None else None
+        if file is None:
+            return None
+        if file not in self._known:
+            from noetl.playbook.load import load_playbook
+
+            self._known[file] = load_playbook(read_text(file), str(file))
+        return self._known[file]

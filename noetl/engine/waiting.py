@@ -1,0 +1,137 @@
+"""What a step waits for without holding a worker: a moment, or a child execution.
+
+Moments are whole microseconds since 1970.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeGuard
+
+import orjson
+
+from noetl.engine.facts import Done, Failed
+from noetl.engine.failing import error_value
+from noetl.engine.render import Rendered
+from noetl.errors import InputError
+from noetl.playbook.durations import seconds
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+BY_PARENT: Final = ("parent", "the parent execution was cancelled")
+"""Who cancels a child, and why."""
+
+DEEPEST: Final = 50
+"""How deep playbooks may call each other: beyond it, one surely calls itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """The step waits until a moment; `context` is to be kept with its job."""
+
+    moment: int
+    context: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCall:
+    """Which child a `playbook` step wants."""
+
+    path: str
+    version: int | None
+    payload: dict[str, Any]
+
+
+def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Until:
+    """Say how a `wait` step goes on. It counts from when its job was made, so that a rebuilt queue comes to the same
+    time. Raises `InputError` for what is no duration and no timestamp."""
+    fields, limit = rendered.fields, limit_of(rendered, context, now)
+    due = context.get("due")
+    if due is None:
+        due = moment(fields["until"]) if "until" in fields else created_at + _microseconds(fields.get("for"))
+    if due <= now:
+        until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
+        return Done(orjson.dumps({"until": until}))
+    if limit is None:
+        return Until(due, {"due": due})
+    if limit <= now:
+        return Failed(timed_out(rendered.timeout))
+    return Until(min(due, limit), {"due": due, "limit": limit})
+
+
+def limit_of(rendered: Rendered, context: Mapping[str, Any], now: int) -> int | None:
+    """Return when an attempt that waits without a worker is over its timeout; the first answer stands in `context`."""
+    known: int | None = context.get("limit")
+    if known is not None or rendered.timeout is None:
+        return known
+    return now + _microseconds(rendered.timeout)
+
+
+def _microseconds(duration: Any) -> int:
+    return int(seconds(duration) * 1_000_000)
+
+
+def timed_out(timeout: float | None) -> dict[str, Any]:
+    """Return the error value of an attempt that waited beyond its timeout."""
+    return error_value("timeout", f"the attempt was not over after its timeout of {timeout:g} s", retryable=True)
+
+
+def moment(value: Any) -> int:
+    """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found = datetime.fromtimestamp(value, UTC)
+        else:
+            found = datetime.fromisoformat(str(value))
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return (found - EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError, OSError):
+        told = f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        raise InputError(told) from None
+
+
+# ---- children --------------------------------------------------------------------------------------------------------
+
+
+def return_step(rendered: Rendered) -> str | None:
+    """Return the child's step whose result is wanted, None for the child's own. Raises `InputError`."""
+    found = rendered.fields.get("return_step")
+    if found is not None and not _is_name(found):
+        raise InputError(f"return_step: {found!r} is no step: write the name of one of the child's steps")
+    return found
+
+
+def child_call(rendered: Rendered) -> ChildCall:
+    """Return which child a `playbook` step wants. Raises `InputError`."""
+    path, version = rendered.fields.get("path"), rendered.fields.get("version")
+    if not _is_name(path):
+        raise InputError(f"path: {path!r} is no path: write the path of a playbook in the catalog")
+    if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
+        raise InputError(f"version: {version!r} is no version: write a number like 3")
+    return ChildCall(
+        path.strip().removesuffix(".yaml").removesuffix(".yml"),
+        int(version) if version is not None else None,
+        dict(rendered.args),
+    )
+
+
+def _is_name(value: Any) -> TypeGuard[str]:
+    """Tell whether a value can be looked up in the database as a name: text, and all of it characters."""
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
+def too_deep(depth: int, path: str) -> dict[str, Any]:
+    """Return the error value of a step whose child would stand deeper than `DEEPEST`."""
+    return error_value("playbook", f"playbooks call each other {depth} deep: does {path} call itself?")
+
+
+def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the error value of a step whose child has not completed; `inner` is the child's error."""
+    cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
+    message = f"child execution {execution_id} of {path} {status}" + (f": {cause}" if cause else "")
+    detail = {"execution_id": str(execution_id), "path": path, "status": status, "error": dict(inner) or None}
+    return error_value("playbook", message, retryable=bool(inner.get("retryable")), detail=detail, cause=cause)
+
+
+def no_return_step(path: str, step: str | None) -> dict[str, Any]:
+    """Return the error value where the step whose result is wanted has not completed."""
+    return error_value("playbook", f"return_step: {path} has no step {step!r} that has completed")

@@ -1,0 +1,37 @@
+"""What an execution starts with: the playbook's workload rendered, what somebody gave laid over it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from noetl.playbook.model import Playbook
+
+
+def render_workload(
+    playbook: Playbook,
+    execution_id: int,
+    env: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    *,
+    merge: bool = False,
+    overlay: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the workload. `payload` is laid over the rendered one, shallow or deep (`merge`), `overlay` over both,
+    always deep; both are data, never templates. Raises `TemplateError`.
+    """
+    scope = {
+        "execution_id": str(execution_id),
+        "env": env,
+        "job": {"id": str(execution_id), "uuid": str(execution_id)},
+    }
+    defaults: dict[str, Any] = playbook.workload.render(scope) or {}
+    laid = merged(defaults, payload) if merge else {**defaults, **payload}
+    return merged(laid, overlay) if overlay else laid
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, mappings within them too."""
+    out = dict(below)
+    for key, value in above.items():
+        mine = out.get(key)
+        out[key] = merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return out

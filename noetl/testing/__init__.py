@@ -1,0 +1,1 @@
+"""Tests of playbooks: the real engine, no database, no network, virtual time."""

@@ -1,0 +1,96 @@
+"""Which answer a call gets: the stubs of a test, tried in order."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from noetl.engine.facts import Done, Failed
+from noetl.errors import InputError
+from noetl.playbook.tests_model import Answer, Stub
+from noetl.playbook.values import plain
+from noetl.testing.calls import Call
+from noetl.testing.trouble import Trouble
+
+LIMIT: Final = 32 * 1024 * 1024
+"""Bytes that a result may have."""
+
+EXAMPLES: Final = {
+    "http": "result: {status_code: 200, headers: {}, data: {}}",
+    "postgres": "result: {command_0: {status: SELECT 1, rows: [], row_count: 0, columns: []}}",
+    "duckdb": "result: {command_0: {status: SELECT 1, rows: [], row_count: 0, columns: []}}",
+    "shell": 'result: {exit_code: 0, stdout: "", stderr: ""}',
+    "container": 'result: {exit_code: 0, stdout: "", stderr: ""}',
+    "playbook": "result: {}",
+}
+"""What a stub for a type may look like."""
+
+
+class Answers:
+    """The stubs of one playbook in a test, and how often each answer has been given."""
+
+    def __init__(self, stubs: Mapping[str, Stub], behind: Mapping[str, Stub] | None = None) -> None:
+        """`behind` are stubs by type that hold where `stubs` have none."""
+        self._stubs = stubs
+        self._behind = behind or {}
+        self._given: dict[int, int] = {}
+
+    def find(self, call: Call) -> Answer | None:
+        """Return the answer to a call, None where it has no stub. Raises `Trouble` where its stub has none left."""
+        stub = self._stubs.get(call.step) or self._stubs.get(call.type) or self._behind.get(call.type)
+        if stub is None:
+            return None
+        answers, line = stub.answers, stub.line
+        own = stub.items.get(str(call.item))
+        if own is not None:
+            answers, line = own.answers, own.line
+        scope = _scope(call)
+        for answer in answers:
+            given = self._given.get(id(answer), 0)
+            if (answer.times is None or given < answer.times) and _holds(answer, scope):
+                self._given[id(answer)] = given + 1
+                return answer
+        told = f"the stub of {call} has no answer left for a call with args {dict(call.args)!r:.500}"
+        raise Trouble(told, line=line, advice="add one to its list, or one with 'when: true' for every further call")
+
+
+def _scope(call: Call) -> dict[str, Any]:
+    """Return what templates of stubs can name."""
+    return {
+        "args": call.args,
+        "fields": call.fields,
+        "visit": call.visit,
+        "attempt": call.attempt,
+        "index": call.index,
+    }
+
+
+def _holds(answer: Answer, scope: Mapping[str, Any]) -> bool:
+    if answer.when is None:
+        return True
+    try:
+        return bool(answer.when.render(scope))
+    except InputError as error:
+        raise Trouble(str(error), line=answer.line) from None
+
+
+def outcome_of(answer: Answer, call: Call) -> Done | Failed:
+    """Return what an answer stands for. Raises `Trouble` where it cannot be made."""
+    if answer.error is not None:
+        return Failed(dict(answer.error))
+    try:
+        value = answer.result
+        if answer.render is not None:
+            value = answer.render.render(_scope(call))
+        return Done(plain(value, LIMIT, f"result of the stub of {call.step!r}"))
+    except InputError as error:
+        raise Trouble(str(error), line=answer.line) from None
+
+
+def unstubbed(call: Call) -> Trouble:
+    """Return the trouble of a call that would reach outside, with the stub to write."""
+    if call.type == "secrets":
+        name = call.fields.get("name")
+        advice = f"secrets:\n  {name}: some-value"
+        return Trouble(f"{call} asks for the secret {name!r}, and the test gives none", advice=advice)
+    example = EXAMPLES.get(call.type, "result: {}")
+    advice = f"stubs:\n  {call.step}:\n    {example}"
+    return Trouble(f"{call} has effects outside, and the test has no stub for it", advice=advice)

@@ -1,0 +1,240 @@
+"""Carries out the attempts of steps in a test: answered by a stub, run for real, or waited for in virtual time."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from noetl.engine.calling import call_context
+from noetl.engine.collect import collect, to_collect
+from noetl.engine.evolve import value_event
+from noetl.engine.facts import Collected, Continue, Done, Failed, JobRef
+from noetl.engine.failing import error_value
+from noetl.engine.render import Rendered, render_job
+from noetl.engine.waiting import (
+    DEEPEST,
+    Until,
+    child_call,
+    child_failed,
+    limit_of,
+    no_return_step,
+    return_step,
+    timed_out,
+    too_deep,
+    wait,
+)
+from noetl.errors import InputError, TemplateError
+from noetl.playbook.results import raw
+from noetl.playbook.tests_stubs import RUN
+from noetl.testing.answers import LIMIT, outcome_of, unstubbed
+from noetl.testing.calls import Call, call_of
+from noetl.testing.execution import Execution, Row
+from noetl.testing.python import REAL_LIMIT, Overran
+from noetl.testing.saves import to_save
+from noetl.testing.stand_ins import stand_in
+from noetl.testing.trouble import Trouble
+from noetl.tools import base
+from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key, step_of
+
+if TYPE_CHECKING:
+    from noetl.testing.simulation import Member, Simulation
+
+MOST_CALLS: Final = 1_000_000
+"""Jobs after which a test is held to be endless."""
+
+CODE: Final = frozenset({"python", "shell", "container"})
+CODE_LIMIT: Final = 3600.0
+"""Seconds of virtual time that steps of these types may take which name no timeout."""
+
+
+Act = Callable[[], None]
+
+
+class Attempts:
+    """Begins the jobs of a simulation."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._sim = simulation
+        self._begun = 0
+
+    def begin(self, member: "Member", row: Row) -> None:
+        """Take a job that is due, unless it has gone meanwhile."""
+        execution = member.execution
+        if execution.queue.get(row.job.job_id) is not row or row.status == "leased":
+            return
+        self._begun += 1
+        if self._begun > MOST_CALLS:
+            raise Trouble(f"after {MOST_CALLS:,} calls it has not ended, the last is of step {row.job.node_id!r}")
+        job = execution.take(row)
+        if job.node_id == CONTINUE_NODE:
+            self._sim.carried(member, execution.give(Continue(), job))
+            return
+        try:
+            act = self._attempt(member, row)
+        except TemplateError as problem:
+            act = self._ending(member, row, Failed(error_value("template", str(problem))))
+        except InputError as problem:
+            act = self._ending(member, row, Failed(error_value("validation", str(problem))))
+        act()
+
+    def _ending(self, member: "Member", row: Row, what: Done | Failed | Collected) -> Act:
+        return lambda: self._sim.finish(member, row, what)
+
+    def _attempt(self, member: "Member", row: Row) -> Act:
+        """Return what is to be done of an attempt now. Raises what wrong templates and fields raise."""
+        job, execution = row.job, member.execution
+        playbook, state = execution.playbook, execution.state
+        if "end" in job.context:  # the items are done: a block `save` of the whole may be due
+            return lambda: self._conclude(member, row, Done(b"null"), 0.0)
+        if to_collect(playbook.step(step_of(job.node_id)), job) is not None:
+            what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
+            return self._ending(member, row, what)
+        rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
+        if job.context.get("child") is not None:
+            return self._look_at_child(member, row, rendered)
+        if job.context.get("due") is not None:
+            return self._wait(member, row, rendered)
+        return self._call(member, row, rendered)
+
+    def _call(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+        """Answer the call of a step's tool by its stub, or carry it out."""
+        call = self._kept(member, call_of(rendered, row.job, self._sim.agenda.seconds))
+        answer = member.answers.find(call)
+        if answer is None or answer.kind == RUN:
+            return self._carry_out(member, row, rendered, call)
+        what, takes = outcome_of(answer, call), answer.takes
+        limit = CODE_LIMIT if rendered.timeout is None and rendered.type in CODE else rendered.timeout
+        if limit is not None and takes > limit:
+            what, takes = Failed(_overran(member, row.job, limit)), limit
+        return lambda: self._conclude(member, row, what, takes)
+
+    def _kept(self, member: "Member", call: Call) -> Call:
+        if member is self._sim.root:
+            self._sim.calls.append(call)
+        return call
+
+    def _conclude(self, member: "Member", row: Row, what: Done | Failed, takes: float) -> None:
+        """End an attempt that took so long; what it gave is saved before, where its step says so."""
+        if takes:
+            self._sim.agenda.after(takes, lambda: self._saved(member, row, what, takes))
+        else:
+            self._saved(member, row, what, 0.0)
+
+    def _saved(self, member: "Member", row: Row, what: Done | Failed, took: float) -> None:
+        if member.execution.queue.get(row.job.job_id) is not row:
+            return
+        takes = 0.0
+        wanted = to_save(member.execution, row.job, what) if isinstance(what, Done) else None
+        if isinstance(wanted, Failed):
+            what = wanted
+        elif wanted is not None:
+            call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
+            answer = member.answers.find(call)
+            if answer is not None:
+                takes, saved = answer.takes, outcome_of(answer, call)
+                what = saved if isinstance(saved, Failed) else what
+        if takes:
+            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, took + takes))
+        else:
+            self._sim.finish(member, row, what, took)
+
+    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
+        match rendered.type:
+            case "python":
+                return lambda: self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
+            case "wait":
+                return self._wait(member, row, rendered)
+            case "playbook":
+                return self._start_child(member, row, rendered, call)
+        found = stand_in(call, self._sim.test)
+        if found is None:
+            raise unstubbed(call)
+        return lambda: self._conclude(member, row, found, 0.0)
+
+    def _run_python(self, member: "Member", job: JobRef, rendered: Rendered) -> Done | Failed:
+        execution, own = member.execution, rendered.timeout
+        call = base.Call(
+            type=rendered.type,
+            key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
+            where=member.where(job),
+            fields=rendered.fields,
+            args=rendered.args,
+            timeout=own,
+            limit=LIMIT,
+            context=execution.loading(lambda values: call_context(rendered, job, execution.state, values)),
+        )
+        try:
+            what, printed = self._sim.python.run(call, REAL_LIMIT if own is None else min(own, REAL_LIMIT))
+        except Overran:
+            if own is not None and own <= REAL_LIMIT:
+                return Failed(_overran(member, job, own))
+            step = step_of(job.node_id)
+            told = f"the code of step {step!r} really ran for {REAL_LIMIT:g} s and was ended"
+            raise Trouble(told, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
+        if printed:
+            self._sim.output.append((step_of(job.node_id), printed))
+        return what
+
+    # -- waiting without a worker
+
+    def _wait(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+        found = wait(rendered, row.job.context, member.created[row.job.job_id], self._sim.agenda.now)
+        if not isinstance(found, Until):
+            return lambda: self._conclude(member, row, found, 0.0)
+        member.execution.put_back(row, 0.0, found.context)
+        return lambda: self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
+
+    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
+        return_step(rendered)  # a wrong one is told before the child starts
+        wanted, depth = child_call(rendered), member.depth
+        if depth >= DEEPEST:
+            return self._ending(member, row, Failed(too_deep(depth, wanted.path)))
+        found = self._sim.find_child(wanted.path)
+        if found is None:
+            raise _no_child(call, wanted.path)
+        playbook, stubs = found
+        try:
+            child = self._sim.new_child(playbook, wanted.payload, stubs, (member, row))
+        except InputError as problem:
+            return self._ending(member, row, Failed(error_value("playbook", str(problem))))
+        limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
+        known: dict[str, Any] = {"child": str(child.execution.execution_id)}
+        if limit is not None:
+            known["limit"] = limit
+            self._sim.agenda.at(limit, lambda: self.begin(member, row))
+        member.execution.put_back(row, float("inf"), known)
+        return lambda: self._sim.start(child)
+
+    def _look_at_child(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+        """End the parent's attempt where the child has ended, or has taken too long."""
+        child = self._sim.members[int(row.job.context["child"])]
+        limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
+        if child.ended_at is not None:
+            what = _outcome_of_child(child.execution, return_step(rendered))
+            return lambda: self._conclude(member, row, what, 0.0)
+        if limit is not None and limit <= self._sim.agenda.now:
+            return self._ending(member, row, Failed(timed_out(rendered.timeout)))
+        return lambda: member.execution.put_back(row, float("inf"), {})
+
+
+def _overran(member: "Member", job: JobRef, limit: float) -> dict[str, Any]:
+    told = f"{member.where(job)}: still running after its timeout of {limit:g} s"
+    return error_value("timeout", told, retryable=True)
+
+
+def _no_child(call: Call, path: str) -> Trouble:
+    advice = f"children:\n  {path}: FILE.yaml\nor\nstubs:\n  {call.step}:\n    result: {{}}"
+    return Trouble(f"{call} calls the playbook {path!r}, which the test does not have", advice=advice)
+
+
+def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:
+    status = child.state.status
+    if status is not ExecutionStatus.COMPLETED:
+        return Failed(child_failed(child.execution_id, child.playbook.path, status, child.error or {}))
+    if wanted is None:
+        return Done(orjson.dumps(child.result))
+    for event in reversed(child.log):
+        if event.node_id == wanted and event.event_type is EventType.STEP_COMPLETED:
+            holder = child.log[value_event(event) - 1]
+            return Done(orjson.dumps(raw(child.result_of(holder))))
+    return Failed(no_return_step(child.playbook.path, wanted))

@@ -1,0 +1,141 @@
+"""Whether a test came to what was expected of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from noetl.playbook.tests_model import Expectation
+from noetl.testing.compare import differences, holds, short
+from noetl.testing.ran import Ran
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that was not as expected. `lines` say how, for people."""
+
+    line: int
+    what: str
+    lines: tuple[str, ...]
+    expected: Any = None
+    got: Any = None
+
+
+def check(expectation: Expectation, ran: Ran) -> Failure | None:
+    """Return what is wrong, None where the expectation holds."""
+    lines, got = CHECKS[expectation.what](expectation, ran)
+    if not lines:
+        return None
+    return Failure(expectation.line, expectation.what, tuple(lines), expectation.value, got)
+
+
+Answer = tuple[list[str], Any]
+
+
+def _status(expectation: Expectation, ran: Ran) -> Answer:
+    if ran.status == expectation.value:
+        return [], ran.status
+    because = f": {ran.error['message']}" if ran.error else ""
+    return [f"status: expected {expectation.value}, got {ran.status}{because}"], ran.status
+
+
+def _result(expectation: Expectation, ran: Ran) -> Answer:
+    return differences(expectation.value, ran.result, "result"), ran.result
+
+
+def _result_contains(expectation: Expectation, ran: Ran) -> Answer:
+    return differences(expectation.value, ran.result, "result", contains=True), ran.result
+
+
+def _error(expectation: Expectation, ran: Ran) -> Answer:
+    got = ran.error
+    if got is None:
+        return [f"error: expected {short(expectation.value)}, there is none"], None
+    wanted: Mapping[str, Any] = expectation.value
+    lines = []
+    for key, value in wanted.items():
+        if key == "message":
+            if str(value) not in str(got.get(key)):
+                lines.append(f"error.message: expected {short(value)} in it, got {short(got.get(key))}")
+        else:
+            lines += differences(value, got.get(key), f"error.{key}")
+    return lines, got
+
+
+def _steps(expectation: Expectation, ran: Ran) -> Answer:
+    got, wanted = ran.names, list(expectation.value)
+    if got == wanted:
+        return [], got
+    at = next((n for n, (a, b) in enumerate(zip(wanted, got, strict=False)) if a != b), min(len(wanted), len(got)))
+    expected = repr(wanted[at]) if at < len(wanted) else "the end"
+    found = repr(got[at]) if at < len(got) else "the end"
+    after = f"after {got[at - 1]!r}" if at else "at the beginning"
+    return [f"steps: {after} expected {expected}, got {found}"], got
+
+
+def _in_order(expectation: Expectation, ran: Ran) -> Answer:
+    rest = iter(ran.names)
+    for name in expectation.value:
+        if name not in rest:
+            where = "was not taken" if name not in ran.names else "was not taken in this place"
+            return [f"steps in order: {name!r} {where}"], ran.names
+    return [], ran.names
+
+
+def _taken(expectation: Expectation, ran: Ran) -> Answer:
+    missing = [name for name in expectation.value if name not in ran.names]
+    return [f"steps taken: {name!r} was not" for name in missing], ran.names
+
+
+def _not_taken(expectation: Expectation, ran: Ran) -> Answer:
+    wrong = [name for name in expectation.value if name in ran.names]
+    return [f"steps not taken: {name!r} was" for name in wrong], ran.names
+
+
+def _visits(expectation: Expectation, ran: Ran) -> Answer:
+    count = ran.names.count(expectation.step)
+    if count == expectation.value:
+        return [], count
+    return [f"visits of {expectation.step!r}: expected {expectation.value}, got {count}"], count
+
+
+def _calls(expectation: Expectation, ran: Ran) -> Answer:
+    got = [call.told() for call in ran.calls if call.step == expectation.step]
+    name, wanted = f"calls of {expectation.step!r}", expectation.value
+    if isinstance(wanted, dict):
+        if any(holds(wanted, call) for call in got):
+            return [], got
+        like = max(got, key=lambda call: -len(differences(wanted, call, "", contains=True)), default=None)
+        if like is None:
+            return [f"{name}: expected one, there is none"], got
+        return [f"{name}: none of {len(got)} is as expected; the nearest", *_indented(wanted, like)], got
+    count = wanted if isinstance(wanted, int) else len(wanted)
+    lines = [] if count == len(got) else [f"{name}: expected {count}, got {len(got)}"]
+    if isinstance(wanted, list):
+        for index, (one, call) in enumerate(zip(wanted, got, strict=False)):
+            lines += differences(one, call, f"{name}[{index}]", contains=True)
+    return lines, got
+
+
+def _indented(wanted: Any, call: Any) -> list[str]:
+    return [f"  {line}" for line in differences(wanted, call, "call", contains=True)]
+
+
+def _duration(expectation: Expectation, ran: Ran) -> Answer:
+    if ran.seconds <= expectation.value:
+        return [], ran.seconds
+    return [f"duration: expected at most {expectation.value:g} s, took {ran.seconds:g} s"], ran.seconds
+
+
+CHECKS: Final[dict[str, Callable[[Expectation, Ran], Answer]]] = {
+    "status": _status,
+    "result": _result,
+    "result contains": _result_contains,
+    "error": _error,
+    "steps": _steps,
+    "in_order": _in_order,
+    "taken": _taken,
+    "not_taken": _not_taken,
+    "visits": _visits,
+    "calls": _calls,
+    "duration": _duration,
+}

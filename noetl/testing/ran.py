@@ -1,0 +1,96 @@
+"""What a test came to: the path its execution took, and how it ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noetl.engine.evolve import value_event
+from noetl.engine.facts import Event
+from noetl.playbook.results import raw
+from noetl.testing.calls import Call
+from noetl.testing.execution import Execution
+from noetl.testing.simulation import Moment, Simulation
+from noetl.words import EventType, step_of
+
+_ENDS = {
+    EventType.STEP_COMPLETED: "completed",
+    EventType.STEP_FAILED: "failed",
+    EventType.STEP_CANCELLED: "cancelled",
+}
+
+
+@dataclass(slots=True)
+class Taken:
+    """One visit of a step. `ended` is None where it had not ended; times are seconds since the test began."""
+
+    step: str
+    visit: int
+    type: str
+    began: float
+    ended: str | None = None
+    took: float = 0.0
+    attempts: int = 1
+    result: Any = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """All that expectations look at. `path` are the visits in the order in which they began; those that were
+    withdrawn before they began are not among them."""
+
+    status: str
+    result: Any
+    error: dict[str, Any] | None
+    path: Sequence[Taken]
+    calls: Sequence[Call]
+    seconds: float
+    timeline: Sequence[Moment]
+
+    @property
+    def names(self) -> list[str]:
+        """The steps of the path."""
+        return [taken.step for taken in self.path]
+
+
+def ran(simulation: Simulation) -> Ran:
+    """Return what a simulation came to, also where it did not come to its end."""
+    execution = simulation.root.execution if simulation.root is not None else None
+    ended = simulation.root is not None and simulation.root.ended_at is not None
+    path = _path(simulation)
+    return Ran(
+        status="not started" if execution is None else execution.state.status.value,
+        result=execution.result if execution is not None and ended else None,
+        error=execution.error if execution is not None and ended else None,
+        path=path,
+        calls=tuple(simulation.calls),
+        seconds=simulation.seconds,
+        timeline=tuple(simulation.timeline),
+    )
+
+
+def _path(simulation: Simulation) -> list[Taken]:
+    if simulation.root is None:
+        return []
+    execution = simulation.root.execution
+    visits: dict[tuple[str, int], Taken] = {}
+    for moment in simulation.timeline:
+        event = moment.event
+        if not event.node_id or event.node_id.startswith("$") or moment.execution_id != execution.execution_id:
+            continue
+        key = (step_of(event.node_id), event.visit)
+        if event.event_type is EventType.STEP_SKIPPED:
+            visits.pop(key, None)
+            continue
+        taken = visits.setdefault(key, Taken(key[0], event.visit, event.node_type, moment.at))
+        if event.event_type in _ENDS:
+            taken.ended, taken.took = _ENDS[event.event_type], moment.at - taken.began
+            taken.attempts = max(1, event.attempt)
+            taken.result, taken.error = _result(execution, event), event.error
+    return list(visits.values())
+
+
+def _result(execution: Execution, event: Event) -> Any:
+    """Return the result of a visit: of a loop that is over, what its items gave."""
+    completed = event.event_type is EventType.STEP_COMPLETED
+    return raw(execution.result_of(execution.log[value_event(event) - 1] if completed else event))

@@ -1,0 +1,29 @@
+"""Blocks `save` in a test: what would be saved is rendered and kept with the calls; a stub can make it fail."""
+
+from typing import Any, Final
+
+from noetl.engine.facts import Done, Failed, JobRef
+from noetl.engine.failing import error_value
+from noetl.engine.render import Rendered, render_save, save_of
+from noetl.errors import InputError, TemplateError
+from noetl.testing.execution import Execution, decoded
+from noetl.words import step_of
+
+EVENT_LOG: Final = "event_log"
+"""The storage of saves that need no tool: the log has the result in any case."""
+
+
+def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Failed | None:
+    """Return what the block `save` of a job is to do with its result, None where it has none or nothing to do."""
+    playbook, state = execution.playbook, execution.state
+    if save_of(playbook.step(step_of(job.node_id)), job) is None:
+        return None
+    if "end" in job.context:
+        result: Any = execution.loop_result(state.loops[job.node_id]["first"])
+    else:
+        result = decoded(done.result)
+    try:
+        rendered = execution.loading(lambda values: render_save(playbook, state, job, values, result))
+    except InputError as problem:
+        return Failed(error_value("template" if isinstance(problem, TemplateError) else "validation", str(problem)))
+    return None if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG else rendered

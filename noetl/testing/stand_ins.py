@@ -1,0 +1,30 @@
+"""What steps get that need no stub although they reach outside: saves are recorded, secrets come from the test."""
+
+from typing import Any
+
+from noetl.engine.facts import Done, Failed
+from noetl.playbook.tests_model import Test
+from noetl.playbook.values import plain
+from noetl.testing.answers import LIMIT
+from noetl.testing.calls import Call
+
+
+def stand_in(call: Call, test: Test) -> Done | Failed | None:
+    """Return what a call gets without a stub, None where it needs one."""
+    if call.type == "save":
+        return Done(plain(_saved(call), LIMIT, "result"))
+    if call.type == "secrets" and call.fields.get("name") in test.secrets:
+        found = {
+            "secret_value": test.secrets[call.fields["name"]],
+            "version": str(call.fields.get("version") or "1"),
+            "provider": call.fields.get("provider"),
+        }
+        return Done(plain(found, LIMIT, "result"))
+    return None
+
+
+def _saved(call: Call) -> dict[str, Any]:
+    data = call.fields.get("data", call.args)
+    rows = len(data) if isinstance(data, list) else 1
+    place = {name: call.fields[name] for name in ("table", "path") if name in call.fields}
+    return {"saved": call.fields.get("storage") or "event_log", **place, "row_count": rows}

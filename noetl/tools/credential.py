@@ -1,0 +1,88 @@
+"""The credential of a Postgres as its parts, whatever it calls them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from noetl.tools.sql_bind import Invalid, kind_of
+
+NAMES: Final = {
+    "host": "host",
+    "hostaddr": "hostaddr",
+    "port": "port",
+    "database": "dbname",
+    "dbname": "dbname",
+    "db": "dbname",
+    "db_name": "dbname",
+    "db_host": "host",
+    "db_port": "port",
+    "db_user": "user",
+    "db_password": "password",
+    "user": "user",
+    "username": "user",
+    "password": "password",
+    "sslmode": "sslmode",
+    "ssl_mode": "sslmode",
+    "sslrootcert": "sslrootcert",
+    "sslcert": "sslcert",
+    "sslkey": "sslkey",
+    "sslpassword": "sslpassword",
+    "channel_binding": "channel_binding",
+    "connect_timeout": "connect_timeout",
+    "application_name": "application_name",
+    "options": "options",
+    "target_session_attrs": "target_session_attrs",
+}
+"""The fields of a credential, and what the client library calls them."""
+
+URLS: Final = ("url", "dsn", "conninfo")
+_REQUIRED: Final = {"host": "host", "user": "user", "dbname": "database"}
+_SECRET: Final = ("password", "sslpassword")
+_LEAST: Final = 4  # characters: a shorter secret would be found in every other word
+
+
+def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") -> dict[str, str]:
+    """Return the parts of a login from `{type: postgres, host, port, database, user, password, ...}` or `{type:
+    postgres, url}`. Raises `Invalid`, whose message never shows a value that may be secret."""
+    kind = credential.get("type", "postgres")
+    if kind not in ("postgres", "postgresql"):
+        raise Invalid(f"{what} is of type {kind!r}: one of type postgres is needed")
+    given = {name: value for name, value in credential.items() if name != "type" and value is not None}
+    urls = [name for name in URLS if name in given]
+    parts = _of_url(given.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
+    for name, value in given.items():
+        if name not in NAMES:
+            known = ", ".join([*NAMES, *URLS])
+            raise Invalid(f"{what} has the field {name!r}, which is unknown: there are {known}")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise Invalid(f"{name} of {what} must be text, not {kind_of(value)}")
+        parts[NAMES[name]] = str(value)
+    missing = [name for key, name in _REQUIRED.items() if not parts.get(key)]
+    if "hostaddr" in parts and "host" in missing:
+        missing.remove("host")
+    if missing:
+        raise Invalid(f"{what} has no {' and no '.join(missing)}: it must name host, database and user")
+    return parts
+
+
+def _of_url(url: Any, what: str) -> dict[str, str]:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        if isinstance(url, str):
+            return {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except (psycopg.Error, UnicodeError):  # the message may quote a password
+        pass
+    raise Invalid(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
+
+
+def secrets_of(parts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what of a login must not be seen."""
+    return tuple(str(parts[name]) for name in _SECRET if len(str(parts.get(name) or "")) >= _LEAST)
+
+
+def hide(text: str, secrets: tuple[str, ...]) -> str:
+    """Return text without secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,153 @@
+"""Run SQL in a DuckDB.
+
+Fields: `command` or `commands`, `params` (a list for `$1`, `?` or `%s`, a mapping for `$name` or `:name`), `database`
+(a path or `:memory:`; default: a file of the execution's own). `auth` gives databases of Postgres, attached under its
+aliases. The result has the shape of the postgres tool's; each command stands for itself, the first error ends it.
+
+It runs in a runner, since the SQL is somebody's code: it reads and writes files of the worker's account.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from noetl.errors import TooLarge, ValueNotJson
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.duckdb_open import (
+    Opened,
+    Refused,
+    asked_for,
+    file_of,
+    first_line,
+    load_extension,
+    log_in,
+    needed_by,
+    open_duckdb,
+)
+from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of
+from noetl.tools.sql_values import Results, exact_json, jsonable
+
+CHUNK: Final = 100
+"""Rows that come at once."""
+
+_AGAIN: Final = ("Unable to connect", "Transaction conflict", "Could not set lock", "terminating connection")
+_COUNTED: Final = (["Count"], ["Success"])
+"""The columns of commands that return no rows."""
+
+
+def run(call: Call) -> Done | Failed:
+    """Run a call's SQL. Errors: `validation`, `duckdb`, `too_large`, `not_json`."""
+    opened: list[Opened] = []
+    at: list[int] = []
+
+    def work() -> bytes:
+        commands = bind(commands_of(call.fields), call.fields.get("params"), question=True)
+        loads = [asked_for(command) for command in commands]
+        opened.append(open_duckdb(file_of(call)))
+        for needed in needed_by(commands):
+            load_extension(opened[0], needed)
+        log_in(opened[0], call.auth, commands)
+        results = Results(call.limit)
+        for number, (command, extension) in enumerate(zip(commands, loads, strict=True)):
+            at[:] = [number]
+            if extension is None:
+                execute(opened[0], command, results)
+            else:
+                load_extension(opened[0], extension)
+                results.begin()
+                results.end()
+        at.clear()
+        _end(opened[0])
+        return results.text()
+
+    return failed_as(call, work, opened, at)
+
+
+def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: Sequence[int] = ()) -> Done | Failed:
+    """Do some work, and close what it has `opened`; what it raises becomes the call's error. `at`: the command."""
+    hide = _hiding(opened)
+    try:
+        return Done(work())
+    except Invalid as failure:
+        return Failed(error("validation", storable(hide(f"{call.where}: {failure}"))))
+    except Refused as failure:
+        return Failed(error("duckdb", storable(hide(f"{call.where}: {failure}")), retryable=True))
+    except OSError as failure:
+        return Failed(error("duckdb", storable(f"{call.where}: {failure}")))
+    except TooLarge as failure:
+        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+    except (ValueNotJson, UnicodeDecodeError) as failure:
+        return Failed(error("not_json", storable(f"{call.where}: {failure}")))
+    except _errors() as failure:
+        return _failed(call.where, hide, failure, at[0] if at else None)
+    finally:
+        for each in opened:
+            each.conn.close()
+
+
+def execute(opened: Opened, command: Bound, results: Results) -> None:
+    """Run one command and add what it returns while it comes. Raises `duckdb.Error`, `TooLarge`, `ValueNotJson`."""
+    import duckdb
+
+    conn = opened.conn
+    kinds = [statement.type for statement in duckdb.extract_statements(command.text)]
+    cursor = conn.execute(command.text, list(command.values)) if command.values else conn.execute(command.text)
+    described = cursor.description or []
+    names, types = [column[0] for column in described], [str(column[1]) for column in described]
+    if names in _COUNTED and kinds[-1:] != [duckdb.StatementType.SELECT]:
+        rows = cursor.fetchall()
+        results.begin()
+        results.end(rows[0][0] if rows and names == ["Count"] else 0)
+        return
+    json = [place for place, type_ in enumerate(types) if type_ == "JSON"]
+    results.begin(names)
+    while rows := cursor.fetchmany(CHUNK):
+        for row in rows:
+            results.row(_plain(row, json))
+    results.end()
+
+
+def _plain(row: tuple[Any, ...], json: list[int]) -> list[Any]:
+    values = [jsonable(value) for value in row]
+    for place in json:
+        if isinstance(row[place], str):
+            values[place] = exact_json(row[place].encode())
+    return values
+
+
+def _end(opened: Opened) -> None:
+    """Find out whether the SQL has left a transaction open. Raises `Invalid`; closing rolls it back."""
+    import duckdb
+
+    try:
+        opened.conn.execute("ROLLBACK")
+    except duckdb.TransactionException:
+        return  # none is open
+    raise Invalid("the SQL leaves a transaction open, which is rolled back: end it with COMMIT")
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    """Return what DuckDB raises; nothing where it is not installed."""
+    try:
+        import duckdb
+    except ImportError:
+        return ()
+    return (duckdb.Error,)
+
+
+def _hiding(opened: list[Opened]) -> Callable[[str], str]:
+    return lambda text: opened[0].hide(text) if opened else text
+
+
+def _failed(where: str, hide: Callable[[str], str], failure: BaseException, number: int | None) -> Failed:
+    command = "" if number is None else f"command_{number}: "
+    detail = {
+        "command": number,
+        "exception": type(failure).__name__,
+        "message": storable(hide(str(failure).strip())),
+    }
+    retryable = any(sign in str(failure) for sign in _AGAIN)
+    told = storable(hide(f"{where}: {command}{first_line(failure)}"))
+    return Failed(error("duckdb", told, retryable=retryable, detail=detail))
+
+
+TOOL: Final = Tool("duckdb", "runner", run, default_timeout=3600.0)

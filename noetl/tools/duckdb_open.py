@@ -1,0 +1,207 @@
+"""Opening DuckDB for a call: the file, its extensions from installed packages only, and the call's credentials.
+
+Nothing is ever downloaded: an extension is in a Python package `duckdb-extension-NAME` of exactly DuckDB's version.
+"""
+
+import importlib.util
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from noetl.tools.base import Call
+from noetl.tools.credential import hide, postgres_parts, secrets_of
+from noetl.tools.sql_bind import Bound, Invalid, check_text, kind_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY: Final = ":memory:"
+PATIENCE: Final = 60.0
+"""Seconds to wait for a file that another process has open."""
+
+ALONE: Final = "db"
+"""What a single credential, which has no alias, is called in the SQL."""
+
+_POSTGRES: Final = re.compile(
+    r"\btype\s+'?postgres|\bpostgres_(?:scan|query|attach|execute)\w*\s*\(|'postgres(?:ql)?:", re.IGNORECASE
+)
+_BESIDE: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")
+"""The parts of a login that are no part of a secret of DuckDB's."""
+
+_LOCKED: Final = "Could not set lock on file"
+_S3: Final = {
+    "access_key": "KEY_ID",
+    "secret_key": "SECRET",
+    "session_token": "SESSION_TOKEN",
+    "region": "REGION",
+    "endpoint": "ENDPOINT",
+    "url_style": "URL_STYLE",
+    "use_ssl": "USE_SSL",
+}
+
+
+class Refused(Exception):
+    """A database that DuckDB was to open does not let us in; the message is one sentence. Another attempt may help."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """An open DuckDB. `secrets` must not be seen in what it says."""
+
+    conn: "duckdb.DuckDBPyConnection"
+    secrets: tuple[str, ...] = ()
+
+    def hide(self, text: str) -> str:
+        """Return text without the secrets of the call."""
+        return hide(text, self.secrets)
+
+
+def file_of(call: Call) -> str:
+    """Return the database of a call: its field `database`, else a file of the execution's own. Raises `Invalid`."""
+    name = call.fields.get("database")
+    if name is not None:
+        if not isinstance(name, str) or not name:
+            raise Invalid(f"database must be a path or {MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
+        check_text("database", name)
+        return name
+    folder = call.context.get("files")
+    if folder is None:
+        return MEMORY
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(Path(folder) / f"{call.context['execution_id']}.duckdb")
+
+
+def open_duckdb(path: str, *, patience: float = PATIENCE) -> Opened:
+    """Open a database. Raises `Invalid` where DuckDB is not installed or the file cannot be, `Refused` where another
+    process has it open for too long."""
+    try:
+        import duckdb
+    except ImportError:
+        raise Invalid("DuckDB is not installed where this worker runs: pip install 'noetl[duckdb]'") from None
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            conn = duckdb.connect(path, config={"autoinstall_known_extensions": "false"})
+            return Opened(conn)
+        except duckdb.IOException as failure:
+            if _LOCKED not in str(failure):
+                raise Invalid(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
+            if time.monotonic() > deadline:
+                raise Refused(f"the database {path!r} was in use by another process for {patience:g} s") from None
+            time.sleep(0.02)
+        except duckdb.Error as failure:
+            raise Invalid(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
+
+
+def first_line(failure: BaseException) -> str:
+    """Return what an error says, without DuckDB's picture of the place."""
+    text = str(failure).strip().split("\n\nLINE ")[0]
+    return " ".join(text.split()) or type(failure).__name__
+
+
+# ---- extensions ------------------------------------------------------------------------------------------------------
+
+
+def load_extension(opened: Opened, name: str) -> None:
+    """Load an extension from its package. Raises `Invalid` where that is not installed, or of another version."""
+    import duckdb
+
+    package = f"duckdb_extension_{name}"
+    found = importlib.util.find_spec(package)
+    files = [] if found is None else [Path(folder) for folder in found.submodule_search_locations or ()]
+    paths = [path for folder in files for path in folder.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")]
+    if not paths:
+        raise Invalid(
+            f"the SQL needs DuckDB's extension {name}, and nothing is downloaded while a playbook runs: pip install"
+            f" duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+        )
+    try:
+        opened.conn.load_extension(str(paths[0]))
+    except duckdb.Error as failure:
+        raise Invalid(f"the extension {name} cannot be loaded: {first_line(failure)}") from None
+
+
+def needed_by(commands: Iterable[Bound]) -> set[str]:
+    """Return the extensions that SQL needs by the looks of it."""
+    return {"postgres_scanner"} if any(_POSTGRES.search(command.text) for command in commands) else set()
+
+
+def asked_for(command: Bound) -> str | None:
+    """Return the extension that a LOAD names, None for any other command. Raises `Invalid` for an INSTALL."""
+    first = command.words[:1]
+    if first == ("INSTALL",) or command.words[:2] == ("FORCE", "INSTALL"):
+        raise Invalid("nothing is downloaded while a playbook runs: leave INSTALL out, LOAD takes what is installed")
+    if first != ("LOAD",):
+        return None
+    name = command.text[4:].strip().strip("'\"").lower()
+    name = {"postgres": "postgres_scanner", "mysql": "mysql_scanner", "sqlite": "sqlite_scanner"}.get(name, name)
+    return name if name.isidentifier() else None
+
+
+# ---- credentials -----------------------------------------------------------------------------------------------------
+
+
+def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iterable[Bound]) -> None:
+    """Make a call's credentials known: as secrets under their aliases, and Postgres databases attached under them
+    unless the SQL does that itself. Raises `Invalid`, `Refused`."""
+    import duckdb
+
+    words = {word for command in commands if command.words[:1] == ("ATTACH",) for word in command.text.upper().split()}
+    for alias, credential in auth.items():
+        name = alias or ALONE
+        check_text("an alias of auth", name)
+        what = f"the credential {alias!r}" if alias else "the credential"
+        if credential.get("type") == "s3":
+            _secret(opened, name, "s3", _s3(credential, what), what)
+            continue
+        parts = postgres_parts(credential, what)
+        opened.secrets += secrets_of(parts)
+        options = {"HOST": parts.get("host") or parts.get("hostaddr"), "PORT": parts.get("port"), "USER": parts["user"],
+                   "PASSWORD": parts.get("password"), "DATABASE": parts["dbname"]}  # fmt: skip
+        _secret(opened, name, "postgres", options, what)
+        if name.upper() in words:
+            continue
+        rest = " ".join(f"{key}={_quoted(parts[key])}" for key in _BESIDE if key in parts)
+        target = f"connect_timeout=10 {rest}".strip()
+        try:
+            opened.conn.execute(
+                f"ATTACH {literal(target)} AS {identifier(name)} (TYPE postgres, SECRET {identifier(name)})"
+            )
+        except duckdb.Error as failure:
+            raise Refused(f"no connection to the database of {what}: {opened.hide(first_line(failure))}") from None
+
+
+def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], what: str) -> None:
+    import duckdb
+
+    load_extension(opened, {"postgres": "postgres_scanner", "s3": "httpfs"}[kind])
+    listed = ", ".join(f"{key} {literal(str(value))}" for key, value in options.items() if value is not None)
+    try:
+        opened.conn.execute(f"CREATE OR REPLACE TEMPORARY SECRET {identifier(name)} (TYPE {kind}, {listed})")
+    except duckdb.Error:  # the message may quote what it was given
+        raise Invalid(f"{what} has a value that DuckDB does not take") from None
+
+
+def _s3(credential: Mapping[str, Any], what: str) -> dict[str, Any]:
+    unknown = [str(name) for name in credential if name != "type" and name not in _S3]
+    if unknown:
+        raise Invalid(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3)}")
+    return {_S3[name]: value for name, value in credential.items() if name != "type"}
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a connection string of Postgres takes it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def literal(text: str) -> str:
+    """Return text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a name as SQL."""
+    return '"' + name.replace('"', '""') + '"'

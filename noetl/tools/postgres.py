@@ -1,0 +1,109 @@
+"""Run SQL on a Postgres.
+
+Fields: `command` or `commands` (text with `;` between commands, or a list), `params` (a list for `$1` or `%s`, a
+mapping for `:name` or `%(name)s`), `once` (true), `timeout` of the step. The result is `{command_0: {status, rows,
+row_count, columns}, ..., executed_commands}`; the first error ends it, and nothing of it stays. All commands are one
+transaction, exactly-once where the database has the inbox; with `once: false` each stands for itself.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
+from noetl.tools.sql_values import Results
+
+if TYPE_CHECKING:  # imported by the first call: the runners' children, which know all tools, never make one
+    from noetl.tools.postgres_login import Login
+    from noetl.tools.postgres_session import Session
+    from noetl.tools.postgres_work import Work
+
+_CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
+
+
+class Postgres:
+    """The tool, with one pool of connections for all calls of the process. Methods may be called from any thread."""
+
+    def __init__(self, playbook_login: Mapping[str, str] | None = None) -> None:
+        """Make the tool. `playbook_login`: where calls without auth go, as the client library calls its parts."""
+        self._parts = playbook_login
+        self._lock = threading.Lock()
+        self._work: Work | None = None
+
+    def run(self, call: Call) -> Done | Failed:
+        """Run a call's SQL. Errors: `validation`, `postgres`, `timeout`, `cancelled`, `too_large`, `not_json`."""
+        try:
+            once = call.fields.get("once", True)
+            once = True if once is None else once
+            if not isinstance(once, bool):
+                raise Invalid(f"once must be true or false, not {kind_of(once)}")
+            commands = bind(commands_of(call.fields), call.fields.get("params"))
+            if once:
+                refuse_transactions(commands)
+        except Invalid as failure:
+            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+        return self.transact(
+            call,
+            _job(commands, call.limit),
+            once=once,
+            texts=[command.text for command in commands],
+            resets=any(command.words[:1] and command.words[0] in _CHANGES_ROLE for command in commands),
+        )
+
+    def transact(
+        self,
+        call: Call,
+        job: "Callable[[Session], bytes]",
+        *,
+        once: bool = True,
+        texts: list[str] | None = None,
+        resets: bool = False,
+    ) -> Done | Failed:
+        """Run a job in the database that a call names; see `Work.run`."""
+        from noetl.tools.postgres_login import login_of
+
+        try:
+            login = login_of(call.auth, self._default())
+        except Invalid as failure:
+            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+        return self._working().run(call, login, once, job, texts=texts or [], resets=resets)
+
+    def cancel(self, call: Call) -> None:
+        """End a call that runs, on the server, too."""
+        if self._work is not None:
+            self._work.cancel(call)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        if self._work is not None:
+            self._work.close()
+
+    def _default(self) -> "Login | None":
+        from noetl.tools.postgres_login import make_login
+
+        return None if self._parts is None else make_login(self._parts)
+
+    def _working(self) -> "Work":
+        from noetl.tools.postgres_work import Work
+
+        with self._lock:
+            if self._work is None:
+                self._work = Work()
+            return self._work
+
+
+def _job(commands: list[Bound], limit: int) -> "Callable[[Session], bytes]":
+    def run(session: "Session") -> bytes:
+        results = Results(limit)
+        for number, command in enumerate(commands):
+            session.command = number
+            session.execute(command, results)
+        return results.text()
+
+    return run
+
+
+def make_tool(postgres: Postgres) -> Tool:
+    """Return the postgres tool."""
+    return Tool("postgres", "thread", postgres.run, close=postgres.close, cancel=postgres.cancel)

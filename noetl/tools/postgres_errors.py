@@ -1,0 +1,66 @@
+"""What a playbook is told when Postgres says no."""
+
+import re
+from typing import Any, Final
+
+import psycopg
+
+from noetl.tools.base import Failed, error, storable
+from noetl.tools.postgres_login import Login
+from noetl.tools.postgres_session import is_lost
+
+_AGAIN: Final = frozenset({"40001", "40P01", "55P03", "57014"})
+"""What another attempt may mend, beside lost connections and a server without room (class 53)."""
+
+_FINAL: Final = re.compile(
+    r"authentication failed|no password supplied|does not exist|is not permitted to log in|no pg_hba\.conf entry"
+    r"|could not translate host name|certificate|does not support SSL|not accept password"
+)
+"""What a refused connection says when it would be refused again. The client library gives it no code."""
+
+_DETAILS: Final = {
+    "message_detail": "detail",
+    "message_hint": "hint",
+    "context": "context",
+    "schema_name": "schema",
+    "table_name": "table",
+    "column_name": "column",
+    "datatype_name": "datatype",
+    "constraint_name": "constraint",
+}
+
+
+def of_connect(where: str, login: Login, failure: psycopg.Error) -> Failed:
+    """Return the error of a connection that could not be had."""
+    text = str(failure).strip()
+    reason = (text.splitlines() or [type(failure).__name__])[0]
+    for marker in ("FATAL:  ", "failed: ", "ERROR:  "):  # without the client library's repetition of the address
+        reason = reason.split(marker)[-1]
+    told = login.hide(f"{where}: no connection to {login.where}: {reason}")
+    retryable = not _FINAL.search(text)
+    return Failed(error("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
+
+
+def of_command(where: str, login: Login, failure: psycopg.Error, command: int | None, text: str | None) -> Failed:
+    """Return the error of a command, or of what stands around them where `command` is None. `text` is its SQL."""
+    diagnostic = failure.diag
+    primary = diagnostic.message_primary or str(failure).strip() or type(failure).__name__
+    detail: dict[str, Any] = {"sqlstate": failure.sqlstate, "command": command}
+    detail |= {name: value for key, name in _DETAILS.items() if (value := getattr(diagnostic, key)) is not None}
+    place = ""
+    if diagnostic.statement_position and text is not None:
+        before = text[: int(diagnostic.statement_position) - 1]
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        detail |= {"line": line, "position": column}
+        place = f" (line {line}, column {column})"
+    if is_lost(failure):
+        primary = f"the connection to {login.where} was lost: {primary}"
+    elif failure.sqlstate == "25001":
+        primary += ": with once: false each command runs on its own, outside a transaction"
+    number = "" if command is None else f"command_{command}: "
+    told = login.hide(f"{where}: {number}{primary}{place}")
+    state = failure.sqlstate or ""
+    retryable = is_lost(failure) or state in _AGAIN or state.startswith("53")
+    hidden = {name: login.hide(value) if isinstance(value, str) else value for name, value in detail.items()}
+    kept = {name: storable(value) if isinstance(value, str) else value for name, value in hidden.items()}
+    return Failed(error("postgres", storable(told), retryable=retryable, detail=kept))

@@ -1,0 +1,158 @@
+"""Connections of the postgres tool, kept between calls: a few per login, one call at a time, reset after each."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
+
+from noetl.tools.postgres_login import CONNECT_SECONDS, Login
+from noetl.tools.postgres_session import Session
+from noetl.tools.postgres_values import make_adapters
+
+LIMIT: Final = 10
+"""Connections per login in one process; further calls wait."""
+
+IDLE_SECONDS: Final = 30.0
+"""How long a connection that nobody uses is kept."""
+
+_LOOK: Final = 0.2  # seconds between two looks whether a waiting call was cancelled
+_NOTICES_GONE: Final = "SET client_connection_check_interval = '2s'"
+
+
+class NoRoom(Exception):
+    """All connections of a login were in use until the time was over."""
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """The connections of one login."""
+
+    idle: list[tuple[float, "psycopg.Connection[Any]", bool]] = field(default_factory=list)  # since, and `watched`
+    lent: int = 0
+
+
+class Pool:
+    """Lends connections. All methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._adapters = make_adapters()
+        self._shelves: dict[Login, _Shelf] = {}
+        self._changed = threading.Condition()
+        self._sweeper: threading.Timer | None = None
+        self._closed = False
+
+    def take(self, login: Login, deadline: float | None, given_up: Callable[[], bool], *, fresh: bool) -> Session:
+        """Return a session of a login, by `deadline` on the monotonic clock. `fresh`: of those kept none is to be
+        trusted. Raises `NoRoom`, and `psycopg.Error` where no connection can be had."""
+        with self._changed:
+            shelf = self._shelves.setdefault(login, _Shelf())
+            while shelf.lent >= LIMIT:
+                if given_up() or (deadline is not None and time.monotonic() >= deadline):
+                    raise NoRoom
+                self._changed.wait(_LOOK)
+            shelf.lent += 1
+            stale = [conn for _, conn, _ in shelf.idle] if fresh else []
+            shelf.idle = [] if fresh else shelf.idle
+            kept = shelf.idle.pop() if shelf.idle else None
+        try:
+            for conn in stale:
+                conn.close()
+            if kept is not None:
+                return Session(kept[1], login, watched=kept[2])
+            return self._connect(login, deadline)
+        except BaseException:
+            self._returned(login, None)
+            raise
+
+    def put(self, session: Session, *, keep: bool) -> None:
+        """Take a session back. It is closed unless it is to be kept and can be made like new."""
+        conn = session.conn
+        if keep and self._reset(session):
+            self._returned(session.login, (time.monotonic(), conn, session.watched))
+            return
+        conn.close()
+        self._returned(session.login, None)
+
+    def close(self) -> None:
+        """Close what is kept; what is lent is closed when it comes back."""
+        with self._changed:
+            self._closed = True
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+        self._sweep()
+
+    def _connect(self, login: Login, deadline: float | None) -> Session:
+        conninfo = login.conninfo
+        if deadline is not None and (left := max(1, ceil(deadline - time.monotonic()))) < CONNECT_SECONDS:
+            conninfo = make_conninfo(conninfo, connect_timeout=left)
+        conn: psycopg.Connection[Any] = psycopg.connect(
+            conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            context=_Context(self._adapters),
+        )
+        try:
+            conn.execute(_NOTICES_GONE)
+        except psycopg.Error:
+            if conn.closed:
+                raise
+            return Session(conn, login, watched=False)  # a server older than 14, or on a system that cannot tell
+        return Session(conn, login, watched=True)
+
+    def _reset(self, session: Session) -> bool:
+        """Undo what a call may have left in the session: settings, roles, temporary tables, locks."""
+        if session.conn.closed or session.transaction != TransactionStatus.IDLE:
+            return False
+        try:
+            session.simple("DISCARD ALL")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _returned(self, login: Login, kept: "tuple[float, psycopg.Connection[Any], bool] | None") -> None:
+        with self._changed:
+            shelf = self._shelves[login]
+            shelf.lent -= 1
+            if kept is not None:
+                shelf.idle.append(kept)
+            elif not shelf.lent and not shelf.idle:
+                del self._shelves[login]
+            if kept is not None and self._sweeper is None and not self._closed:
+                self._sweep_later()
+            self._changed.notify()
+        if self._closed:
+            self._sweep()
+
+    def _sweep_later(self) -> None:
+        self._sweeper = threading.Timer(IDLE_SECONDS / 2, self._sweep)
+        self._sweeper.daemon = True
+        self._sweeper.start()
+
+    def _sweep(self) -> None:
+        """Close what has been idle for long; all of it at the end."""
+        with self._changed:
+            young = float("inf") if self._closed else time.monotonic() - IDLE_SECONDS
+            old = [conn for shelf in self._shelves.values() for since, conn, _ in shelf.idle if since < young]
+            for login, shelf in list(self._shelves.items()):
+                shelf.idle = [kept for kept in shelf.idle if kept[0] >= young]
+                if not shelf.idle and not shelf.lent:
+                    del self._shelves[login]
+            self._sweeper = None
+            if not self._closed and any(shelf.idle for shelf in self._shelves.values()):
+                self._sweep_later()
+        for conn in old:
+            conn.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What psycopg takes the adapters of a new connection from."""
+
+    adapters: Any
+    connection: None = None

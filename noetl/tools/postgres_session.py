@@ -1,0 +1,177 @@
+"""A connection of the postgres tool while one call has it: statements, and what can be told of their errors."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import psycopg
+import psycopg.errors as pg
+from psycopg import capabilities, generators
+from psycopg.abc import Transformer as AbstractTransformer
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from noetl.tools.base import storable
+from noetl.tools.postgres_login import Login
+from noetl.tools.postgres_values import Value, parameters
+from noetl.tools.sql_bind import Bound
+from noetl.tools.sql_values import Results
+
+CHUNK: Final = 20
+"""Rows that come at once: what is held before the limit is looked at."""
+
+OUTPUT_LIMIT: Final = 64 * 1024
+_ROWS: Final = frozenset({ExecStatus.SINGLE_TUPLE, ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK})
+_COPY: Final = frozenset({ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH})
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+
+
+class CopyRefused(Exception):
+    """A COPY has nothing at its other end."""
+
+
+class Session:
+    """A connection and what its call has come to. It belongs to one thread; `cancel` may be called from any.
+
+    `untouched`: nothing of the playbook's has been sent yet. `command` counts from 0, None between commands.
+    """
+
+    def __init__(self, conn: "psycopg.Connection[Any]", login: Login, *, watched: bool) -> None:
+        self.conn = conn
+        self.login = login
+        self.watched = watched  # whether the server can notice by itself that we are gone
+        self.untouched = True
+        self.command: int | None = None
+        self._notices: list[str] = []
+        self._noted = 0
+        conn.add_notice_handler(self._notice)
+
+    # ---- statements ----------------------------------------------------------------------------------------------
+
+    def simple(self, text: str) -> list[PGresult]:
+        """Run statements of ours, several in one message; return their results. Raises `psycopg.Error`."""
+        self.conn.pgconn.send_query(text.encode())
+        results: list[PGresult] = self.conn.wait(generators.execute(self.conn.pgconn))
+        for result in results:
+            self._check(result)
+        return results
+
+    def query(self, text: str, *values: Value) -> list[tuple[Any, ...]]:
+        """Run one statement of ours; return its rows. Raises `psycopg.Error`."""
+        self._send(text.encode(), values)
+        rows: list[tuple[Any, ...]] = []
+        for result in self.conn.wait(generators.execute(self.conn.pgconn)):
+            self._check(result)
+            rows += self._load(Transformer(self.conn), result)
+        return rows
+
+    def change(self, text: str, *values: Value) -> int:
+        """Run one statement that returns no rows; return how many it changed. Raises `psycopg.Error`."""
+        self._send(text.encode(), values)
+        count = 0
+        for result in self.conn.wait(generators.execute(self.conn.pgconn)):
+            self._check(result)
+            count += result.command_tuples or 0
+        return count
+
+    def execute(self, command: Bound, results: Results) -> None:
+        """Run one command of a playbook and add what it returns while it comes.
+
+        Raises `psycopg.Error`, `Invalid`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
+        is still busy and must be closed.
+        """
+        self.untouched = False
+        query = command.text.encode()
+        self._send(query, parameters(self.conn, query, command.values or ()))
+        if capabilities.has_stream_chunked():
+            self.conn.pgconn.set_chunked_rows_mode(CHUNK)
+        else:
+            self.conn.pgconn.set_single_row_mode()
+        self.conn.wait(generators.send(self.conn.pgconn))
+        begun = False
+        transformer = Transformer(self.conn)
+        for result in self._results():
+            if result.status in _ROWS:
+                if not begun:
+                    results.begin([(result.fname(place) or b"").decode() for place in range(result.nfields)])
+                    begun = True
+                for row in self._load(transformer, result):
+                    results.row(row)
+            else:
+                results.begin()
+                begun = True
+            if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+                results.end(result.command_tuples or 0)
+
+    def _send(self, query: bytes, values: Sequence[Value]) -> None:
+        """Send one statement, and one only: the extended protocol takes no second one."""
+        self.conn.pgconn.send_query_params(
+            query, [value for _, value in values], param_types=[oid for oid, _ in values]
+        )
+
+    def _results(self) -> Iterator[PGresult]:
+        """Yield the results of what was sent. An error is raised when the connection is ready again."""
+        failed: psycopg.Error | None = None
+        while True:
+            try:
+                result = self.conn.wait(generators.fetch(self.conn.pgconn))
+            except psycopg.Error as failure:  # the connection is gone; an error before that says why
+                raise failed or failure from None
+            if result is None:
+                break
+            if result.status in _COPY:
+                raise CopyRefused
+            if result.status == ExecStatus.FATAL_ERROR:
+                failed = pg.error_from_result(result, encoding="utf-8")
+            else:
+                yield result
+        if failed is not None:
+            raise failed
+
+    def _check(self, result: PGresult) -> None:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise pg.error_from_result(result, encoding="utf-8")
+
+    def _load(self, transformer: AbstractTransformer, result: PGresult) -> list[tuple[Any, ...]]:
+        transformer.set_pgresult(result)
+        return transformer.load_rows(0, result.ntuples, tuple)
+
+    # ---- its state -----------------------------------------------------------------------------------------------
+
+    @property
+    def transaction(self) -> TransactionStatus:
+        """Whether a transaction is open, and how it stands."""
+        return TransactionStatus(self.conn.pgconn.transaction_status)
+
+    def rollback(self) -> None:
+        """End the transaction, if one is open and the connection is ready for that; else leave it as it is."""
+        if self.transaction in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            self.simple("ROLLBACK")
+
+    def lost(self, failure: BaseException) -> bool:
+        """Tell whether a failure means that the connection is gone."""
+        return isinstance(failure, psycopg.Error) and (self.conn.closed or is_lost(failure))
+
+    # ---- notices -------------------------------------------------------------------------------------------------
+
+    def _notice(self, diagnostic: pg.Diagnostic) -> None:
+        line = f"{diagnostic.severity}: {diagnostic.message_primary}\n"
+        if self._noted < OUTPUT_LIMIT:
+            self._noted += len(line)
+            self._notices.append(line)
+
+    def output(self) -> str:
+        """Return what the server has said beside its results."""
+        return self.login.hide(storable("".join(self._notices), OUTPUT_LIMIT))
+
+    def end(self) -> None:
+        """Stop listening: the connection may go to another call."""
+        self.conn.remove_notice_handler(self._notice)
+
+
+def is_lost(failure: psycopg.Error) -> bool:
+    """Tell whether an error means that there is no connection."""
+    state = failure.sqlstate
+    if state is None:
+        return isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith("08") or state in _LOST

@@ -1,0 +1,117 @@
+"""Rows into a table of Postgres: one statement with one parameter, which Postgres itself turns into the table's types.
+
+`json_populate_recordset` reads dates, numerics, arrays, composite and JSON types as the columns have them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import psycopg.errors as pg
+
+from noetl.tools.postgres_session import Session
+from noetl.tools.postgres_values import Value, dump_json
+from noetl.tools.save import Order
+from noetl.tools.save_rows import create_table, identifier, name_parts, postgres_types
+from noetl.tools.sql_bind import Invalid
+from noetl.tools.sql_values import Results
+
+FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
+COLUMNS: Final = """
+SELECT attname::text FROM pg_catalog.pg_attribute
+ WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+
+
+def job_of(order: Order) -> Callable[[Session], bytes]:
+    """Return what is to be done in the transaction. It raises `Invalid` and `psycopg.Error`."""
+    if order.statements:
+        return lambda session: _run(session, order)
+    return lambda session: _fill(session, order)
+
+
+def _run(session: Session, order: Order) -> bytes:
+    count = 0
+    for commands in order.statements:
+        for number, command in enumerate(commands):
+            session.command = number
+            counted = _Counted()
+            session.execute(command, counted)
+            count += counted.count
+    return order.result(count)
+
+
+class _Counted(Results):
+    """Results of which only the count is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.count = 0
+        self._returns = False
+
+    def begin(self, columns: Sequence[str] = ()) -> None:
+        """Begin the next command."""
+        self._returns = bool(columns)
+
+    def row(self, values: Sequence[Any]) -> None:
+        """Count a row that is returned."""
+        self.count += 1
+
+    def end(self, affected: int = 0) -> None:
+        """Count the rows of a command that returned none."""
+        self.count += 0 if self._returns else affected
+
+
+def _fill(session: Session, order: Order) -> bytes:
+    table = _table(session, order)
+    if not order.rows:
+        return order.result(0, table)
+    columns = _columns(session, order, table)
+    listed = ", ".join(identifier(columns[name]) for name in order.columns)
+    sql = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM json_populate_recordset(NULL::{table}, $1::json)"
+    if order.key:
+        keys = ", ".join(identifier(columns[name]) for name in order.key)
+        others = [identifier(columns[name]) for name in order.columns if name not in order.key]
+        changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in others)
+        sql += f" ON CONFLICT ({keys}) " + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING")
+    session.untouched = False
+    data = [{columns[name]: value for name, value in row.items()} for row in order.rows]
+    try:
+        count = session.change(sql, _json(data))
+    except pg.InvalidColumnReference:
+        if not order.key:
+            raise
+        raise Invalid(
+            f"the table {table} has no unique index on its key: CREATE UNIQUE INDEX ON {table} ({keys})"
+        ) from None
+    return order.result(count, table)
+
+
+def _json(rows: list[dict[str, Any]]) -> Value:
+    return 0, dump_json("data", rows)
+
+
+def _table(session: Session, order: Order) -> str:
+    """Return the table's name as SQL: as it is written, else in small letters. Raises `Invalid` where there is none."""
+    parts = name_parts(order.table)
+    for folded in (parts, [part.lower() for part in parts]):
+        name = ".".join(identifier(part) for part in folded)
+        if session.query(FIND, (0, name.encode()))[0][0] is not None:
+            return name
+    written = ".".join(part if part.isidentifier() and part.islower() else identifier(part) for part in parts)
+    hint = f": {create_table(written, postgres_types(order.rows))}" if order.rows else ""
+    raise Invalid(f"there is no table {order.table!r} in {session.login.where}{hint}")
+
+
+def _columns(session: Session, order: Order, table: str) -> dict[str, str]:
+    """Return for each name in the data the column's: the same, or the same in small letters. Raises `Invalid`."""
+    (oid,) = session.query(FIND, (0, table.encode()))[0]
+    there = [row[0] for row in session.query(COLUMNS, (0, str(oid).encode()))]
+    found: dict[str, str] = {}
+    for name in order.columns:
+        column = name if name in there else name.lower()
+        if column not in there:
+            raise Invalid(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
+        if column in found.values():
+            raise Invalid(f"data has the column {column!r} twice, in capital and in small letters")
+        found[name] = column
+    return found

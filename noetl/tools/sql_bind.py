@@ -1,0 +1,164 @@
+"""What a step's fields say about SQL: its commands, and the values that go into their placeholders.
+
+Values never become text of the SQL: every placeholder turns into `$1`, `$2` ..., which the driver binds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from noetl.tools.sql_text import Command, Placeholder, split
+
+_SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
+
+_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
+
+
+class Invalid(Exception):
+    """A field is missing or wrong; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A command ready for the driver. `values` stand for `$1`, `$2` ...; None: the text goes as it is."""
+
+    text: str
+    words: tuple[str, ...]
+    values: tuple[Any, ...] | None
+
+
+def commands_of(fields: Mapping[str, Any]) -> list[Command]:
+    """Return the commands of `command` or `commands`, which are text or a list of texts. Raises `Invalid`."""
+    given = [name for name in ("command", "commands") if fields.get(name) is not None]
+    if len(given) != 1:
+        raise Invalid("give the SQL as command or as commands" + (", not both" if given else ""))
+    name, value = given[0], fields[given[0]]
+    texts = value if isinstance(value, list) else [value]
+    commands: list[Command] = []
+    for number, text in enumerate(texts):
+        place = f"{name}[{number}]" if isinstance(value, list) else name
+        if not isinstance(text, str):
+            raise Invalid(f"{place} must be SQL as text, not {kind_of(text)}")
+        check_text(place, text)
+        commands += split(text)
+    if not commands:
+        raise Invalid(f"{name} has no command in it")
+    return commands
+
+
+def bind(commands: list[Command], params: Any, *, question: bool = False) -> list[Bound]:
+    """Return commands with their values; without `params` (None) placeholders are none, and the text is untouched.
+
+    A list serves `$1`, or `%s` in the order in which they stand in all commands; a mapping serves `:name`, `$name`
+    and `%(name)s`. With `question`, `?` is another `%s`. Raises `Invalid`.
+    """
+    if params is None:
+        return [Bound(command.text, command.words, None) for command in commands]
+    if not isinstance(params, Mapping | list):
+        raise Invalid(f"params must be a list or a mapping, not {kind_of(params)}")
+    binder = _ByName(params) if isinstance(params, Mapping) else _ByPlace(params, question)
+    bound = [_bind(command, binder) for command in commands]
+    binder.end()
+    return bound
+
+
+def _bind(command: Command, binder: "_ByName | _ByPlace") -> Bound:
+    text, at = "", 0
+    places: dict[Any, int] = {}  # what the binder calls a value -> its number in this command
+    values: list[Any] = []
+    for placeholder in command.placeholders:
+        if placeholder.kind == "percent":
+            new = "%"
+        else:
+            wanted = binder.find(placeholder)
+            if wanted is None:
+                continue
+            if wanted not in places:
+                values.append(binder.params[wanted])
+                places[wanted] = len(values)
+            new = f"${places[wanted]}"
+        text += command.text[at : placeholder.start] + new
+        at = placeholder.end
+    return Bound(text + command.text[at:], command.words, tuple(values))
+
+
+class _ByName:
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params: Any = params
+
+    def find(self, placeholder: Placeholder) -> str | None:
+        """Return the name of a placeholder's value, None where it is none of ours."""
+        if placeholder.kind == "name":
+            if placeholder.name not in self.params:
+                known = ", ".join(sorted(map(str, self.params))) or "nothing"
+                raise Invalid(f"the SQL names :{placeholder.name}, which is not in params (there is {known})")
+            return placeholder.name
+        if placeholder.kind == "number":
+            raise Invalid(f"the SQL has ${placeholder.name}, but params is a mapping: give a list, or write :name")
+        return None
+
+    def end(self) -> None:
+        """One mapping may serve many commands: not all of it must be used."""
+
+
+class _ByPlace:
+    def __init__(self, params: list[Any], question: bool) -> None:
+        self.params: Any = params
+        self._question = question
+        self._style = ""
+        self._next = 0
+        self._used: set[int] = set()
+
+    def find(self, placeholder: Placeholder) -> int | None:
+        """Return the place of a placeholder's value in the list, None where it is none of ours."""
+        kind = placeholder.kind
+        if kind == "name":
+            raise Invalid(f"the SQL names {placeholder.name!r}, but params is a list: give a mapping")
+        if kind == "question" and not self._question:
+            return None
+        if kind != self._style and self._style:
+            raise Invalid(f"the SQL has both {_SPELLED[self._style]} and {_SPELLED[kind]}: keep to one of them")
+        self._style = kind
+        if kind == "number":
+            place = int(placeholder.name) - 1
+        else:
+            place, self._next = self._next, self._next + 1
+        if not 0 <= place < len(self.params):
+            what = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"
+            raise Invalid(f"the SQL has {what}, but params has {len(self.params)} values")
+        self._used.add(place)
+        return place
+
+    def end(self) -> None:
+        """A value that no placeholder takes is a mistake."""
+        unused = [f"params[{place}]" for place in range(len(self.params)) if place not in self._used]
+        if unused:
+            told = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
+            raise Invalid(f"no placeholder of the SQL takes {told}: write $1 or %s where a value goes")
+
+
+def refuse_transactions(commands: Sequence[Bound]) -> None:
+    """Raise `Invalid` where the SQL wants to begin or end transactions itself."""
+    for number, command in enumerate(commands):
+        first = command.words[:2]
+        if first and (first[0] in _TRANSACTION or first in (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))):
+            raise Invalid(
+                f"command_{number} is {' '.join(first[:1])}, but a step is one transaction from its first command to"
+                " its last: leave it out, or give once: false, where each command stands for itself"
+            )
+
+
+def check_text(place: str, text: str) -> None:
+    """Raise `Invalid` for what no database takes as text: NUL and lone surrogates."""
+    if "\x00" in text:
+        raise Invalid(f"{place} contains a NUL character: remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{place} contains a lone surrogate, which is no valid Unicode text") from None
+
+
+def kind_of(value: Any) -> str:
+    """Return how a person calls the type of a JSON value."""
+    names = {type(None): "nothing", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
+    return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a mapping")

@@ -1,0 +1,180 @@
+"""What databases hold, as plain JSON.
+
+whole numbers, booleans, text            as they are; beyond 64 bits as text
+numeric, decimal                         a number where a JSON number holds it exactly, else text
+NaN, infinity (float, numeric, dates)    text
+date, time, timestamp                    text in ISO 8601: 2026-01-31, 08:00:00, 2026-01-31T08:00:00.5+00:00
+interval                                 text in ISO 8601: P1DT2H
+bytea, blob                              text in base64
+json, arrays, structs, maps              lists and mappings
+everything else (uuid, ranges, inet ...) the text that the database writes for it
+"""
+
+import base64
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from noetl.errors import TooLarge
+from noetl.playbook.values import plain
+
+_SMALLEST: Final = -(2**63)
+_GREATEST: Final = 2**63 - 1
+_LONG_DIGITS: Final = re.compile(rb"\d{19}")
+_FEW_DIGITS: Final = 15
+"""So many digits survive the way through a double and back."""
+
+
+def number(text: str) -> int | float | str:
+    """Return a decimal number as JSON can hold it exactly: whole, with up to 15 digits, else its text."""
+    digits = text.lstrip("-").replace(".", "", 1)
+    if not digits.isdecimal() or not digits.isascii():
+        return text  # NaN, Infinity, an exponent
+    if "." not in text:
+        return whole(int(text))
+    head, _, fraction = text.partition(".")
+    if not fraction.strip("0"):
+        return whole(int(head))
+    return float(text) if len(digits.strip("0")) <= _FEW_DIGITS else text
+
+
+def whole(value: int) -> int | str:
+    """Return a whole number, as text beyond 64 bits."""
+    return value if _SMALLEST <= value <= _GREATEST else str(value)
+
+
+def real(value: float) -> float | str:
+    """Return a float, as text where it is none that JSON knows."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def exact_json(data: bytes) -> Any:
+    """Return a JSON document; whole numbers beyond 64 bits become text instead of losing digits."""
+    if not _LONG_DIGITS.search(data):
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass  # 1e400 and the like, which the standard library takes
+    return json.loads(data, parse_int=lambda text: whole(int(text)), parse_float=_finite)
+
+
+def _finite(text: str) -> float | str:
+    return float(text) if math.isfinite(float(text)) else text
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value that a driver made of a column as plain JSON types; what is unknown becomes text."""
+    match value:
+        case None | str() | bool():
+            return value
+        case int():
+            return whole(value)
+        case float():
+            return real(value)
+        case Decimal():
+            return number(format(value, "f"))
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case dt.timedelta():
+            return interval(value)
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case dict():
+            return {_key(key): jsonable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [jsonable(item) for item in value]
+        case _:
+            return str(value)
+
+
+def _key(key: Any) -> str:
+    plain_key = jsonable(key)
+    return plain_key if isinstance(plain_key, str) else orjson.dumps(plain_key).decode()
+
+
+def interval(value: dt.timedelta) -> str:
+    """Return a duration as ISO 8601 writes it: P1DT2H3M4.5S."""
+    negative = value < dt.timedelta(0)
+    seconds, micro = divmod(abs(value) // dt.timedelta(microseconds=1), 1_000_000)
+    days, seconds = divmod(seconds, 86400)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    sign = "-" if negative else ""
+    exact = f"{seconds}.{micro:06}".rstrip("0").rstrip(".") if micro else str(seconds)
+    clock = "".join(
+        f"{sign}{amount}{unit}"
+        for amount, unit in ((hours, "H"), (minutes, "M"), (exact, "S"))
+        if amount not in (0, "0")
+    )
+    date = f"{sign}{days}D" if days else ""
+    return f"P{date}{'T' + clock if clock else ''}" if date or clock else "PT0S"
+
+
+class Results:
+    """The result of a step's commands as JSON text: `{command_0: {status, rows, row_count, columns}, ...,
+    executed_commands}`.
+
+    It is written while rows come, so that neither more rows nor a second copy of them are ever held than the limit
+    (bytes) lets pass. Methods raise `TooLarge`, or `ValueNotJson` for what JSON cannot hold.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._text = bytearray(b"{")
+        self._commands = 0
+        self._rows = 0
+        self._names: list[str] = []
+
+    def begin(self, columns: Sequence[str] = ()) -> None:
+        """Begin the next command. Of columns that share a name the later ones get a number."""
+        self._names, self._rows = unique(columns), 0
+        self._write(b'%b"command_%d":{"status":"success","rows":[' % (b"," if self._commands else b"", self._commands))
+
+    def row(self, values: Sequence[Any]) -> None:
+        """Add a row of plain values."""
+        name = f"command_{self._commands}.rows[{self._rows}]"
+        text = plain(dict(zip(self._names, values, strict=True)), self._limit, name)
+        if self._rows:
+            self._text += b","
+        self._rows += 1
+        self._write(text)
+
+    def end(self, affected: int = 0) -> None:
+        """End the command; `affected` rows where it returned none."""
+        count = self._rows if self._names else max(0, affected)
+        self._write(b'],"row_count":%d,"columns":%b}' % (count, orjson.dumps(self._names)))
+        self._commands += 1
+
+    def text(self) -> bytes:
+        """Return the whole."""
+        comma = b"," if self._commands else b""
+        return bytes(self._text) + b'%b"executed_commands":%d}' % (comma, self._commands)
+
+    def _write(self, text: bytes) -> None:
+        self._text += text
+        if len(self._text) > self._limit:
+            raise TooLarge(
+                f"the result has more than {self._limit:,} bytes as JSON at row {self._rows} of command"
+                f" {self._commands}: select less, or keep it in the database"
+            )
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Return column names with those that stand there again numbered: id, id_2."""
+    found: list[str] = []
+    taken = set(names)
+    for name in names:
+        new, count = name, 1
+        while new in found:
+            count += 1
+            new = f"{name}_{count}" if f"{name}_{count}" not in taken else name
+        found.append(new)
+    return found

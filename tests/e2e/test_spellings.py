@@ -45,7 +45,8 @@ def test_orders_are_polled_until_they_are_there(lab: Lab, spelling: str) -> None
     path = lab.register((PLAYBOOKS / f"orders/{spelling}.yaml").read_text())
     exports = Exports()
     with serving(exports.answers) as stub:
-        ended = lab.end(lab.start(path, payload={"base_url": stub.url}))
+        ended = lab.end(lab.start(path, payload={"base_url": stub.url, "token": "who-may"}))
+        assert {asked["headers"].get("authorization") for asked in stub.asked} == {"Bearer who-may"}
     assert ended.status == "completed", ended.error
     assert ended.result == {"customer": "007", "text": "3.75 EUR"}
     assert (exports.ordered, exports.polled) == (2, 3)

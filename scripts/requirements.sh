@@ -11,5 +11,5 @@ compile() {
     uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-annotate --upgrade --quiet --custom-compile-command "make requirements" "$@"
 }
-compile --extra build --extra ops --output-file requirements.txt
-compile --extra build --extra ops --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+compile --extra build --extra ops --extra duckdb --output-file requirements.txt
+compile --extra build --extra ops --extra duckdb --extra dev --constraint requirements.txt --output-file requirements-dev.txt

@@ -125,7 +125,7 @@ def _load(
     reader.problems += problems
     playbook = None
     if root is not None:
-        loader = _Loader(reader)
+        loader = _Loader(reader, further)
         playbook = loader.playbook(root, text)
         if further and loader.given is not None:
             examine(reader, loader.given, credentials)
@@ -201,8 +201,9 @@ def _has_secrets(step: Step) -> bool:
 class _Loader:
     """Reads one playbook."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, further: bool) -> None:
         self.reader = reader
+        self.further = further
         self.given: Given | None = None
         self.task_nodes: dict[str, Node] = {}
 
@@ -222,7 +223,8 @@ class _Loader:
         self.given = Given(keys.get("workload"), self.task_nodes, clauses.targets, workflow, finally_)
         check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
         check.check_targets(reader, clauses.targets, workflow.nodes, finally_.nodes if finally_ else {})
-        self._tests(keys.get("tests"), workflow, finally_)
+        if self.further:
+            self._tests(keys.get("tests"), workflow, finally_)
         labels = self._labels(keys)
         timeout = self._timeout(keys)
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
 
 from noetl.database import store
 from noetl.database.connect import Database
@@ -58,7 +58,13 @@ CROWD = 8
 
 NOTIFY_EVERY = 0.01
 
-PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError, ReadOnlySqlTransaction)
+PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+    ReadOnlySqlTransaction,
+    IdleInTransactionSessionTimeout,
+)
 
 
 def passes(error: psycopg.Error) -> bool:
@@ -273,6 +279,9 @@ class Pump:
         try:
             self._settle(conn, batch, draining, waiting=waiting)
             return
+        except LockNotAvailable:
+            self._put_off(batch)
+            return
         except psycopg.Error as error:
             if passes(error):
                 raise
@@ -287,6 +296,13 @@ class Pump:
                 log.error("execution %s: %s", item.view.execution_id, message)
                 item.what, item.output = Failed(failure("not_stored", message)), ""
                 self._settle(conn, [item], draining, waiting=waiting)
+
+    def _put_off(self, items: list[Finished]) -> None:
+        """Keep outcomes whose execution is locked by somebody who has perhaps been stopped: others come first."""
+        for item in items:
+            item.since, item.put_off = time.monotonic(), True
+            item.view.contended = False
+        self.holdings.finished += items
 
     def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
         room = 0 if draining or self.holdings.isolated is not None else self._slots.free

@@ -11,7 +11,6 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
-from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
@@ -19,12 +18,10 @@ from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.pump import Pump, passes
-from noetl.worker.references import Seals
-from noetl.worker.secrets import Secrets
 from noetl.worker.slots import First, NotBegun, Report, Slots
-from noetl.worker.sources import Sources
 from tests.support.hand import with_hand
 from tests.support.saver import Saver
+from tests.support.vault import secrets_of
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 
@@ -96,8 +93,7 @@ def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
 
 
 def a_pump(database: Database, settings: Settings, slots: Watched) -> Pump:
-    keys = Keys(settings)
-    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
+    secrets = secrets_of(database, settings)
     return Pump(database, settings, Views(database.schema, {}), slots, secrets, "pump", pools=("default",))
 
 
@@ -217,6 +213,7 @@ def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection()
     assert not passes(psycopg.errors.UntranslatableCharacter())
     assert not passes(psycopg.errors.CheckViolation())
     assert passes(psycopg.errors.ReadOnlySqlTransaction())
+    assert passes(psycopg.errors.IdleInTransactionSessionTimeout())
     assert passes(psycopg.errors.AdminShutdown())
     assert passes(psycopg.errors.DiskFull())
     assert passes(psycopg.errors.UndefinedTable())
@@ -315,8 +312,8 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     leased: list[bool] = []
 
     @contextmanager
-    def transaction(conn: psycopg.Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
-        with original(conn, schema, asynchronous=asynchronous):
+    def transaction(conn: psycopg.Connection, schema: str, **options: Any) -> Iterator[None]:
+        with original(conn, schema, **options):
             shown = conn.execute("SHOW synchronous_commit").fetchone()
             assert shown is not None
             now[:] = [shown[0] == "off"]

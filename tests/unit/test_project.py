@@ -92,7 +92,7 @@ def declared(*extras: str) -> list[Requirement]:
 
 @pytest.mark.parametrize(
     ("file", "extras"),
-    [("requirements.txt", ("build", "ops")), ("requirements-dev.txt", ("build", "ops", "dev"))],
+    [("requirements.txt", ("build", "ops", "duckdb")), ("requirements-dev.txt", ("build", "ops", "duckdb", "dev"))],
 )
 def test_what_the_project_asks_for_is_pinned_with_a_version_that_fits(file: str, extras: tuple[str, ...]) -> None:
     pinned = pins(file)

@@ -96,9 +96,9 @@ def test_results_have_the_shape_that_the_language_promises() -> None:
 def test_the_limit_ends_it_at_the_row_that_is_too_much() -> None:
     results = Results(200)
     results.begin(["a"])
-    for _ in range(7):
+    for _ in range(8):
         results.row(["x" * 10])
-    with pytest.raises(TooLarge, match="more than 200 bytes as JSON at row 8 of command 0: select less"):
+    with pytest.raises(TooLarge, match="more than 200 bytes as JSON at row 9 of command 0: select less"):
         results.row(["x" * 10])
     results = Results(200)
     results.begin(["a"])

@@ -4,6 +4,7 @@ A wrong value is reported when it is used, by one sentence that names the settin
 does not care about the server's port. What is missing is reported likewise, by `Settings.admin_conninfo`.
 """
 
+import base64
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ class Settings:
     processes: int = 1
     pools: tuple[str, ...] = ("default",)
     http_allow_link_local: bool = False
+    encryption_key: tuple[bytes, ...] = ()  # the first encrypts, all decrypt; embedded: else a file in `home`
+    credential_reveal: bool = False
 
     if not TYPE_CHECKING:  # a checker shall still find misspelt names
 
@@ -253,6 +256,27 @@ def _schema(name: str, text: str) -> str:
     return _identifier(name, text)
 
 
+def encryption_keys(name: str, text: str) -> tuple[bytes, ...]:
+    """Return the keys of a text, separated by commas. Raises `SettingsError`, which shows none of them."""
+    keys = tuple(_key(part.strip()) for part in text.split(","))
+    for number, key in enumerate(keys, 1):
+        if key is None:
+            which = f"key {number} of {name}" if len(keys) > 1 else name
+            raise SettingsError(
+                f"{which} is no key: it must be 32 bytes in Base64, as noetl credential key makes one"
+                " (several are separated by commas)"
+            )
+    return tuple(key for key in keys if key is not None)
+
+
+def _key(text: str) -> bytes | None:
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        return None
+    return key if len(key) == 32 else None
+
+
 def _url(name: str, text: str) -> str:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
@@ -293,4 +317,6 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], Callable[[str, str], Any]]] = {
     "processes": (("NOETL_WORKER_PROCESSES",), _number(1, 256)),
     "pools": (("NOETL_WORKER_POOLS",), _names),
     "http_allow_link_local": (("NOETL_HTTP_ALLOW_LINK_LOCAL",), _flag),
+    "encryption_key": (("NOETL_ENCRYPTION_KEY",), encryption_keys),
+    "credential_reveal": (("NOETL_CREDENTIAL_REVEAL",), _flag),
 }

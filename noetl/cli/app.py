@@ -11,7 +11,7 @@ from noetl import __version__
 from noetl.cli.show import complain
 from noetl.errors import NoetlError
 
-NOUNS = ("server", "worker", "db", "catalog", "execute", "playbook")
+NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook")
 COMMANDS = ("run", "export")
 
 HELP = """Run YAML playbooks durably with nothing but Postgres.

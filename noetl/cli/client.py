@@ -37,6 +37,10 @@ class Client:
         """Send JSON to a path and return the answer. Raises the error that the server answers with."""
         return self._call("POST", path, body=json.dumps(body).encode())
 
+    def delete(self, path: str) -> Any:
+        """Remove what is at a path and return the answer. Raises the error that the server answers with."""
+        return self._call("DELETE", path)
+
     def items(self, path: str, query: Mapping[str, Any] | None = None, limit: int | None = None) -> list[Any]:
         """Return the items of a list, of all its pages up to `limit`."""
         found: list[Any] = []

@@ -38,7 +38,7 @@ def record_test(execution_id: str, output: str | None, host: str | None, port: i
 
 def fetch(client: Client, execution_id: str) -> "Recording":
     """Return an execution with its events and its playbook. Raises `Conflict` where it has not ended."""
-    from noetl.playbook.load import load_playbook
+    from noetl.playbook.load import stored_playbook
     from noetl.testing.record import Recording, has_ended
 
     shown: dict[str, Any] = client.get(f"/api/executions/{segment(execution_id)}")
@@ -47,7 +47,7 @@ def fetch(client: Client, execution_id: str) -> "Recording":
     events = [_whole(client, event) for event in client.items(f"/api/executions/{segment(execution_id)}/events")]
     path = "/".join(segment(part) for part in shown["path"].split("/"))
     content = client.get(f"/api/catalog/{path}", {"version": shown["version"]})["content"]
-    return Recording(shown, events, load_playbook(content, shown["path"]), content)
+    return Recording(shown, events, stored_playbook(content, shown["path"]), content)
 
 
 def _whole(client: Client, event: dict[str, Any]) -> dict[str, Any]:

@@ -73,18 +73,19 @@ class Lock(NamedTuple):
 
 @contextmanager
 def transaction(
-    conn: Connection, schema: str, *, asynchronous: bool = False, then: bytes | None = None
+    conn: Connection, schema: str, *, asynchronous: bool = False, patient: bool = True, then: bytes | None = None
 ) -> Iterator[None]:
     """Open a transaction on an autocommit connection, in a pipeline: the statements that begin it cost no round trip.
 
     With `asynchronous` the commit does not wait for the disk: for leases, which may be lost, never for completions.
+    One that is not `patient` raises `LockNotAvailable` where it would have to wait for a lock for longer than a second.
     The commit travels in the same round trip as the last statements of the block, and so does `then`, a statement of
     its own that is run where the commit was.
     """
     try:
         with conn.gathered() if isinstance(conn, GatheringConnection) else conn.pipeline():
             conn.execute("BEGIN")
-            conn.execute(opening(schema, asynchronous), prepare=True)
+            conn.execute(opening(schema, asynchronous, patient), prepare=True)
             yield
             conn.execute("COMMIT")
             if then is not None:
@@ -101,8 +102,14 @@ def search_path(schema: str) -> bytes:
     return SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(schema)).as_bytes()
 
 
+ABANDONED = "10s"
+"""How long a transaction may be left alone: whoever opened it has been stopped, and others wait for its locks."""
+
+LOCK_PATIENCE = "1s"
+
+
 @cache
-def opening(schema: str, asynchronous: bool) -> bytes:
+def opening(schema: str, asynchronous: bool, patient: bool = True) -> bytes:
     """Return the statement that prepares a transaction of the engine: all settings in one.
 
     Generic plans, since every statement here has one good plan (a test EXPLAINs them) and planning a claim anew
@@ -115,7 +122,10 @@ def opening(schema: str, asynchronous: bool) -> bytes:
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("jit", "off"),
+        ("idle_in_transaction_session_timeout", ABANDONED),
     ]
+    if not patient:
+        settings.append(("lock_timeout", LOCK_PATIENCE))
     if asynchronous:
         settings.append(("synchronous_commit", "off"))
     calls = [SQL("set_config({}, {}, true)").format(Literal(name), Literal(value)) for name, value in settings]

@@ -118,7 +118,7 @@ def _mapping(template: Template | None, scopes: Scopes, args: Mapping[str, Any])
         return {}
     value = template.render(scopes.scope(template.names, args))
     if not isinstance(value, dict):
-        raise TemplateError(f"args and fields must be a mapping, this is {value!r}")
+        raise TemplateError(f"args and fields must be a mapping, this is a {type(value).__name__}")  # not what it says
     return value
 
 

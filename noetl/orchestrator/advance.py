@@ -60,9 +60,10 @@ class Advance:
         self, conn: Connection, finished: list[Finished], *, room: int, idle: bool, waiting: bool = False
     ) -> Advanced:
         """Complete outcomes. `room`: how many next jobs this worker can take on; `idle`: the last claim came back
-        short, so nobody waits for a slot; `waiting`: wait for locked executions.
+        short, so nobody waits for a slot; `waiting`: wait for locked executions, a second at most.
 
-        Raises `psycopg.OperationalError` when the connection is lost: send the same again after reading back.
+        Raises `psycopg.OperationalError` when the connection is lost: send the same again after reading back; and
+        `LockNotAvailable` when it has waited in vain.
         """
         groups: dict[int, list[Finished]] = {}
         for item in finished:
@@ -89,7 +90,7 @@ class Advance:
         out = Advanced()
         rows = Rows()
         written: list[tuple[Part, list[Job], int]] = []
-        with store.transaction(conn, self.schema):
+        with store.transaction(conn, self.schema, patient=not waiting):
             locked = store.remove_jobs(
                 conn,
                 worker=self.worker,

@@ -51,7 +51,7 @@ class Orchestrator:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._settings = settings
+        self.settings = settings
         self._schema = database.schema
         self._playbooks = Playbooks()
         self._news = news(self._schema) if settings.notify else None
@@ -101,7 +101,7 @@ class Orchestrator:
         rows = Rows()
         assert part.start is not None
         with store.transaction(conn, self._schema, then=self._news):
-            if not insert_start(conn, rows, part, part.start["now"], self._settings.inline_limit):
+            if not insert_start(conn, rows, part, part.start["now"], self.settings.inline_limit):
                 return False
             write(conn, rows, worker=None, lease=0)
         return True
@@ -124,7 +124,7 @@ class Orchestrator:
             withdrawal = Withdrawal(conn, execution_id)
             part = loading(partial(_decide, view, what, withdrawal), _loader(conn, view))
             rows = Rows()
-            add_part(rows, part, first_at(lock.now, lock.last_event_at), self._settings.inline_limit)
+            add_part(rows, part, first_at(lock.now, lock.last_event_at), self.settings.inline_limit)
             write(conn, rows, worker=None, lease=0)
         return part.state.status
 

@@ -104,6 +104,9 @@ ROUTER_TYPES: Final = frozenset({"start", "noop", "route", "end"})
 WITHOUT_LOOP: Final = frozenset({ROUTER, "fail"})
 """Types that are decided on the spot: they have no jobs, hence neither loop nor save."""
 
+WITHOUT_SECRETS: Final = frozenset({ROUTER, "playbook", "wait", "fail"})
+"""Types whose fields and args are kept: no secret can stand in them."""
+
 WITH_AUTH: Final = frozenset({"http", "postgres", "duckdb", "container", "save", "secrets"})
 """Types that take credentials."""
 

@@ -36,6 +36,8 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
     if node.kind == "list" and not node.value:
         reader.error(node, "sql", f"{name} of {what} is an empty list: there is no command in it")
     for item in _texts(reader, node, name, what):
+        if reader.has_error(item):
+            continue  # it could not be read: what stands for it says nothing
         found = look_at(item.value)
         if found.fault is not None:
             index, sign, message = found.fault

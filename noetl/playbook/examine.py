@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.playbook import templates
+from noetl.playbook.arguments import check_arguments
 from noetl.playbook.clauses import Target
 from noetl.playbook.commands import check_commands
 from noetl.playbook.graph import END
@@ -66,6 +67,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         section = make_section(part.steps, part.items, given.ways, before)
         _check_ways(reader, section, part.nodes)
         names.check_section(section)
+        check_arguments(reader, section, given.tasks)
         before = section
 
 
@@ -77,6 +79,17 @@ def _check_step(names: Names, step: Step, node: Node) -> None:
         if items is not None and items.kind == "list" and not items.value:
             told = f"the loop of step {step.name!r} runs over an empty list: it does nothing"
             names.reader.warning(items, "empty-loop", told)
+        order = level.value.get("order_by")
+        if order is not None and not order.null and not any(map(templates.is_template, _texts(order))):
+            told = f"order_by in loop of step {step.name!r} is the same for every item: write '{{{{ item.name }}}}'"
+            names.reader.error(order, "value", told)
+
+
+def _texts(node: Node) -> Iterator[str]:
+    """Yield the texts in a value."""
+    for item in node.value if node.kind == "list" else [node]:
+        if isinstance(item.value, str):
+            yield item.value
 
 
 def _levels(node: Node) -> list[Node]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl.playbook import pycode, templates
-from noetl.playbook.actions import ACTIONS, ONE_OF, Field
+from noetl.playbook.actions import ACTIONS, ONE_OF, WITHOUT_SECRETS, Field
+from noetl.playbook.auth import check_auth
 from noetl.playbook.model import Retry
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
@@ -50,7 +51,8 @@ class Owner:
             given = self.keys.get(name)
             if given is None or (given.null and spec.kind != "any"):
                 continue
-            found = self._field(given, spec, prefix + name)
+            with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+                found = self._field(given, spec, prefix + name)
             if found is not None:
                 fields[name] = found
         code = self.given("code") if type_ == "python" else None
@@ -97,15 +99,18 @@ class Owner:
 
     # -- keys of any step
 
-    def auth(self) -> AnyTemplate | None:
-        """Return what the tool logs in with: a credential's name, a mapping, or a template."""
+    def auth(self, type_: str | None) -> AnyTemplate | None:
+        """Return what the tool logs in with: a credential's name, a mapping, or a template. `type_`: the tool's."""
         node = self.given("auth")
         if node is None:
             return None
         if node.kind != "mapping" and not isinstance(node.value, str):
             told = f"auth of {self.what} is {node.describe()}: it must be the name of a credential, or a mapping"
             self.error("auth", "wrong-type", told)
-        return self.reader.template(node, self.place, "auth")
+        else:
+            check_auth(self.reader, node, type_, f"auth of {self.what}")
+        with self.reader.with_secrets():
+            return self.reader.template(node, self.place, "auth")
 
     def save(self) -> AnyTemplate | None:
         """Return the fields of the save that runs when the step is done."""
@@ -118,13 +123,16 @@ class Owner:
             return None
         self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what)
         inner = Owner(self.reader, node, self.place, what)
-        fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth()
+        fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth("save")
         return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
 
-    def mapping(self, key: str) -> AnyTemplate | None:
-        """Return the template of a mapping such as `args`."""
-        node = self.given(key)
-        return None if node is None else self.reader.mapping_template(node, self.place, key, f"{key} of {self.what}")
+    def args(self, type_: str | None) -> AnyTemplate | None:
+        """Return the template of `args` of a step or task of a type."""
+        node = self.given("args")
+        if node is None:
+            return None
+        with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+            return self.reader.mapping_template(node, self.place, "args", f"args of {self.what}")
 
     def text(self, key: str) -> str:
         """Return text such as `desc`, empty where there is none."""

@@ -5,7 +5,7 @@ any way, `sure` for all of them. Sure behind a join is what no choice of ways to
 waits for every branch that can reach it; behind other steps it is what stands on the only way to them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,8 +39,24 @@ def _constant(clause: Clause) -> bool | None:
     return found if isinstance(found, bool) else None
 
 
-def ways(clauses: Sequence[Clause], known: Mapping[str, Step]) -> Iterator[Way]:
-    """Yield the smallest ways in which `next` or `on_error` can be followed: more conditions only add steps."""
+def _key(clause: Clause, clauses: Sequence[Clause], steps: Collection[str]) -> str:
+    """Return what a clause's condition is known by, where it says the same in every step: it reads nothing but the
+    workload and results. Of an `else`, the conditions of the others; empty where it cannot be compared."""
+    conditions = [clause] if clause.when is not None else [other for other in clauses if other.when is not None]
+    texts = sorted(" ".join(getattr(one.when, "text", "").split()) for one in conditions)
+    names = {read.name for text in texts for read in reads_of(text).reads}
+    if not names or not all(name == "workload" or name in steps for name in names):
+        return ""
+    return "\n".join([*texts, *(["else"] if clause.when is None else [])])
+
+
+def ways(
+    clauses: Sequence[Clause], known: Collection[str], proved: Callable[[Clause], Collection[str]]
+) -> Iterator[Way]:
+    """Yield the smallest ways in which `next` or `on_error` can be followed: more conditions only add steps.
+
+    `proved`: the steps that have run where a clause is followed.
+    """
 
     def of(some: Sequence[Clause]) -> frozenset[str]:
         return frozenset(edge.target for clause in some for edge in clause.edges if edge.target in known)
@@ -49,12 +65,8 @@ def ways(clauses: Sequence[Clause], known: Mapping[str, Step]) -> Iterator[Way]:
     conditional = [clause for clause in clauses if clause.when is not None and _constant(clause) is None]
     plain = [clause for clause in clauses if clause.when is None]
     for clause in conditional:
-        yield Way(of([clause, *always]), proves=_wanted(clause))
-    yield Way(of(always or plain))
-
-
-def _wanted(clause: Clause) -> frozenset[str]:
-    return reads_of(getattr(clause.when, "text", "")).wanted
+        yield Way(of([clause, *always]), proves=frozenset(proved(clause)))
+    yield Way(of(always or plain), proves=frozenset(proved(plain[0])) if plain and not always else _NOBODY)
 
 
 def _spans(entry: str, gates: Mapping[str, str]) -> dict[str, tuple[int, int]]:
@@ -82,6 +94,7 @@ class Flow:
         self.steps: dict[str, Step] = {step.name: step for step in steps}
         self.entry = "start" if "start" in self.steps else steps[0].name
         self._order = {name: place for place, name in enumerate(self.steps)}
+        self._chosen = self._by_condition(steps)
         self._ways = {step.name: list(self._ways_of(step)) for step in steps}
         self.sources: dict[str, set[str]] = {name: set() for name in self.steps}
         self._plainly = {self.entry}  # steps that are reached otherwise than by a failure
@@ -90,44 +103,74 @@ class Flow:
                 if target in self.steps and target != step.name:
                     self.sources[target].add(step.name)
             self._plainly.update(edge.target for clause in step.next for edge in clause.edges)
-        self._before: dict[str, frozenset[str]] = {}
         self._always: dict[tuple[str, bool], bool] = {}
         self._ending = self._avoid("", self._backwards(self.steps), set())
         edges = {step.name: [target for target in targets(step) if target in self.steps] for step in steps}
         self._gates, self._cycle = gates(self.entry, edges), components(edges)
+        self._before = self._befores()
         self._spans = _spans(self.entry, self._gates)
         self._sure: dict[tuple[str, str], bool] = {}
+
+    def _by_condition(self, steps: Sequence[Step]) -> dict[str, dict[str, set[str]]]:
+        """Return by condition, and by the step that has it, where it leads."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for step in steps:
+            for clause in step.next:
+                key = _key(clause, step.next, self.steps)
+                if key:
+                    led = found.setdefault(key, {}).setdefault(step.name, set())
+                    led.update(edge.target for edge in clause.edges)
+        return found
+
+    def _same(self, step: Step, clause: Clause) -> set[str]:
+        """Return where the same condition has led in other steps: what it chose there has run."""
+        others = self._chosen.get(_key(clause, step.next, self.steps), {})
+        own = {edge.target for edge in clause.edges}
+        return set().union(*(led for name, led in others.items() if name != step.name)) - own
 
     def _backwards(self, some: Iterable[str]) -> list[str]:
         """Return steps in the order in which few rounds are enough: most lead to later ones."""
         return sorted(some, key=self._order.__getitem__, reverse=True)
 
     def _ways_of(self, step: Step) -> Iterator[Way]:
-        yield from ways(step.next, self.steps)
-        if step.on_error_continue:
-            for way in ways(step.next, self.steps):
-                yield Way(way.targets, False, way.proves)
-        if step.on_error:
-            for way in ways(step.on_error, self.steps):
+        def proved(clause: Clause) -> set[str]:
+            asked = reads_of(getattr(clause.when, "text", "")).wanted if clause.when is not None else frozenset()
+            return self._same(step, clause) | asked
+
+        yield from ways(step.next, self.steps, proved)
+        for way in ways(step.next if step.on_error_continue else step.on_error, self.steps, proved):
+            if step.on_error_continue or step.on_error:
                 yield Way(way.targets, False, way.proves)
 
     # ---- any way
 
-    def before(self, name: str) -> frozenset[str]:
-        """Return every step that can come before a step; itself, where it stands in a cycle."""
-        found = self._before.get(name)
-        if found is None:
-            found = self._before[name] = self._reaching(name)
-        return found
+    def comes_before(self, other: str, name: str) -> bool:
+        """Whether a step can come before another; itself, where it stands in a cycle."""
+        return bool(self._before[name] >> self._order[other] & 1)
 
-    def _reaching(self, name: str) -> frozenset[str]:
-        seen = set(self.sources[name])
-        stack = list(seen)
-        while stack:
-            for source in self.sources[stack.pop()] - seen:
-                seen.add(source)
-                stack.append(source)
-        return frozenset(seen | {name} if name in targets(self.steps[name]) else seen)
+    def before(self, name: str) -> set[str]:
+        """Return every step that can come before a step; itself, where it stands in a cycle."""
+        return {other for other in self.steps if self.comes_before(other, name)}
+
+    def _befores(self) -> dict[str, int]:
+        """Return for each step those that can come before it, as the bits of a number: their places are its bits."""
+        found: dict[int, int] = {}  # by cycle: all before it, and itself
+        before: dict[str, int] = {}
+        members: dict[int, list[str]] = {}
+        for name, number in self._cycle.items():
+            members.setdefault(number, []).append(name)
+        for number in sorted(members, reverse=True):  # a cycle has its number after all that it leads to
+            own = members[number]
+            ahead = 0
+            for name in own:
+                for source in self.sources[name]:
+                    if self._cycle[source] != number:
+                        ahead |= found[self._cycle[source]]
+            bits = sum(1 << self._order[name] for name in own)
+            cyclic = len(own) > 1 or own[0] in targets(self.steps[own[0]])
+            before.update(dict.fromkeys(own, ahead | bits if cyclic else ahead))
+            found[number] = ahead | bits
+        return before
 
     def reached(self, *, failing: bool) -> set[str]:
         """Return the steps that can be reached by edges that are ever followed; not failing: without a failure."""
@@ -167,7 +210,7 @@ class Flow:
     def _is_sure(self, wanted: str, name: str) -> bool:
         while True:
             sources = self.sources[name]
-            if wanted not in self.before(name) or name == self.entry:
+            if not self.comes_before(wanted, name) or name == self.entry:
                 return False
             if self.is_join(name):
                 gate = self._gates[name]
@@ -191,19 +234,23 @@ class Flow:
 
     def _avoidable(self, wanted: str, gate: str, join: str) -> bool:
         """Whether the join can be reached from its gate while `wanted`, which is behind the gate, gets no result."""
-        inside = {name for name in self.before(wanted) | {wanted} if name == gate or self._passes(gate, name)}
+        inside, waiting = {gate, wanted}, [wanted] if wanted != gate else []
+        while waiting:
+            for source in self.sources[waiting.pop()] - inside:
+                inside.add(source)
+                waiting.append(source)
         # What is not inside cannot reach `wanted`, or is not asked for; and nobody is sure to wait for a step of the
         # same cycle that has arrivals.
         outside = (self._ending - inside) | {name for name in inside if self._cycle[name] == self._cycle[join]}
         avoiding, reaching = self._avoid(wanted, self._backwards(inside), outside), {join}
-        waiting = [(source, join) for source in self.sources[join]]
-        while waiting:
-            name, target = waiting.pop()
+        arriving = [(source, join) for source in self.sources[join]]
+        while arriving:
+            name, target = arriving.pop()
             if name not in reaching and any(
                 target in way.targets and way.targets <= avoiding | reaching for way in self._without(wanted, name)
             ):
                 reaching.add(name)
-                waiting += [(source, name) for source in self.sources[name] if name != gate]
+                arriving += [(source, name) for source in self.sources[name] if name != gate]
         return gate in reaching
 
     def _passes(self, gate: str, name: str) -> bool:

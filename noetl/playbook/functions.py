@@ -14,7 +14,9 @@ from jinja2.exceptions import FilterArgumentError, SecurityError
 from jinja2.filters import make_attrgetter
 from markupsafe import Markup
 
+from noetl.errors import InputError
 from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
+from noetl.playbook.references import MARK, REFERENCE, in_json, read_source, refer
 from noetl.playbook.results import raw
 
 CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
@@ -33,6 +35,14 @@ def uuid() -> str:
     return str(uuids.uuid4())
 
 
+def secret(value: Any) -> str:
+    """Return the reference to a secret, in whose place the worker puts the value."""
+    try:
+        return refer(read_source(raw(value)))
+    except InputError as error:
+        raise SecurityError(str(error)) from None
+
+
 def fromjson(value: Any) -> Any:
     """Return the value that a JSON text stands for."""
     if not isinstance(value, str):
@@ -49,7 +59,7 @@ def tojson(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON text."""
     if indent is not None and not 0 <= indent <= 16:
         raise FilterArgumentError("tojson: indent is between 0 and 16")
-    return text(json.dumps(normal(value), ensure_ascii=False, indent=indent))
+    return text(in_json(json.dumps(normal(value), ensure_ascii=False, indent=indent)))
 
 
 def b64encode(value: Any) -> str:
@@ -112,6 +122,8 @@ _TEXT_FILTERS: Final = frozenset(
         "wordwrap",
     ]
 )
+KEEP_REFERENCES: Final = frozenset({"default", "d", "string", "trim", "join", "format", "tojson", "indent", "safe"})
+"""Filters through which the reference to a secret comes whole."""
 _SIZED: Final = frozenset({"batch", "center", "indent", "round", "slice", "truncate", "wordwrap"})
 
 
@@ -119,6 +131,7 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that charges the budget for its input and output, and refuses huge numbers and undefined."""
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
     as_text, sized, forgiving = name in _TEXT_FILTERS, name in _SIZED, name in ("default", "d")
+    keeps = name in KEEP_REFERENCES
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -134,13 +147,26 @@ def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 args = (*args[:value_at], normal(value), *args[value_at + 1 :])
         if sized:
             _check_sizes(name, value, (*args[value_at + 1 :], *kwargs.values()))
+        if not keeps:
+            _refuse_reference(name, value)
         found = function(*args, **kwargs)
         if isinstance(found, str):
+            if not keeps:
+                _refuse_reference(name, found)
             BUDGET.write(len(found))
             return str.__str__(found) if isinstance(found, Markup) else found
         return found
 
     return call
+
+
+def _refuse_reference(name: str, value: Any) -> None:
+    """Refuse to change the reference to a secret: its value is not there yet, and would never be found."""
+    if isinstance(value, str) and MARK in value and REFERENCE.search(value):
+        raise SecurityError(
+            f"{name}: a secret is put in when the call is made, no filter can see it: pass it on as it is (a python"
+            " step can change it, 'auth' of type basic encodes it)"
+        )
 
 
 def _check_sizes(name: str, value: Any, args: tuple[Any, ...]) -> None:

@@ -167,7 +167,7 @@ def _step(type_: str) -> Schema:
     keys = (STEP_KEYS | {"result"}) - _without(type_)
     if type_ == WORKBOOK:
         anything = {name: schema for one in ACTIONS for name, schema in _fields(one).items()}
-        return _object(keys | {"task", "name"} | set(anything), {**anything, **_common()}, required=["step", "type"])
+        return _object(keys | {"task"} | set(anything), {**anything, **_common()}, required=["step", "type"])
     fields = _fields(type_)
     needed = ["step", *([] if type_ == ROUTER else ["type"])]
     found = _object(keys | set(fields), {**_common(), **fields}, required=needed)
@@ -198,7 +198,8 @@ def _field(spec: Field) -> Schema:
 
 def _needed(type_: str) -> list[Schema]:
     """Return what a type's fields have to be together."""
-    found: list[Schema] = [{"required": [name]} for name, spec in ACTIONS[type_].items() if spec.required]
+    required = sorted(name for name, spec in ACTIONS[type_].items() if spec.required)
+    found: list[Schema] = [{"required": required}] if required else []
     if type_ in ONE_OF:
         found.append({"oneOf": [{"required": [key]} for key in ONE_OF[type_]]})
     return found
@@ -255,10 +256,9 @@ def _targets() -> Schema:
 
 def _ways() -> Schema:
     clause = _object(
-        {"when", "then", "else", "step", "args", "condition"},
+        {"when", "then", "else", "step", "args"},
         {
             "when": _CONDITION,
-            "condition": _CONDITION,
             "then": _ref("targets"),
             "else": _ref("targets"),
             "step": _TEXT,

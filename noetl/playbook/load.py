@@ -12,11 +12,11 @@ from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.examine import Given, Part, examine
 from noetl.playbook.graph import make_graph
-from noetl.playbook.model import Playbook
+from noetl.playbook.model import Playbook, Step
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import Task, read_step, read_task
-from noetl.playbook.templates import AnyTemplate, Constant
+from noetl.playbook.templates import SECRET_CALL, AnyTemplate, Constant
 from noetl.playbook.tests_section import read_tests
 from noetl.playbook.tests_stubs import stubbed
 from noetl.playbook.yamltree import Node
@@ -125,7 +125,7 @@ def _load(
     reader.problems += problems
     playbook = None
     if root is not None:
-        loader = _Loader(reader)
+        loader = _Loader(reader, further)
         playbook = loader.playbook(root, text)
         if further and loader.given is not None:
             examine(reader, loader.given, credentials)
@@ -192,11 +192,18 @@ def _check_path(reader: Reader, node: Node, path: str) -> None:
         reader.error(node, "path", "the path is longer than 500 characters: shorten it")
 
 
+def _has_secrets(step: Step) -> bool:
+    """Whether a step calls `secret()`, or can give references to secrets to those after it."""
+    templates = (step.fields, step.args, step.task_args, step.auth, step.save, step.item_save)
+    return step.type in ("secrets", "playbook") or any(each and SECRET_CALL in each.names for each in templates)
+
+
 class _Loader:
     """Reads one playbook."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, further: bool) -> None:
         self.reader = reader
+        self.further = further
         self.given: Given | None = None
         self.task_nodes: dict[str, Node] = {}
 
@@ -216,7 +223,8 @@ class _Loader:
         self.given = Given(keys.get("workload"), self.task_nodes, clauses.targets, workflow, finally_)
         check.check_names(reader, workflow.nodes, finally_.nodes if finally_ else {}, keys.get("workload"))
         check.check_targets(reader, clauses.targets, workflow.nodes, finally_.nodes if finally_ else {})
-        self._tests(keys.get("tests"), workflow, finally_)
+        if self.further:
+            self._tests(keys.get("tests"), workflow, finally_)
         labels = self._labels(keys)
         timeout = self._timeout(keys)
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
@@ -242,6 +250,7 @@ class _Loader:
             priority=priority or 0,
             labels=labels,
             desc=document.description,
+            secrets=any(_has_secrets(step) for step in (*workflow.steps, *(finally_.steps if finally_ else ()))),
         )
 
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:

@@ -158,6 +158,7 @@ class Playbook:
     priority: int = 0
     labels: Mapping[str, str] | None = None
     desc: str = ""
+    secrets: bool = False  # whether its calls may have references to secrets in them
 
     def step(self, name: str) -> Step:
         """Return a step of `workflow` or `finally` (names are unique over both)."""

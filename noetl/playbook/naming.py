@@ -1,9 +1,8 @@
 """Checks the names and fields that templates read against what is there when they are rendered."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from noetl.playbook.actions import ACTIONS
 from noetl.playbook.environ import is_secret_name
 from noetl.playbook.graph import END
 from noetl.playbook.model import Step
@@ -14,13 +13,11 @@ from noetl.playbook.reads import Read, reads_of
 from noetl.playbook.results import SELF_NAMES
 from noetl.playbook.scopes import ALWAYS, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
+from noetl.playbook.sites import scalars, sites
 from noetl.playbook.yamltree import Node
 
 _METHODS: Final = frozenset({"items", "keys", "values", "get"})
 _NO_SECRETS: Final = (At.NEXT, At.ON_ERROR, At.RESULT, At.LOOP, At.RETRY)
-_NOT_TEMPLATES: Final = frozenset(
-    {"step", "name", "type", "desc", "pool", "max_visits", "next", "on_error", "task", "loop", "retry", "save"}
-)
 
 
 class Names:
@@ -45,7 +42,7 @@ class Names:
 
     def check_workload(self) -> None:
         """Check the templates of the workload, which are rendered before everything else."""
-        for node in _scalars(self.workload):
+        for node in scalars(self.workload):
             reads = reads_of(node.value)
             for read in reads.reads:
                 if read.name == "env" or read.name == "secret":
@@ -58,8 +55,8 @@ class Names:
         """Check the templates of all steps of `workflow` or `finally`."""
         for step in section.steps.values():
             task = self.tasks.get(step.task) if step.task else None
-            for at, what, node in _places(section, step, task):
-                found = [(scalar, reads) for scalar in _scalars(node) if (reads := reads_of(scalar.value)).reads]
+            for at, what, node in sites(section, step, task):
+                found = [(scalar, reads) for scalar in scalars(node) if (reads := reads_of(scalar.value)).reads]
                 if not found:
                     continue
                 local = local_names(section, step, at, task)
@@ -127,7 +124,7 @@ class Names:
         section = place.section_of(name)
         assert section is not None
         own = section is place.section and name == place.step.name
-        if own and (place.at in (At.NEXT, At.SAVE, At.ON_ERROR, At.RETRY) or place.local.iterators):
+        if own and (place.at in (At.NEXT, At.SAVE, At.ITEM_SAVE, At.ON_ERROR, At.RETRY) or place.local.iterators):
             if place.at is At.NEXT:
                 self._check_fields(place, read, self._shape(section, name), at)
             return
@@ -143,7 +140,7 @@ class Names:
 
     def _comes_before(self, place: "_Place", read: Read, name: str, at: int, own: bool) -> bool:
         flow = place.section.flow
-        if name not in flow.before(place.step.name):
+        if not flow.comes_before(name, place.step.name):
             if not place.excused(read):
                 reason = (
                     "its own result, which is not there yet" if own else f"{name!r}, a step that does not come before"
@@ -278,54 +275,3 @@ class _Place:
     def excused(self, read: Read) -> bool:
         """Whether nothing happens where the name is undefined."""
         return read.guarded or read.name in self.asked or bool(read.path and read.path[0] in self.asked)
-
-
-def _places(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At, str, Node]]:
-    """Yield everything in a step that can hold templates, with what it is called."""
-    node = section.nodes[step.name]
-    for owner in (node, task):
-        if owner is not None:
-            yield from _fields(owner, step, At.TASK_ARGS if owner is task else At.ARGS)
-    if step.loops or "loop" in node.value:
-        for level in _levels(node.value["loop"]):
-            for key, value in level.value.items():
-                yield (At.SAVE if key == "save" else At.LOOP), f"loop.{key}", value
-    for way in section.leaving(step.name):
-        at = At.NEXT if way.key == "next" else At.ON_ERROR
-        if way.when is not None:
-            yield at, f"{way.key}.when", way.when
-        if way.args is not None:
-            yield at, f"{way.key}.args", way.args
-
-
-def _fields(owner: Node, step: Step, args: At) -> Iterator[tuple[At, str, Node]]:
-    raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
-    for key, value in owner.value.items():
-        if key == "args":
-            yield args, key, value
-        elif key == "result":
-            yield At.RESULT, key, value
-        elif key == "save":
-            yield At.SAVE, key, value
-        elif key == "retry" and value.kind == "mapping" and "when" in value.value:
-            yield At.RETRY, "retry.when", value.value["when"]
-        elif key not in _NOT_TEMPLATES and key not in raw:
-            yield At.FIELD, key, value
-
-
-def _levels(loop: Node) -> list[Node]:
-    levels = loop.value if loop.kind == "list" else [loop]
-    return [level for level in levels if level.kind == "mapping"]
-
-
-def _scalars(node: Node | None) -> Iterator[Node]:
-    """Yield the texts below a node."""
-    stack = [] if node is None else [node]
-    while stack:
-        found = stack.pop()
-        if found.kind == "list":
-            stack.extend(reversed(found.value))
-        elif found.kind == "mapping":
-            stack.extend(reversed(list(found.value.values())))
-        elif isinstance(found.value, str):
-            yield found

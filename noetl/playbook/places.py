@@ -12,8 +12,11 @@ def place_in(lines: Sequence[str], node: Node, index: int, token: str) -> tuple[
     """Return line and column of `token`, which begins at `index` of a scalar's text.
 
     `lines` are the file's. Exact for plain and literal text; where the file writes the text otherwise (escapes,
-    folded lines), the token is searched; where it is not found, the scalar's own place is returned.
+    folded lines), the token is searched; where it is not found, and where the file has the text in Base64, the
+    scalar's own place is returned.
     """
+    if node.apart:
+        return node.line, node.column  # written otherwise: no sign of it is in the file
     text: str = node.value
     found = _in_block(lines, node, text, index) if node.block else _in_line(lines, node, text, index)
     return found or _searched(lines, node, text[:index].count(token), token) or (node.line, node.column)

@@ -28,7 +28,7 @@ def check(reader: Reader, node: Node, what: str) -> None:
             warnings.simplefilter("ignore")
             compile(tree, "<code>", "exec", dont_inherit=True)
     except SyntaxError as error:
-        line, column = _place(reader, node, error.lineno or 1, error.offset or 1, code)
+        line, column = place_of(reader, node, error.lineno or 1, error.offset or 1, code)
         where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
         reader.report(line, column, "error", "python", f"code of {what}: {error.msg}{where}")
         return
@@ -43,7 +43,7 @@ def check(reader: Reader, node: Node, what: str) -> None:
         reader.error(node, "python", f"code of {what} has no 'def main(...)': the step calls it")
     for name, found in bound:
         if name == MAIN and isinstance(found, ast.AsyncFunctionDef):
-            line, column = _place(reader, node, found.lineno, found.col_offset + 1, code)
+            line, column = place_of(reader, node, found.lineno, found.col_offset + 1, code)
             reader.report(line, column, "error", "python", f"main of {what} is async: write 'def main(...)'")
 
 
@@ -65,7 +65,7 @@ def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                 yield from bindings(handler.body)
 
 
-def _place(reader: Reader, node: Node, line: int, column: int, code: str) -> tuple[int, int]:
+def place_of(reader: Reader, node: Node, line: int, column: int, code: str) -> tuple[int, int]:
     """Return line and column in the file of a place in the code."""
     if node.apart:
         return node.line, node.column

@@ -1,6 +1,7 @@
 """Reads typed values off the YAML tree and gathers every problem with its place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from noetl.errors import InputError, Problem
@@ -25,6 +26,7 @@ class Reader:
         self.lines = text.splitlines()
         self.problems: list[Problem] = []
         self.playbook = filename  # what template errors call it: the path, once it is known
+        self._secrets = False  # whether what is read goes to a tool and nowhere else
 
     def error(self, node: Node, code: str, message: str) -> None:
         self.report(node.line, node.column, "error", code, message)
@@ -34,6 +36,11 @@ class Reader:
 
     def report(self, line: int, column: int, severity: str, code: str, message: str) -> None:
         self.problems.append(Problem(self.filename, line, column, severity, code, message))
+
+    def has_error(self, node: Node) -> bool:
+        """Whether an error is reported at the place of a value."""
+        place = node.line, node.column
+        return any((problem.line, problem.column) == place and problem.severity == "error" for problem in self.problems)
 
     # -- shapes
 
@@ -128,6 +135,15 @@ class Reader:
 
     # -- templates
 
+    @contextmanager
+    def with_secrets(self, allowed: bool = True) -> Iterator[None]:
+        """Let templates call `secret` that are read inside the block: the values of those go to a tool only."""
+        before, self._secrets = self._secrets, allowed
+        try:
+            yield
+        finally:
+            self._secrets = before
+
     def template(self, node: Node, step: str, field: str) -> AnyTemplate:
         """Return the template of a value of any nesting; what cannot be read is reported at its own place."""
         if node.kind == "scalar":
@@ -145,7 +161,15 @@ class Reader:
 
     def _text_template(self, node: Node, step: str, field: str) -> AnyTemplate:
         try:
-            return templates.compile_text(node.value, (self.playbook, step, field))
+            found = templates.compile_text(node.value, (self.playbook, step, field))
+            if templates.SECRET_CALL in found.names and not self._secrets:
+                self.error(
+                    node,
+                    "secret",
+                    f"{field or 'template'}: secret() can stand in the fields, args and auth of a step with a tool"
+                    " only: everything else is kept in the log",
+                )
+            return found
         except templates.Syntax as error:
             line, column = node.line, node.column
             if node.block:

@@ -11,7 +11,7 @@ import jinja2
 from jinja2 import nodes
 
 from noetl.playbook.sandbox import ENVIRONMENT
-from noetl.playbook.templates import DOTTED, KEYWORDS, PARTS, Syntax, is_template, program
+from noetl.playbook.templates import DOTTED, KEYWORDS, PARTS, SECRET_CALL, Syntax, is_template, program
 
 Path = tuple[str | int, ...]
 
@@ -58,7 +58,9 @@ def reads_of(text: str) -> Reads:
     if dotted and dotted[1] not in KEYWORDS:
         return Reads((_dotted(dotted),))
     try:
-        tree = program(text).tree or ENVIRONMENT.parse(text)
+        known = program(text)
+        # In the tree of a program calls of `secret` are no calls any more.
+        tree = (None if SECRET_CALL in known.names else known.tree) or ENVIRONMENT.parse(text)
         walk = _Walk(_Positions(text), _own_names(tree))
         walk.visit(tree, perhaps=False, guarded=False)
     except (Syntax, jinja2.TemplateSyntaxError, RecursionError):

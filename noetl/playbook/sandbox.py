@@ -40,6 +40,8 @@ _LOOP_NAMES: Final = frozenset(
 )
 ITERATE: Final = "$iterate"
 """The filter that every `for` runs its items through; no template can name it."""
+SECRET: Final = "$secret"  # noqa: S105 - a name
+"""The filter that every call of `secret` becomes; no template can name it, and no value can hide it."""
 
 _DROPPED: Final = ("cycler", "joiner", "lipsum")
 _TYPED_TESTS: Final = ("none", "boolean", "true", "false", "integer", "float", "number", "sameas", "string")
@@ -144,6 +146,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         for name, function in list(self.filters.items()):
             self.filters[name] = functions.bounded(name, function)
         self.filters[ITERATE] = bounds.iterate
+        self.filters[SECRET] = functions.secret
         for name in _TYPED_TESTS:
             self.tests[name] = functions.with_raw(cast(Callable[..., Any], self.tests[name]))
         self.binop_table.update(self._binary)

@@ -18,8 +18,8 @@ ALWAYS: Final = frozenset(
 """What is there wherever a step's template stands. (`secret` and `env` have checks of their own.)"""
 
 IN_WORKLOAD: Final = frozenset({"env", "job", "execution_id", "secret", *ENVIRONMENT.globals})
-_IN_LOOPS: Final = frozenset({"index", "_loop", "batch", "value"})
-_IN_RETRY: Final = frozenset({"error", "result", "this", "status_code", "success", "data", "attempt", "response"})
+_IN_LOOPS: Final = frozenset({"index", "_loop"})
+_IN_RETRY: Final = frozenset({"error", "result", "status_code", "success", "data", "attempt"})
 _IN_FINALLY: Final = frozenset({"status", "error", "result"})
 
 
@@ -32,9 +32,14 @@ class At(Enum):
     LOOP = "loop"
     RETRY = "retry"
     SAVE = "save"
+    ITEM_SAVE = "save of an item"
     RESULT = "result"
     NEXT = "next"
     ON_ERROR = "on_error"
+
+
+_ONCE: Final = frozenset({At.LOOP, At.NEXT, At.ON_ERROR, At.RESULT})
+"""Places that are rendered once for a step with a loop, when there are neither items nor args of its own."""
 
 
 @dataclass(slots=True)
@@ -159,15 +164,16 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
     args.sure |= transition.sure
     args.some |= transition.some
     args.open |= transition.open
-    if at not in (At.ARGS, At.NEXT, At.ON_ERROR) or (step.is_router and at is not At.ARGS):
+    once = at in _ONCE or (at is At.SAVE and "loop" in node.value)
+    if at is not At.ARGS and (step.is_router or not once):
         args.add(node.value.get("args"))
-        if at not in (At.LOOP, At.TASK_ARGS) and task is not None:
+        if at is not At.TASK_ARGS and task is not None:
             args.add(task.value.get("args"))
-    iterators = frozenset() if at in (At.NEXT, At.ON_ERROR, At.RESULT) else _iterators(node)
+    iterators = _iterators(node) if at is At.LOOP or not once else frozenset()
     if iterators:
         args.open |= "" in iterators
         names |= _IN_LOOPS
-    if at in (At.NEXT, At.SAVE):
+    if at in (At.NEXT, At.ON_ERROR, At.SAVE, At.ITEM_SAVE, At.RESULT):
         names |= {"result", "this"}
     if at is At.ON_ERROR or (at is At.NEXT and step.on_error_continue):
         names.add("error")

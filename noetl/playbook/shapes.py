@@ -84,9 +84,8 @@ def literal(node: Node | None) -> Shape | None:
 # ---- python ----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1024)
-def returned(code: str) -> Shape | None:
-    """Return the keys of the dicts that `main` returns, where every return writes one out."""
+def main_of(code: str) -> ast.FunctionDef | None:
+    """Return the function `main` where it is surely what the step calls: defined once, plainly, undecorated."""
     try:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -95,7 +94,14 @@ def returned(code: str) -> Shape | None:
     if len(found) != 1 or found[0] not in tree.body:
         return None
     main = found[0]
-    if not isinstance(main, ast.FunctionDef) or main.decorator_list:
+    return main if isinstance(main, ast.FunctionDef) and not main.decorator_list else None
+
+
+@lru_cache(maxsize=1024)
+def returned(code: str) -> Shape | None:
+    """Return the keys of the dicts that `main` returns, where every return writes one out."""
+    main = main_of(code)
+    if main is None:
         return None
     inside = list(_own_nodes(main.body))
     if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in inside):

@@ -59,7 +59,7 @@ def save_block(block: Draft) -> None:
     storage(block)
     block.rename(words.SAVE)
     logins(block)
-    block.rename(dict.fromkeys(words.SAVE_DATA, _data(block)))
+    _data(block)
     database(block, block)
 
 
@@ -67,14 +67,17 @@ def save_step(step: Draft) -> None:
     """Rewrite the fields of a step of type save. Without `data` of its own, its args are the data."""
     storage(step)
     if not any(name in step for name in ("data", "params")):
-        step.rename(dict.fromkeys(words.SAVE_DATA, _data(step)))
+        _data(step)
     step.rename(words.AUTH)
     database(step, step)
 
 
-def _data(draft: Draft) -> str:
-    """Return what is saved is called: it is bound to the statement's names, or to the table's columns."""
-    return "params" if "statement" in draft and "params" not in draft else "data"
+def _data(draft: Draft) -> None:
+    """Rewrite what is saved: rows, or for a statement with places instead of names their values."""
+    for word in words.SAVE_DATA:
+        given = draft.get(word)
+        rows = given is None or given.kind != "list" or all(item.kind == "mapping" for item in given.value)
+        draft.rename({word: "data" if rows or "statement" not in draft else "params"})
 
 
 def storage(draft: Draft) -> None:

@@ -66,7 +66,7 @@ ITERATOR_KEYS: Final[Words] = {
 
 SAVE: Final[Words] = {"type": "storage", **AUTH}
 SAVE_DATA: Final = ("args", "with", "input")
-"""What the data of a save was called; parameters, where it has a `statement`."""
+"""What the data of a save was called."""
 
 DATABASE: Final[Words] = {
     "db_host": "host",

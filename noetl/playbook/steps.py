@@ -79,7 +79,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
         type=action.type if action else ROUTER,
         line=node.line,
         desc=owner.text("desc"),
-        args=owner.mapping("args"),
+        args=owner.args(action.type if action else None),
         result=_result(owner, action),
         timeout=owner.timeout(),
         retry=owner.retry() or Retry(),
@@ -88,7 +88,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
         if "max_visits" in keys
         else 10_000,
         loops=loops,
-        auth=owner.auth(),
+        auth=owner.auth(action.type if action else None),
         save=owner.save(),
         item_save=item_save,
     )
@@ -247,10 +247,10 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
         name,
         type_,
         owner.fields(type_),
-        owner.mapping("args"),
+        owner.args(type_),
         owner.timeout(),
         owner.retry(),
-        owner.auth(),
+        owner.auth(type_),
         owner.save(),
     )
     return name, task if len(reader.problems) == before else None

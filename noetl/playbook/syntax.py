@@ -7,11 +7,17 @@ from typing import Any, Final
 import jinja2
 from jinja2 import nodes
 
+from noetl.errors import InputError
+from noetl.playbook.functions import KEEP_REFERENCES
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.sandbox import ENVIRONMENT, ITERATE
+from noetl.playbook.references import read_source
+from noetl.playbook.sandbox import ENVIRONMENT, ITERATE, SECRET
 
 ANY_RESULT: Final = "*"
 """Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
+
+SECRET_CALL: Final = "secret()"  # noqa: S105 - a name
+"""Stands in `names` where a template calls `secret`."""
 
 _NO_NODES: Final[dict[type[nodes.Node], str]] = {
     nodes.Include: "include",
@@ -22,6 +28,14 @@ _NO_NODES: Final[dict[type[nodes.Node], str]] = {
 }
 _RETURN: Final = "\ue00d"
 """Stands for a carriage return while Jinja reads a text: its lexer would drop it."""
+
+_CARRIERS: Final = (
+    *(nodes.Template, nodes.Output, nodes.Concat, nodes.Add, nodes.CondExpr, nodes.If, nodes.For),
+    *(nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair),
+)
+"""What gives a value on as it is, or as part of a text: where `secret()` may stand."""
+_LOOKED_AT: Final = frozenset({"test", "iter", "target", "key"})
+"""The parts of those that are looked at instead."""
 
 _MAPPING_METHODS: Final = ("items", "keys", "values", "get")
 
@@ -76,7 +90,7 @@ def _prepare(tree: nodes.Template, returns: bool) -> frozenset[str]:
     Those behind `results['x']` are among them as `x`. Names that the template itself assigns may be too: who
     supplies values gives those that exist.
     """
-    names: set[str] = set()
+    names: set[str] = {SECRET_CALL} if _refer(tree, True) else set()
     opaque = 0  # uses of `results` that do not say which step they mean
     for node in _walk(tree):
         if isinstance(node, nodes.Name):
@@ -100,6 +114,58 @@ def _prepare(tree: nodes.Template, returns: bool) -> frozenset[str]:
     if opaque:
         names.add(ANY_RESULT)
     return frozenset(names)
+
+
+def _refer(node: nodes.Node, placed: bool) -> bool:
+    """Turn every call of `secret` into the filter that makes a reference; return whether there was one.
+
+    `placed`: whether a value in this place is given on. Elsewhere a reference would be looked at instead of the
+    secret: an error.
+    """
+    found = False
+    placed = placed and (isinstance(node, _CARRIERS) or _keeps(node))
+    for name, value in node.iter_fields():
+        many = value if isinstance(value, list) else None
+        for index, child in enumerate(many if many is not None else [value]):
+            if not isinstance(child, nodes.Node):
+                continue
+            if not _calls_secret(child):
+                found |= _refer(child, placed and name not in _LOOKED_AT)
+                continue
+            made = _reference(child, placed and name not in _LOOKED_AT)
+            if many is not None:
+                many[index] = made
+            else:
+                setattr(node, name, made)
+            found = True
+    return found
+
+
+def _keeps(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Filter) and node.name in KEEP_REFERENCES
+
+
+def _calls_secret(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "secret"
+
+
+def _reference(call: Any, placed: bool) -> nodes.Filter:
+    line = call.lineno
+    if len(call.args) != 1 or call.kwargs or call.dyn_args or call.dyn_kwargs:
+        raise jinja2.TemplateSyntaxError("secret() takes one text: the name of a credential, 'env:NAME' ...", line)
+    if not placed:
+        raise jinja2.TemplateSyntaxError(
+            "secret() is put in when the call is made: no filter, test or key can see its value, pass it on as it is",
+            line,
+        )
+    source = call.args[0]
+    if isinstance(source, nodes.Const):
+        try:
+            read_source(source.value)
+        except InputError as error:
+            raise jinja2.TemplateSyntaxError(str(error), line) from None
+    _refer(nodes.Output([source], lineno=line), False)
+    return nodes.Filter(source, SECRET, [], [], None, None, lineno=line)
 
 
 def _put_returns_back(node: nodes.TemplateData | nodes.Const) -> None:

@@ -20,9 +20,18 @@ from noetl.playbook.bounds import BUDGET, NO_SCOPE, normal
 from noetl.playbook.environ import Env
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.sandbox import ENVIRONMENT, SOLE
-from noetl.playbook.syntax import ANY_RESULT, Syntax
+from noetl.playbook.syntax import ANY_RESULT, SECRET_CALL, Syntax
 
-__all__ = ["ANY_RESULT", "Env", "Syntax", "compile_template", "compile_text", "is_template", "result_view"]
+__all__ = [
+    "ANY_RESULT",
+    "SECRET_CALL",
+    "Env",
+    "Syntax",
+    "compile_template",
+    "compile_text",
+    "is_template",
+    "result_view",
+]
 
 _COMPILING: Final = threading.Lock()
 _ROOT: Final = r"[A-Za-z_][A-Za-z0-9_]*"

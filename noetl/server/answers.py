@@ -113,3 +113,36 @@ class Status(BaseModel):
 
     execution_id: str
     status: str
+
+
+class StoredCredential(BaseModel):
+    """A credential that was stored. `created` is false when it took another's place."""
+
+    name: str
+    type: str
+    created: bool
+
+
+class Credential(BaseModel):
+    """A credential. The values of `fields` are masked, unless they were asked for and may be shown."""
+
+    name: str
+    type: str
+    key_id: str
+    description: str
+    created_at: str
+    updated_at: str
+    fields: dict[str, Any]
+
+
+class RemovedCredential(BaseModel):
+    """A credential that is no more."""
+
+    name: str
+
+
+class Rotated(BaseModel):
+    """How many credentials are encrypted with the key `key_id` now."""
+
+    rotated: int
+    key_id: str

@@ -8,6 +8,7 @@ from noetl import __version__
 from noetl.server import answers, failures
 from noetl.server.gate import BODY_LIMIT, Gate, Hosts
 from noetl.server.routes_catalog import catalog_routes
+from noetl.server.routes_credentials import credential_routes
 from noetl.server.routes_executions import execution_routes
 from noetl.server.routes_operations import operation_routes, probe_routes
 from noetl.server.service import Service
@@ -35,6 +36,7 @@ def build_api(service: Service) -> FastAPI:
     app.include_router(operation_routes(service))
     app.include_router(catalog_routes(service))
     app.include_router(execution_routes(service))
+    app.include_router(credential_routes(service))
     return app
 
 

@@ -58,3 +58,13 @@ class Cancel(Body):
 
     reason: Annotated[str, Field(max_length=2000), AfterValidator(storable)] = ""
     by: Who = "api"
+
+
+class NewCredential(Body):
+    """A credential to store. `replace`: take the place of the one of this name."""
+
+    name: Short
+    type: Short
+    fields: dict[Text, Any]
+    description: Annotated[str, Field(max_length=2000), AfterValidator(storable)] = ""
+    replace: bool = False

@@ -10,6 +10,7 @@ from psycopg import Connection
 from starlette.responses import Response
 
 from noetl.database.connect import Database
+from noetl.database.keys import Keys
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
 from noetl.orchestrator.orchestrator import Orchestrator
@@ -29,6 +30,8 @@ class Service:
     ) -> None:
         self.database = database
         self.orchestrator = orchestrator
+        self.settings = orchestrator.settings
+        self.keys = Keys(self.settings)
         self.reader = Reader(database)
         self.instance: str | None = None
         self._announce = announce

@@ -7,6 +7,7 @@ from noetl.playbook.tests_model import Test
 from noetl.playbook.values import plain
 from noetl.testing.answers import LIMIT
 from noetl.testing.calls import Call
+from noetl.testing.saves import EVENT_LOG
 
 
 def stand_in(call: Call, test: Test) -> Done | Failed | None:
@@ -26,5 +27,7 @@ def stand_in(call: Call, test: Test) -> Done | Failed | None:
 def _saved(call: Call) -> dict[str, Any]:
     data = call.fields.get("data", call.args)
     rows = len(data) if isinstance(data, list) else 1
+    if call.fields.get("storage") in (None, EVENT_LOG):
+        return {"saved": EVENT_LOG, "data": data, "row_count": rows}
     place = {name: call.fields[name] for name in ("table", "path") if name in call.fields}
-    return {"saved": call.fields.get("storage") or "event_log", **place, "row_count": rows}
+    return {"saved": call.fields["storage"], **place, "row_count": rows}

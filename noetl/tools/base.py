@@ -3,6 +3,7 @@
 A tool opens what its call names and never sees the engine's database.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -23,7 +24,8 @@ class Call:
     the idempotency key, equal for every attempt. `timeout` is in seconds (None: the tool's default; infinity: no
     limit). `where` names playbook path and step, for error messages and tracebacks. `limit` is the greatest result
     in bytes. `auth` maps an alias to a credential (`{type, ...}`, decrypted by the worker; the alias of a single one
-    is empty); it is never shown.
+    is empty); it is never shown. `secrets` are the values that were put into fields, args and auth: wherever they
+    turn up in what comes back, the worker masks them.
     """
 
     type: str
@@ -34,7 +36,11 @@ class Call:
     timeout: float | None
     limit: int
     context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload; results where known
-    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Call({self.type!r}, {self.key!r})"  # no values: secrets are among them
 
 
 @fact
@@ -72,6 +78,10 @@ class Tool:
 def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
     """Return the uniform error value."""
     return {"type": type_, "message": message, "retryable": retryable, "detail": detail}
+
+
+CUT: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
+"""The sign of a place where text was cut: what stands around it may be half of something."""
 
 
 def storable(text: str, limit: int = TEXT_LIMIT) -> str:

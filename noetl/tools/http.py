@@ -1,8 +1,9 @@
 """Call an HTTP service.
 
-Fields: `method` (GET), `endpoint`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD:
-query, else JSON body; or `{query, body}`), `timeout` (seconds for the whole call, 30). The result is `{status_code,
-headers, url, elapsed, data}`; anything but 2xx is an error that keeps the response in `detail`.
+Fields: `method` (GET), `endpoint`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD: query, else
+JSON body; or `{query, body}`), `timeout` (seconds for the whole call, 30); `auth` of type bearer, basic, api_key or
+header. The result is `{status_code, headers, url, elapsed, data}`; anything but 2xx is an error that keeps the response
+in `detail`.
 """
 
 import base64
@@ -19,6 +20,7 @@ import orjson
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.http_login import Login, login_of, sendable
 
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
@@ -33,7 +35,6 @@ KEPT: Final = 64 * 1024
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RETRYABLE: Final = frozenset({408, 425, 429})
 _SAFE: Final = frozenset({"GET", "HEAD"})
-_REDIRECTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Request:
     body: Any
     has_body: bool
     timeout: float
+    login: Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Http:
         import httpx
 
         from noetl.tools.http_guard import Refused
+        from noetl.tools.http_redirects import WrongRedirect
 
         try:
             request = _request(call)
@@ -102,8 +105,8 @@ class Http:
         except httpx.TimeoutException:
             text = f"{what}: no complete answer within {request.timeout:g} s"
             return Failed(error("timeout", storable(text), retryable=True))
-        except httpx.TooManyRedirects:
-            return Failed(error("http", storable(f"{what}: more than {_REDIRECTS} redirects")))
+        except WrongRedirect as failure:
+            return Failed(error("http", storable(f"{what}: {failure}")))
         except httpx.DecodingError as failure:
             return Failed(error("http", storable(f"{what}: the body cannot be decompressed: {failure}")))
         except httpx.TransportError as failure:
@@ -132,8 +135,6 @@ class Http:
         client = httpx.Client(
             transport=self._transport,
             trust_env=False,
-            follow_redirects=True,
-            max_redirects=_REDIRECTS,
             headers={"User-Agent": f"noetl/{__version__}"},
         )
         yield client  # not closed: that would close the connections of all calls
@@ -166,12 +167,31 @@ def _request(call: Call) -> _Request:
             raise _Invalid("payload and data both give a body: keep one of them")
         if has_inner:
             body, has_body = inner, True
-    headers = {str(name): _text(f"headers.{name}", value)
+    headers = {str(name): _header(f"headers.{name}", value)
                for name, value in _mapping(fields, "headers").items() if value is not None}  # fmt: skip
+    login = _login(call, headers, params)
+    headers.update(login.headers)
+    params.update(login.params)
     if method not in _SAFE and not any(name.lower() == "idempotency-key" for name in headers):
         headers["Idempotency-Key"] = call.key
     own = {name: _query(name, value) for name, value in params.items() if value is not None}
-    return _Request(method, url, headers, own, body, has_body, _timeout(call))
+    return _Request(method, url, headers, own, body, has_body, _timeout(call), login)
+
+
+def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> Login:
+    """Return what `auth` adds, checked against what the step gives itself."""
+    try:
+        login = login_of(call.auth.get("", {}), call.secrets)
+    except ValueError as failure:
+        raise _Invalid(str(failure)) from None
+    given = {name.lower() for name in headers}
+    for name in login.headers:
+        if name.lower() in given:
+            raise _Invalid(f"headers has {name!r}, which auth gives: keep one of them")
+    for name in login.params:
+        if name in params:
+            raise _Invalid(f"params has {name!r}, which auth gives: keep one of them")
+    return login
 
 
 def _timeout(call: Call) -> float:
@@ -211,6 +231,13 @@ def _text(path: str, value: Any) -> str:
     raise _Invalid(f"{path} must be text, not a {type(value).__name__}")
 
 
+def _header(path: str, value: Any) -> str:
+    text = _text(path, value)
+    if not sendable(text):
+        raise _Invalid(f"{path} has a line end or another character in it that no header can have")
+    return text
+
+
 def _query(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_text(f"params.{name}", item) for item in value]
@@ -224,6 +251,7 @@ def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
     import httpx
 
     from noetl.tools.http_guard import begin_call
+    from noetl.tools.http_redirects import send
 
     url = httpx.URL(wanted.url)
     if wanted.params:
@@ -231,13 +259,8 @@ def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
     start = time.monotonic()
     deadline = begin_call(wanted.timeout)
     content, headers = _body(wanted)
-    with client.stream(
-        wanted.method,
-        url,
-        headers=headers,
-        content=content,
-        timeout=wanted.timeout,
-    ) as response:
+    request = client.build_request(wanted.method, url, headers=headers, content=content, timeout=wanted.timeout)
+    with send(client, request, wanted.login) as response:
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
@@ -249,7 +272,7 @@ def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
             status=response.status_code,
             reason=response.reason_phrase,
             headers={name: storable(value) for name, value in response.headers.items()},
-            url=_without_user(str(response.url)),
+            url=_without_user(str(wanted.login.without(response.url))),
             elapsed=time.monotonic() - start,
             body=bytes(body),
             charset=response.charset_encoding or "utf-8",

@@ -1,6 +1,7 @@
 """Connections for the http tool: addresses checked where they are connected to, and one limit for all of a call."""
 
 import ipaddress
+import logging
 import socket
 import threading
 import time
@@ -9,6 +10,9 @@ from typing import Any, Final
 
 import httpcore
 import httpx
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # else each request's whole address is logged, keys and all
 
 _METADATA: Final = frozenset(
     ipaddress.ip_address(text)

@@ -17,6 +17,7 @@ from noetl.orchestrator.views import Views, Wanted, load_wanted
 from noetl.tools.base import Call
 from noetl.words import ExecutionStatus
 from noetl.worker.holdings import Holdings
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
@@ -43,6 +44,7 @@ class Intake:
     views: Views
     slots: Slots
     holdings: Holdings
+    secrets: Secrets
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
@@ -138,7 +140,7 @@ class Intake:
                 leased.done = Ran(what.result)
                 what = self._answer(conn, leased)
             if isinstance(what, Work):
-                self.slots.submit(leased.token, self._call(what))
+                self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
                 leased.handed_out = True
             else:
                 self.finish(leased, what)

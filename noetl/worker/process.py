@@ -12,6 +12,7 @@ import psycopg
 from noetl import __version__
 from noetl.database import runtime, store
 from noetl.database.connect import Database, open_database, playbook_login
+from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
 from noetl.orchestrator.views import Views
@@ -20,7 +21,10 @@ from noetl.settings import Settings
 from noetl.tools.registry import make_tools
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.pump import Pump
+from noetl.worker.references import Seals
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import Slots
+from noetl.worker.sources import Sources
 
 log = logging.getLogger("noetl.worker")
 
@@ -49,11 +53,14 @@ def run_worker(
     tools = make_tools(allow_link_local=settings.http_allow_link_local, playbook_login=playbook_login(settings))
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
+    keys = Keys(settings)
+    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
     pump = Pump(
         database,
         settings,
         views,
         hands,
+        secrets,
         worker_id,
         pools=pools,
         only_root=only_root,
@@ -71,6 +78,7 @@ def run_worker(
     finally:
         tidy.set()
         hands.close()
+        secrets.close()
         for tool in tools.values():
             if tool.close is not None:
                 tool.close()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
 
 from noetl.database import store
 from noetl.database.connect import Database
@@ -34,6 +34,7 @@ from noetl.tools import base as tools
 from noetl.worker.files import files_folder
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
+from noetl.worker.secrets import Secrets
 from noetl.worker.slots import NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
@@ -57,7 +58,13 @@ CROWD = 8
 
 NOTIFY_EVERY = 0.01
 
-PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.ProgrammingError, ReadOnlySqlTransaction)
+PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+    ReadOnlySqlTransaction,
+    IdleInTransactionSessionTimeout,
+)
 
 
 def passes(error: psycopg.Error) -> bool:
@@ -75,6 +82,7 @@ class Pump:
         settings: Settings,
         views: Views,
         slots: Slots,
+        secrets: Secrets,
         worker_id: str,
         *,
         pools: tuple[str, ...],
@@ -99,6 +107,7 @@ class Pump:
             views,
             slots,
             self.holdings,
+            secrets,
         )
         self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
         self._conn: Connection | None = None
@@ -270,6 +279,9 @@ class Pump:
         try:
             self._settle(conn, batch, draining, waiting=waiting)
             return
+        except LockNotAvailable:
+            self._put_off(batch)
+            return
         except psycopg.Error as error:
             if passes(error):
                 raise
@@ -284,6 +296,13 @@ class Pump:
                 log.error("execution %s: %s", item.view.execution_id, message)
                 item.what, item.output = Failed(failure("not_stored", message)), ""
                 self._settle(conn, [item], draining, waiting=waiting)
+
+    def _put_off(self, items: list[Finished]) -> None:
+        """Keep outcomes whose execution is locked by somebody who has perhaps been stopped: others come first."""
+        for item in items:
+            item.since, item.put_off = time.monotonic(), True
+            item.view.contended = False
+        self.holdings.finished += items
 
     def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
         room = 0 if draining or self.holdings.isolated is not None else self._slots.free

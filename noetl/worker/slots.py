@@ -7,6 +7,8 @@ How much may be held: `count` calls, one per slot, as long as runs take their ti
 moving average under 2 ms), up to eight times as many, so that the next calls lie ready when these end. Should they
 turn out slow after all, what has not begun half a second later and is beyond `count` is given back as surplus.
 
+What has to be done before a call (its `first`) is done in a thread; then the call is pending like any other.
+
 Pending calls start in order, except that a call known to be fast may pass a slow one that waits for a free runner,
 for as long as that has waited less than 50 ms.
 """
@@ -17,11 +19,12 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
 from noetl.worker.runner import Sent, runner_environment
@@ -44,6 +47,9 @@ PATIENCE: Final = 0.5
 GRACE: Final = 1.0
 """Seconds that a tool in a thread, which keeps its time itself and can tell more, has beyond its timeout."""
 
+FIRST_LIMIT: Final = 60.0
+"""Seconds that what is done before a call may take, where the call has no timeout of its own."""
+
 _PASSING: Final = 0.05
 _KNOWN_STEPS: Final = 10_000
 _PACE_WEIGHT: Final = 0.05
@@ -61,6 +67,10 @@ class NotBegun:
     """
 
     surplus: bool = False
+
+
+First = Callable[[Call], Call | Done | Failed | NotBegun]
+"""What is done before a call: it gives the call as it is to be made, or what it came to without being made."""
 
 
 @fact
@@ -141,11 +151,11 @@ class Slots:
         """Process ids of the runners."""
         return self._runners.pids
 
-    def submit(self, token: int, call: Call) -> None:
+    def submit(self, token: int, call: Call, first: First | None = None) -> None:
         """Take a call. It starts with the next `poll`. `token` names it in reports and must not be held already."""
         if token in self._held:
             raise ValueError(f"token {token} is held already")
-        tool = self._tools.get(call.type)
+        tool = self._tools.get(call.type) if first is None else _first_tool(call.type, first)
         if tool is None:
             known = ", ".join(sorted(self._tools))
             self._held.add(token)
@@ -279,7 +289,7 @@ class Slots:
         self._seconds[call.where] = counted if before is None else (3 * before + counted) / 4
         clipped = min(seconds, _PACE_CLIP)
         self._pace = clipped if self._pace is None else self._pace + (clipped - self._pace) * _PACE_WEIGHT
-        self._report(token, answer, seconds)
+        self._report(token, mask_of(call.secrets).answer(answer) if call.secrets else answer, seconds)
 
     def not_begun(self, token: int) -> None:
         """A call did not run (said by the runners)."""
@@ -302,7 +312,13 @@ class Slots:
             in_thread = self._in_threads.get(token)
             if in_thread is not None and in_thread.number == number:  # else it was given up
                 del self._in_threads[token]
-                self.finished(token, in_thread.call, answer, seconds)
+                if isinstance(answer, Call):
+                    self._held.discard(token)
+                    self.submit(token, answer)
+                elif isinstance(answer, NotBegun):
+                    self._report(token, answer)
+                else:
+                    self.finished(token, in_thread.call, answer, seconds)
 
     def _check(self, now: float) -> None:
         """Give up threads that overran, and give back what waits too long."""
@@ -323,6 +339,10 @@ class Slots:
             self._report(self._pending.pop().token, NotBegun(surplus=True))
         if self._pending:
             self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
+
+
+def _first_tool(type_: str, first: First) -> Tool:
+    return Tool(type_, "thread", cast(Any, first), FIRST_LIMIT)  # it may give more than a tool does
 
 
 def _rank(event: tuple[int, object, object] | None) -> int:

@@ -7,8 +7,12 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.base import Call, Failed, Tool, error, storable
+
+Answer = Any
+"""`Done` or `Failed`; of what is done before a call also the call itself, or that it was not begun."""
 
 log = logging.getLogger("noetl.worker")
 
@@ -22,7 +26,7 @@ class Threads:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._tasks: SimpleQueue[tuple[Name, Tool, Call] | None] = SimpleQueue()
-        self._answers: deque[tuple[Name, Done | Failed, float]] = deque()
+        self._answers: deque[tuple[Name, Answer, float]] = deque()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
@@ -37,7 +41,7 @@ class Threads:
                 threading.Thread(target=self._serve, name=f"noetl-tool-{self._threads}", daemon=True).start()
         self._tasks.put((name, tool, call))
 
-    def answers(self) -> list[tuple[Name, Done | Failed, float]]:
+    def answers(self) -> list[tuple[Name, Answer, float]]:
         """Return what has come since: name, answer, seconds it ran."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
@@ -71,7 +75,7 @@ def _cancel(tool: Tool, call: Call) -> None:
         log.exception("%s: the tool %s could not be cancelled", call.where, tool.type)
 
 
-def _run(tool: Tool, call: Call) -> Done | Failed:
+def _run(tool: Tool, call: Call) -> Answer:
     try:
         return tool.run(call)
     except Exception as failure:  # noqa: BLE001  the outermost frame of its thread: a fault of ours fails the step

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -93,11 +94,9 @@ def lose_connections(monkeypatch: pytest.MonkeyPatch, moment: str, chance: rando
         raise psycopg.OperationalError("the connection is lost")
 
     @contextmanager
-    def unsafe(
-        conn: Connection, schema: str, *, asynchronous: bool = False, then: bytes | None = None
-    ) -> Iterator[None]:
+    def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False, **options: Any) -> Iterator[None]:
         doomed = threading.current_thread().name in ("worker", "housekeeper") and chance.random() < share
-        with original(conn, schema, asynchronous=asynchronous, then=then):
+        with original(conn, schema, asynchronous=asynchronous, **options):
             yield
             if doomed and moment == "before the commit":
                 lose(conn, asynchronous)

@@ -11,6 +11,7 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
+from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
 from noetl.orchestrator.views import Views
@@ -18,7 +19,10 @@ from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.pump import Pump, passes
-from noetl.worker.slots import NotBegun, Report, Slots
+from noetl.worker.references import Seals
+from noetl.worker.secrets import Secrets
+from noetl.worker.slots import First, NotBegun, Report, Slots
+from noetl.worker.sources import Sources
 from tests.support.hand import with_hand
 from tests.support.saver import Saver
 from tests.support.waiting import wait_for
@@ -65,9 +69,9 @@ class Watched(Slots):
                 reports[place] = Report(report.token, NotBegun(), 0.0)
         return reports
 
-    def submit(self, token: int, call: Call) -> None:
+    def submit(self, token: int, call: Call, first: First | None = None) -> None:
         self.submitted.append(token)
-        super().submit(token, call)
+        super().submit(token, call, first)
 
     def kill(self, token: int) -> None:
         self.killed.append(token)
@@ -88,7 +92,13 @@ def slots() -> Iterator[Watched]:
 
 @pytest.fixture
 def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
-    return Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    return a_pump(database, settings, slots)
+
+
+def a_pump(database: Database, settings: Settings, slots: Watched) -> Pump:
+    keys = Keys(settings)
+    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
+    return Pump(database, settings, Views(database.schema, {}), slots, secrets, "pump", pools=("default",))
 
 
 @contextmanager
@@ -207,6 +217,7 @@ def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection()
     assert not passes(psycopg.errors.UntranslatableCharacter())
     assert not passes(psycopg.errors.CheckViolation())
     assert passes(psycopg.errors.ReadOnlySqlTransaction())
+    assert passes(psycopg.errors.IdleInTransactionSessionTimeout())
     assert passes(psycopg.errors.AdminShutdown())
     assert passes(psycopg.errors.DiskFull())
     assert passes(psycopg.errors.UndefinedTable())
@@ -305,8 +316,8 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     leased: list[bool] = []
 
     @contextmanager
-    def transaction(conn: psycopg.Connection, schema: str, *, asynchronous: bool = False) -> Iterator[None]:
-        with original(conn, schema, asynchronous=asynchronous):
+    def transaction(conn: psycopg.Connection, schema: str, **options: Any) -> Iterator[None]:
+        with original(conn, schema, **options):
             shown = conn.execute("SHOW synchronous_commit").fetchone()
             assert shown is not None
             now[:] = [shown[0] == "off"]
@@ -339,7 +350,7 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
     """The tool has run: it is not run again for want of a connection."""
     saver = Saver()
     slots = Watched(4, tools=saver.tools())
-    pump = Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    pump = a_pump(database, settings, slots)
     intake = type(pump._intake)
     whole = intake.begin
     broken: list[int] = []

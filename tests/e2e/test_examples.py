@@ -1,16 +1,22 @@
 """Every example runs, on a real worker, against local stubs."""
 
+import base64
+import hmac
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from noetl.database.connect import Database
 from noetl.settings import Settings
 from tests.support.docker import engine as docker_engine
 from tests.support.docker import small_image
 from tests.support.stub import Answers, serving
+from tests.support.vault import Vault
 from tests.support.working import Engine, working
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -68,7 +74,7 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if "/container/" not in file])
+@pytest.mark.parametrize("file", [file for file in FILES if "/container/" not in file and "/credentials/" not in file])
 def test_an_example_runs_to_its_end(file: str, database: Database, settings: Settings) -> None:
     engine = Engine(database, settings)
     for other in FILES:
@@ -95,6 +101,57 @@ def test_the_example_of_containers_runs(database: Database, settings: Settings) 
         execution = engine.start(path, payload={"image": image, "name": "Ada"})
         assert engine.wait(execution, 60) == "completed", engine.error(execution)
         assert engine.result(execution) == {"greeting": "Hello, Ada!"}
+
+
+def test_the_examples_of_credentials_log_in_and_sign(database: Database, settings: Settings) -> None:
+    """Against services that check what they are sent; the log has none of it."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    basic = "Basic " + base64.b64encode(b"ada:the-password").decode()
+
+    def orders(asked: dict[str, Any]) -> Any:
+        right = asked["headers"].get("authorization") == "Bearer the-token"
+        return {"orders": [{"total": 3}, {"total": 4}]} if right else (401, {})
+
+    def report(asked: dict[str, Any]) -> Any:
+        headers = asked["headers"]
+        right = headers.get("authorization") == basic and headers["x-signature"] == "the-token"
+        return {"accepted": True} if right else (401, {})
+
+    def signing_key(asked: dict[str, Any]) -> Any:
+        data = base64.b64encode(b"the-signing-key").decode()
+        return {"name": "projects/1/secrets/signing-key/versions/3", "payload": {"data": data}}
+
+    answers: Answers = {
+        "/orders": orders,
+        "/report": report,
+        "/token": lambda asked: {"access_token": "the-access-token", "expires_in": 3600},
+        "/v1/projects/my-project/secrets/signing-key/versions/latest:access": signing_key,
+        "/v1/projects/my-project/secrets/signing-key/versions/3:access": signing_key,
+    }
+    with serving(answers) as stub:
+        vault = Vault(database, settings)
+        vault.put("shop_api", "bearer", token="the-token")
+        vault.put("shop_admin", "basic", username="ada", password="the-password")
+        key = {"client_email": "robot@example", "private_key": pem, "token_uri": f"{stub.url}/token"}
+        vault.put("google_account", "generic", **key)
+        engine = Engine(database, settings)
+        paths = [engine.register(file.read_text()) for file in sorted((EXAMPLES / "credentials").glob("*.yaml"))]
+        environment = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": stub.url}
+        with working(replace(vault.settings, environment=environment)):
+            started = [engine.start(path, payload={"base_url": stub.url}) for path in paths]
+            assert [engine.wait(each) for each in started] == ["completed"] * 2, [
+                engine.error(each) for each in started
+            ]
+    signature = hmac.new(b"the-signing-key", b"hello", "sha256").hexdigest()
+    results = dict(zip(paths, (engine.result(each) for each in started), strict=True))
+    assert results == {
+        "examples/credentials/cloud_secret": {"message": "hello", "signature": signature, "version": "3"},
+        "examples/credentials/orders": {"total": 7, "accepted": True},
+    }
+    log = str(engine.rows("SELECT row_to_json(event_log)::text FROM event_log"))
+    for secret in ("the-token", "the-password", "the-signing-key", "the-access-token", pem.splitlines()[1]):
+        assert secret not in log
 
 
 def test_the_example_of_errors_undoes_fails_and_audits(database: Database, settings: Settings) -> None:

@@ -284,3 +284,29 @@ def test_a_loop_that_fails_withdraws_its_items_and_no_other_steps_jobs(lab: Lab)
     assert counts["item_failed"] == 1
     assert counts["item_skipped"] > 50
     assert sum(counts.values()) == 100
+
+
+def test_children_of_a_loop_that_fails_are_cancelled_with_their_items(lab: Lab) -> None:
+    """An item that waits for its child has begun and holds nothing: it is withdrawn."""
+    child = lab.put("""
+        - step: start
+          next:
+            - {when: "{{ workload.bad }}", then: [{step: broken}]}
+            - else: [{step: slow}]
+        - {step: broken, type: fail, message: on purpose}
+        - {step: slow, type: wait, for: 1h}
+        """)
+    ended = lab.run(f"""
+        - step: start
+          type: playbook
+          path: {child}
+          loop: {{in: [false, false, true], iterator: bad, mode: async}}
+          args: {{bad: "{{{{ bad }}}}"}}
+        """)
+    assert (ended.status, ended.error["index"]) == ("failed", 2)
+    assert "on purpose" in ended.error["message"]
+    children = "SELECT parent_item_index, status FROM execution WHERE parent_execution_id = %s ORDER BY 1"
+    wait_for(lambda: all(status != "running" for _, status in lab.rows(children, ended.execution_id)))
+    assert lab.rows(children, ended.execution_id) == [(0, "cancelled"), (1, "cancelled"), (2, "failed")]
+    skipped = events_of(lab, ended.execution_id, "item_skipped")
+    assert sorted(row[1] for row in skipped) == [0, 1]

@@ -172,3 +172,48 @@ def test_the_save_of_a_whole_loop_that_fails_is_retried_without_running_the_item
     assert saver.saved == [[1, 2], [1, 2]]
     assert ended.events.count("item_completed start") == 2
     assert ended.events.count("attempt_failed start") == 1
+
+
+def test_blocks_in_older_spelling_save_per_item_and_per_step(lab: Lab, saver: Saver) -> None:
+    """`this.field` falls through to the result's field; `this.data` is the body, where there is one."""
+    ended = lab.run("""
+        - step: start
+          type: iterator
+          collection: [{name: Ada}, {name: Grace}]
+          element: person
+          task:
+            name: look_up
+            type: python
+            code: "def main(person): return {'id': len(person['name']), 'data': {'of': person['name']}}"
+            save:
+              storage: {type: postgres, table: people}
+              args:
+                id: "{{ this.id }}"
+                again: "{{ this.result.id }}"
+                of: "{{ this.data.of }}"
+                name: "{{ person.name }}"
+          save: {type: postgres, table: totals, with: {count: "{{ this.count }}"}}
+        """)
+    assert ended.status == "completed", ended.error
+    assert saver.saved == [
+        {"id": 3, "again": 3, "of": "Ada", "name": "Ada"},
+        {"id": 5, "again": 5, "of": "Grace", "name": "Grace"},
+        {"count": 2},
+    ]
+    assert [call.fields["table"] for call in saver.calls] == ["people", "people", "totals"]
+
+
+def test_what_is_repeated_is_saved_again_under_a_key_of_its_own(lab: Lab, saver: Saver) -> None:
+    """Each success is saved before `retry` looks at it."""
+    ended = lab.run("""
+        - step: start
+          type: python
+          retry: {max_attempts: 3, initial_delay: 1ms, until: "{{ attempt == 2 }}"}
+          code: "def main(): return 1"
+          save: {storage: postgres, table: people, data: {n: "{{ result }}"}}
+        """)
+    assert ended.status == "completed", ended.error
+    assert [call.key.removeprefix(f"{ended.execution_id}:") for call in saver.calls] == [
+        "start:1:-1:save",
+        "start:1:-1:1:save",
+    ]

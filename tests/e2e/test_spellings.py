@@ -1,10 +1,12 @@
 """Playbooks in older spellings run as those of today, and the rulings on hard texts hold at run time."""
 
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.playbooks import Lab
 from tests.support.stub import Answers, serving
@@ -43,7 +45,8 @@ def test_orders_are_polled_until_they_are_there(lab: Lab, spelling: str) -> None
     path = lab.register((PLAYBOOKS / f"orders/{spelling}.yaml").read_text())
     exports = Exports()
     with serving(exports.answers) as stub:
-        ended = lab.end(lab.start(path, payload={"base_url": stub.url}))
+        ended = lab.end(lab.start(path, payload={"base_url": stub.url, "token": "who-may"}))
+        assert {asked["headers"].get("authorization") for asked in stub.asked} == {"Bearer who-may"}
     assert ended.status == "completed", ended.error
     assert ended.result == {"customer": "007", "text": "3.75 EUR"}
     assert (exports.ordered, exports.polled) == (2, 3)
@@ -59,6 +62,25 @@ def test_orders_that_never_come_fail_by_name(lab: Lab) -> None:
         assert [asked["path"] for asked in stub.asked].count("/exports/7") == 10
     assert ended.status == "failed"
     assert ended.error["message"].startswith("no export: the attempt succeeded, but its result is not the one")
+
+
+MEASURED = {"north": 1.5, "east": 2.25, "south": -1}
+
+
+def _measured(name: str, asked: dict[str, Any]) -> Any:
+    return {"value": MEASURED[name]}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_measurements_go_into_a_table_and_are_added_up(lab: Lab, spelling: str) -> None:
+    """Logins by `db_host ...` and by `auth`, SQL in Base64, a save per item, upserts by key."""
+    path = lab.register((PLAYBOOKS / f"etl/{spelling}.yaml").read_text())
+    login = conninfo_to_dict(lab.settings.database_url or "")
+    db = {name: login.get(name) for name in ("host", "user")} | {"name": login["dbname"], "password": "none"}
+    with serving({f"/stations/{name}": partial(_measured, name) for name in MEASURED}) as stub:
+        ended = lab.end(lab.start(path, payload={"base_url": stub.url, "db": {"port": 5432, **db}}))
+    assert ended.status == "completed", ended.error
+    assert ended.result == {"count": 2, "total": 3.75}
 
 
 FORECASTS = {"51.51": [18, 31], "48.85": [25, 26], "52.52": [27, 12]}

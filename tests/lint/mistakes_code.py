@@ -61,6 +61,34 @@ def python_without_main(base: Base) -> Iterator[Mistake]:
             yield Mistake(base.splice(index, index + len("main"), "run"), *base.place(code.start_mark.index), "python")
 
 
+def python_parameter_that_nobody_gives(base: Base) -> Iterator[Mistake]:
+    """Give `main` one more parameter, which no args have."""
+    for step in base.steps:
+        code = base.get(step, "code")
+        if code is None or code.style != "|":
+            continue
+        found = re.search(r"def main\((\w+(?:, \w+)*)\)", base.raw(code))
+        if found is not None and found[1] != "input_data":
+            index = code.start_mark.index + found.end(1)
+            text = base.splice(index, index, ", unheard_of")
+            yield Mistake(text, *place(text, index + len(", ")), "missing-argument")
+
+
+def python_argument_under_another_name(base: Base) -> Iterator[Mistake]:
+    """Rename an argument of a python step that its `main` takes by name."""
+    for step in base.steps:
+        code, args = base.get(step, "code"), base.get(step, "args")
+        found = re.search(r"def main\(([\w, ]*)\)", base.raw(code)) if code is not None and code.style == "|" else None
+        if found is None or args is None or args.start_mark.index > code.start_mark.index:
+            continue
+        for key, _ in args.value:
+            at = re.search(rf"\b{key.value}\b", found[1])
+            if at is not None:
+                text = base.splice(key.start_mark.index, key.end_mark.index, "renamed")
+                index = code.start_mark.index + found.start(1) + at.start() + len("renamed") - len(key.value)
+                yield Mistake(text, *place(text, index), "missing-argument")
+
+
 # ---- SQL -------------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +234,8 @@ OPERATORS: list[Callable[[Base], Iterator[Mistake]]] = [
     python_open_bracket,
     python_indentation,
     python_without_main,
+    python_parameter_that_nobody_gives,
+    python_argument_under_another_name,
     sql_open_quote,
     sql_open_parenthesis,
     sql_closed_too_often,

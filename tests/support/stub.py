@@ -21,6 +21,7 @@ class Stub(ThreadingHTTPServer):
     def __init__(self, answers: Answers | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: Answers = answers or {}
+        self.redirects: Mapping[str, tuple[int, str]] = {}  # of paths of the test's own: status and Location
         self.asked: list[dict[str, Any]] = []
         self.connections = 0
         self.ended = threading.Event()
@@ -72,7 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self.server.asked.append(asked)
         act = getattr(self, f"do{address.path.replace('/', '_').replace('-', '_')}", None)
-        if address.path in self.server.answers:
+        if address.path in self.server.redirects:
+            status, location = self.server.redirects[address.path]
+            self.answer(status, {}, Location=location)
+        elif address.path in self.server.answers:
             given = self.server.answers[address.path](asked)
             self.answer(*(given if isinstance(given, tuple) else (200, given)))
         elif act is not None:

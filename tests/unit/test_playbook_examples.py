@@ -30,6 +30,7 @@ def test_the_examples_are_there() -> None:
     names = {str(file.relative_to(ROOT / "examples")) for file in EXAMPLES}
     assert "test/simple_test.yaml" in names
     topics = {"http", "branching", "parallel", "paging", "retry", "errors", "subplaybook", "wait", "loops"}
+    topics |= {"credentials"}
     assert topics <= {name.split("/")[0] for name in names}
 
 
@@ -40,7 +41,7 @@ def blocks(page: str) -> list[str]:
 
 def test_the_playbooks_in_the_documentation_are_correct() -> None:
     """A whole playbook stands as it is; steps and clauses are put where they belong."""
-    whole, clauses, looping, failing, polling, older, today = blocks("docs/playbooks.md")
+    whole, clauses, looping, failing, polling, logging_in, fetching, older, today = blocks("docs/playbooks.md")
     assert lint(whole, "docs") == []
     rest = "  - {step: store}\n  - {step: report}\n"
     for clause in clauses.strip().split("next:")[1:]:
@@ -52,8 +53,8 @@ def test_the_playbooks_in_the_documentation_are_correct() -> None:
     text += "- {step: release, next: end}\n- {step: end}\n"
     assert lint(text, "docs") == []
     head, end = "metadata: {path: x}\nworkload: {base_url: x, cities: []}\nworkflow:\n", "- {step: end}\n"
-    assert lint(head + polling + end, "docs") == []
-    assert lint(head + looping + end, "docs") == []
+    for steps in (polling, looping, logging_in, fetching):
+        assert lint(head + steps + end, "docs") == []
     assert lint(head + today + end, "docs") == []
     assert {found.severity for found in lint(head + older + end, "docs")} == {"hint"}
     assert told(load_playbook(head + older + end, "docs")) == told(load_playbook(head + today + end, "docs"))

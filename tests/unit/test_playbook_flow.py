@@ -147,6 +147,21 @@ def test_what_is_sure_has_a_result_whatever_happens(tell: Tell) -> None:
             ["b e"],
             [],
         ),
+        # the same condition again, and another
+        (
+            "- {step: a, next: [{when: '{{ workload.x }}', then: b}, {else: c}]}\n- {step: b, next: d}\n"
+            "- {step: c, next: d}\n- {step: d, next: [{when: '{{  workload.x }}', then: e}, {when: '{{ workload.y }}',"
+            " then: f}, {else: g}]}\n- {step: e}\n- {step: f}\n- {step: g}\n",
+            ["b e"],
+            ["c e", "b f", "c f", "c g"],
+        ),
+        (
+            "- {step: a, type: http, endpoint: x, next: [{when: '{{ result.x }}', then: b}, {else: c}]}\n"
+            "- {step: b, next: c}\n- {step: c, type: http, endpoint: x, next: [{when: '{{ result.x }}', then: d}]}\n"
+            "- {step: d}\n",
+            [],
+            ["b d"],
+        ),
         # a cycle: not before the first round, surely behind it
         (
             "- {step: s, next: a}\n- {step: a, next: b}\n- {step: b, next: [{when: '{{ x }}', then: a}, {else: c}]}\n"

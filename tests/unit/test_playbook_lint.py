@@ -1,5 +1,6 @@
 """The further checks: where they point to, what guards a name, what is known of results, what SQL is taken for."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,20 @@ def test_what_does_not(template: str) -> None:
             "   next: {step: b, args: {y: '{{ x }}'}}}\n- {step: b}\n",
             ["5:34: error: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
         ),
+        (
+            "workflow:\n- {step: start, type: http, args: {rows: [1]}, endpoint: x,"
+            " loop: {in: '{{ rows }}', iterator: r}}\n",
+            ["4:76: error: unknown-name: loop.in of step 'start' reads 'rows'"],
+        ),
+        (
+            "workflow: [{step: start, type: http, endpoint: x, loop: {in: [1], iterator: r, order_by: r}}]\n",
+            ["3:90: error: value: order_by in loop of step 'start' is the same for every item"],
+        ),
+        (
+            "workflow:\n- {step: start, type: http, endpoint: x, loop: {in: [1], iterator: r},"
+            " save: {data: '{{ r }}'}}\n",
+            ["4:89: error: unknown-name: save of step 'start' reads 'r': it is a loop's iterator"],
+        ),
     ],
 )
 def test_what_is_said_of_names(body: str, messages: list[str]) -> None:
@@ -166,6 +181,30 @@ def test_a_task_is_looked_at_where_it_is_used_and_told_once() -> None:
     )
     (found,) = findings(body)
     assert found.startswith("3:48: error: unknown-name: endpoint of step 'b' reads 'who'")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "more", "missing"),
+    [
+        ("a, b", "args: {a: 1}", ["b"]),
+        ("a, b=1, *c, d=2, **e", "args: {a: 1}", []),
+        ("*, a, b", "args: {b: 1}", ["a"]),
+        ("input_data", "pool: p", []),
+        ("input_data, a", "pool: p", ["input_data", "a"]),
+        ("a, b", "args: '{{ workload }}'", []),
+        ("city, value, index, a", "loop: {in: [1], iterator: city}", ["a"]),
+        ("k", "pool: p", []),
+    ],
+)
+def test_parameters_that_nobody_gives(parameters: str, more: str, missing: list[str]) -> None:
+    """What a way, the step, its task or its loop gives is there; what has a default need not be."""
+    body = "workflow:\n- {step: start, next: [{step: s, args: {k: 1}}]}\n- step: s\n  type: python\n"
+    text = HEAD + body + f"  {more}\n  code: |\n    def main({parameters}):\n        pass\n"
+    found = lint(text, "f.yaml")
+    assert [problem.code for problem in found] == ["missing-argument"] * len(missing)
+    line = text.splitlines()[8]
+    for problem, name in zip(found, missing, strict=True):
+        assert (problem.line, line[problem.column - 1 :].startswith(name)) == (9, True)
 
 
 def test_credentials_are_looked_at_where_somebody_says_which_exist() -> None:
@@ -299,3 +338,26 @@ def test_the_corpus_says_little_beside_what_it_is_about() -> None:
 def test_the_page_about_playbooks_lists_every_code_of_the_corpus() -> None:
     table = (Path(__file__).resolve().parents[2] / "docs" / "playbooks.md").read_text().partition("## Checking")[2]
     assert sorted(code for code in {case.mistake.code for case in cases()} if f"`{code}`" not in table) == []
+
+
+def test_the_conditions_of_retry_know_what_an_attempt_gave_and_no_other_names() -> None:
+    """`until` as `when`, and what older playbooks called them."""
+    known = "{{ (result, data, status_code, success, error, attempt, start, limit) }}"
+    for words in ("when: '{}', until: '{}'", "retry_when: '{}', stop_when: '{}'"):
+        step = "workflow: [{{step: start, type: http, endpoint: x, retry: {{" + words + "}}}}]\n"
+        fine = findings(step.format(known, known))
+        assert [one for one in fine if "hint: spelling" not in one] == []
+        wrong = [one for one in findings(step.format("{{ nobody }}", "{{ dta.x }}")) if "hint: spelling" not in one]
+        assert [one.partition("unknown-name: ")[2] for one in wrong] == [
+            "retry.when of step 'start' reads 'nobody': no step, argument or key of the workload has that name",
+            "retry.until of step 'start' reads 'dta' (did you mean 'data'?)",
+        ]
+
+
+@pytest.mark.parametrize(("text", "count"), [("select 1;\n\nselect '", 1), ("select 1;\n\nselect '{{ start }}'", 2)])
+def test_what_is_wrong_with_sql_in_base64_stands_where_the_base64_does(text: str, count: int) -> None:
+    """The words are found elsewhere in the file, too, where nothing is wrong."""
+    encoded = b64encode(text.encode()).decode()
+    step = f"- {{step: start, type: postgres, commands_b64: {encoded}, next: e}}\n"
+    found = findings(f"workflow:\n{step}- {{step: e, args: {{x: '{{{{ start }}}}'}}}}\n")
+    assert [one[:5] for one in found] == ["4:33:"] + ["4:47:"] * count

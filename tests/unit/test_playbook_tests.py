@@ -5,7 +5,7 @@ from textwrap import dedent
 import pytest
 
 from noetl.errors import PlaybookError
-from noetl.playbook.load import lint, load_playbook
+from noetl.playbook.load import lint, load_playbook, stored_playbook
 from noetl.playbook.tests_load import load_tested, load_tests
 
 BOOK = """\
@@ -310,3 +310,11 @@ def test_a_file_of_tests_has_nothing_else() -> None:
         with pytest.raises(PlaybookError) as caught:
             load_tests(text, "book.test.yaml", playbook)
         assert f"book.test.yaml:{told}" in str(caught.value)
+
+
+def test_a_stored_playbook_is_loaded_whatever_its_tests_are() -> None:
+    """What was registered once still runs when tests have come to be checked more strictly."""
+    text = BOOK + "- {name: t, stubs: {nowhere: {result: 1}}}"
+    assert stored_playbook(text, "book.yaml").path == "a/b"
+    with pytest.raises(PlaybookError):
+        load_playbook(text, "book.yaml")

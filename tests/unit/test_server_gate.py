@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +15,7 @@ from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.app import build_api, build_app
 from noetl.server.gate import OPEN_PATHS, Gate, Hosts, is_loopback
 from noetl.server.service import Service
+from noetl.settings import Settings
 from tests.support.api import ApiClient
 
 TOKEN = "a-token"
@@ -30,7 +33,8 @@ class NoDatabase:
 
 
 def make_service() -> Service:
-    return Service(cast(Database, NoDatabase()), cast(Orchestrator, None))
+    settings = Settings(home=Path("/nowhere"), encryption_key=(bytes(32),))
+    return Service(cast(Database, NoDatabase()), cast(Orchestrator, SimpleNamespace(settings=settings)))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def every_route() -> list[tuple[str, str]]:
     """Return (method, path) of all routes there are, those that OpenAPI does not describe included."""
     app = build_api(make_service())
     found = {
-        (method.upper(), path.replace("{execution_id}", "1").replace("{path}", "a/b"))
+        (method.upper(), path.replace("{execution_id}", "1").replace("{path}", "a/b").replace("{name}", "n"))
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
@@ -82,13 +86,15 @@ def test_every_route_but_the_probes_needs_the_token(
 def test_no_route_but_liveness_and_description_serves_without_a_database(
     client: ApiClient, method: str, path: str
 ) -> None:
-    body = {"json": {"content": "x", "path": "x"}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {"content": "x", "path": "x"}} if method == "POST" else {}
     if path.endswith("cancel"):
         body = {"json": {}}
     if path == "/api/executions" and method == "POST":
         body = {"json": {"path": "x"}}
     if path == "/api/catalog" and method == "POST":
         body = {"json": {"content": "x"}}
+    if path == "/api/credentials" and method == "POST":
+        body = {"json": {"name": "x", "type": "bearer", "fields": {"token": "x"}}}
     answer = client.request(method, path, headers=AUTH, **body)
     assert answer.status_code == (200 if path in ("/livez", "/api/openapi.json") else 503), answer.text
 

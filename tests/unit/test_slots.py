@@ -1,5 +1,6 @@
 """Slots with tools in threads: how many run, what a kill and a timeout report, late answers, faults."""
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 
@@ -146,3 +147,86 @@ def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(slots: Slots, 
         assert "LookupError" in answer.error["message"]
         assert "no such thing" in answer.error["detail"]
     assert len(waiter.threads) <= 2
+
+
+# ---- what is done before a call --------------------------------------------------------------------------------------
+
+
+def test_a_call_is_made_as_what_comes_first_gives_it(slots: Slots, waiter: Waiter) -> None:
+    """And what comes first waits in a thread, like the call itself."""
+    gate = threading.Event()
+
+    def first(given: Call) -> Call:
+        gate.wait(20)
+        return call(given.key + " changed")
+
+    slots.submit(1, call("a"), first)
+    assert slots.poll(0.05) == []
+    assert (waiter.begun, slots.running) == ([], 1)
+    gate.set()
+    waiter.let_go("a changed")
+    assert collect(slots, 1)[1].answer == Done(b"a changed")
+    assert (waiter.begun, slots.running) == (["a changed"], 0)
+
+
+def test_what_comes_first_can_answer_or_put_the_call_back(slots: Slots, waiter: Waiter) -> None:
+    slots.submit(1, call("a"), lambda _: Done(b"without it"))
+    slots.submit(2, call("b"), lambda _: NotBegun())
+    slots.submit(3, Call("no-such-tool", "c", "w", {}, {}, None, 1000, {}), lambda _: Failed({"message": "no"}))
+    reports = collect(slots, 3)
+    assert reports[1].answer == Done(b"without it")
+    assert reports[2].answer == NotBegun()
+    assert reports[3].answer == Failed({"message": "no"})
+    assert waiter.begun == []
+
+
+def test_what_comes_first_is_killed_with_its_call_and_given_up_in_time(slots: Slots, waiter: Waiter) -> None:
+    """Its late answer does not begin the call."""
+    gate = threading.Event()
+    begun: list[str] = []
+    done: list[str] = []
+
+    def first(given: Call) -> Call:
+        begun.append(given.key)
+        gate.wait(20)
+        done.append(given.key)
+        return given
+
+    slots.submit(1, call("killed"), first)
+    slots.submit(2, call("late", timeout=0.05), first)
+    until(lambda: len(begun) == 2, slots)
+    slots.kill(1)
+    reports = collect(slots, 2)
+    assert [_type(reports[token].answer) for token in (1, 2)] == ["cancelled", "timeout"]
+    gate.set()
+    until(lambda: len(done) == 2, slots)
+    slots.submit(3, call("after"))
+    waiter.let_go("after")
+    collect(slots, 1)
+    assert waiter.begun == ["after"]
+
+
+def test_a_fault_in_what_comes_first_fails_the_call(slots: Slots) -> None:
+    def first(given: Call) -> Call:
+        raise LookupError("a fault")
+
+    slots.submit(1, call("a"), first)
+    assert _type(collect(slots, 1)[1].answer) == "internal"
+
+
+def test_what_comes_back_from_a_call_with_secrets_is_masked(slots: Slots, waiter: Waiter) -> None:
+    """Also of a tool that broke, and of one that was given up."""
+    secret = "broken-secret"
+    slots.submit(1, dataclasses.replace(call('"a secret-value"'), secrets=("secret-value",)))
+    waiter.let_go('"a secret-value"')
+    assert collect(slots, 1)[1].answer == Done(b'"a ***"')
+    slots.submit(2, dataclasses.replace(call(secret), where=f"path-{secret}", secrets=(secret, "no such thing")))
+    answer = collect(slots, 1)[2].answer
+    assert isinstance(answer, Failed)
+    assert answer.error["message"] == "path-***: the tool wait-here broke: LookupError: ***"
+    assert "no such thing" not in answer.error["detail"]
+
+
+def _type(answer: object) -> str:
+    assert isinstance(answer, Failed)
+    return str(answer.error["type"])

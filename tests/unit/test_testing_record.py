@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates import compile_template
-from noetl.playbook.tests_load import load_tested, load_tests
+from noetl.playbook.tests_load import load_tests
 from noetl.playbook.tests_model import Answer, Stub, Test
 from noetl.playbook.yamlwrite import write_yaml
 from noetl.testing.agenda import NOW, SECOND
@@ -22,7 +22,7 @@ from noetl.testing.execution import decoded
 from noetl.testing.python import PythonChild
 from noetl.testing.record import VARIANTS, Detail, Recording
 from noetl.testing.suite import Verdict, run_test
-from tests.support.trials import document, told
+from tests.support.trials import document, read_trial, told
 from tests.unit.engine_model import playbook
 from tests.unit.engine_random import documents
 
@@ -134,11 +134,10 @@ TEST = """
 
 
 def recorded(python: PythonChild, test: str = TEST, body: str = BOOK) -> Recording:
-    content = document(body, test)
-    book, (given_test,) = load_tested(content, "book.yaml")
+    book, (given_test,) = read_trial(body, test)
     tested = run_test(book, given_test, lambda path, named: None, python)
     workload = {"city": "Rome", "limit": 5, "at": "2026-01-01T00:00:00+00:00"}
-    return recording(tested, load_playbook(document(body), "book.yaml"), document(body), workload)
+    return recording(tested, book, document(body), workload)
 
 
 def test_a_test_has_what_the_execution_was_given_what_steps_got_and_how_it_ended(python: PythonChild) -> None:
@@ -262,3 +261,4 @@ def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
     killed = {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}, "takes": "3602s"}
     more = {"4": killed, "10/0": {"result": "d"}}
     assert test["stubs"] == {"start": {"items": {"0": [no, {"result": "a"}], "1": {"result": "b"}, "2": no, **more}}}
+    assert list(test["stubs"]["start"]["items"]) == ["0", "1", "2", "4", "10/0"]

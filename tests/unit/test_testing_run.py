@@ -420,6 +420,11 @@ def test_a_save_is_recorded_and_needs_no_stub(trials: Trials) -> None:
     trials.passes(body, test)
 
 
+def test_a_save_to_the_log_gives_its_data(trials: Trials) -> None:
+    body = "- {step: start, type: save, data: {a: 1}}"
+    trials.passes(body, "expect: {result: {saved: event_log, data: {a: 1}, row_count: 1}}")
+
+
 def test_secrets_come_from_the_test(trials: Trials) -> None:
     body = "- {step: start, type: secrets, provider: env, name: api_key}"
     trials.passes(body, "secrets: {api_key: s3}\nexpect: {result: {contains: {secret_value: s3, provider: env}}}")

@@ -1,0 +1,185 @@
+"""`noetl credential`: add, list, show, remove, rotate, and make a key."""
+
+import getpass
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noetl.cli.client import connect, segment
+from noetl.cli.options import Host, Json, Port
+from noetl.cli.payload import read_payload
+from noetl.cli.show import note, print_json, print_table
+from noetl.errors import InputError
+from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type
+from noetl.settings import load_settings
+
+app = typer.Typer(help="Credentials: add, list, show, remove, rotate.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"One of {', '.join(TYPES)}.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="K=V",
+            help="A field; may be repeated. K=- asks for the value, K=@FILE reads it, K=env:NAME takes a variable's.",
+        ),
+    ] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input", metavar="FILE", help="A JSON object with fields; - is stdin.")
+    ] = None,
+    description: Annotated[str, typer.Option("--description", help="A sentence for people.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the one of this name.")] = False,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Store a credential, encrypted.
+
+    What stands on a command line can be seen by others: give values as K=-, K=@FILE, K=env:NAME or by --input.
+    """
+    check_name(name)
+    check_type(type_)
+    fields = {**read_payload(None, input_file), **read_fields(type_, sets or [], input_file)}
+    body = {
+        "name": name,
+        "type": type_,
+        "fields": check_fields(type_, fields),
+        "description": description,
+        "replace": replace,
+    }
+    found = connect(load_settings(), host, port).post("/api/credentials", body)
+    if as_json:
+        print_json(found)
+    else:
+        note(f"the credential {name} of type {type_} is {'stored' if found['created'] else 'replaced'}")
+
+
+@app.command("list")
+def list_credentials(
+    type_: Annotated[str | None, typer.Option("--type", help="Only those of this type.")] = None,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """List the credentials, without their values."""
+    rows = connect(load_settings(), host, port).items("/api/credentials", {"type": type_})
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("name", "type", "key_id", "updated_at", "description")
+    print_table(columns, rows, empty="there are no credentials: noetl credential add")
+
+
+@app.command()
+def show(
+    name: Name,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show the values; only where NOETL_CREDENTIAL_REVEAL=true of the server.")
+    ] = False,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Show a credential, its values masked."""
+    query = {"reveal": "true" if reveal else None}
+    found = connect(load_settings(), host, port).get(f"/api/credentials/{segment(name)}", query)
+    if as_json:
+        print_json(found)
+        return
+    note(f"{found['name']}, {found['type']}, key {found['key_id']}, changed {found['updated_at']}")
+    rows = [{"field": field, "value": value} for field, value in found["fields"].items()]
+    print_table(("field", "value"), rows, empty="it has no fields")
+
+
+@app.command()
+def remove(name: Name, host: Host = None, port: Port = None, as_json: Json = False) -> None:
+    """Remove a credential."""
+    found = connect(load_settings(), host, port).delete(f"/api/credentials/{segment(name)}")
+    if as_json:
+        print_json(found)
+    else:
+        note(f"the credential {name} is removed")
+
+
+@app.command()
+def rotate(host: Host = None, port: Port = None, as_json: Json = False) -> None:
+    """Encrypt all credentials anew with the first key of NOETL_ENCRYPTION_KEY, all or none."""
+    found = connect(load_settings(), host, port).post("/api/credentials/rotate", {})
+    if as_json:
+        print_json(found)
+    else:
+        note(f"{found['rotated']} credentials are encrypted with the key {found['key_id']}")
+
+
+@app.command()
+def key() -> None:
+    """Print a new key for NOETL_ENCRYPTION_KEY."""
+    from noetl.database.keys import new_key
+
+    print(new_key())
+
+
+def read_fields(type_: str, given: Sequence[str], input_file: str | None = None) -> dict[str, str]:
+    """Return the fields of `--set k=v`; a v of -, @FILE or env:NAME says where the value is. Raises `InputError`."""
+    found = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {name!r} is not of the form name=value")
+        if text == "-" and input_file == "-":
+            raise InputError(f"--set {name}=- and --input - both read stdin: give one of them")
+        found[name] = _value(type_, name, text)
+    return found
+
+
+def _value(type_: str, name: str, text: str) -> str:
+    if text == "-":
+        return _asked(name)
+    if text.startswith("@"):
+        return _read(name, text[1:])
+    if text.startswith("env:"):
+        value = os.environ.get(text[4:])
+        if value is None:
+            raise InputError(f"--set {name}={text}: the environment variable {text[4:]} is not set")
+        return value
+    if _is_secret(type_, name):
+        note(
+            f"warning: the value of {name} stands in the list of processes and in the shell's history:"
+            f" {name}=- asks for it, {name}=@FILE and {name}=env:NAME read it"
+        )
+    return text
+
+
+def _asked(name: str) -> str:
+    """Return a value that is typed in, unseen; from a pipe, its next line."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{name}: ")
+    line = sys.stdin.readline()
+    if not line:
+        raise InputError(f"--set {name}=-: stdin has no line with the value")
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise InputError(f"--set {name}=@{path}: the file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"--set {name}=@{path}: the file is not UTF-8 text") from None
+
+
+def _is_secret(type_: str, name: str) -> bool:
+    fields: dict[str, Any] = dict(TYPES[type_])
+    spec = next((each for field, each in fields.items() if name in (field, *each.also)), None)
+    return type_ == "generic" or bool(spec and spec.secret)

@@ -1,0 +1,2 @@
+-- Remove a credential.
+DELETE FROM credential WHERE name = %(name)s

@@ -1,0 +1,100 @@
+"""References: texts that stand in the place of a secret's value until the call is made.
+
+`secret('name')` renders to a reference, and the result of a `secrets` step holds one. Rendering, the event log and
+error messages see references only; the worker puts the values in where a tool is called. What is no reference of ours
+stays the text that it is: those of `secret()` carry a code that only this process can make, those of `secrets` steps
+are sealed by the worker (`noetl.worker.references`).
+
+    noetl-secret:c.SOURCE.CODE:        of a call of `secret()`, good in this process only
+    noetl-secret:s.KEY.SEALED:         of a `secrets` step, good in its tree of executions
+    noetl-secret:...+json:             the same where it has become part of a JSON text: so is the value to be written
+"""
+
+import base64
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from noetl.errors import InputError
+from noetl.playbook.credential_types import check_name
+
+MARK: Final = "noetl-secret:"
+"""What every reference begins with."""
+
+REFERENCE: Final = re.compile(rf"{MARK}([cs]\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)((?:\+json)*):")
+_KINDS: Final = ("credential", "env", "file")
+_OWN: Final = re.compile(r"NOETL_|POSTGRES_|PG[A-Z]+$")
+_CODE_KEY: Final = secrets.token_bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where `secret()` finds a value. `kind`: credential, env or file; `field` is a credential's."""
+
+    kind: str
+    name: str
+    field: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}{'.' if self.field else ''}{self.field}"
+
+
+def read_source(text: object) -> Source:
+    """Return what the argument of `secret()` means. Raises `InputError`."""
+    if not isinstance(text, str) or not text:
+        raise InputError("secret() takes a text: the name of a credential, 'env:NAME' or 'file:/path'")
+    kind, colon, name = text.partition(":")
+    if not colon:
+        kind, name = "credential", text
+    if kind == "credential":
+        name, _, field = name.partition(".")
+        return Source(kind, check_name(name), field)
+    if kind == "env":
+        return Source(kind, check_variable(name))
+    if kind == "file":
+        return Source(kind, check_file(name))
+    raise InputError(
+        f"secret({text!r}): there is no source {kind!r}: write the name of a credential, or one of"
+        f" {', '.join(f'{each}:...' for each in _KINDS)}; google and aws are providers of a step of type secrets"
+    )
+
+
+def check_variable(name: str) -> str:
+    """Return the name of an environment variable that playbooks may read. Raises `InputError`."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise InputError(f"{name!r} is no name of an environment variable")
+    if _OWN.match(name):
+        raise InputError(f"{name} is the engine's own variable, which playbooks cannot read: use another name")
+    return name
+
+
+def check_file(path: str) -> str:
+    """Return the path of a file with a secret. Raises `InputError`."""
+    if not path.startswith("/") or "\0" in path:
+        raise InputError(f"the file {path!r} needs its whole path, as in 'file:/run/secrets/token'")
+    return path
+
+
+def refer(source: Source) -> str:
+    """Return the reference to a source."""
+    name = base64.urlsafe_b64encode(str(source).encode()).decode().rstrip("=")
+    return f"{MARK}c.{name}.{_code(name)}:"
+
+
+def source_of(body: str) -> Source | None:
+    """Return the source of a reference's body, None where `refer` has not made it."""
+    kind, name, code = body.split(".")
+    if kind != "c" or not hmac.compare_digest(code, _code(name)):
+        return None
+    return read_source(base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
+
+
+def in_json(text: str) -> str:
+    """Return a JSON text whose references say that they stand in one."""
+    return REFERENCE.sub(lambda found: f"{MARK}{found[1]}{found[2]}+json:", text) if MARK in text else text
+
+
+def _code(name: str) -> str:
+    return hmac.digest(_CODE_KEY, name.encode(), "sha256").hex()[:32]

@@ -1,0 +1,67 @@
+"""Where in a step templates stand."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from noetl.playbook.actions import ACTIONS
+from noetl.playbook.model import Step
+from noetl.playbook.scopes import At, Section
+from noetl.playbook.yamltree import Node
+
+_APART: Final = frozenset(
+    {"step", "type", "desc", "pool", "max_visits", "next", "on_error", "task", "loop", "retry", "save"}
+)
+"""Keys without templates, and those whose templates stand in places of their own."""
+
+
+def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At, str, Node]]:
+    """Yield everything in a step that can hold templates, with what it is called."""
+    node = section.nodes[step.name]
+    for owner in (node, task):
+        if owner is not None:
+            yield from _fields(owner, step, of_task=owner is task)
+    if step.loops or "loop" in node.value:
+        for level in _levels(node.value["loop"]):
+            for key, value in level.value.items():
+                yield (At.ITEM_SAVE if key == "save" else At.LOOP), f"loop.{key}", value
+    for way in section.leaving(step.name):
+        at = At.NEXT if way.key == "next" else At.ON_ERROR
+        if way.when is not None:
+            yield at, f"{way.key}.when", way.when
+        if way.args is not None:
+            yield at, f"{way.key}.args", way.args
+
+
+def _fields(owner: Node, step: Step, *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
+    raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
+    for key, value in owner.value.items():
+        if key == "args":
+            yield (At.TASK_ARGS if of_task else At.ARGS), key, value
+        elif key == "result":
+            yield At.RESULT, key, value
+        elif key == "save":
+            yield (At.ITEM_SAVE if of_task and step.loops else At.SAVE), key, value
+        elif key == "retry" and value.kind == "mapping":
+            for name in ("when", "until"):
+                if name in value.value:
+                    yield At.RETRY, f"retry.{name}", value.value[name]
+        elif key not in _APART and key not in raw and not (of_task and key == "name"):
+            yield At.FIELD, key, value
+
+
+def _levels(loop: Node) -> list[Node]:
+    levels = loop.value if loop.kind == "list" else [loop]
+    return [level for level in levels if level.kind == "mapping"]
+
+
+def scalars(node: Node | None) -> Iterator[Node]:
+    """Yield the texts below a node."""
+    stack = [] if node is None else [node]
+    while stack:
+        found = stack.pop()
+        if found.kind == "list":
+            stack.extend(reversed(found.value))
+        elif found.kind == "mapping":
+            stack.extend(reversed(list(found.value.values())))
+        elif isinstance(found.value, str):
+            yield found

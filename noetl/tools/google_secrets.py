@@ -1,0 +1,159 @@
+"""Secrets of Google Secret Manager, over its REST API.
+
+Who asks comes from a credential (generic with the fields of a service account's key file, or bearer with an access
+token), else from the key file that `GOOGLE_APPLICATION_CREDENTIALS` names, else from the metadata server of Google's
+machines (`GCE_METADATA_HOST`). `CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER` names another address, as for gcloud.
+"""
+
+import base64
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from noetl.tools.cloud import CloudError, Found, Service
+
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+_ADDRESS: Final = "https://secretmanager.googleapis.com/"
+_TOKENS: Final = "https://oauth2.googleapis.com/token"
+_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_FULL: Final = re.compile(r"projects/([^/]+)/secrets/([^/]+)(?:/versions/([^/]+))?")
+_HOUR: Final = 3600
+_EARLY: Final = 60.0
+"""Seconds before its end after which an access token is not used any more."""
+
+
+class GoogleSecrets:
+    """Reads secrets; keeps access tokens as long as they are good. Safe to share between threads."""
+
+    def __init__(self, environment: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
+        self._environment = environment
+        self._clock = clock
+        self._service = Service("Google Secret Manager")
+        self._login = Service("Google's token service")
+        self._metadata = Service("Google's metadata server", timeout=5.0)
+        self._lock = threading.Lock()
+        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}  # by who asks and where: token, its end
+
+    def fetch(
+        self, name: str, *, version: str | None, project: str | None, credential: Mapping[str, Any] | None
+    ) -> Found:
+        """Return a secret, its newest version unless one is given. Raises `CloudError`."""
+        given = credential if credential is not None else self._key_file()
+        full = _FULL.fullmatch(name)
+        if full:
+            project, name, version = full[1], full[2], version or full[3]
+        project = project or self._project(given)
+        base = self._environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _ADDRESS
+        place = f"projects/{quote(project, safe='')}/secrets/{quote(name, safe='')}"
+        url = f"{base.rstrip('/')}/v1/{place}/versions/{quote(version or 'latest', safe='')}:access"
+        headers = {"Authorization": f"Bearer {self._token(given)}"}
+        return _found(self._service.ask("GET", url, headers=headers))
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        for service in (self._service, self._login, self._metadata):
+            service.close()
+
+    def _key_file(self) -> Mapping[str, Any] | None:
+        path = self._environment.get("GOOGLE_APPLICATION_CREDENTIALS")
+        if not path:
+            return None
+        try:
+            found = orjson.loads(Path(path).read_bytes())
+        except (OSError, orjson.JSONDecodeError) as problem:
+            reason = getattr(problem, "strerror", None) or "it is not JSON"
+            raise CloudError(
+                f"the key file {path} of GOOGLE_APPLICATION_CREDENTIALS cannot be read: {reason}"
+            ) from None
+        return found if isinstance(found, dict) else {}
+
+    def _project(self, given: Mapping[str, Any] | None) -> str:
+        named = self._environment.get("GOOGLE_CLOUD_PROJECT") or (given or {}).get("project_id")
+        if named:
+            return str(named)
+        if given is None:
+            return str(self._ask_metadata("project/project-id"))
+        raise CloudError("no project is known: give 'project', or set GOOGLE_CLOUD_PROJECT where the worker runs")
+
+    # ---- who asks ------------------------------------------------------------------------------------------------
+
+    def _token(self, given: Mapping[str, Any] | None) -> str:
+        if given is not None and given.get("token"):
+            return str(given["token"])
+        who = ("", "") if given is None else (str(given.get("client_email")), str(given.get("private_key")))
+        with self._lock:
+            token, end = self._tokens.get(who, ("", 0.0))
+        if self._clock() >= end:
+            answer = (
+                self._ask_metadata("instance/service-accounts/default/token") if given is None else self._log_in(given)
+            )
+            try:
+                token, end = str(answer["access_token"]), self._clock() + float(answer["expires_in"]) - _EARLY
+            except (TypeError, KeyError, ValueError):
+                raise CloudError("Google gave no access token") from None
+            with self._lock:
+                self._tokens[who] = (token, end)
+        return token
+
+    def _ask_metadata(self, path: str) -> Any:
+        host = self._environment.get("GCE_METADATA_HOST") or "metadata.google.internal"
+        try:
+            return self._metadata.ask(
+                "GET", f"http://{host}/computeMetadata/v1/{path}", headers={"Metadata-Flavor": "Google"}
+            )
+        except CloudError as problem:
+            raise CloudError(
+                "nothing says who asks: give 'auth' with a service account's key, or set"
+                f" GOOGLE_APPLICATION_CREDENTIALS where the worker runs ({problem})",
+                retryable=problem.retryable,
+            ) from None
+
+    def _log_in(self, given: Mapping[str, Any]) -> Any:
+        """Exchange a text signed with the service account's key for an access token."""
+        tokens = str(given.get("token_uri") or _TOKENS)
+        form = {"grant_type": _GRANT, "assertion": _assertion(given, tokens, int(self._clock()))}
+        return self._login.ask(
+            "POST",
+            tokens,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            content=urlencode(form).encode(),
+        )
+
+
+def _assertion(given: Mapping[str, Any], audience: str, now: int) -> str:
+    """Return the JWT of a service account, signed with RS256."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    email = given.get("client_email")
+    try:
+        key = load_pem_private_key(str(given.get("private_key", "")).encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not email or not isinstance(key, RSAPrivateKey):
+        raise CloudError("the credential is no key of a service account: it needs client_email and private_key")
+    head = {"alg": "RS256", "typ": "JWT", **({"kid": given["private_key_id"]} if "private_key_id" in given else {})}
+    claims = {"iss": email, "scope": SCOPE, "aud": audience, "iat": now, "exp": now + _HOUR}
+    text = f"{_base64(orjson.dumps(head))}.{_base64(orjson.dumps(claims))}"
+    return f"{text}.{_base64(key.sign(text.encode(), PKCS1v15(), SHA256()))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _found(answer: Any) -> Found:
+    try:
+        text = base64.b64decode(answer["payload"]["data"]).decode()
+        return Found(text, str(answer["name"]).rpartition("/")[2])
+    except (KeyError, TypeError, ValueError):
+        raise CloudError("Google Secret Manager gave no text: only secrets that are text can be used") from None

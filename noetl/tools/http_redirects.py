@@ -1,0 +1,61 @@
+"""Follows redirects, and lets nothing secret go along to another host."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import httpx
+
+from noetl.tools.http_login import Login
+
+MOST: Final = 10
+"""Redirects of one call."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class WrongRedirect(Exception):
+    """A redirect that is not followed."""
+
+
+@contextmanager
+def send(client: httpx.Client, request: httpx.Request, login: Login) -> Iterator[httpx.Response]:
+    """Send a request and give the answer behind all redirects, its body not read yet. Raises `WrongRedirect`."""
+    home = request.url
+    response = client.send(request, stream=True)
+    try:
+        for _ in range(MOST):
+            following = response.next_request
+            if following is None:
+                yield response
+                return
+            response.close()
+            if not _is_home(home, following.url):
+                _strip(following, login)
+            response = client.send(following, stream=True)
+        if response.next_request is not None:
+            raise WrongRedirect(f"more than {MOST} redirects")
+        yield response
+    finally:
+        response.close()
+
+
+def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
+    """Whether an address is of the same host, port and scheme; from http to https is fine."""
+    if home.host != url.host:
+        return False
+    ports = (home.port or _PORTS.get(home.scheme), url.port or _PORTS.get(url.scheme))
+    return (home.scheme == url.scheme and ports[0] == ports[1]) or (
+        (home.scheme, url.scheme) == ("http", "https") and ports == (80, 443)
+    )
+
+
+def _strip(request: httpx.Request, login: Login) -> None:
+    """Take the login and everything secret out of a request to another host. Raises `WrongRedirect`."""
+    for name, value in list(request.headers.items()):
+        if name in ("authorization", "cookie") or login.holds(name, value):
+            del request.headers[name]
+    if login.in_text(request.read().decode("utf-8", "replace")):
+        raise WrongRedirect(
+            f"redirected to another host ({request.url.host}), which would be sent the secret that is in the body"
+        )

@@ -1,0 +1,103 @@
+"""References that `secrets` steps leave in the log: what to fetch, sealed so that only workers can read or make one.
+
+What is sealed says where the secret is, never what it is. It is bound to the tree of executions: in another tree, with
+another key, or changed by a character it is no reference, but text.
+"""
+
+import base64
+import binascii
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from noetl.database.keys import REFERENCE, Keys, Undecryptable
+from noetl.playbook.references import MARK, Source, read_source, refer, source_of
+from noetl.playbook.references import REFERENCE as SHAPE
+
+_PLACE = "\0"
+"""Around the number of a source, where `secret()` stood in `auth`. No text of a playbook or of JSON can hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Where a `secrets` step finds its secret. `auth` is as the playbook gives it: it holds no value."""
+
+    provider: str
+    name: str
+    version: str | None = None
+    project: str | None = None
+    region: str | None = None
+    field: str | None = None
+    auth: Any = None
+
+
+class Seals:
+    """Makes references and reads them."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def seal(self, fetch: Fetch, root: int) -> str:
+        """Return the reference to a secret in the tree of an execution. Raises `SettingsError` without a key."""
+        sources: list[str] = []
+        parts = {**asdict(fetch), "auth": _each_text(fetch.auth, lambda text: _take_out(text, sources))}
+        plain = orjson.dumps({"fetch": parts, "sources": sources})
+        key, data = self._keys.encrypting(REFERENCE).encrypt(plain, str(root))
+        return f"{MARK}s.{key}.{base64.urlsafe_b64encode(data).decode().rstrip('=')}:"
+
+    def open(self, body: str, root: int) -> Fetch | None:
+        """Return what a reference's body stands for, None for one that was not made here for this tree."""
+        kind, key, text = body.split(".")
+        if kind != "s":
+            return None
+        try:
+            data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            plain = self._keys.decrypting(REFERENCE).decrypt(key, data, str(root))
+        except (Undecryptable, binascii.Error):
+            return None
+        found = orjson.loads(plain)
+        parts, sources = found["fetch"], [read_source(each) for each in found["sources"]]
+        return Fetch(**{**parts, "auth": _each_text(parts["auth"], lambda text: _put_back(text, sources))})
+
+
+def holds_reference(value: Any) -> bool:
+    """Whether a value of any nesting has text in it that looks like a reference."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if MARK in item:
+                return True
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return False
+
+
+def _take_out(text: str, sources: list[str]) -> str:
+    """Put numbers in the places of what `secret()` gave, which is good in this process only."""
+
+    def number(found: Any) -> str:
+        source = source_of(found[1])
+        if source is None:
+            return str(found[0])
+        sources.append(str(source))
+        return f"{_PLACE}{len(sources) - 1}{_PLACE}"
+
+    return SHAPE.sub(number, text.replace(_PLACE, "")) if MARK in text else text.replace(_PLACE, "")
+
+
+def _put_back(text: str, sources: list[Source]) -> str:
+    pieces = text.split(_PLACE)
+    pieces[1::2] = [refer(sources[int(number)]) for number in pieces[1::2]]
+    return "".join(pieces)
+
+
+def _each_text(value: Any, change: Any) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _each_text(item, change) for name, item in value.items()}
+    return [_each_text(item, change) for item in value] if isinstance(value, list) else value

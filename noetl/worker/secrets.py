@@ -1,0 +1,254 @@
+"""Puts secrets into a call, right before it is made: references become values, `auth` becomes credentials.
+
+All of this happens in a thread of the call's own, since it may wait for the database or a cloud; only calls that have
+secrets take that way. Rendering has seen references only, so no error of a template can show a value. What was put
+in goes along as `Call.secrets`, and is masked in whatever comes back.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import orjson
+
+from noetl.database.credentials import Credential
+from noetl.errors import DatabaseError, InputError
+from noetl.orchestrator.prepare import Work
+from noetl.orchestrator.views import View
+from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
+from noetl.playbook.names import did_you_mean
+from noetl.playbook.references import MARK, REFERENCE, source_of
+from noetl.tools.base import Call, Done, Failed, error, storable
+from noetl.tools.cloud import CloudError
+from noetl.tools.masking import mask_of
+from noetl.worker.references import Fetch, Seals, holds_reference
+from noetl.worker.slots import First, NotBegun
+from noetl.worker.sources import Sources, credential_value, part_of
+
+log = logging.getLogger("noetl.worker")
+
+STEP: Final = "secrets"
+"""The type of steps that fetch a secret."""
+
+_DEEPEST: Final = 5
+"""How many secrets may be needed to fetch a secret."""
+
+_PAUSE: Final = 0.5
+"""Seconds before a call is tried again because the database did not answer."""
+
+
+class Secrets:
+    """What the calls of one worker know of secrets. `of` belongs to the pump, what it returns runs in any thread."""
+
+    def __init__(self, sources: Sources, seals: Seals) -> None:
+        self._sources = sources
+        self._seals = seals
+
+    def of(self, view: View, work: Work) -> First | None:
+        """Return what has to be done before a call is made, None where it has no secrets."""
+        may_have = view.playbook.secrets or view.parent_execution_id is not None
+        if work.auth is None and not may_have:
+            return None
+        logs_in = work.auth is not None or work.type == STEP
+        if not (logs_in or holds_reference(work.fields) or holds_reference(work.args)):
+            return None
+        return lambda call: self._first(call, work.auth, view.root_execution_id)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._sources.close()
+
+    def _first(self, call: Call, auth: Any, root: int) -> Call | Done | Failed | NotBegun:
+        """Return the call with its secrets, or what it came to without being made."""
+        found = _Lookup(self._sources, self._seals, root)
+        try:
+            if call.type == STEP:
+                return self._step(found, call, auth, root)
+            fields, args = found.put_in(call.fields), found.put_in(call.args)
+            logins = found.logins(auth, call.type)
+            return replace(call, fields=fields, args=args, auth=logins, secrets=tuple(found.used))
+        except DatabaseError as problem:
+            log.warning("%s: the database does not answer (%s): trying again", call.where, problem)
+            time.sleep(_PAUSE)
+            return NotBegun()
+        except CloudError as problem:
+            failed = error(STEP, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
+        except InputError as problem:
+            failed = error("validation", storable(f"{call.where}: {problem}"))
+        return mask_of((*found.used, *found.asked)).answer(Failed(failed))
+
+    def _step(self, found: "_Lookup", call: Call, auth: Any, root: int) -> Done:
+        """Fetch a secret for a step of this type; its result names it and holds the reference."""
+        fields = {name: value for name, value in call.fields.items() if value is not None}
+        fetch = _fetch(fields, auth)
+        _, version = found.fetched(fetch)
+        pinned = replace(fetch, version=version) if fetch.provider in ("google", "aws") else fetch
+        result = {"secret_value": self._seals.seal(pinned, root), "version": version, "provider": fetch.provider}
+        return Done(orjson.dumps(result))
+
+
+def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
+    """Return what a step of type secrets asks for. Raises `InputError`."""
+    given: dict[str, str] = {}
+    for name in ("provider", "name", "version", "project", "region", "field"):
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and name == "version":
+            value = str(value)
+        if value is not None and (not isinstance(value, str) or MARK in value):
+            raise InputError(f"{name} must be text, and no secret")
+        if value:
+            given[name] = value
+    for name in ("provider", "name"):
+        if name not in given:
+            raise InputError(f"{name} is empty: a step of type secrets needs it")
+    return Fetch(**{**given, "provider": given["provider"].lower()}, auth=auth)
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """The look-ups of one call. `used`: the values it is given, to be masked; `asked`: those with which they were
+    fetched, which only an error could show."""
+
+    sources: Sources
+    seals: Seals
+    root: int
+    depth: int = 0
+    used: dict[str, None] = field(default_factory=dict)
+    asked: dict[str, None] = field(default_factory=dict)
+
+    # ---- references ----------------------------------------------------------------------------------------------
+
+    def put_in(self, value: Any) -> Any:
+        """Return a value with the references in its texts replaced. What is no reference of ours stays text."""
+        if isinstance(value, str):
+            return self._put_into_text(value) if MARK in value else value
+        if isinstance(value, Mapping):
+            return {name: self.put_in(item) for name, item in value.items()}
+        return [self.put_in(item) for item in value] if isinstance(value, list) else value
+
+    def _put_into_text(self, text: str) -> Any:
+        sole = REFERENCE.fullmatch(text)
+        if sole and not sole[2]:
+            found = self._value(sole[1])
+            return text if found is _NO_REFERENCE else found
+        return REFERENCE.sub(self._as_text, text)
+
+    def _as_text(self, reference: Any) -> str:
+        value = self._value(reference[1])
+        if value is _NO_REFERENCE:
+            return str(reference[0])
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for _ in range(reference[2].count("+json")):
+            text = json.dumps(text, ensure_ascii=False)[1:-1]
+        return text
+
+    def _value(self, body: str) -> Any:
+        source = source_of(body)
+        if source is not None:
+            return self._use(self.sources.value(source))
+        fetch = self.seals.open(body, self.root)
+        return _NO_REFERENCE if fetch is None else self.fetched(fetch)[0]
+
+    def fetched(self, fetch: Fetch) -> tuple[Any, str | None]:
+        """Return a secret, and the version that it is where its provider has versions."""
+        if self.depth >= _DEEPEST:
+            raise InputError(f"more than {_DEEPEST} secrets are needed to fetch the secret {fetch.name!r}")
+        value, version = self._fetch(fetch)
+        self._use(value)
+        if fetch.field is not None and fetch.provider != "credential":
+            value = self._use(part_of(value, fetch.field, f"the secret {fetch.name!r}"))
+        return value, version
+
+    def _fetch(self, fetch: Fetch) -> tuple[Any, str | None]:
+        provider, name, sources = fetch.provider, fetch.name, self.sources
+        if fetch.auth is not None and provider not in ("google", "aws"):
+            raise InputError(f"the provider {provider} needs no auth: leave it out")
+        if provider == "env":
+            return sources.variable(name), None
+        if provider == "file":
+            return sources.file(name), None
+        if provider == "credential":
+            return credential_value(sources.credential(name), fetch.field or ""), None
+        login = None if fetch.auth is None else self._login_to_fetch(fetch.auth)
+        if provider == "google":
+            found = sources.google(name, fetch.version, fetch.project, login)
+        elif provider == "aws":
+            found = sources.aws(name, fetch.version, fetch.region, login)
+        else:
+            known = ("env", "credential", "file", "google", "aws")
+            raise InputError(f"unknown provider {provider!r}{did_you_mean(provider, known) or ': ' + ', '.join(known)}")
+        return found.value, found.version
+
+    def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:
+        inner = _Lookup(self.sources, self.seals, self.root, self.depth + 1)
+        try:
+            return inner.logins(auth, STEP)[""]
+        finally:
+            self.asked |= {**inner.used, **inner.asked}
+
+    def _use(self, value: Any) -> Any:
+        """Remember a value, and the texts in it, as what must not be seen."""
+        if isinstance(value, Mapping):
+            for item in value.values():
+                self._use(item)
+        elif isinstance(value, list):
+            for item in value:
+                self._use(item)
+        elif value is not None and not isinstance(value, bool):
+            self.used[value if isinstance(value, str) else repr(value)] = None
+        return value
+
+    # ---- auth ----------------------------------------------------------------------------------------------------
+
+    def logins(self, auth: Any, tool: str) -> dict[str, Mapping[str, Any]]:
+        """Return the credentials of `auth` by alias; of a single one the alias is empty. Raises `InputError`."""
+        if auth is None:
+            return {}
+        if isinstance(auth, str) or (isinstance(auth, Mapping) and auth.keys() & {"type", "key"}):
+            return {"": self._login(auth, tool, "auth")}
+        if not isinstance(auth, Mapping):
+            raise InputError(f"auth is a {type(auth).__name__}: it must be the name of a credential, or a mapping")
+        if tool not in SEVERAL:
+            raise InputError(f"auth has no type: a step of type {tool} takes one credential, by name or with a type")
+        return {alias: self._login(each, tool, f"auth.{alias}") for alias, each in auth.items()}
+
+    def _login(self, given: Any, tool: str, what: str) -> Mapping[str, Any]:
+        if isinstance(given, str):
+            return self._stored(given, None, tool, what)
+        if not isinstance(given, Mapping):
+            raise InputError(f"{what} is a {type(given).__name__}: it must be the name of a credential, or a mapping")
+        type_ = None if given.get("type") is None else check_type(given["type"])
+        if given.get("key") is not None:
+            if given.keys() - {"type", "key"}:
+                raise InputError(f"{what} has a key, so all else comes from that credential: leave the rest out")
+            return self._stored(given["key"], type_, tool, what)
+        if type_ is None:
+            raise InputError(f"{what} has no type: say what it is, or name a credential by 'key'")
+        inline = self.put_in({name: value for name, value in given.items() if name != "type"})
+        return self._checked(Credential("", type_, check_fields(type_, inline)), tool, what)
+
+    def _stored(self, name: Any, type_: str | None, tool: str, what: str) -> Mapping[str, Any]:
+        if not isinstance(name, str) or MARK in name:
+            raise InputError(f"{what} names no credential: a secret's value cannot be a name")
+        found = self.sources.credential(name)
+        if type_ is not None and found.type != type_:
+            raise InputError(f"{what}: the credential {name!r} is of type {found.type}, not {type_}")
+        return self._checked(found, tool, what)
+
+    def _checked(self, found: Credential, tool: str, what: str) -> Mapping[str, Any]:
+        takes = TAKES.get(tool, ())
+        if found.type not in takes:
+            named = f" {found.name!r}" if found.name else ""
+            raise InputError(
+                f"{what}: the credential{named} is of type {found.type}, but a step of type {tool} takes"
+                f" {' or '.join(takes) or 'none'}"
+            )
+        self._use(secret_values(found.type, found.fields))
+        return {**found.fields, "type": found.type}
+
+
+_NO_REFERENCE: Final[Any] = object()
+"""Stands for what only looks like a reference."""

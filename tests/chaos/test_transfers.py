@@ -1,12 +1,16 @@
 """Money moves between two accounts while everything around it dies: each transfer happens once."""
 
+import json
 import random
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from noetl.database.connect import Database
+from noetl.database.inbox import make_inbox
 from noetl.settings import Settings
 from tests.support.chaos import living, playbook
 from tests.support.crew import a_crew
@@ -48,13 +52,14 @@ def chain() -> str:
     return playbook("transfers", f"  - {{step: start, next: [t1]}}\n{steps}\n  - {{step: end, result: done}}\n")
 
 
-def loop() -> str:
+def loop(login: Mapping[str, object]) -> str:
     """Return a playbook of all transfers as items of one loop."""
     return playbook(
         "transfers",
         f"""
   - step: start
     type: postgres
+    auth: {json.dumps(dict(login))}
     loop: {{in: "{{{{ range({TRANSFERS}) | list }}}}", iterator: n, mode: async, concurrency: 16}}
     command: |{TRANSFER}
     params: {{execution: "{{{{ execution_id }}}}", number: "{{{{ n }}}}"}}
@@ -85,16 +90,21 @@ def test_every_transfer_happens_once(database: Database, admin: Database, settin
         assert_exact(steps)
 
 
-def test_every_item_of_a_loop_happens_once(
-    database: Database, admin: Database, settings: Settings, tmp_path: Path
+def test_every_transfer_happens_once_in_another_database_too(
+    database: Database, settings: Settings, tmp_path: Path, make_settings: Callable[..., Settings]
 ) -> None:
-    """The same as items of one loop, sixteen at a time."""
+    """As items of a loop. It has the inbox, made by the command, and is reached by the fields of `auth`."""
+    other = str(make_settings(with_schema=False).database_url)
+    make_inbox(other)
+    parts = conninfo_to_dict(other)
+    login = {"type": "postgres", "host": parts["host"], "database": parts["dbname"], "user": parts["user"]}
     engine = Engine(database, settings)
-    engine.register(loop())
+    engine.register(loop(login))
     with sql_steps(settings) as steps:
+        steps.auth = {"": login}
         steps.result(ACCOUNTS)
         execution = engine.start("transfers")
-        suffer(engine, settings, tmp_path, admin.conninfo, "noetl_playbook.transfer")
+        suffer(engine, settings, tmp_path, other, "transfer")
         assert engine.status(execution) == "completed", engine.error(execution)
         assert engine.result(execution) == TRANSFERS
         assert_exact(steps)

@@ -10,6 +10,7 @@ from noetl.playbook.names import did_you_mean
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.reads import Read, reads_of
+from noetl.playbook.references import read_source
 from noetl.playbook.results import SELF_NAMES
 from noetl.playbook.scopes import ALWAYS, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
@@ -17,7 +18,6 @@ from noetl.playbook.sites import scalars, sites
 from noetl.playbook.yamltree import Node
 
 _METHODS: Final = frozenset({"items", "keys", "values", "get"})
-_NO_SECRETS: Final = (At.NEXT, At.ON_ERROR, At.RESULT, At.LOOP, At.RETRY)
 
 
 class Names:
@@ -46,7 +46,7 @@ class Names:
             reads = reads_of(node.value)
             for read in reads.reads:
                 if read.name == "env" or read.name == "secret":
-                    self._check_secrets(node, read, allowed=False)
+                    self._check_secrets(node, read)
                 elif read.name not in IN_WORKLOAD and not read.guarded and read.name not in reads.asked:
                     told = f"the workload reads {read.name!r}: env, job and execution_id are all that it can read"
                     self._report(node, read, 0, "error", "unknown-name", told)
@@ -81,7 +81,7 @@ class Names:
         elif name == "error" and name not in self.keys:
             self._resolve_error(place, read)
         elif name in ("env", "secret"):
-            self._check_secrets(place.node, read, allowed=place.at not in _NO_SECRETS)
+            self._check_secrets(place.node, read)
         elif name == "workload":
             self._check_fields(place, read, literal(self.workload), 0, near=True)
         elif name == "job":
@@ -206,19 +206,16 @@ class Names:
         told = f"{place.what}: {of!r} has no field {part!r}{has}"
         self._report(place.node, read, number, severity, "unknown-field", told)
 
-    def _check_secrets(self, node: Node, read: Read, *, allowed: bool) -> None:
+    def _check_secrets(self, node: Node, read: Read) -> None:
         name = str(read.path[0]) if read.path else ""
         if read.name == "env":
             if is_secret_name(name):
                 told = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
                 self._report(node, read, 1, "error", "secret", told)
-        elif not read.called:
-            return
-        elif not allowed:
-            told = "secret(...) would be stored here: it can stand in fields of tools and their args only"
-            self._report(node, read, 0, "error", "secret", told)
-        elif self.credentials is not None and read.argument and not read.argument.startswith("env:"):
-            self.check_credential(node, read.argument, read)
+        elif read.called and read.argument:
+            source = read_source(read.argument)  # it was read before: else this template were none
+            if source.kind == "credential":
+                self.check_credential(node, source.name, read)
 
     def check_credential(self, node: Node, name: str, read: Read | None = None) -> None:
         """Report a credential that does not exist, where it is known which do."""

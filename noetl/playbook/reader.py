@@ -1,5 +1,6 @@
 """Reads typed values off the YAML tree and gathers every problem with its place."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 from noetl.errors import InputError, Problem
 from noetl.playbook import durations, templates
 from noetl.playbook.names import did_you_mean
+from noetl.playbook.places import place_in
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.values import plain
 from noetl.playbook.yamltree import Node
+
+_SECRET = re.compile(r"\bsecret\s*\(")
 
 LONGEST_NAME = 2000
 """Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
@@ -163,12 +167,10 @@ class Reader:
         try:
             found = templates.compile_text(node.value, (self.playbook, step, field))
             if templates.SECRET_CALL in found.names and not self._secrets:
-                self.error(
-                    node,
-                    "secret",
-                    f"{field or 'template'}: secret() can stand in the fields, args and auth of a step with a tool"
-                    " only: everything else is kept in the log",
-                )
+                told = "secret() can stand in the fields, args and auth of a step with a tool only"
+                at = _SECRET.search(node.value)
+                line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
+                self.report(line, column, "error", "secret", f"{field}: {told}: everything else is kept in the log")
             return found
         except templates.Syntax as error:
             line, column = node.line, node.column

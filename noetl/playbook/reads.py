@@ -10,8 +10,8 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
-from noetl.playbook.sandbox import ENVIRONMENT
-from noetl.playbook.templates import DOTTED, KEYWORDS, PARTS, SECRET_CALL, Syntax, is_template, program
+from noetl.playbook.sandbox import ENVIRONMENT, SECRET
+from noetl.playbook.templates import DOTTED, KEYWORDS, PARTS, Syntax, is_template, program
 
 Path = tuple[str | int, ...]
 
@@ -58,9 +58,7 @@ def reads_of(text: str) -> Reads:
     if dotted and dotted[1] not in KEYWORDS:
         return Reads((_dotted(dotted),))
     try:
-        known = program(text)
-        # In the tree of a program calls of `secret` are no calls any more.
-        tree = (None if SECRET_CALL in known.names else known.tree) or ENVIRONMENT.parse(text)
+        tree = program(text).tree or ENVIRONMENT.parse(text)
         walk = _Walk(_Positions(text), _own_names(tree))
         walk.visit(tree, perhaps=False, guarded=False)
     except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
@@ -155,6 +153,11 @@ class _Walk:
             case nodes.Filter(name=name, node=inner) if name in _DEFAULT and inner is not None:
                 self.visit(inner, perhaps=perhaps, guarded=True)
                 self.each(node.args, perhaps=True)
+            case nodes.Filter(name=name, node=nodes.Node() as source) if name == SECRET:  # a call of secret
+                constant = source.value if isinstance(source, nodes.Const) else None
+                offsets = self.positions.take("secret", ())
+                self.found.append(Read("secret", (), guarded, perhaps, True, offsets, constant))
+                self.visit(source, perhaps=perhaps, guarded=guarded)
             case nodes.Test(name="defined" | "undefined", node=inner):
                 self.ask(inner, wanted=(node.name == "defined") != negated)
                 self.visit(inner, perhaps=perhaps, guarded=True)

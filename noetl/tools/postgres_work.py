@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.tools import postgres_errors, postgres_once
 from noetl.tools.base import Call, Done, Failed, error, storable
+from noetl.tools.masking import mask_of
 from noetl.tools.postgres_login import Login
 from noetl.tools.postgres_pool import NoRoom, Pool
 from noetl.tools.postgres_session import CopyRefused, Session
@@ -190,7 +191,7 @@ class Work:
             if stored is not None:
                 session.simple("ROLLBACK")
                 return stored.result
-        result = job(session)
+        result = mask_of(run.call.secrets).json(job(session))  # the inbox keeps it, too
         session.command = None
         if session.transaction != TransactionStatus.INTRANS:
             raise Invalid("the SQL has ended the step's transaction: leave COMMIT and ROLLBACK to it")

@@ -15,12 +15,12 @@ from noetl.database.loops import read_loop
 from noetl.errors import TooLarge
 from noetl.orchestrator.outcomes import Collected, Done, Failed
 from noetl.orchestrator.part import Finished
-from noetl.orchestrator.views import Views
 from noetl.settings import Settings
 from noetl.worker.pump import CROWD, PATIENCE, Pump
 from noetl.worker.slots import Slots
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
+from tests.support.pumps import a_pump
 from tests.support.working import Engine
 
 NESTED = playbook(
@@ -132,7 +132,7 @@ def test_a_loop_without_its_items_is_a_damaged_log(engine: Engine, hand: Hand) -
 def pump(database: Database, settings: Settings) -> Iterator[Pump]:
     """A pump that nobody runs: the test calls what its loop calls."""
     slots = Slots(4, warm=False)
-    pump = Pump(database, settings, Views(database.schema, {}), slots, "pump", pools=("default",))
+    pump = a_pump(database, settings, slots)
     pump._connect()
     yield pump
     pump._leave()

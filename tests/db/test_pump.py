@@ -11,19 +11,15 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
-from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.orchestrator import views as views_module
-from noetl.orchestrator.views import Views
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.pump import Pump, passes
-from noetl.worker.references import Seals
-from noetl.worker.secrets import Secrets
 from noetl.worker.slots import First, NotBegun, Report, Slots
-from noetl.worker.sources import Sources
 from tests.support.hand import with_hand
+from tests.support.pumps import a_pump
 from tests.support.saver import Saver
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
@@ -93,12 +89,6 @@ def slots() -> Iterator[Watched]:
 @pytest.fixture
 def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
     return a_pump(database, settings, slots)
-
-
-def a_pump(database: Database, settings: Settings, slots: Watched) -> Pump:
-    keys = Keys(settings)
-    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
-    return Pump(database, settings, Views(database.schema, {}), slots, secrets, "pump", pools=("default",))
 
 
 @contextmanager

@@ -474,3 +474,43 @@ def test_a_database_that_is_away_while_a_credential_is_read_costs_the_step_nothi
     assert times == ["late"] * 3
     assert ended.events.count("step_completed ask") == 1
     assert not [event for event in ended.events if event.startswith("attempt_failed")]
+
+
+def test_a_cloud_that_is_busy_is_asked_again_and_one_that_refuses_is_not(bench: Bench) -> None:
+    """Errors of type `secrets` say whether another attempt may help; a later call asks the cloud itself."""
+    bench.vault.put("cloud", "s3", access_key="AK", secret_key=PASSWORD, region="eu-west-1", endpoint=bench.stub.url)
+    answers: list[Any] = [
+        (503, {"message": "busy"}),
+        {"SecretString": '{"user": "ada", "pin": "77-41"}', "VersionId": "v" * 32},
+    ]
+    bench.stub.answers = {"/": lambda asked: answers.pop(0) if len(answers) > 1 else answers[0]}
+    body = """
+    - step: start
+      type: secrets
+      provider: aws
+      name: db
+      field: pin
+      auth: cloud
+      retry: {max_attempts: 3, initial_delay: 10ms}
+      next: use
+    - step: use
+      type: python
+      args: {pin: "{{ start.secret_value }}"}
+      code: "def main(pin): return pin[::-1]"
+      next: end
+    - step: end
+      result: ["{{ start.version }}", "{{ use }}"]
+    """
+    ended = bench.run(body)
+    assert ended.status == "completed", ended.error
+    assert ended.result == ["v" * 32, "14-77"]
+    assert ended.events.count("attempt_failed start") == 1
+    error = bench.facts(ended.execution_id, "error", "event_type = 'attempt_failed'")[0]["error"]
+    assert (error["type"], error["retryable"]) == ("secrets", True)
+    assert "AWS Secrets Manager answered 503: busy" in error["message"]
+    answers[:] = [(400, {"__type": "AccessDeniedException", "Message": f"not with {PASSWORD}"})]
+    ended = bench.run(body)
+    assert ended.status == "failed"
+    assert ended.error["message"].endswith("answered 400: AccessDeniedException: not with ***")
+    assert "attempt_failed start" not in ended.events
+    bench.stub.answers = {}

@@ -10,6 +10,9 @@ from noetl.database.credentials import Credential, add_credential, rotate_creden
 from noetl.database.keys import CREDENTIAL, Keys
 from noetl.playbook.credential_types import check_fields
 from noetl.settings import Settings
+from noetl.worker.references import Seals
+from noetl.worker.secrets import Secrets
+from noetl.worker.sources import Sources
 
 
 def a_key() -> bytes:
@@ -20,6 +23,12 @@ def a_key() -> bytes:
 def key_text(*keys: bytes) -> str:
     """Return keys as NOETL_ENCRYPTION_KEY has them."""
     return ",".join(base64.urlsafe_b64encode(key).decode() for key in keys)
+
+
+def secrets_of(database: Database, settings: Settings) -> Secrets:
+    """Return what a worker knows of secrets, for a pump that a test makes itself."""
+    keys = Keys(settings)
+    return Secrets(Sources(database, settings, keys), Seals(keys))
 
 
 class Vault:

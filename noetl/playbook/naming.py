@@ -10,7 +10,7 @@ from noetl.playbook.names import did_you_mean
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.reads import Read, reads_of
-from noetl.playbook.references import read_source
+from noetl.playbook.references import is_source, read_source
 from noetl.playbook.results import SELF_NAMES
 from noetl.playbook.scopes import ALWAYS, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
@@ -207,13 +207,15 @@ class Names:
         self._report(place.node, read, number, severity, "unknown-field", told)
 
     def _check_secrets(self, node: Node, read: Read) -> None:
+        """Report variables named like secrets, and credentials that do not exist. Where `secret` may stand has been
+        checked when the template was read."""
         name = str(read.path[0]) if read.path else ""
         if read.name == "env":
             if is_secret_name(name):
                 told = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
                 self._report(node, read, 1, "error", "secret", told)
-        elif read.called and read.argument:
-            source = read_source(read.argument)  # it was read before: else this template were none
+        elif read.called and read.argument and is_source(read.argument):
+            source = read_source(read.argument)
             if source.kind == "credential":
                 self.check_credential(node, source.name, read)
 

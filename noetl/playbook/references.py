@@ -61,6 +61,15 @@ def read_source(text: object) -> Source:
     )
 
 
+def is_source(text: str) -> bool:
+    """Whether `secret()` can be given this text."""
+    try:
+        read_source(text)
+    except InputError:
+        return False
+    return True
+
+
 def check_variable(name: str) -> str:
     """Return the name of an environment variable that playbooks may read. Raises `InputError`."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):

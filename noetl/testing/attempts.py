@@ -31,6 +31,7 @@ from noetl.testing.calls import Call, call_of
 from noetl.testing.execution import Execution, Row
 from noetl.testing.python import REAL_LIMIT, Overran
 from noetl.testing.saves import to_save
+from noetl.testing.secrets import with_secrets
 from noetl.testing.stand_ins import stand_in
 from noetl.testing.trouble import Trouble
 from noetl.tools import base
@@ -90,6 +91,7 @@ class Attempts:
             what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
             return self._ending(member, row, what)
         rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
+        rendered = with_secrets(rendered, self._sim.test)
         if job.context.get("child") is not None:
             return self._look_at_child(member, row, rendered)
         if job.context.get("due") is not None:
@@ -128,7 +130,9 @@ class Attempts:
         if isinstance(wanted, Failed):
             what = wanted
         elif wanted is not None:
-            call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
+            call = self._kept(
+                member, call_of(with_secrets(wanted, self._sim.test), row.job, self._sim.agenda.seconds, save=True)
+            )
             answer = member.answers.find(call)
             if answer is not None:
                 takes, saved = answer.takes, outcome_of(answer, call)

@@ -11,6 +11,8 @@ from typing import Final
 import psycopg.errors as pg
 
 from noetl.errors import TooLarge
+from noetl.tools.base import Call
+from noetl.tools.masking import mask_of
 from noetl.tools.postgres_session import Session
 from noetl.tools.sql_bind import Invalid
 
@@ -56,10 +58,14 @@ def enter(session: Session, inbox: str, key: str, begin_again: Callable[[], None
     raise pg.SerializationFailure("the key of this step run comes and goes: another program deletes from the inbox")
 
 
-def leave(session: Session, inbox: str, key: str, result: bytes, limit: int) -> None:
-    """Store the result beside the key. Raises `psycopg.Error`, `Invalid` where the key is gone, `TooLarge`."""
-    if len(result) > limit:
-        raise TooLarge(f"the result has {len(result):,} bytes as JSON, the limit is {limit:,}")
+def leave(session: Session, inbox: str, call: Call, result: bytes) -> None:
+    """Store the result, its secrets masked, beside the key.
+
+    Raises `psycopg.Error`, `Invalid` where the key is gone, `TooLarge`.
+    """
+    stored = mask_of(call.secrets).json(result) if call.secrets else result
+    if len(stored) > call.limit:
+        raise TooLarge(f"the result has {len(stored):,} bytes as JSON, the limit is {call.limit:,}")
     sql = f"UPDATE {inbox} SET result = $2 WHERE key = $1 RETURNING 1"
-    if not session.query(sql, (0, key.encode()), (0, result)):
+    if not session.query(sql, (0, call.key.encode()), (0, stored)):
         raise Invalid(f"the SQL has removed its own key from {inbox}: leave that table alone")

@@ -198,7 +198,7 @@ class Work:
         if inbox is not None:
             if run.resets:
                 session.simple("RESET SESSION AUTHORIZATION; RESET ROLE")
-            postgres_once.leave(session, inbox, run.call.key, result, run.call.limit)
+            postgres_once.leave(session, inbox, run.call, result)
         session.simple("COMMIT")
         return result
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -67,6 +68,14 @@ def test_a_second_run_returns_the_stored_result_and_does_nothing(steps: Steps) -
     assert steps.rows("SELECT key, result::text FROM noetl_inbox.noetl_done WHERE key = '1:pay:1:-1'") == [
         ["1:pay:1:-1", first.result.decode()]
     ]
+
+
+def test_secrets_are_masked_in_what_is_stored(steps: Steps) -> None:
+    call = replace(steps.call({"command": "SELECT 'hush-hush' AS a"}, run_key="k"), secrets=("hush-hush",))
+    assert isinstance(steps.tool.run(call), Done)
+    stored = steps.one("SELECT result::text FROM noetl_inbox.noetl_done WHERE key = 'k'")
+    assert '"a":"***"' in stored
+    assert "hush" not in stored
 
 
 def test_a_run_that_fails_leaves_no_key(steps: Steps) -> None:

@@ -432,6 +432,39 @@ def test_secrets_come_from_the_test(trials: Trials) -> None:
     assert "step 'start' (type secrets) asks for the secret 'api_key', and the test gives none" in why
 
 
+CALLS_SECRETS = """
+- step: start
+  type: http
+  endpoint: x
+  args: {key: "{{ secret('env:API_KEY') }}"}
+  headers: {one: "Bearer {{ secret('shop.token') }}", two: "{{ secret('single') }}", three: "{{ secret('lost') }}"}
+  payload: "{{ {'a': secret('quoted')} | tojson }}"
+  auth: {type: basic, username: ada, password: "{{ secret('shop.password') }}"}
+"""
+
+
+def test_secrets_in_calls_are_those_of_the_test(trials: Trials) -> None:
+    test = """
+    secrets: {"env:API_KEY": k1, quoted: 'a"b'}
+    credentials: {shop: {type: bearer, token: t1, password: p1}, single: {type: bearer, token: t2}}
+    stubs: {start: {result: 1}}
+    expect:
+      calls:
+        start:
+          - args: {key: k1}
+            fields: {headers: {one: Bearer t1, two: t2, three: secret(lost)}, payload: '{"a": "a\\"b"}'}
+            auth: {password: p1}
+    """
+    trials.passes(CALLS_SECRETS, test)
+
+
+def test_no_secret_is_read_from_where_the_real_ones_are(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "real")
+    test = "stubs: {start: {result: 1}}\nexpect: {calls: {start: [{args: {key: 'secret(env:API_KEY)'}}]}}"
+    tested = trials.passes(CALLS_SECRETS, test)
+    assert "real" not in repr(tested.ran)
+
+
 def test_env_and_payload_come_from_the_test(trials: Trials) -> None:
     body = """
     workload: {a: {b: 1, c: 2}, home: "{{ env.PLACE }}"}

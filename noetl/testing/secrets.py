@@ -1,0 +1,58 @@
+"""Made-up secrets: what calls of a test get in the place of references. Nothing is read from where real ones are."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from noetl.engine.render import Rendered
+from noetl.playbook.references import MARK, REFERENCE, Source, source_of
+from noetl.playbook.tests_model import Test
+
+
+def with_secrets(rendered: Rendered, test: Test) -> Rendered:
+    """Return a call with the values that the test gives; a secret that it does not give is told as `secret(name)`."""
+    return replace(
+        rendered,
+        args=_put_in(rendered.args, test),
+        fields=_put_in(rendered.fields, test),
+        auth=_put_in(rendered.auth, test),
+    )
+
+
+def _put_in(value: Any, test: Test) -> Any:
+    if isinstance(value, str):
+        if MARK not in value:
+            return value
+        return REFERENCE.sub(lambda found: _text(found[1], found[2].count("+json"), found[0], test), value)
+    if isinstance(value, Mapping):
+        return {name: _put_in(item, test) for name, item in value.items()}
+    return [_put_in(item, test) for item in value] if isinstance(value, list) else value
+
+
+def _text(body: str, within: int, whole: str, test: Test) -> str:
+    """Return what stands in the place of a reference; `within`: in so many JSON texts, each of which escapes it."""
+    source = source_of(body)
+    if source is None:
+        return whole
+    text = _value(source, test)
+    for _ in range(within):
+        text = json.dumps(text, ensure_ascii=False)[1:-1]
+    return text
+
+
+def _value(source: Source, test: Test) -> str:
+    plainly = str(source).removeprefix("credential:")
+    for name in (plainly, str(source)):
+        if name in test.secrets:
+            return str(test.secrets[name])
+    given = test.credentials.get(source.name) if source.kind == "credential" else None
+    if isinstance(given, Mapping):
+        fields = {name: value for name, value in given.items() if name != "type"}
+        if source.field in fields:
+            return str(fields[source.field])
+        if not source.field and len(fields) == 1:
+            return str(next(iter(fields.values())))
+    elif given is not None and not source.field:
+        return str(given)
+    return f"secret({plainly})"

@@ -90,5 +90,8 @@ def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
 def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
     """Report what cannot be an argument of a program."""
     for item in node.value if node.kind == "list" else [node]:
-        if item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
+        if node.kind == "list" and isinstance(item.value, bool):
+            told = f"{name} of {what} has {item.text}: write '{item.text}' in quotes, which is text"
+            reader.error(item, "wrong-type", told)
+        elif item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
             reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")

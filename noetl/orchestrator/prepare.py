@@ -169,7 +169,7 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     else:
         result = orjson.loads(ran.result)
     rendered = render_save(view.playbook, view.state, job, view.values, result)
-    if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG:
+    if str(rendered.fields.get("storage", EVENT_LOG)).lower() == EVENT_LOG:
         return Done(ran.result)
     work = _work(leased, rendered)
     return replace(work, key=f"{work.key}:save", where=f"{work.where} save")

@@ -5,6 +5,7 @@ import json
 import secrets
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from noetl.database.export import EXPORTS
 from noetl.database.programs import client_program
 from noetl.tools.registry import TOOLS
 from tests.support.canaries import Canaries, environment_of, files_below, memory_of, processes
+from tests.support.docker import engine, small_image
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
 from tests.support.stub import Stub, serving
@@ -33,7 +35,8 @@ USES = {
     "http": f"endpoint: '{{{{ workload.url }}}}/a', method: POST, auth: basic, payload: [{ARG}, "
     "'{{ of_google.secret_value }}']",
     "shell": f"command: 'printenv A; printenv A >&2; exit 3', env: {{A: {ARG}}}",
-    "container": f"image: 'localhost:9/no/such:image', auth: basic, env: {{A: {ARG}}}",
+    "container": f"image: '{{{{ workload.image }}}}', auth: basic, env: {{A: {ARG}}}, command: [sh, -c, "
+    "'echo $A; echo $A >&2; exit 3']",
     "postgres": f"auth: database, command: 'SELECT %(a)s::text AS a', params: {{a: {ARG}}}",
     "duckdb": f"auth: {{pg: database}}, command: 'SELECT $a AS a', params: {{a: {ARG}}}",
     "save": f"storage: postgres, auth: database, table: none_such, data: {{a: {ARG}}}",
@@ -68,7 +71,7 @@ def canary_playbook() -> str:
             "apiVersion: noetl.io/v1",
             "kind: Playbook",
             "metadata: {path: canaries/all}",
-            "workload: {url: none, file: none, mark: none}",
+            "workload: {url: none, file: none, mark: none, image: none}",
             "workflow:",
             f"  - {{step: start, next: [{', '.join(FETCHED)}]}}",
             *fetch,
@@ -136,10 +139,22 @@ def ran(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     canaries.add("key_text", key_text(key := a_key()))
     for name in ("database", "playbook_user", "api"):
         canaries.add(name, f"password-{secrets.token_hex(8)}-{name}-canary")
-    with serving() as stub:
+    with serving() as stub, _image() as image:
         extra = _environment(canaries, stub)
         with a_home(server, folder, extra) as home:
-            yield _run(home, canaries, key, stub, folder)
+            yield _run(home, canaries, key, stub, folder, image)
+
+
+@contextmanager
+def _image() -> Iterator[str]:
+    """Give an image for the container step; where no engine answers, one that cannot be had: its error is looked at."""
+    try:
+        client = engine()
+    except pytest.skip.Exception:
+        yield "localhost:9/no/such:image"
+        return
+    with closing(client), small_image(client) as tag:
+        yield tag
 
 
 def _environment(canaries: Canaries, stub: Stub) -> dict[str, str]:
@@ -173,7 +188,7 @@ def _credentials(home: Home, canaries: Canaries) -> dict[str, tuple[str, dict[st
     }
 
 
-def _run(home: Home, canaries: Canaries, key: bytes, stub: Stub, folder: Path) -> Ran:
+def _run(home: Home, canaries: Canaries, key: bytes, stub: Stub, folder: Path, image: str) -> Ran:
     (folder / "secret").write_text(canaries["file"])
     (folder / "all.yaml").write_text(canary_playbook())
     (folder / "child.yaml").write_text(CHILD)
@@ -195,7 +210,7 @@ def _run(home: Home, canaries: Canaries, key: bytes, stub: Stub, folder: Path) -
     noetl("worker", "start", "--slots", "24")
     noetl("catalog", "register", str(folder / "all.yaml"), str(folder / "child.yaml"))
     mark = folder / "mark"
-    payload = json.dumps({"url": stub.url, "file": str(folder / "secret"), "mark": str(mark)})
+    payload = json.dumps({"url": stub.url, "file": str(folder / "secret"), "mark": str(mark), "image": image})
     started = noetl("execute", "playbook", "canaries/all", "--payload", payload, "--no-wait", "--json")
     execution = json.loads(started)["execution_id"]
     there = mark.with_name("mark.there")

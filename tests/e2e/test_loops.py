@@ -1,8 +1,10 @@
 """Loops as the language promises them, with a real worker."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.support.playbooks import Lab
@@ -310,3 +312,39 @@ def test_children_of_a_loop_that_fails_are_cancelled_with_their_items(lab: Lab) 
     assert lab.rows(children, ended.execution_id) == [(0, "cancelled"), (1, "cancelled"), (2, "failed")]
     skipped = events_of(lab, ended.execution_id, "item_skipped")
     assert sorted(row[1] for row in skipped) == [0, 1]
+
+
+def test_items_and_the_whole_are_saved_where_the_playbook_says(lab: Lab, tmp_path: Path) -> None:
+    """With the real tool: a file per item, a table for all."""
+    ended = lab.end(
+        lab.begin(
+            """
+            - step: start
+              type: duckdb
+              database: "{{ workload.folder }}/all.db"
+              command: CREATE TABLE people (id BIGINT, upper VARCHAR)
+              next: [each]
+            - step: each
+              type: python
+              loop:
+                in: [{id: 1, name: Ada}, {id: 2, name: Grace}]
+                iterator: person
+                mode: async
+                save: {storage: file, path: "{{ workload.folder }}/{{ person.id }}.json", format: json}
+              code: "def main(person): return {'id': person['id'], 'upper': person['name'].upper()}"
+              save: {storage: duckdb, database: "{{ workload.folder }}/all.db", table: people}
+              next: [read]
+            - step: read
+              type: duckdb
+              database: "{{ workload.folder }}/all.db"
+              command: SELECT id, upper FROM people ORDER BY id
+              next: [end]
+            - step: end
+              result: ["{{ each }}", "{{ read.command_0.rows }}"]
+            """,
+            payload={"folder": str(tmp_path)},
+        )
+    )
+    people = [{"id": 1, "upper": "ADA"}, {"id": 2, "upper": "GRACE"}]
+    assert (ended.status, ended.result) == ("completed", [people, people]), ended.error
+    assert [orjson.loads((tmp_path / f"{n}.json").read_bytes()) for n in (1, 2)] == [[one] for one in people]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from noetl.errors import PlaybookError
 from tests.support.playbooks import Lab
 from tests.support.stub import Answers, serving
 
@@ -225,7 +226,11 @@ def test_extra_arguments_are_dropped_and_missing_ones_are_an_error(lab: Lab) -> 
         - {step: judge, type: python, code: "def main(city, temperature): return [city, temperature]"}
         """
     assert lab.run(body).result == ["London", 20]
-    missing = lab.run(body.replace("temperature: 20, ", ""))
+    with pytest.raises(PlaybookError, match="missing-argument: main of step 'judge' takes 'temperature'"):
+        lab.put(body.replace("temperature: 20, ", ""))
+    # Where the args come by a template, nobody can see it beforehand.
+    hidden = "with: \"{{ {'city': 'London'} }}\""
+    missing = lab.run(body.replace("with: {city: London, temperature: 20, max_temp: 25}", hidden))
     assert missing.status == "failed"
     assert "main() needs 'temperature'" in missing.error["message"]
 

@@ -256,7 +256,9 @@ def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
         part.children.append(child)
         child.start = {**(child.start or {}), "parent_job": job.job_id}
     delay = None if child is not None and child.ended else seconds
-    part.jobs.append(job_again(job, delay, {**job.context, **deferral.context}))
+    again = job_again(job, delay, {**job.context, **deferral.context})
+    again.lost = 0  # this lease was a good one
+    part.jobs.append(again)
 
 
 def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None = None) -> Job:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator.outcomes import Collected, Done, Expired, Failed
+from noetl.orchestrator.outcomes import Cancel, Collected, Done, Expired, Failed
 from noetl.orchestrator.part import Deferral
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE
@@ -42,6 +42,15 @@ TWO_STEPS = playbook(
     - {step: second, type: wait, for: 1h}
     """,
     "steps",
+)
+
+BRANCHES = playbook(
+    """
+    - {step: start, next: [left, right]}
+    - {step: left, type: wait, for: 1h}
+    - {step: right, type: wait, for: 1h}
+    """,
+    "branches",
 )
 
 HEAVY = playbook(
@@ -163,6 +172,25 @@ def test_a_child_is_cancelled_whose_parent_was_in_somebodys_hands_when_it_was_ca
     ]
 
 
+def test_a_cancel_by_the_parent_is_not_withdrawn_by_a_failure_of_the_childs_own(engine: Engine, hand: Hand) -> None:
+    """It ends running attempts, which a failure lets go on."""
+    engine.register(BRANCHES)
+    child = engine.start("branches")
+    left, right = hand.claim(2)
+    with engine.database.session() as conn:
+        conn.execute("INSERT INTO queue (execution_id, node_id, visit) VALUES (%s, %s, 0)", [child, CANCEL_NODE])
+    hand.complete(hand.finished(left, BROKEN))
+    (cancel,) = hand.claim()
+    assert cancel.node_id == CANCEL_NODE
+    what = hand.prepared(cancel)
+    assert isinstance(what, Cancel)
+    hand.complete(hand.finished(cancel, what))
+    assert engine.one("SELECT state ->> 'killing' FROM execution") == "true"
+    hand.complete(hand.finished(right, BROKEN))
+    assert engine.status(child) == "failed"
+    assert queue(engine) == []
+
+
 # ---- one job, two leases --------------------------------------------------------------------------------------------
 
 
@@ -185,6 +213,20 @@ def test_of_two_outcomes_of_a_job_the_one_counts_whose_lease_holds(engine: Engin
         "execution_start", "step_queued first", "lease_expired first", "step_completed first", "step_queued second",
     ]  # fmt: skip
     assert queue(engine) == [("second", -1, "queued")]
+
+
+def test_leases_are_lost_in_a_row_only_without_a_good_one_between_them(engine: Engine, hand: Hand) -> None:
+    """A job that waits is leased again and again, for days: each time that goes well the count begins anew."""
+    engine.register(TWO_STEPS)
+    engine.start("steps")
+    hand.claim()
+    end_leases(engine)
+    (lost,) = hand.expired()
+    hand.complete(hand.finished(lost, Expired()))
+    (again,) = hand.claim_lost()
+    assert again.lost == 1
+    hand.complete(hand.finished(again, Deferral(0.0, {})))
+    assert engine.rows("SELECT status, lost FROM queue") == [("waiting", 0)]
 
 
 # ---- pools ----------------------------------------------------------------------------------------------------------

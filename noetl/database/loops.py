@@ -18,7 +18,7 @@ LIMIT: Final = 128 * 1024 * 1024
 """Bytes of JSON that the results of a loop's items may have together, where somebody asks for all of them."""
 
 AT_ONCE: Final = 100
-"""Loops within loops that are read in one round trip."""
+"""Loops within loops that are read in one round trip, at most: as many as will hardly be too much together."""
 
 
 @dataclass(slots=True)
@@ -45,10 +45,12 @@ def read_loop(conn: Connection, execution: int, first: int) -> LoopValue:
     """
     loops: dict[int, _Loop] = {}
     left, todo = LIMIT, [first]
+    at_once = largest = 1
     while todo:
-        now, todo = todo[:AT_ONCE], todo[AT_ONCE:]
+        at_once = max(1, min(2 * at_once, AT_ONCE, left // largest))
+        now, todo = todo[:at_once], todo[at_once:]
         for one, size in _read(conn, execution, now, left, loops):
-            left -= size
+            left, largest = left - size, max(largest, size)
             if left < 0:
                 raise TooLarge(
                     f"the results of the loop have more than {LIMIT:,} bytes as JSON together, which nobody can take"

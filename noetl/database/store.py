@@ -47,7 +47,8 @@ class JobRow(NamedTuple):
 
 
 class LockedRow(NamedTuple):
-    """An execution that a completion has locked, and which of its jobs were removed."""
+    """An execution that a completion has locked, and which of its jobs were removed: each with its `attempts`, since
+    a worker may bring outcomes of two leases of a job, of which one holds."""
 
     execution_id: int
     last_event_id: int
@@ -55,6 +56,7 @@ class LockedRow(NamedTuple):
     now: int
     state: str | None
     removed: list[int]
+    attempts: list[int]
 
 
 class Lock(NamedTuple):
@@ -282,9 +284,9 @@ def insert_jobs(
     return _run(conn, "insert_jobs", {"rows": orjson.dumps(rows).decode(), "worker": worker, "lease": lease})
 
 
-def wake_jobs(conn: Connection, jobs: Iterable[int]) -> None:
-    """Queue waiting jobs whose child has ended."""
-    _run(conn, "wake_jobs", {"jobs": numbers(sorted(jobs))})
+def wake_jobs(conn: Connection, jobs: Mapping[int, int]) -> None:
+    """Queue waiting jobs whose child has ended: {job: child}."""
+    _run(conn, "wake_jobs", {"jobs": numbers(jobs), "children": numbers(jobs.values())})
 
 
 def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -> list[Row]:

@@ -149,7 +149,7 @@ def _item_ended(state: State, event: Event, plan: Plan) -> None:
         loop["skipped"] = loop.get("skipped", 0) + 1
     elif event.event_type is EventType.ITEM_FAILED:
         loop["failed"] += 1
-        if not plan.goes_on(node) and not is_stopped(loop):
+        if not plan.goes_on(node) and "error" not in loop:
             loop["error"] = event.event_id
             _stop_inner(state, node)
     if not state.draining and not is_stopped(loop):

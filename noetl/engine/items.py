@@ -15,8 +15,9 @@ from typing import Any, Final
 import orjson
 
 from noetl.engine.evolve import is_stopped
-from noetl.engine.facts import Chunk, Collected, Event
+from noetl.engine.facts import Chunk, Collected, Event, JobRef
 from noetl.engine.failing import fail_run, why_stopped
+from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.words import NO_ITEM, EventType, item_node, step_of
 
@@ -52,6 +53,14 @@ def collected(turn: Turn, run: Run, what: Collected) -> None:
 def nothing_begins(turn: Turn, run: Run) -> bool:
     """Whether nothing new begins where a run stands: no attempt, and no loop within it."""
     return turn.state.draining or (run.item != NO_ITEM and is_stopped(turn.state.loops[run.node]))
+
+
+def why_not(state: State, job: JobRef) -> str | None:
+    """Return why a job is not to begin, nor to wait for anything; None where nothing speaks against it."""
+    if state.draining:
+        return why_stopped(state)
+    loop = state.loops.get(job.node_id) if job.item_index != NO_ITEM else None
+    return STOPPED if loop is not None and is_stopped(loop) else None
 
 
 def give_up(turn: Turn, run: Run, error: dict[str, Any] | None = None, reason: str | None = None) -> None:

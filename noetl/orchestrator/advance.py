@@ -152,10 +152,10 @@ class Advance:
     ) -> Part | None:
         """Return what to write for a locked execution, decided again if the world has moved on."""
         view = items[0].view
-        removed = set(row.removed)
-        ours = [item for item in items if item.job.job_id in removed]
+        removed = dict(zip(row.removed, row.attempts, strict=True))
+        ours = [item for item in items if removed.get(item.job.job_id) == item.job.attempts]
         if len(ours) != len(items):
-            out.dropped += [item for item in items if item.job.job_id not in removed]
+            out.dropped += [item for item in items if removed.get(item.job.job_id) != item.job.attempts]
             part = None
         view.contended = view.contended and row.state is not None
         if row.state is not None:
@@ -183,7 +183,10 @@ class Advance:
 
     @staticmethod
     def _continued(part: Part, items: list[Finished], room: int, idle: bool) -> list[Job]:
-        """Choose the next jobs that stay with this worker."""
+        """Choose the next jobs that stay with this worker: those of a pool that it has just worked for."""
+        last = next((item.job for item in items if not item.expired), None)
+        if last is None:
+            return []
         view = part.view
         now = time.monotonic()
         if view.streak == 0:
@@ -192,7 +195,6 @@ class Advance:
             view.streak = 0
             return []
         view.streak += 1
-        last = items[0].job
         return [
             job
             for job in part.jobs

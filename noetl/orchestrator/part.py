@@ -33,7 +33,7 @@ from noetl.engine.facts import (
     Withdrawn,
     is_within,
 )
-from noetl.engine.failing import why_stopped
+from noetl.engine.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT
 from noetl.orchestrator.views import View
@@ -43,6 +43,9 @@ log = logging.getLogger("noetl.orchestrator")
 
 PAUSED = -1.0
 """The `delay` of a job that is set aside."""
+
+GIVEN_UP = frozenset({"timeout", "cancelled"})
+"""Types of errors of attempts that did not see the end of the child they waited for."""
 
 
 @dataclass(slots=True)
@@ -208,12 +211,13 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
     if isinstance(what, Broken):
         raise what.error
     if isinstance(what, Deferral):
-        if not part.state.draining and not part.state.status.terminal:
+        reason = why_not(part.state, item.job)
+        if reason is None:
             _defer(part, item, what)
             return
         if what.child is None:
             _cancel_child(part, item.job, what.context)
-        apply(part, Withdrawn((item.job,), why_stopped(part.state)), withdraw)
+        apply(part, Withdrawn((item.job,), reason), withdraw)
         return
     if isinstance(what, Cancel | TimedOut | Continue):
         apply(part, what, withdraw)
@@ -232,7 +236,7 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
     given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
     given_up = isinstance(what, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
-    if given_up or (isinstance(what, Failed) and what.error.get("type") == "timeout"):
+    if given_up or (isinstance(what, Failed) and what.error.get("type") in GIVEN_UP):
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 
@@ -252,7 +256,9 @@ def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
         part.children.append(child)
         child.start = {**(child.start or {}), "parent_job": job.job_id}
     delay = None if child is not None and child.ended else seconds
-    part.jobs.append(job_again(job, delay, {**job.context, **deferral.context}))
+    again = job_again(job, delay, {**job.context, **deferral.context})
+    again.lost = 0  # this lease was a good one
+    part.jobs.append(again)
 
 
 def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None = None) -> Job:

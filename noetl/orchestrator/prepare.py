@@ -9,6 +9,7 @@ import orjson
 from noetl.engine.calling import call_context
 from noetl.engine.collect import collect, to_collect
 from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef
+from noetl.engine.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of
 from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
@@ -113,6 +114,9 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     try:
         if leased.done is not None:
             return prepare_save(leased, leased.done)
+        reason = why_not(view.state, job)
+        if reason is not None:  # it was put back after everything else had been withdrawn
+            return Failed(failure("cancelled", f"it did not begin: {reason}"))
         if "end" in job.context:
             return Done(b"null")
         if to_collect(view.playbook.step(step_of(job.node_id)), job) is not None:

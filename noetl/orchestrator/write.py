@@ -30,7 +30,7 @@ class Rows:
     cancels: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
-    woken: set[int] = field(default_factory=set)
+    woken: dict[int, int] = field(default_factory=dict)  # jobs of parents, and their children that have ended
 
     @property
     def queued(self) -> bool:
@@ -84,7 +84,7 @@ def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int
     ]
     rows.cancels += [cancel_row(child, pool, priority) for child, pool, priority in part.cancelled_children]
     if part.ended and view.parent_job_id is not None and part.start is None:
-        rows.woken.add(view.parent_job_id)
+        rows.woken[view.parent_job_id] = view.execution_id
 
 
 def storable(text: str) -> str:

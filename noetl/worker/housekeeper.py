@@ -28,6 +28,9 @@ log = logging.getLogger("noetl.worker")
 BOUND = 100
 """Rows that a duty takes in hand each time."""
 
+AGAIN = 0.1
+"""Seconds after which a duty is done again that has found as many: time for the pump to complete some of them."""
+
 SECOND = 1.0
 HEARTBEAT = 5.0
 MINUTE = 60.0
@@ -124,6 +127,10 @@ class Housekeeper:
             expired = store.select_expired_jobs(conn, limit=BOUND)
             lost = store.count_lost_jobs(conn)
             killed = store.select_killed(conn, set(held.values())) if held else set()
+        if promoted == BOUND:
+            self._next_due = 0.0
+        elif len(expired) == BOUND:
+            self._next_due = AGAIN if self._next_due is None else min(self._next_due, AGAIN)
         if promoted:
             self._pump.claim_now.set()
         if lost:

@@ -10,12 +10,11 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.outcomes import Done, Failed, NotLoaded
+from noetl.orchestrator.outcomes import Done, NotLoaded
 from noetl.orchestrator.part import Broken, What, job_ref
-from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, failure, prepare, saves
+from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
 from noetl.tools.base import Call
-from noetl.words import ExecutionStatus
 from noetl.worker.holdings import Holdings
 from noetl.worker.secrets import Secrets
 from noetl.worker.slots import Slots
@@ -27,8 +26,6 @@ WITH_FILES = frozenset({"duckdb", "save"})
 
 MOST_ROUNDS = 100
 """How often a job may ask for values before it counts as broken."""
-
-ENDING = frozenset({ExecutionStatus.FAILING, ExecutionStatus.CANCELLING})
 
 
 @dataclass(slots=True)
@@ -87,10 +84,7 @@ class Intake:
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
             self.holdings.hold(leased)
-            if row.status in ENDING and not row.node_id.startswith("$"):  # put back while its execution was ending
-                self.holdings.finish(leased, Failed(failure("cancelled", "the execution is ending")))
-            else:
-                begun.append(leased)
+            begun.append(leased)
         self.begin(conn, begun)
 
     def begin(self, conn: Connection, todo: list[Leased]) -> None:

@@ -18,19 +18,19 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
 
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
-from noetl.orchestrator.advance import Advance
+from noetl.orchestrator.advance import Advance, Advanced
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.orchestrator.part import Finished, job_ref
 from noetl.orchestrator.prepare import Leased, Ran, failure
 from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
+from noetl.worker.completing import Completing
 from noetl.worker.files import files_folder
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
@@ -50,27 +50,7 @@ SOON = 1.0
 PROMOTED = 100
 """Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
 
-PATIENCE = 0.1
-"""Seconds an outcome is put off because its execution is locked, before a transaction waits for that."""
-
-CROWD = 8
-"""So many outcomes of an execution that others work on, too, are worth waiting for its lock at once."""
-
 NOTIFY_EVERY = 0.01
-
-PASSING = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.ProgrammingError,
-    ReadOnlySqlTransaction,
-    IdleInTransactionSessionTimeout,
-)
-
-
-def passes(error: psycopg.Error) -> bool:
-    """Tell whether an error is not about what is written: no connection, a schema that is being made anew, a server
-    that does not write just now. A limit of Postgres's (class 54) that a value exceeds does not pass."""
-    return isinstance(error, PASSING) and (error.sqlstate or "")[:2] != "54"
 
 
 class Pump:
@@ -109,9 +89,16 @@ class Pump:
             self.holdings,
             secrets,
         )
-        self._advance = Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views)
+        self._completing = Completing(
+            Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
+            self.holdings,
+            self._room,
+            lambda: not self._last_claim_full,
+            self._completed,
+        )
         self._conn: Connection | None = None
         self._said = ""  # of the database that does not answer
+        self._draining = False
         self._reports: deque[Report] = deque()
         self._last_claim_full = False
         self._poll = SHORTEST_POLL
@@ -130,17 +117,18 @@ class Pump:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then begin nothing new and settle what runs. Raises nothing that passes by
         itself: a lost connection is opened again."""
-        give_up = None
+        give_up, self._draining = None, False
         while True:
             try:
                 if self._conn is None:
                     self._connect()
-                self._turn(draining=give_up is not None)
+                self._turn()
             except (psycopg.Error, DatabaseError) as error:  # no connection, or a schema that is being made anew
                 self._disconnect(error)
                 self._reports += self._slots.poll(0.2)  # timeouts count, also while the database is away
             if stop.is_set() and give_up is None:
                 give_up = time.monotonic() + self._drain_seconds
+                self._draining = True
                 self._slots.recall()  # what has not begun comes back with the next poll
             if give_up is None:
                 continue
@@ -148,26 +136,26 @@ class Pump:
                 break
         self._leave()
 
-    def _turn(self, *, draining: bool) -> None:
-        self._reports += self._slots.poll(self._timeout(draining))
+    def _turn(self) -> None:
+        self._reports += self._slots.poll(self._timeout())
         while self._reports:
-            self._take(self._reports.popleft(), draining)
+            self._take(self._reports.popleft())
         while self.inbox:
             self.inbox.popleft()()
         if self.holdings.finished:
-            self._complete(draining)
-        if not draining:
+            self._completing(self._connected())
+        if not self._draining:
             self._promote()
             self._claim()
         if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_EVERY:
             self._notify()
 
-    def _timeout(self, draining: bool) -> float:
+    def _timeout(self) -> float:
         if self.inbox:
             return 0.0
         if self.holdings.finished or self._owes_notify:
-            return 0.0 if any(waiting for _, waiting in self._batches()) else NOTIFY_EVERY
-        if draining:
+            return 0.0 if any(waiting for _, waiting in self._completing.batches()) else NOTIFY_EVERY
+        if self._draining:
             return LONGEST_POLL
         next_due = self._due
         if self.holdings.isolated is None:  # else nothing is claimed, whatever is due
@@ -215,12 +203,14 @@ class Pump:
         with store.transaction(conn, self._schema, asynchronous=True):
             count, seconds = store.promote_jobs(conn, limit=PROMOTED)
         self._due = math.inf if seconds is None or seconds > SOON else now + max(seconds, 0.001)
+        if count == PROMOTED:  # there may be more
+            self._due = now
         if count:
             self.claim_now.set()
 
     # ---- giving back -----------------------------------------------------------------------------------------------
 
-    def _take(self, report: Report, draining: bool) -> None:
+    def _take(self, report: Report) -> None:
         holdings, leased = self.holdings, self.holdings.of(report.token)
         if leased is None:
             return  # the lease was lost meanwhile: somebody else runs it
@@ -228,7 +218,7 @@ class Pump:
         if isinstance(answer, NotBegun) and leased.killed:
             holdings.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
         elif isinstance(answer, NotBegun):
-            if leased.done is None and (draining or answer.surplus):
+            if leased.done is None and (self._draining or answer.surplus):
                 self._release([leased.job.job_id])
             else:
                 leased.handed_out = False  # should the connection be lost right now, it is begun with the next one
@@ -239,82 +229,16 @@ class Pump:
         else:
             self._intake.finish(leased, Failed(answer.error), report.seconds, answer.output)
 
-    def _complete(self, draining: bool) -> None:
-        """Write the outcomes that are there. They stay ours until the commit has been acknowledged."""
-        conn, holdings, todo = self._connected(), self.holdings, self._batches()
-        holdings.finished = []
-        try:
-            while todo:
-                batch, waiting = todo[0]
-                self._settle_all(conn, batch, draining, waiting=waiting)
-                del todo[0]
-        except BaseException:
-            known = {id(item) for item in holdings.finished}
-            holdings.finished += [item for batch, _ in todo for item in batch if id(item) not in known]
-            raise
-
-    def _batches(self) -> list[tuple[list[Finished], bool]]:
-        """Divide the outcomes into transactions; True: it waits for its execution's lock.
-
-        All that skip what is locked are one. An execution is waited for, apart, where it has been put off for long;
-        or where others work on it, too, as on a large loop, and many outcomes of it are here, or no others: to try
-        again and again would cost more, and each time it is tried its lock is likely to be held.
-        """
-        executions: dict[int, list[Finished]] = {}
-        for item in self.holdings.finished:
-            executions.setdefault(item.view.execution_id, []).append(item)
-        patient_until = time.monotonic() - PATIENCE
-        together: list[Finished] = []
-        apart = []
-        for items in executions.values():
-            worth_it = items[0].view.contended and (len(items) >= CROWD or len(executions) == 1)
-            if worth_it or any(item.put_off and item.since < patient_until for item in items):
-                apart.append((items, True))
-            else:
-                together += items
-        return [(together, False), *apart] if together else apart
-
-    def _settle_all(self, conn: Connection, batch: list[Finished], draining: bool, *, waiting: bool) -> None:
-        """Settle a batch; where Postgres refuses what one execution writes, only that one fails."""
-        try:
-            self._settle(conn, batch, draining, waiting=waiting)
-            return
-        except LockNotAvailable:
-            self._put_off(batch)
-            return
-        except psycopg.Error as error:
-            if passes(error):
-                raise
-            log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
-        for item in batch:
-            try:
-                self._settle(conn, [item], draining, waiting=waiting)
-            except psycopg.Error as error:
-                if passes(error):
-                    raise
-                message = f"what came of the step cannot be stored: {str(error).strip()}"
-                log.error("execution %s: %s", item.view.execution_id, message)
-                item.what, item.output = Failed(failure("not_stored", message)), ""
-                self._settle(conn, [item], draining, waiting=waiting)
-
-    def _put_off(self, items: list[Finished]) -> None:
-        """Keep outcomes whose execution is locked by somebody who has perhaps been stopped: others come first."""
-        for item in items:
-            item.since, item.put_off = time.monotonic(), True
-            item.view.contended = False
-        self.holdings.finished += items
-
-    def _settle(self, conn: Connection, items: list[Finished], draining: bool, *, waiting: bool) -> None:
-        room = 0 if draining or self.holdings.isolated is not None else self._slots.free
+    def _room(self) -> int:
+        """Return how many next jobs this worker can take on, beside those in the queue."""
+        room = 0 if self._draining or self.holdings.isolated is not None else self._slots.free
         if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
             room -= 1
             self._next_claim = 0.0
-        advanced = self._advance(conn, items, room=room, idle=not self._last_claim_full, waiting=waiting)
-        postponed = {id(item) for item in advanced.postponed}
-        for item in items:
-            if id(item) not in postponed:
-                self.holdings.drop(item.job.job_id, item.job.attempts)
-        self.holdings.finished += advanced.postponed
+        return room
+
+    def _completed(self, advanced: Advanced) -> None:
+        """Go on with what a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or advanced.queued
         if advanced.due is not None and advanced.due <= SOON:
             self._due = min(self._due, time.monotonic() + advanced.due)

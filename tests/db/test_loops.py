@@ -16,7 +16,8 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.outcomes import Collected, Done, Failed
 from noetl.orchestrator.part import Finished
 from noetl.settings import Settings
-from noetl.worker.pump import CROWD, PATIENCE, Pump
+from noetl.worker.completing import CROWD, PATIENCE, Completing
+from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
@@ -116,6 +117,25 @@ def test_more_than_anybody_can_take_is_refused_with_a_sentence(
     assert len(orjson.loads(value_of(engine, execution).items)) == 200
 
 
+def test_what_is_refused_is_not_read_before(engine: Engine, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred inner loops of which each is small enough are not fetched together to find that they are too much."""
+    monkeypatch.setattr(loops, "LIMIT", 10_000)
+    engine.register(NESTED)
+    execution = engine.start("nested", payload={"n": 80})
+    work(hand)
+    read, original = [0], loops._read
+
+    def counted(*given: Any) -> list[tuple[int, int]]:
+        sizes = original(*given)
+        read[0] += sum(size for _, size in sizes)
+        return sizes
+
+    monkeypatch.setattr(loops, "_read", counted)
+    with pytest.raises(TooLarge):
+        value_of(engine, execution)
+    assert read[0] < 2 * 10_000
+
+
 def test_a_loop_without_its_items_is_a_damaged_log(engine: Engine, hand: Hand) -> None:
     engine.register(FLAT)
     (execution,) = begun(engine, hand, 3)
@@ -168,8 +188,14 @@ def locked(database: Database, execution: int) -> Iterator[None]:
         yield
 
 
+def complete(pump: Pump) -> None:
+    """Write what is finished, and go on with nothing."""
+    pump._draining = True
+    pump._completing(pump._connected())
+
+
 def batches(pump: Pump) -> list[tuple[int, bool]]:
-    return [(len(items), waiting) for items, waiting in pump._batches()]
+    return [(len(items), waiting) for items, waiting in pump._completing.batches()]
 
 
 def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
@@ -180,20 +206,20 @@ def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
     take(pump, CROWD + 1)
     assert batches(pump) == [(CROWD + 1, False)], "nobody knows of others yet"
     with locked(engine.database, execution):
-        pump._complete(draining=True)
+        complete(pump)
         assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == 1
         assert engine.events(other)[-1] == "item_completed each", "whose execution was free is not held up"
         assert batches(pump) == [(CROWD, True)]
-        assert pump._timeout(draining=False) == 0.0, "and at once"
+        assert pump._timeout() == 0.0, "and at once"
     commits: list[int] = []
-    settle = Pump._settle
+    settle = Completing._settle
 
-    def counted(self: Pump, conn: Any, items: list[Finished], *given: Any, **more: Any) -> None:
+    def counted(self: Completing, conn: Any, items: list[Finished], *given: Any, **more: Any) -> None:
         commits.append(len(items))
         settle(self, conn, items, *given, **more)
 
-    monkeypatch.setattr(Pump, "_settle", counted)
-    pump._complete(draining=True)
+    monkeypatch.setattr(Completing, "_settle", counted)
+    complete(pump)
     assert commits == [CROWD]
     assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == CROWD + 1
     assert not pump.holdings.finished
@@ -207,15 +233,15 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
     few, other = begun(engine, hand, 2, 1)
     finished = take(pump, 3)
     with locked(engine.database, few), locked(engine.database, other):
-        pump._complete(draining=True)
+        complete(pump)
         assert batches(pump) == [(3, False)]
-        assert pump._timeout(draining=False) > 0
+        assert pump._timeout() > 0
         for item in finished:
             item.since = time.monotonic() - 2 * PATIENCE
         for item in pump.holdings.finished:
             item.since = time.monotonic() - 2 * PATIENCE
         assert batches(pump) == [(2, True), (1, True)], "each in its own transaction"
-    pump._complete(draining=True)
+    complete(pump)
     assert not pump.holdings.finished
     work(hand)
 
@@ -238,11 +264,11 @@ def test_a_lock_that_does_not_come_is_waited_for_a_second_at_a_time(engine: Engi
     with opened_with(LOCK_PATIENCE="50ms"):
         take(pump, CROWD + 1)
         with locked(engine.database, stuck):
-            pump._complete(draining=True)
+            complete(pump)
             assert batches(pump) == [(CROWD, True)]
-            pump._complete(draining=True)
+            complete(pump)
             assert batches(pump) == [(CROWD, False)], "it is tried with the others for a while"
-        pump._complete(draining=True)
+        complete(pump)
     assert engine.events(stuck)[-1] == engine.events(other)[-1] == "item_completed each"
     assert not pump.holdings.finished
     work(hand)
@@ -270,10 +296,10 @@ def test_an_execution_that_nobody_else_works_on_is_not_waited_for_again(engine: 
     (execution,) = begun(engine, hand, 4)
     take(pump, 1)
     with locked(engine.database, execution):
-        pump._complete(draining=True)
+        complete(pump)
     assert batches(pump) == [(1, True)], "alone, it holds up nobody"
-    pump._complete(draining=True)
+    complete(pump)
     take(pump, 1)
     assert batches(pump) == [(1, False)], "nobody had changed anything meanwhile"
-    pump._complete(draining=True)
+    complete(pump)
     work(hand)

@@ -195,7 +195,10 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     },
     "update_stale_runtimes": {"seconds": 30},
     "upsert_runtime": RUNTIME,
-    "wake_jobs": {"jobs": Query("SELECT array_agg(id) FROM (SELECT id FROM queue WHERE status = 'waiting' LIMIT 20)")},
+    "wake_jobs": {
+        "jobs": Query("SELECT array_agg(id) FROM (SELECT id FROM queue WHERE status = 'waiting' LIMIT 20)"),
+        "children": Query("SELECT array_agg(n) FROM generate_series(1, 20) AS n"),
+    },
     "withdraw_jobs": {"execution": Query(EXECUTION), "within": None},
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """The pump: it sleeps while nothing is to be done, forgets no job, and tells the database's troubles from a value's."""
 
+import math
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +14,14 @@ import pytest
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.paused import bring_back
+from noetl.database.runtime import Process
 from noetl.orchestrator import views as views_module
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
-from noetl.worker.pump import Pump, passes
+from noetl.worker.completing import passes
+from noetl.worker.housekeeper import BOUND, SECOND, Housekeeper
+from noetl.worker.pump import PROMOTED, Pump
 from noetl.worker.slots import First, NotBegun, Report, Slots
 from tests.support.hand import with_hand
 from tests.support.pumps import a_pump
@@ -276,6 +281,29 @@ def test_a_damaged_log_sets_its_own_execution_aside(
     assert engine.status(damaged) == "running"
 
 
+def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engine, pump: Pump) -> None:
+    """Not even the failure that would stand for it: a job is there that nobody can have made."""
+    engine.register(
+        HEAD + "workflow:\n"
+        "  - {step: start, type: python, code: 'def main(): return 1', next: [then], on_error: [then]}\n"
+        "  - {step: then, type: python, code: 'def main(): return 2'}\n"
+    )
+    damaged, sound = engine.start("test"), engine.start("test")
+    with engine.database.session() as conn:
+        conn.execute(
+            "INSERT INTO queue (execution_id, node_id, status, worker_id, attempts, lease_until)"
+            " VALUES (%s, 'then', 'leased', 'somebody', 1, 'infinity')",
+            [damaged],
+        )
+    with running(pump):
+        wait_for(lambda: engine.one("SELECT status FROM queue WHERE node_id = 'start'") == "paused")
+        assert engine.wait(sound) == "completed"
+    (message,) = engine.rows("SELECT message FROM error_log WHERE error_type = 'quarantined'")
+    assert "queue_one_live_job" in message[0]
+    with engine.database.session() as conn:
+        conn.execute("DELETE FROM queue WHERE node_id = 'then'")
+
+
 def test_what_was_set_aside_is_tried_again_when_a_worker_starts(
     engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -375,6 +403,56 @@ LARGE_LOOP = HEAD + (
     "              time.sleep(0.01)\n"
     "          return 'x' * 1000\n"
 )
+
+
+# ---- many at the same time -------------------------------------------------------------------------------------------
+
+
+WAITING = HEAD + "workflow:\n  - {step: start, type: wait, for: 1h}\n"
+
+
+def put_off(engine: Engine, count: int, status: str, columns: str) -> None:
+    """Have jobs in the queue whose time has come."""
+    engine.register(WAITING)
+    for _ in range(count):
+        engine.start("test")
+    with engine.database.session() as conn:
+        conn.execute(f"UPDATE queue SET status = '{status}', {columns}".encode())
+
+
+def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(engine: Engine, pump: Pump) -> None:
+    put_off(engine, PROMOTED + 1, "waiting", "available_at = clock_timestamp() - interval '1 s'")
+    left = "SELECT count(*) FROM queue WHERE status = 'waiting'"
+    pump._connect()
+    pump._due = 0.0
+    pump._promote()
+    assert engine.one(left) == 1
+    pump._promote()
+    assert engine.one(left) == 0
+    pump._leave()
+
+
+@pytest.mark.parametrize(
+    ("status", "columns"),
+    [
+        ("waiting", "available_at = clock_timestamp() - interval '1 s'"),
+        ("leased", "lease_until = clock_timestamp() - interval '1 s', worker_id = 'gone', attempts = 1"),
+    ],
+)
+def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
+    engine: Engine, database: Database, settings: Settings, pump: Pump, slots: Watched, status: str, columns: str
+) -> None:
+    put_off(engine, BOUND + 1, status, columns)
+    me = Process("pump", "worker", "here", 1, ("default",), 4, "0")
+    housekeeper = Housekeeper(database, settings, pump, slots, me)
+    with database.connect() as conn:
+        housekeeper._at = [math.inf] * len(housekeeper._at)
+        housekeeper.look_after_queue(conn)
+        housekeeper._listen(conn, threading.Event())
+    assert housekeeper._at[0] < time.monotonic() + SECOND / 2
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_remembers_nothing_of_the_items_it_has_done(

@@ -238,3 +238,22 @@ def test_a_child_that_has_ended_before_its_parent_waits_wakes_it_at_once(lab: La
     broken = lab.put("- {step: start, type: fail, message: at once}")
     ended = lab.run(f"- {{step: start, type: playbook, path: {broken}}}")
     assert ended.error["message"].endswith("failed: at once")
+
+
+def test_a_child_that_ends_late_does_not_shorten_the_pause_before_the_next_attempt(lab: Lab) -> None:
+    """It was given up and cancelled: its end is none of the business of a job that waits for something else."""
+    parent = lab.begin(
+        f"""
+        - step: start
+          type: playbook
+          path: {lab.put(SLOW_CHILD)}
+          timeout: 50ms
+          retry: {{max_attempts: 2, initial_delay: 1h, max_delay: 1h, jitter: false}}
+        """
+    )
+    lab.until(lambda: children(lab, parent))
+    (child,) = children(lab, parent)
+    assert lab.end(child).status == "cancelled"
+    late = "SELECT status, available_at > clock_timestamp() + interval '50 min' FROM queue WHERE execution_id = %s"
+    assert lab.rows(late, parent) == [("waiting", True)]
+    assert lab.orchestrator.cancel(parent) == "cancelled"

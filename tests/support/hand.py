@@ -7,8 +7,8 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.advance import Advance, Advanced
-from noetl.orchestrator.outcomes import Collected, Done, Expired, Failed, NotLoaded
-from noetl.orchestrator.part import Finished, job_ref
+from noetl.orchestrator.outcomes import Done, NotLoaded
+from noetl.orchestrator.part import Finished, What, job_ref
 from noetl.orchestrator.prepare import Leased, Prepared, prepare
 from noetl.orchestrator.views import Views, load_missing, loading
 
@@ -58,7 +58,7 @@ class Hand:
 
         return loading(lambda: prepare(leased, 32 * 1024 * 1024), load)
 
-    def finished(self, row: JobRow, what: Done | Failed | Expired | Collected) -> Finished:
+    def finished(self, row: JobRow, what: What) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
         return Finished(view, job_ref(job(row)), what, self.name)

@@ -427,6 +427,24 @@ def test_nothing_begins_in_the_loops_within_a_loop_that_fails() -> None:
     assert [(event.node_id, event.item_index) for event in execution.events("item_skipped")] == [("start", 1)]
 
 
+def test_a_loop_that_fails_within_one_that_was_stopped_has_not_completed() -> None:
+    execution = flow(each([loop([0, 1], mode="async"), {"in": [1], "iterator": "y"}]))
+    execution.begin_loop("start")
+    execution.begin_loop("start", 0)
+    execution.begin_loop("start", 1)
+    execution.lease("start/1", 0)
+    execution.fail("start/0", item=0)
+    execution.fail("start/1", item=0)
+    assert execution.status == "failed"
+    assert not execution.events("item_completed")
+    assert [(e.node_id, e.item_index) for e in execution.events("item_failed")] == [
+        ("start/0", 0),
+        ("start", 0),
+        ("start/1", 0),
+        ("start", 1),
+    ]
+
+
 def test_a_loop_whose_items_were_skipped_has_not_completed() -> None:
     execution = flow(each([loop([0]), {"in": [1, 2], "iterator": "y", "mode": "async"}]))
     execution.begin_loop("start")

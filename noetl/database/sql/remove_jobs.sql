@@ -26,11 +26,13 @@ WITH asked AS (
           AND q.status = 'leased'
           AND q.attempts = d.attempts
           AND (q.worker_id = %(worker)s OR d.expired AND q.lease_until < clock_timestamp())
-       RETURNING q.execution_id, q.id)
+       RETURNING q.execution_id, q.id, q.attempts)
 SELECT l.execution_id, l.last_event_id, (extract(epoch FROM l.last_event_at) * 1000000)::bigint,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
        CASE WHEN a.last_event_id = l.last_event_id THEN NULL ELSE l.state::text END,
-       coalesce(r.jobs, '{}')
+       coalesce(r.jobs, '{}'), coalesce(r.attempts, '{}')
   FROM locked l
   JOIN asked a USING (execution_id)
-  LEFT JOIN (SELECT execution_id, array_agg(id) AS jobs FROM removed GROUP BY execution_id) r USING (execution_id)
+  LEFT JOIN (SELECT execution_id, array_agg(id ORDER BY id) AS jobs, array_agg(attempts ORDER BY id) AS attempts
+               FROM removed
+              GROUP BY execution_id) r USING (execution_id)

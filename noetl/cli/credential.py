@@ -118,7 +118,9 @@ def rotate(host: Host = None, port: Port = None, as_json: Json = False) -> None:
     if as_json:
         print_json(found)
     else:
-        note(f"{found['rotated']} credentials are encrypted with the key {found['key_id']}")
+        count = found["rotated"]
+        what = "credential is" if count == 1 else "credentials are"
+        note(f"{count} {what} encrypted with the key {found['key_id']}")
 
 
 @app.command()

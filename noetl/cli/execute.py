@@ -15,6 +15,7 @@ from noetl.cli.show import note, print_json, print_table
 from noetl.cli.who import who
 from noetl.errors import InputError, NotFound
 from noetl.settings import Settings, load_settings
+from noetl.words import NO_ITEM
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
 
@@ -138,9 +139,8 @@ def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json
         columns = ("execution_id", "path", "version", "status", "started_at", "took")
         print_table(columns, [{**shown, "took": took(shown)}], empty="")
         if shown["jobs"]:
-            print_table(
-                ("node_id", "visit", "status", "failures", "worker_id", "available_at"), shown["jobs"], empty=""
-            )
+            jobs = [{**job, "item": "" if job["item_index"] == NO_ITEM else job["item_index"]} for job in shown["jobs"]]
+            print_table(("node_id", "visit", "item", "status", "failures", "worker_id", "available_at"), jobs, empty="")
         for name in ("error", "result"):
             if shown[name] is not None:
                 print(f"{name}:")

@@ -57,13 +57,18 @@ def read_text(file: Path) -> str:
 
 
 def documents(given: Sequence[str]) -> Iterator[Path]:
-    """Give the files that are named, and in folders every YAML file that looks like a document of NoETL."""
+    """Give the files that are named, and in folders every YAML file that looks like a document of NoETL.
+
+    Raises `NotFound` for a file that is not there, and for a folder without any.
+    """
     for text in given:
         folder = Path(text)
         if folder.is_dir():
-            for file in sorted(folder.rglob("*")):
-                if file.suffix in SUFFIXES and file.is_file() and _DOCUMENT.search(read_text(file)):
-                    yield file
+            below = (file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
+            files = [file for file in below if _DOCUMENT.search(read_text(file))]
+            if not files:
+                raise NotFound(f"there is no playbook in the folder {text}: no file there ends in .yaml and is one")
+            yield from files
         elif (found := find_file(text)) is not None:
             yield found
         else:
@@ -73,8 +78,7 @@ def documents(given: Sequence[str]) -> Iterator[Path]:
 def register_tree(file: Path, register: Register) -> list[Entry]:
     """Register a playbook and the child playbooks that it names, as far as they stand beside it.
 
-    A child is looked for from the file's folder less the folders of its catalog path; one that is not there may be
-    in the catalog already. The first entry is the file's own.
+    See `child_file`; a child that is not there may be in the catalog already. The first entry is the file's own.
     """
     entries: dict[str, Entry] = {}
     waiting = [file]
@@ -84,12 +88,35 @@ def register_tree(file: Path, register: Register) -> list[Entry]:
         done = register(text, str(current))
         entry = Entry(current, str(done["path"]), int(done["version"]), str(done["kind"]), bool(done["created"]))
         entries[entry.path] = entry
-        root = root_of(current, entry.path)
-        for path in child_paths(text, str(current)) if root is not None else ():
-            child = find_file(str(root / path)) if root is not None else None
+        for path in child_paths(text, str(current)):
+            child = child_file(current, entry.path, path)
             if path not in entries and child is not None and child not in waiting:
                 waiting.append(child)
     return list(entries.values())
+
+
+def child_file(parent: Path, own: str, path: str) -> Path | None:
+    """Return the file of a child playbook, None where it is not found; `own` is the parent's catalog path.
+
+    It is looked for from the parent's folder less the folders of `own`, else beside the parent by the last part of its
+    path: such a file counts if it says itself that it has this path.
+    """
+    root = root_of(parent, own)
+    found = find_file(str(root / path)) if root is not None else None
+    if found is not None:
+        return found
+    beside = find_file(str(parent.parent / PurePosixPath(path).name))
+    return beside if beside is not None and _says_path(beside) == path else None
+
+
+def _says_path(file: Path) -> object:
+    """Return the catalog path that a file gives itself."""
+    from noetl.playbook.load import read_document
+
+    root, _problems = read_document(read_text(file), str(file))
+    found = root.plain() if root is not None and root.kind == "mapping" else {}
+    metadata = found.get("metadata")
+    return (metadata.get("path") or metadata.get("name")) if isinstance(metadata, dict) else None
 
 
 def root_of(file: Path, path: str) -> Path | None:
@@ -107,9 +134,9 @@ def child_paths(text: str, filename: str) -> list[str]:
     """Return the catalog paths of the playbooks that a playbook calls by a constant path."""
     if not _CALLS.search(text):
         return []
-    from noetl.playbook import yamltree
+    from noetl.playbook.load import read_document
 
-    root, _problems = yamltree.read(text, filename)
+    root, _problems = read_document(text, filename)
     found: dict[str, None] = {}
     pending = [root.plain()] if root is not None else []
     while pending:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from noetl.cli.client import Client, segment
@@ -34,6 +35,10 @@ _MARKS = {
 }
 
 
+_WITHOUT_WORKER = ("wait", "playbook")
+"""Types whose steps last longer than any attempt: a worker has them in hand at their beginning only."""
+
+
 def exit_code(status: str) -> int:
     """Return the exit code of an execution that ended with this status."""
     return EXIT_CODES.get(ExecutionStatus(status), 1)
@@ -45,6 +50,7 @@ class Progress:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._running: dict[tuple[str, int], tuple[int, int] | None] = {}  # of a loop: items that ended, all items
+        self._queued: dict[tuple[str, int], str] = {}  # when a step run was queued
         self._console = None if quiet or not sys.stderr.isatty() else terminal(stderr=True)
         self._status = self._console.status("waiting") if self._console is not None else None
 
@@ -63,9 +69,11 @@ class Progress:
             return
         kind, run = event["event_type"], (event["node_id"] or "", event["visit"] or 0)
         if kind == "step_queued":
-            self._running[run] = None
+            self._running[run], self._queued[run] = None, event["timestamp"]
         elif kind.startswith("step_"):
-            self._running.pop(run, None)
+            loop, queued = self._running.pop(run, None), self._queued.pop(run, None)
+            if queued is not None and (loop is not None or event["node_type"] in _WITHOUT_WORKER):
+                event = {**event, "duration": _seconds(queued, event["timestamp"])}
         elif kind == "loop_started" and run in self._running:
             self._running[run] = (0, event["context"]["count"])
         elif kind.startswith("item_") and (loop := self._running.get(run)) is not None:
@@ -90,6 +98,11 @@ class Progress:
         from rich.text import Text
 
         self._console.print(Text.assemble((mark, style), " ", line))
+
+
+def _seconds(begin: str, end: str) -> float:
+    """Return the seconds between two timestamps."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 def _under_way(step: str, loop: tuple[int, int] | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noetl.cli.files import SUFFIXES, documents, find_file, read_text, root_of
+from noetl.cli.files import SUFFIXES, child_file, documents, find_file, read_text
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.playbook_tested import Told, say_summary, say_tested
 from noetl.cli.show import complain, print_json
@@ -144,7 +144,7 @@ class Finder:
     """Finds child playbooks for a test: in the file that it names, else where the catalog path says."""
 
     def __init__(self, file: Path, playbook: "Playbook", test_file: Path) -> None:
-        self._root = root_of(file, playbook.path)
+        self._file, self._path = file, playbook.path
         self._folder = test_file.parent
         self._known: dict[Path, Playbook] = {}
 
@@ -154,7 +154,7 @@ class Finder:
             if file is None:
                 raise NotFound(f"the file {self._folder / named} of the child {path!r} is not there")
         else:
-            file = find_file(str(self._root / path)) if self._root is not None else None
+            file = child_file(self._file, self._path, path)
         if file is None:
             return None
         if file not in self._known:

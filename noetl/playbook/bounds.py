@@ -25,6 +25,15 @@ _VALUE: Final = 8
 MAX_NUMBER: Final = 100_000
 """The greatest width, precision, count of a filter's argument, and of a range."""
 
+
+def limited_range(*bounds: int) -> range:
+    """Return a range of at most so many numbers."""
+    found = range(*bounds)
+    if found[MAX_NUMBER:]:
+        raise SecurityError(f"range() gives at most {MAX_NUMBER:,} numbers: make a longer list in a python step")
+    return found
+
+
 _MAX_BITS: Final = 4096
 _FORMAT: Final = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
 

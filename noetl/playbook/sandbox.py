@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from noetl.playbook import bounds, functions
@@ -139,7 +139,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         )
         for name in _DROPPED:
             del self.globals[name]
-        self.globals["range"] = safe_range
+        self.globals["range"] = bounds.limited_range
         self.globals.update(functions.FUNCTIONS)
         self.filters.update(functions.FILTERS)
         del self.filters["xmlattr"]

@@ -68,7 +68,7 @@ def test_replace_remove_rotate_and_their_json(home: Home) -> None:
     assert "there is a credential 'turn' already: replace it (--replace), or choose another name" in taken.stderr
     assert home.json(*add, "--replace")["created"] is False
     assert home.json("credential", "rotate")["rotated"] == len(home.json("credential", "list"))
-    assert "credentials are encrypted with the key" in home.run("credential", "rotate").stderr
+    assert "encrypted with the key" in home.run("credential", "rotate").stderr
     assert home.json("credential", "remove", "turn") == {"name": "turn"}
     assert "there is no credential 'turn'" in home.run("credential", "show", "turn", expect=2).stderr
 

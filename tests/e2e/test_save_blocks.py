@@ -33,7 +33,7 @@ def test_what_the_tool_gave_is_saved_and_stays_the_steps_result(lab: Lab, saver:
           type: python
           args: {n: 20}
           code: "def main(n): return {'id': n + 1, 'name': 'Ada'}"
-          save: {storage: postgres, table: people, params: {id: "{{ this.id }}", n: "{{ n }}", of: "{{ start.name }}"}}
+          save: {storage: postgres, table: people, data: {id: "{{ this.id }}", n: "{{ n }}", of: "{{ start.name }}"}}
           next: [end]
         - step: end
           result: "{{ start }}"
@@ -43,8 +43,7 @@ def test_what_the_tool_gave_is_saved_and_stays_the_steps_result(lab: Lab, saver:
     assert call.fields == {
         "storage": "postgres",
         "table": "people",
-        "params": {"id": 21, "n": 20, "of": "Ada"},
-        "data": {"id": 21, "name": "Ada"},
+        "data": {"id": 21, "n": 20, "of": "Ada"},
     }
     assert call.key == f"{ended.execution_id}:start:1:-1:save"
     assert call.where.endswith("#start save")
@@ -117,7 +116,7 @@ def test_a_save_reads_other_steps_results(lab: Lab, saver: Saver) -> None:
         - step: more
           type: python
           code: "def main(): return 'second'"
-          save: {storage: file, path: f, data: ["{{ start }}", "{{ result }}", "{{ results['middle'] }}"]}
+          save: {storage: file, path: f.csv, data: ["{{ start }}", "{{ result }}", "{{ results['middle'] }}"]}
         """)
     assert ended.status == "completed", ended.error
     assert saver.saved == [["first", "second", "x"]]
@@ -126,11 +125,11 @@ def test_a_save_reads_other_steps_results(lab: Lab, saver: Saver) -> None:
 def test_what_waits_without_a_worker_saves_as_well(lab: Lab, saver: Saver) -> None:
     child = lab.put('- {step: start, type: python, code: "def main(): return [1, 2]"}')
     ended = lab.run(f"""
-        - {{step: start, type: wait, for: 10ms, save: {{storage: file, path: a}}, next: [called]}}
-        - {{step: called, type: playbook, path: {child}, save: {{storage: file, path: b}}}}
+        - {{step: start, type: wait, for: 10ms, save: {{storage: file, path: a.csv}}, next: [called]}}
+        - {{step: called, type: playbook, path: {child}, save: {{storage: file, path: b.csv}}}}
         """)
     assert (ended.status, ended.result) == ("completed", [1, 2])
-    assert [call.fields["path"] for call in saver.calls] == ["a", "b"]
+    assert [call.fields["path"] for call in saver.calls] == ["a.csv", "b.csv"]
     assert "until" in saver.saved[0]
     assert saver.saved[1] == [1, 2]
 

@@ -91,6 +91,27 @@ def test_a_file_that_stands_elsewhere_brings_no_children(tmp_path: Path) -> None
     assert root_of(moved, "parent") == tmp_path
 
 
+def test_a_child_beside_its_parent_is_found_if_it_says_that_it_is_the_one(tmp_path: Path) -> None:
+    """As in folders that are called otherwise than the paths of what is in them."""
+    parent = write(tmp_path, "flows/parent", "etl/child", "etl/other")
+    parent = parent.rename(tmp_path / "parent.yaml")
+    (tmp_path / "child.yaml").write_text("metadata: {path: etl/child}\nworkflow: []\n")
+    (tmp_path / "other.yaml").write_text("metadata: {path: quite/other}\nworkflow: []\n")
+    catalog = Catalog()
+    register_tree(parent, catalog.register)
+    assert catalog.files == ["parent.yaml", "child.yaml"]
+
+
+def test_children_are_found_in_older_spellings(tmp_path: Path) -> None:
+    text = """
+name: p
+workflow:
+  - {step: a, type: playbooks, resource_path: flows/one}
+  - {step: b, type: iterator, collection: [1], element: x, task: {type: playbook, playbook_path: flows/two}}
+"""
+    assert child_paths(text, "x") == ["flows/one", "flows/two"]
+
+
 def test_only_constant_paths_of_playbook_steps_are_children() -> None:
     text = """
 workload: {path: not/this}
@@ -113,6 +134,9 @@ def test_a_folder_means_every_document_below_it(tmp_path: Path) -> None:
     assert [file.name for file in documents([str(tmp_path)])] == ["one.yaml", "two.yaml"]
     with pytest.raises(NotFound, match="there is no file nothing"):
         list(documents(["nothing"]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match=r"there is no playbook in the folder .*empty"):
+        list(documents([str(tmp_path / "empty")]))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:

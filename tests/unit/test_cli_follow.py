@@ -20,6 +20,8 @@ def event(kind: str, number: int = 1, **given: Any) -> dict[str, Any]:
         "event_id": str(number),
         "event_type": kind,
         "node_id": given.pop("node_id", "fetch"),
+        "node_type": given.pop("node_type", "http"),
+        "timestamp": given.pop("timestamp", "2026-01-31T08:00:00Z"),
         "visit": given.pop("visit", 1),
         "attempt": None,
         "duration": None,
@@ -132,6 +134,22 @@ def test_items_of_loops_are_told_where_they_fail() -> None:
     assert describe(event("item_failed", item_index=3, error=broken)) == "fetch[3] failed: no"
     nested = event("attempt_failed", node_id="fetch/3", item_index=5, attempt=1, error=broken)
     assert describe(nested) == "fetch[3][5] attempt 1 failed: no"
+
+
+@pytest.mark.parametrize(
+    ("node_type", "loop", "line"),
+    [("http", False, "0.25"), ("http", True, "90.00"), ("wait", False, "90.00"), ("playbook", False, "90.00")],
+)
+def test_a_step_without_an_attempt_of_its_own_took_as_long_as_it_was_under_way(
+    node_type: str, loop: bool, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loops, waits and child executions end in an instant, which says nothing of how long they took."""
+    progress = Progress()
+    progress.show(event("step_queued", node_type=node_type))
+    if loop:
+        progress.show(event("loop_started", context={"count": 2, "concurrency": 1}))
+    progress.show(event("step_completed", node_type=node_type, duration=0.25, timestamp="2026-01-31T08:01:30Z"))
+    assert capsys.readouterr().err == f"✓ fetch in {line} s\n"
 
 
 def test_a_loop_under_way_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

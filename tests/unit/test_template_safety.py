@@ -73,3 +73,11 @@ def test_the_budget_is_per_render() -> None:
     template = compile_template("{% for i in range(50000) %}{% endfor %}x", playbook="", step="", field="")
     for _ in range(100):
         assert template.render({}) == "x"
+
+
+@pytest.mark.parametrize("bounds", ["100001", "10 ** 30", "0, -200002, -2"])
+def test_a_range_that_is_too_long_says_what_to_do(bounds: str) -> None:
+    with pytest.raises(TemplateError, match=r"at most 100,000 numbers: make a longer list in a python step"):
+        compile_template(f"{{{{ range({bounds}) }}}}", playbook="p", step="s", field="f").render({})
+    whole = compile_template("{{ range(5, 100005) | length }}", playbook="p", step="s", field="f")
+    assert whole.render({}) == 100_000

@@ -227,7 +227,8 @@ class Advance:
 
 def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Finished], list[Finished]]:
     """Part outcomes into those of leases that held, each counting once, and all others."""
-    ours, others = [], []
+    ours: list[Finished] = []
+    others: list[Finished] = []
     for item in items:
         lease = (item.job.job_id, item.job.attempts)
         (ours if lease in held else others).append(item)

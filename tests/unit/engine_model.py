@@ -199,6 +199,7 @@ class Execution(testing.Execution):
             self.give(Withdrawn((row.job,), reason), row.job)
         else:
             self.put_back(row, float("inf"), {})
+            self.check()
 
     def go_on(self) -> None:
         """Have the job of a long chain of routers come up."""

@@ -5,7 +5,7 @@ Moments are whole microseconds since 1970.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
 import orjson
@@ -14,9 +14,8 @@ from noetl.engine.facts import Done, Failed
 from noetl.engine.failing import error_value
 from noetl.engine.render import Rendered
 from noetl.errors import InputError
-from noetl.playbook.durations import seconds
+from noetl.playbook.durations import moment, seconds
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BY_PARENT: Final = ("parent", "the parent execution was cancelled")
 """Who cancels a child, and why."""
 
@@ -47,7 +46,7 @@ def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: i
     fields, limit = rendered.fields, limit_of(rendered, context, now)
     due = context.get("due")
     if due is None:
-        due = moment(fields["until"]) if "until" in fields else created_at + _microseconds(fields.get("for"))
+        due = _until(fields["until"]) if "until" in fields else created_at + _microseconds(fields.get("for"))
     if due <= now:
         until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
         return Done(orjson.dumps({"until": until}))
@@ -66,6 +65,13 @@ def limit_of(rendered: Rendered, context: Mapping[str, Any], now: int) -> int | 
     return now + _microseconds(rendered.timeout)
 
 
+def _until(value: Any) -> int:
+    try:
+        return moment(value)
+    except InputError as error:
+        raise InputError(f"until: {error}") from None
+
+
 def _microseconds(duration: Any) -> int:
     return int(seconds(duration) * 1_000_000)
 
@@ -73,20 +79,6 @@ def _microseconds(duration: Any) -> int:
 def timed_out(timeout: float | None) -> dict[str, Any]:
     """Return the error value of an attempt that waited beyond its timeout."""
     return error_value("timeout", f"the attempt was not over after its timeout of {timeout:g} s", retryable=True)
-
-
-def moment(value: Any) -> int:
-    """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            found = datetime.fromtimestamp(value, UTC)
-        else:
-            found = datetime.fromisoformat(str(value))
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
-        return (found - EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError, OSError):
-        told = f"until: {value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
-        raise InputError(told) from None
 
 
 # ---- children --------------------------------------------------------------------------------------------------------

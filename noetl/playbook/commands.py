@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from noetl.playbook.placeholders import check_placeholders, check_transactions
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.sqltext import look_at
@@ -21,6 +22,7 @@ def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
     for name in _SQL_FIELDS.get(type_, ()):
         if name in keys:
             _check_sql_field(reader, keys[name], name, what)
+            _check_binding(reader, keys, name, type_, what)
     if type_ in ("shell", "container") and "command" in keys:
         _check_shell(reader, keys["command"], type_, what)
     loops = keys.get("loop")
@@ -28,6 +30,7 @@ def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
         save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
         if save is not None and save.kind == "mapping" and "statement" in save.value:
             _check_sql_field(reader, save.value["statement"], "save.statement", what)
+            _check_binding(reader, save.value, "statement", "save", f"save of {what}")
 
 
 def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
@@ -47,6 +50,20 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
             line, column = place_in(reader.lines, item, index, "{{")
             told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
             reader.report(line, column, "warning", "sql-template", told)
+
+
+def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, what: str) -> None:
+    """Check what can only be told of all commands of a field together."""
+    given, params, once = keys[name], keys.get("params"), keys.get("once")
+    texts = [text for text in (given.value if given.kind == "list" else [given]) if isinstance(text.value, str)]
+    if any(reader.has_error(text) for text in texts):
+        return
+    if type_ == "postgres" and (once is None or once.null or once.value is True):
+        for text in texts:
+            check_transactions(reader, text, what)
+    if params is not None:
+        storage = keys["storage"].value if "storage" in keys else type_
+        check_placeholders(reader, texts, params, storage, what)
 
 
 def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
@@ -73,5 +90,8 @@ def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
 def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
     """Report what cannot be an argument of a program."""
     for item in node.value if node.kind == "list" else [node]:
-        if item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
+        if node.kind == "list" and isinstance(item.value, bool):
+            told = f"{name} of {what} has {item.text}: write '{item.text}' in quotes, which is text"
+            reader.error(item, "wrong-type", told)
+        elif item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
             reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")

@@ -1,7 +1,8 @@
-"""Lengths of time as playbooks write them: `10`, `"10s"`, `"250ms"`, `"1h30m"`."""
+"""Times as playbooks write them: lengths (`10`, `"10s"`, `"250ms"`, `"1h30m"`) and moments (ISO 8601)."""
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from noetl.errors import InputError
@@ -13,6 +14,7 @@ PATTERN: Final = rf"(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_UNITS)}))+\s*|\s*[0-9]+(
 """Duration as text, for other programs."""
 MAX_SECONDS: Final = 100 * 365 * 86400.0
 """A hundred years: beyond it timestamps overflow."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def seconds(value: Any) -> float:
@@ -28,6 +30,20 @@ def seconds(value: Any) -> float:
     if found > MAX_SECONDS:
         raise InputError(f"{value!r} is more than a hundred years: write a shorter duration")
     return found
+
+
+def moment(value: Any) -> int:
+    """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found = datetime.fromtimestamp(value, UTC)
+        else:
+            found = datetime.fromisoformat(str(value))
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return (found - EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError, OSError):
+        told = f"{value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        raise InputError(told) from None
 
 
 def _parse(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from noetl.playbook import templates
 from noetl.playbook.arguments import check_arguments
 from noetl.playbook.clauses import Target
 from noetl.playbook.commands import check_commands
+from noetl.playbook.constants import check_constants
 from noetl.playbook.graph import END
 from noetl.playbook.model import Step
 from noetl.playbook.naming import Names
@@ -60,6 +61,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
     for name, task in given.tasks.items():
         type_ = task.value.get("type")
         check_commands(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
+        check_constants(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         _check_credentials(names, task)
     names.check_workload()
     before: Section | None = None
@@ -73,6 +75,8 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
 
 def _check_step(names: Names, step: Step, node: Node) -> None:
     check_commands(names.reader, node, step.type, f"step {step.name!r}")
+    if not (node.value.get("task") and step.type == "save"):  # the rest of its fields stands in the task
+        check_constants(names.reader, node, step.type, f"step {step.name!r}")
     _check_credentials(names, node)
     for level in _levels(node):
         items = level.value.get("in")

@@ -170,8 +170,10 @@ class Names:
         if not hint:
             iterators = {one for step in place.section.steps.values() for one in (loop.iterator for loop in step.loops)}
             hint = ": it is a loop's iterator, there in its own step only" if name in iterators else ""
-        hint = hint or ": no step, argument or key of the workload has that name"
-        self._report(place.node, read, 0, "error", "unknown-name", f"{place.what} reads {name!r}{hint}")
+        # What nobody could have meant otherwise may still come with the run: that is no reason to refuse a playbook.
+        severity = "error" if hint else "warning"
+        hint = hint or ": no step, argument or key of the workload has that name; what runs are given, 'workload' names"
+        self._report(place.node, read, 0, severity, "unknown-name", f"{place.what} reads {name!r}{hint}")
 
     def _uncertain(self, place: "_Place", read: Read, reason: str, at: int = 0) -> None:
         if not place.excused(read) and not read.perhaps:

@@ -21,6 +21,11 @@ _WORDS: Final = frozenset(_COMMANDS.split())
 _TEMPLATE: Final = re.compile(r"\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 _DOLLAR: Final = re.compile(r"\$(?:[A-Za-z_]\w*)?\$")
 _WORD: Final = re.compile(r"[^\W\d][\w$]*")
+_PLACEHOLDER: Final = re.compile(
+    r"""(?P<number>\$\d+) | (?P<name>\$[^\W\d]\w* | %\([^\W\d]\w*\)s | (?<![\w$'")\]:\x01]):[^\W\d]\w*)
+      | (?P<format>%s(?![\w$])) | (?P<question>\?) | (?P<percent>%%)""",
+    re.VERBOSE,
+)
 _MASK: Final = "\x01"
 """Stands for each character of a template."""
 
@@ -33,12 +38,28 @@ _PATH_BEFORE: Final = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A placeholder, if there are params. `kind` is number, name, format (`%s`) or question."""
+
+    index: int
+    sign: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The number of `$1`, the name of `:name`, `$name` and `%(name)s`."""
+        return self.sign.lstrip("%($:").removesuffix(")s")
+
+
 @dataclass(slots=True)
 class Sql:
     """What there is to say about a text. `fault` is its first mistake: index, the sign that stands there, message."""
 
     fault: tuple[int, str, str] | None = None
     values: list[int] = field(default_factory=list)  # where templates stand for values
+    marks: list[Mark] = field(default_factory=list)
+    commands: list[tuple[int, str]] = field(default_factory=list)  # with which word each begins
 
 
 def look_at(text: str) -> Sql:
@@ -48,7 +69,7 @@ def look_at(text: str) -> Sql:
     masked = _TEMPLATE.sub(lambda found: _MASK * len(found[0]), text)
     scan = _Scan(masked)
     scan.run()
-    return Sql(scan.fault, scan.values)
+    return Sql(scan.fault, scan.values, scan.marks, scan.commands)
 
 
 class _Scan:
@@ -60,7 +81,8 @@ class _Scan:
         self.open: list[int] = []
         self.fault: tuple[int, str, str] | None = None
         self.values: list[int] = []
-        self.commands = 0
+        self.marks: list[Mark] = []
+        self.commands: list[tuple[int, str]] = []
         self.begun = False  # the command at hand has begun
 
     def run(self) -> None:
@@ -93,8 +115,8 @@ class _Scan:
         if self.begun or char == "(":
             return
         self.begun = True
-        self.commands += 1
         word = _WORD.match(self.text, self.at)
+        self.commands.append((self.at, word[0] if word else char))
         if word is None or word[0].lower() in _WORDS or self.text[word.end() : word.end() + 1] == _MASK:
             return
         near = difflib.get_close_matches(word[0].lower(), _WORDS, n=1, cutoff=0.75)
@@ -123,6 +145,10 @@ class _Scan:
             if self.is_value():
                 self.values.append(self.at)
             self.skip(_MASK)
+        elif mark := _PLACEHOLDER.match(self.text, self.at):
+            if mark.lastgroup != "percent":
+                self.marks.append(Mark(self.at, mark[0], str(mark.lastgroup)))
+            self.at = mark.end()
         else:
             word = _WORD.match(self.text, self.at)
             self.at = word.end() if word else self.at + 1

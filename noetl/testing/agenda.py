@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from noetl.engine.waiting import EPOCH
+from noetl.playbook.durations import EPOCH
 
 SECOND: Final = 1_000_000
 NOW: Final = 1_767_225_600 * SECOND

@@ -84,9 +84,12 @@ INSERT INTO queue (execution_id, node_id, status, pool, attempts, lost, availabl
    WHERE r.n % 2 = 0 OR node = 'a';
 INSERT INTO error_log (execution_id, error_type, message) SELECT id, 'python', 'no' FROM run;
 INSERT INTO output (execution_id, node_id, visit, attempt, text) SELECT id, 'a', 1, 1, 'yes' FROM run;
+INSERT INTO credential (name, type, key_id, data)
+  SELECT 'name' || n, 'generic', 'k', '' FROM generate_series(1, 500) AS n;
 INSERT INTO runtime (runtime_id, kind) SELECT 'worker' || n, 'worker' FROM generate_series(1, 20) AS n;
 """
 
+CREDENTIAL = {"name": "name7", "type": "generic", "key_id": "k", "data": "", "description": ""}
 EXECUTION = "SELECT id FROM run WHERE n = 20"
 LOOPING = "SELECT id FROM run WHERE n = 21"
 SOME = "SELECT array_agg(id ORDER BY id) FROM run WHERE n BETWEEN 100 AND 110"
@@ -121,7 +124,14 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "claim_lost_job": {"worker": "w", "pool": "default", "lease": 30},
     "claim_tree_jobs": {"worker": "w", "root": Query("SELECT id FROM run WHERE n = 9"), "slots": 16, "lease": 30},
     "count_lost_jobs": {},
+    "delete_credential": {"name": "name7"},
     "delete_gone_runtimes": {"seconds": 86400, "limit": 100},
+    "insert_credential": {**CREDENTIAL, "name": "new"},
+    "lock_credentials": {},
+    "rekey_credential": {"name": "name7", "key_id": "l", "data": ""},
+    "select_credential": {"name": "name7"},
+    "select_credential_names": {},
+    "upsert_credential": CREDENTIAL,
     "insert_cancels": {
         "rows": rows("'execution_id', id, 'node_id', '$cancel', 'visit', 0, 'pool', 'default', 'priority', 0")
     },

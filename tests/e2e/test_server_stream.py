@@ -132,10 +132,10 @@ def test_a_reader_that_fails_ends_its_streams_and_serves_the_next(
 
 
 def cut(settings: Settings) -> None:
-    """Terminate every other connection to this database."""
+    """Terminate every other connection to this database, and wait for their ends."""
     with psycopg.connect(str(settings.database_url), autocommit=True) as conn:
         conn.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 

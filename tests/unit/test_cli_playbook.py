@@ -12,13 +12,13 @@ from noetl.cli.app import build
 from noetl.errors import InputError, PlaybookError
 
 GOOD = """metadata: {path: a/good}
-workload: {x: 1}
+workload: {limit: 1}
 workflow:
 - {step: start, next: end}
-- {step: end, result: '{{ x }}'}
+- {step: end, result: '{{ limit }}'}
 """
 WARNED = GOOD.replace("next: end", "next: [{when: false, then: never}, {else: end}]") + "- {step: never}\n"
-BAD = GOOD.replace("{{ x }}", "{{ y }}").replace("next: end", "nxt: end, next: end")
+BAD = GOOD.replace("{{ limit }}", "{{ limti }}").replace("next: end", "nxt: end, next: end")
 
 
 def noetl(*args: object) -> Result:
@@ -40,8 +40,7 @@ def test_all_problems_of_all_files_at_once_and_exit_code_1(folder: Path) -> None
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         f"{bad}:4:17: error: unknown-key: unknown key 'nxt' in step 'start' (did you mean 'next'?)",
-        f"{bad}:5:27: error: unknown-name: result of step 'end' reads 'y': no step, argument or key of the workload has"
-        " that name",
+        f"{bad}:5:27: error: unknown-name: result of step 'end' reads 'limti' (did you mean 'limit'?)",
         f"{warned}:6:10: warning: never: the step 'never' never starts: the conditions of all ways to it are never"
         " true",
     ]
@@ -99,7 +98,7 @@ def test_graph_draws_to_stdout_or_a_file(folder: Path) -> None:
 
 
 def test_show_and_graph_take_what_only_the_further_checks_refuse(folder: Path) -> None:
-    (folder / "named.yaml").write_text(GOOD.replace("{{ x }}", "{{ y }}"))
+    (folder / "named.yaml").write_text(GOOD.replace("{{ limit }}", "{{ limti }}"))
     assert noetl("lint", folder / "named").exit_code == 1
     assert "start: router" in noetl("show", folder / "named").stdout
     assert json.loads(noetl("show", folder / "named", "--json").stdout)["path"] == "a/good"

@@ -23,7 +23,7 @@ def findings(body: str, credentials: tuple[str, ...] | None = None) -> list[str]
 
 def test_what_was_registered_is_loaded_without_the_further_checks() -> None:
     """They may have become stricter since; registration refuses what they call an error."""
-    text = HEAD + "workflow: [{step: start, args: {x: '{{ nobody }}'}}]\n"
+    text = HEAD + "workflow: [{step: start, args: {x: '{{ limti }}'}}]\n"
     with pytest.raises(PlaybookError, match="unknown-name"):
         load_playbook(text, "f.yaml")
     assert stored_playbook(text, "f.yaml").path == "p"
@@ -146,12 +146,12 @@ def test_what_does_not(template: str) -> None:
         (
             "workflow:\n- {step: start, type: python, code: 'def main(): pass', args: {x: 1},\n"
             "   next: {step: b, args: {y: '{{ x }}'}}}\n- {step: b}\n",
-            ["5:34: error: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
+            ["5:34: warning: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
         ),
         (
             "workflow:\n- {step: start, type: http, args: {rows: [1]}, endpoint: x,"
             " loop: {in: '{{ rows }}', iterator: r}}\n",
-            ["4:76: error: unknown-name: loop.in of step 'start' reads 'rows'"],
+            ["4:76: warning: unknown-name: loop.in of step 'start' reads 'rows'"],
         ),
         (
             "workflow: [{step: start, type: http, endpoint: x, loop: {in: [1], iterator: r, order_by: r}}]\n",
@@ -180,7 +180,7 @@ def test_a_task_is_looked_at_where_it_is_used_and_told_once() -> None:
         "- {step: c, type: workbook, task: t}\n"
     )
     (found,) = findings(body)
-    assert found.startswith("3:48: error: unknown-name: endpoint of step 'b' reads 'who'")
+    assert found.startswith("3:48: warning: unknown-name: endpoint of step 'b' reads 'who'")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,8 @@ def test_the_conditions_of_retry_know_what_an_attempt_gave_and_no_other_names() 
         assert [one for one in fine if "hint: spelling" not in one] == []
         wrong = [one for one in findings(step.format("{{ nobody }}", "{{ dta.x }}")) if "hint: spelling" not in one]
         assert [one.partition("unknown-name: ")[2] for one in wrong] == [
-            "retry.when of step 'start' reads 'nobody': no step, argument or key of the workload has that name",
+            "retry.when of step 'start' reads 'nobody': no step, argument or key of the workload has that name; what"
+            " runs are given, 'workload' names",
             "retry.until of step 'start' reads 'dta' (did you mean 'data'?)",
         ]
 

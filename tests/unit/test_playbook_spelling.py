@@ -81,12 +81,15 @@ def errors(text: str) -> list[str]:
             "retry of step 's' has both 'when' and 'retry_when'",
         ),
         ("type: http, url: x, retry: {backoff: 1, backoff_multiplier: 1}", "retry of step 's' has both 'backoff' and"),
-        ("type: http, url: x, save: {storage: file, type: file}", "save of step 's' has both 'storage' and 'type'"),
         (
-            "type: http, url: x, save: {storage: {type: file, path: a}, path: b}",
+            "type: http, url: x, save: {storage: file, type: file, path: a.csv}",
+            "save of step 's' has both 'storage' and",
+        ),
+        (
+            "type: http, url: x, save: {storage: {type: file, path: a.csv}, path: b.csv}",
             "save of step 's' has 'path', and so has",
         ),
-        ("type: http, url: x, save: {storage: file, data: 1, args: {}}", "save of step 's' has both 'data' and 'args'"),
+        ("type: http, url: x, save: {data: 1, args: {}}", "save of step 's' has both 'data' and 'args'"),
         ("type: http, url: x, loop: {in: [], collection: []}", "loop of step 's' has both 'in' and 'collection'"),
         ("next: {step: s, args: {}, with: {}}", "next of step 's' has both 'args' and 'with'"),
         ("next: {when: true, condition: true, step: s}", "next of step 's' has both 'when' and 'condition'"),

@@ -152,10 +152,9 @@ class Advance:
     ) -> Part | None:
         """Return what to write for a locked execution, decided again if the world has moved on."""
         view = items[0].view
-        removed = dict(zip(row.removed, row.attempts, strict=True))
-        ours = [item for item in items if removed.get(item.job.job_id) == item.job.attempts]
-        if len(ours) != len(items):
-            out.dropped += [item for item in items if removed.get(item.job.job_id) != item.job.attempts]
+        ours, others = _parted(items, set(zip(row.removed, row.attempts, strict=True)))
+        if others:
+            out.dropped += others
             part = None
         view.contended = view.contended and row.state is not None
         if row.state is not None:
@@ -224,6 +223,17 @@ class Advance:
                 )  # fmt: skip
                 out.leased.append((view, ref))
                 out.begun[job_id] = at
+
+
+def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Finished], list[Finished]]:
+    """Part outcomes into those of leases that held, each counting once, and all others."""
+    ours: list[Finished] = []
+    others: list[Finished] = []
+    for item in items:
+        lease = (item.job.job_id, item.job.attempts)
+        (ours if lease in held else others).append(item)
+        held.discard(lease)
+    return ours, others
 
 
 __all__ = ["Advance", "Advanced", "Deferral", "Finished"]

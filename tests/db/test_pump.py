@@ -380,7 +380,7 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
         whole(self, conn, todo)
 
     monkeypatch.setattr(intake, "begin", begin)
-    engine.register(QUICK.replace("return 1'}", "return 1', save: {storage: file, path: f.csv}}"))
+    engine.register(QUICK.replace("return 1'}", "return 1', save: {storage: file, path: f.json}}"))
     execution = engine.start("test")
     try:
         with running(pump):

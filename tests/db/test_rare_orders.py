@@ -215,6 +215,18 @@ def test_of_two_outcomes_of_a_job_the_one_counts_whose_lease_holds(engine: Engin
     assert queue(engine) == [("second", -1, "queued")]
 
 
+def test_an_outcome_that_is_there_twice_counts_once(engine: Engine, hand: Hand) -> None:
+    """As where two have noticed the same lost worker."""
+    engine.register(TWO_STEPS)
+    execution = engine.start("steps")
+    hand.claim()
+    end_leases(engine)
+    (lost,) = hand.expired()
+    first, second = hand.finished(lost, Expired()), hand.finished(lost, Expired())
+    assert hand.complete(first, second).dropped == [second]
+    assert engine.events(execution).count("lease_expired first") == 1
+
+
 def test_leases_are_lost_in_a_row_only_without_a_good_one_between_them(engine: Engine, hand: Hand) -> None:
     """A job that waits is leased again and again, for days: each time that goes well the count begins anew."""
     engine.register(TWO_STEPS)

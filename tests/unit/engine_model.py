@@ -31,6 +31,7 @@ from noetl.engine.facts import (
     Values,
     Withdrawn,
 )
+from noetl.engine.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.playbook.load import stored_playbook
@@ -193,10 +194,12 @@ class Execution(testing.Execution):
         """Have the leased job of a step wait, as a wait or a child's parent does; it is withdrawn if nothing new
         may begin."""
         row = self.row(step, item)
-        if self.now.draining:
-            self.give(Withdrawn((row.job,), "nothing new begins"), row.job)
+        reason = why_not(self.now, row.job)
+        if reason is not None:
+            self.give(Withdrawn((row.job,), reason), row.job)
         else:
             self.put_back(row, float("inf"), {})
+            self.check()
 
     def go_on(self) -> None:
         """Have the job of a long chain of routers come up."""
@@ -293,6 +296,7 @@ class Execution(testing.Execution):
         jobs = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
         for row in self.queue.values():
             assert state.runs[step_of(row.job.node_id)][0] == row.job.visit, "runs and jobs differ"
+            assert row.status == "leased" or why_not(state, row.job) is None, "a job is to begin that must not"
         for name in state.runs:
             loop = state.loops.get(name)
             itself = loop is None or loop["ended"] == loop["begun"]

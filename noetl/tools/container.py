@@ -5,7 +5,9 @@ Fields: `image`, `command` (text or list), `env`, `volumes` (`source:target[:ro]
 before the next attempt begins, so no two attempts run at once on one engine.
 """
 
+import os
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ TAIL: Final = 48 * 1024
 """How much of what was printed is kept as the step's output, in bytes."""
 
 LABEL: Final = "noetl.key"
+DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 
 
 class _Invalid(Exception):
@@ -174,6 +177,7 @@ def _engine() -> "Iterator[docker.DockerClient]":
     except ImportError:
         raise _Unavailable("containers need the package docker: pip install 'noetl[container]'") from None
     try:
+        knock()
         engine = docker.from_env(timeout=API_TIMEOUT)
         engine.ping()
     except (docker.errors.DockerException, OSError) as failure:
@@ -186,6 +190,14 @@ def _engine() -> "Iterator[docker.DockerClient]":
         raise _Unavailable(f"the Docker engine no longer answers ({failure})") from None
     finally:
         engine.close()
+
+
+def knock() -> None:
+    """Raise `OSError` where nobody listens at the engine's socket: the SDK would leave its own socket open."""
+    scheme, _, path = os.environ.get("DOCKER_HOST", DEFAULT_HOST).partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(path)
 
 
 @contextmanager

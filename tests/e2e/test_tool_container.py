@@ -150,9 +150,6 @@ def test_an_image_that_cannot_be_had_is_told(client: docker.DockerClient) -> Non
     assert error["type"] in ("container", "validation")
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning"
-)  # the SDK leaves the socket that did not connect to the collector
 def test_without_an_engine_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, client: object) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     error = failure(call("x", None))

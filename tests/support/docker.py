@@ -15,12 +15,15 @@ import docker
 import pytest
 from docker.errors import DockerException
 
+from noetl.tools.container import knock
+
 PROGRAMS = ("sh", "cat", "echo", "env", "sleep", "id", "ls")
 
 
 def engine() -> docker.DockerClient:
     """Return the engine; skip, and say so loudly, where none answers."""
     try:
+        knock()
         client = docker.from_env(timeout=60)
         client.ping()
     except (DockerException, OSError) as failure:

@@ -190,7 +190,8 @@ def _explained(conn: Connection, name: str, text: str, error: psycopg.Error, set
 def _holder(conn: Connection) -> str:
     row = conn.execute(
         """SELECT a.pid, a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-            WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32 | l.objid::bigint) = %s""",
+            WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
         (LOCK,),
     ).fetchone()
     return f" (it is held by process {row[0]}, {row[1] or 'without a name'})" if row else ""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -24,6 +25,7 @@ from noetl.database.status import schema_report
 from noetl.errors import InputError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
 from tests.support.dumps import dump
+from tests.support.postgres import TestServer
 
 MakeSettings = Callable[..., Settings]
 
@@ -155,11 +157,13 @@ def test_another_schema_name_shows_no_drift(make_settings: MakeSettings) -> None
 # ---- locks, and those who hold them ----
 
 
-def test_a_lock_that_cannot_be_had_names_its_holder(settings: Settings, admin: Database) -> None:
-    """After the time that was given, with nothing changed."""
+def test_a_lock_that_cannot_be_had_names_its_holder(settings: Settings, admin: Database, server: TestServer) -> None:
+    """After the time that was given, with nothing changed. Who holds it in another database is not meant."""
     hurried = replace(settings, lock_timeout=0.05)
     holder = Database(admin.conninfo, "noetl", application="noetl db")
-    with admin.connect() as other:
+    elsewhere = psycopg.connect(server.conninfo(database="postgres"), application_name="elsewhere")
+    with elsewhere, admin.connect() as other:
+        elsewhere.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         other.execute("SET application_name = 'somebody'")
         other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         for action in (apply_schema, reset_schema):

@@ -61,7 +61,7 @@ def test_nothing_of_a_call_is_left_for_the_next(steps: Steps, once: bool) -> Non
         once=once,
     )
     left = """SELECT pg_backend_pid(), current_setting('search_path'), to_regclass('mine'), '2026-01-31'::date::text,
-                     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
+                     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
                      (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_prepared_statements),
                      (SELECT count(*) FROM pg_cursors WHERE name = 'c')"""
     assert steps.rows(left) == [[pid, '"$user", public', None, "2026-01-31", 0, 0, 0, 0]]

@@ -104,10 +104,6 @@ class Settings:
             **({"password": password} if password else {}),
         )
 
-    def template_variables(self) -> dict[str, str]:
-        """Return the environment variables that templates may read, with their values, where they are set."""
-        return {name: self.environment[name] for name in self.template_env if name in self.environment}
-
 
 # A default that stays behind as an attribute of the class would hide a wrong value; `__init__` has its own copy.
 for _name in Settings.__dataclass_fields__:

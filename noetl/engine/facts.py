@@ -101,6 +101,22 @@ class JobRef:
         return found
 
 
+def ref_of(job: Job, job_id: int) -> JobRef:
+    """Return the reference to a job that has not begun, by the id that its row has or will have."""
+    return JobRef(
+        job_id,
+        job.node_id,
+        job.visit,
+        job.item_index,
+        job.attempts,
+        job.failures,
+        job.lost,
+        job.context,
+        job.pool,
+        job.priority,
+    )
+
+
 # ---- inputs of `decide` ------------------------------------------------------------------------------------------
 
 

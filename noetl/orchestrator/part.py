@@ -32,6 +32,7 @@ from noetl.engine.facts import (
     TimedOut,
     Withdrawn,
     is_within,
+    ref_of,
 )
 from noetl.engine.items import why_not
 from noetl.engine.state import State
@@ -282,21 +283,7 @@ def _unborn(part: Part, within: str | None) -> tuple[list[JobRef], set[str]]:
     """Take back the jobs that this very part was about to insert, and the children that it was about to start; or
     only those within a loop."""
     taken = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
-    jobs = [
-        JobRef(
-            job.job_id or 0,
-            job.node_id,
-            job.visit,
-            job.item_index,
-            job.attempts,
-            job.failures,
-            job.lost,
-            job.context,
-            job.pool,
-            job.priority,
-        )
-        for job in taken
-    ]
+    jobs = [ref_of(job, job.job_id or 0) for job in taken]
     waited_for = {job.context.get("child") for job in taken}
     children = {str(child.view.execution_id) for child in part.children} & waited_for
     known = set(map(id, taken))

@@ -23,6 +23,7 @@ from noetl.engine.facts import (
     Values,
     Withdrawn,
     is_within,
+    ref_of,
 )
 from noetl.engine.state import State
 from noetl.playbook.model import Playbook
@@ -129,19 +130,7 @@ class Execution:
     def _insert(self, job: Job) -> Row:
         self.jobs_made += job.job_id is None
         job_id = self.jobs_made if job.job_id is None else job.job_id
-        ref = JobRef(
-            job_id,
-            job.node_id,
-            job.visit,
-            job.item_index,
-            job.attempts,
-            job.failures,
-            job.lost,
-            job.context,
-            job.pool,
-            job.priority,
-        )
-        row = self.queue[job_id] = Row(ref, "queued" if job.delay is None else "waiting", job.delay)
+        row = self.queue[job_id] = Row(ref_of(job, job_id), "queued" if job.delay is None else "waiting", job.delay)
         return row
 
     # -- values

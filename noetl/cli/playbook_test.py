@@ -126,7 +126,8 @@ def _playbooks(given: Sequence[str]) -> Iterator[Path]:
 
 def _read(file: Path) -> Tests | None:
     """Return a playbook with its tests, None for a document that is no playbook. Raises `InputError`."""
-    from noetl.playbook.load import KIND, document_kind
+    from noetl.playbook.document import KIND
+    from noetl.playbook.load import document_kind
     from noetl.playbook.tests_load import load_tested, load_tests
 
     text = read_text(file)

@@ -52,7 +52,7 @@ class Part:
 
 def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -> None:
     """Report what the further checks find. `credentials`: the names of those that exist, None where nobody knows."""
-    sound = not any(problem.code in _BROKEN for problem in reader.problems)
+    sound = not any(problem.severity == "error" and problem.code in _BROKEN for problem in reader.problems)
     names = Names(reader, given.workload, given.tasks, credentials)
     parts = [part for part in (given.workflow, given.finally_) if part is not None and part.steps]
     for part in parts:

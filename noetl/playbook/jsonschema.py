@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from noetl.playbook.actions import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, Field
+from noetl.playbook.document import API_VERSION, KIND, METADATA_KEYS
 from noetl.playbook.durations import PATTERN
 from noetl.playbook.fields import RETRY_KEYS
-from noetl.playbook.load import API_VERSION, KEYS, KIND, METADATA_KEYS
+from noetl.playbook.load import KEYS
 from noetl.playbook.loops import LOOP_KEYS, MODES, ON_ERROR
 from noetl.playbook.steps import STEP_KEYS, TASK_KEYS
 from noetl.words import ROUTER

@@ -1,28 +1,26 @@
 """A playbook's text in, a checked `Playbook` out; all problems at once."""
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.errors import PlaybookError, Problem
 from noetl.playbook import check, spelling, yamltree
 from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
+from noetl.playbook.document import API_VERSION, KIND, METADATA_KEYS, read_head
 from noetl.playbook.examine import Given, Part, examine
 from noetl.playbook.graph import make_graph
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
-from noetl.playbook.steps import Task, read_step, read_task
+from noetl.playbook.steps import UNREADABLE, Task, read_step, read_task
 from noetl.playbook.templates import SECRET_CALL, AnyTemplate, Constant
 from noetl.playbook.tests_section import read_tests
 from noetl.playbook.tests_stubs import stubbed
 from noetl.playbook.yamltree import Node
 
-API_VERSION: Final = "noetl.io/v1"
-KIND: Final = "Playbook"
 KEYS: Final = frozenset(
     {
         "apiVersion",
@@ -39,25 +37,13 @@ KEYS: Final = frozenset(
         "tests",
     }
 )
-METADATA_KEYS: Final = frozenset({"name", "path", "description"})
-_PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a file says of itself."""
-
-    kind: str
-    path: str
-    name: str
-    description: str
 
 
 @dataclass(slots=True)
 class _Section(Part):
     """The steps of `workflow` or `finally` with the places they stand at."""
 
-    whole: bool = True  # every step could be read
+    lost: list[Node] = field(default_factory=list)  # steps that could not be read
 
 
 def content_hash(text: str) -> str:
@@ -101,8 +87,8 @@ def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
     root, problems = read_document(text, filename)
     reader = Reader(filename, text)
     reader.problems += [problem for problem in problems if problem.severity == "error"]
-    found = _document(reader, root) if root is not None else None
-    if found is None or reader.problems:
+    found = read_head(reader, root) if root is not None else None
+    if found is None or reader.errors:
         whole = root is not None and _is_playbook(root)
         raise PlaybookError(_findings(_load(text, filename)[1]) if whole else reader.problems)
     return found.kind, found.path, found.name, found.description
@@ -129,7 +115,7 @@ def _load(
         playbook = loader.playbook(root, text)
         if further and loader.given is not None:
             examine(reader, loader.given, credentials)
-        if any(problem.severity == "error" for problem in reader.problems):
+        if reader.errors:
             playbook = None
     return playbook, sorted(set(reader.problems), key=lambda p: (p.line, p.column, p.severity, p.code, p.message))
 
@@ -142,54 +128,6 @@ def _findings(problems: list[Problem]) -> list[Problem]:
 def _is_playbook(root: Node) -> bool:
     kind = root.value.get("kind") if root.kind == "mapping" else None
     return kind is None or not isinstance(kind.value, str) or bool(did_you_mean(kind.value, (KIND,)))
-
-
-def _document(reader: Reader, root: Node) -> Document | None:
-    """Read what the head of a document says; None where it has no usable path."""
-    keys = reader.mapping(root, "the document")
-    if keys is None:
-        return None
-    kind = KIND
-    if "kind" in keys:
-        kind = reader.name(keys["kind"], "kind") or KIND
-        near = did_you_mean(kind, (KIND,))
-        if near and kind != KIND:
-            reader.error(keys["kind"], "value", f"the kind is {kind!r}{near}")
-    given = keys.get("metadata")
-    if given is None or given.null:
-        reader.error(given or root, "missing", "there is no metadata: add 'metadata: {path: folder/name}'")
-        return None
-    metadata = reader.mapping(given, "metadata")
-    if metadata is None:
-        return None
-    texts = {key: _optional(reader, metadata, key) for key in ("path", "name", "description")}
-    path = texts["path"] or texts["name"]
-    if not path:
-        if all(key not in metadata or metadata[key].null for key in ("path", "name")):
-            reader.error(given, "missing", "metadata has no path: add 'path: folder/name', the key in the catalog")
-        return None
-    place = metadata["path"] if texts["path"] else metadata["name"]
-    _check_path(reader, place, path)
-    return Document(kind, path, texts["name"] or path.rsplit("/", 1)[-1], texts["description"])
-
-
-def _optional(reader: Reader, metadata: Mapping[str, Node], key: str) -> str:
-    if key not in metadata or metadata[key].null:
-        return ""
-    read = reader.text if key == "description" else reader.name
-    return read(metadata[key], f"metadata.{key}") or ""
-
-
-def _check_path(reader: Reader, node: Node, path: str) -> None:
-    parts = path.split("/")
-    if not _PATH.fullmatch(path) or "." in parts or ".." in parts:
-        reader.error(
-            node, "path", f"the path {path!r} is not usable: write letters, digits, '_', '-', '.', with '/' between"
-        )
-    elif path.endswith((".yaml", ".yml")):
-        reader.error(node, "path", f"the path {path!r} has a suffix: write {path.rsplit('.', 1)[0]!r}")
-    elif len(path) > 500:
-        reader.error(node, "path", "the path is longer than 500 characters: shorten it")
 
 
 def _has_secrets(step: Step) -> bool:
@@ -209,7 +147,7 @@ class _Loader:
 
     def playbook(self, root: Node, text: str) -> Playbook | None:
         reader = self.reader
-        document = _document(reader, root)
+        document = read_head(reader, root)
         if root.kind != "mapping":
             return None
         keys: dict[str, Node] = root.value
@@ -231,7 +169,8 @@ class _Loader:
         priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
         if priority is not None and not -(2**31) <= priority < 2**31:
             reader.error(keys["priority"], "value", f"priority is {priority}: write a number of at most 32 bits")
-        if document is None or any(p.severity == "error" for p in reader.problems):
+        self._refuse_losses(tasks, workflow, finally_)
+        if document is None or reader.errors:
             return None
         graph = make_graph(workflow.steps)
         advise(reader, graph, workflow.nodes)
@@ -252,6 +191,24 @@ class _Loader:
             desc=document.description,
             secrets=any(_has_secrets(step) for step in (*workflow.steps, *(finally_.steps if finally_ else ()))),
         )
+
+    def _refuse_losses(self, tasks: Mapping[str, Task | None], *sections: _Section | None) -> None:
+        """Report what could not be read and whose reader reported no error: nothing runs in its place."""
+        if self.reader.errors:
+            return
+        lost = [(self.task_nodes[name], f"the task {name!r}") for name, task in tasks.items() if task is None]
+        for what, section in zip(("workflow", "finally"), sections, strict=True):
+            if section is not None:
+                lost += [(node, f"a step of {what}") for node in section.lost]
+                lost += [
+                    (section.nodes[step.name], f"the step {step.name!r}")
+                    for step in section.steps
+                    if step.type == UNREADABLE
+                ]
+        for node, part in lost:
+            self.reader.error(
+                node, "unreadable", f"{part} could not be read: this is a fault of NoETL, report the file"
+            )
 
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
         """Check what stands at the top of the document."""
@@ -307,7 +264,7 @@ class _Loader:
         for item in reader.items(node, what):
             step = read_step(reader, clauses, tasks, item)
             if step is None:
-                section.whole = False
+                section.lost.append(item)
                 continue
             if step.name in section.nodes:
                 first = section.nodes[step.name].line
@@ -320,16 +277,16 @@ class _Loader:
             section.steps.append(step)
             section.nodes[step.name] = item.value["step"]
             section.items[step.name] = item
-        if section.whole:
+        if not section.lost:
             check.check_reachable(reader, section.steps, section.nodes, what)
         return section
 
     def _tests(self, node: Node | None, *sections: _Section | None) -> None:
         """Check the tests; who runs them reads them again. Where steps have problems, their names alone count."""
-        broken = any(problem.severity == "error" for problem in self.reader.problems)
+        broken = self.reader.errors > 0
         given = [section for section in sections if section is not None]
         steps = stubbed((step for section in given for step in section.steps), types=not broken)
-        read_tests(self.reader, node, steps if all(section.whole for section in given) else None)
+        read_tests(self.reader, node, steps if not any(section.lost for section in given) else None)
 
     def _labels(self, keys: Mapping[str, Node]) -> dict[str, str] | None:
         node = keys.get("labels")

@@ -41,6 +41,11 @@ class Reader:
     def report(self, line: int, column: int, severity: str, code: str, message: str) -> None:
         self.problems.append(Problem(self.filename, line, column, severity, code, message))
 
+    @property
+    def errors(self) -> int:
+        """How many errors have been reported; warnings and hints are none."""
+        return sum(problem.severity == "error" for problem in self.problems)
+
     def has_error(self, node: Node) -> bool:
         """Whether an error is reported at the place of a value."""
         place = node.line, node.column

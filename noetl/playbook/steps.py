@@ -17,6 +17,9 @@ from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.yamltree import Node
 from noetl.words import ROUTER
 
+UNREADABLE: Final = "unreadable"
+"""The type of a step whose action could not be read: no playbook has one."""
+
 STEP_KEYS: Final = frozenset(
     {
         "step",
@@ -61,7 +64,7 @@ class _Action:
 
 
 def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None], node: Node) -> Step | None:
-    """Return a step; None where it has no usable name. A task that is None has problems of its own."""
+    """Return a step; None where it has no usable name. A task that is None has errors of its own."""
     keys = reader.mapping(node, "a step")
     if keys is None:
         return None
@@ -76,7 +79,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
     loops, item_save = read_loops(owner)
     step = Step(
         name=name,
-        type=action.type if action else ROUTER,
+        type=action.type if action else UNREADABLE,
         line=node.line,
         desc=owner.text("desc"),
         args=owner.args(action.type if action else None),
@@ -226,7 +229,7 @@ def _with_routing(owner: Owner, step: Step, clauses: Clauses) -> Step:
 
 
 def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
-    """Return a task of the workbook by its name; None for the task where it has problems."""
+    """Return a task of the workbook by its name; None for the task where it has errors."""
     keys = reader.mapping(node, "a task of the workbook")
     if keys is None:
         return None, None
@@ -236,7 +239,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     name = reader.name(keys["name"], "the name of a task")
     if name is None:
         return None, None
-    owner, before = Owner(reader, node, f"task {name}", f"task {name!r}"), len(reader.problems)
+    owner, before = Owner(reader, node, f"task {name}", f"task {name!r}"), reader.errors
     type_ = _task_type(owner)
     if type_ is None:
         return name, None
@@ -253,7 +256,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
         owner.auth(type_),
         owner.save(),
     )
-    return name, task if len(reader.problems) == before else None
+    return name, task if reader.errors == before else None
 
 
 def _task_type(owner: Owner) -> str | None:

@@ -34,7 +34,7 @@ def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]
         if "tests" not in keys:
             reader.error(root, "missing", "the file has no tests: add 'tests:' with a list of them")
         tests = read_tests(reader, keys.get("tests"), steps_of(playbook))
-    if any(problem.severity == "error" for problem in reader.problems):
+    if reader.errors:
         raise PlaybookError(sorted(reader.problems, key=lambda problem: (problem.line, problem.column)))
     return tests
 

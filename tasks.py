@@ -348,7 +348,7 @@ def test(_: Context) -> None:
     """
     processes = min(6, (os.cpu_count() or 1) * 3 // 2)
     everything = ["-n", str(processes), "--dist", "loadscope", "--no-loadscope-reorder"]
-    everything += [f"tests/{folder}" for folder in ("e2e", "chaos", "db", "lint", "unit")]
+    everything += [f"tests/{folder}" for folder in ("e2e", "chaos", "security", "db", "lint", "unit")]
     become(str(BIN / "python"), "-m", "pytest", *(arguments() or everything))
 
 

@@ -1,0 +1,1 @@
+"""Who is let in, and how far: attacks on the running program, one file per subject."""

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from noetl.database.paging import Connection, Page, Row, Where, fetch, fetch_page, keys_of, page_size
 from noetl.database.results import ending
+from noetl.database.runtime import served_pools
 from noetl.errors import InputError, NotFound
 from noetl.words import TERMINAL
 
@@ -270,7 +271,8 @@ def list_errors(
 
 
 def counts(conn: Connection) -> Row:
-    """Return how many jobs stand in each status and how many servers and workers run."""
+    """Return how many jobs stand in each status, how many servers and workers run, and how many of these serve each
+    pool."""
     queue = dict(conn.execute("SELECT status, count(*) FROM queue GROUP BY status").fetchall())
     running: LiteralString = "SELECT kind, count(*) FROM runtime WHERE status = 'running' GROUP BY kind"
-    return {"queue": queue, "running": dict(conn.execute(running).fetchall())}
+    return {"queue": queue, "running": dict(conn.execute(running).fetchall()), "pools": served_pools(conn)}

@@ -1,16 +1,22 @@
 """The registry of servers and workers: who is there, since when, and when they last said so."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg import Connection
+from psycopg.types.json import Json
 
 from noetl.database.sql import sql
 from noetl.words import RuntimeStatus
 
+STALE_SECONDS = 30.0
+"""Seconds without a heartbeat after which a process counts as offline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A server or worker process. `runtime_id` is new per process start."""
+    """A server or worker process. `runtime_id` is new per process start; `meta` holds a worker's `lease` in seconds."""
 
     runtime_id: str
     kind: str
@@ -21,6 +27,7 @@ class Process:
     version: str
     address: str | None = None
     status: RuntimeStatus = RuntimeStatus.RUNNING
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def beat(conn: Connection, process: Process) -> str:
@@ -35,10 +42,20 @@ def beat(conn: Connection, process: Process) -> str:
         "slots": process.slots,
         "address": process.address,
         "version": process.version,
+        "meta": Json(dict(process.meta)),
     }
     row = conn.execute(sql("upsert_runtime"), parameters).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def served_pools(conn: Connection) -> dict[str, int]:
+    """Return how many living workers serve each pool; a pool that is not named has none.
+
+    A worker lives while its last heartbeat is younger than `STALE_SECONDS`, whether or not anybody is left to mark it
+    as offline. Runs in a transaction.
+    """
+    return dict(conn.execute(sql("select_served_pools"), {"seconds": STALE_SECONDS}).fetchall())
 
 
 def mark_offline(conn: Connection, seconds: float) -> None:

@@ -27,13 +27,14 @@ class Items(BaseModel):
 
 
 class Health(BaseModel):
-    """How the instance does: jobs by status, running servers and workers by kind."""
+    """How the instance does: jobs by status, running servers and workers by kind, living workers by pool."""
 
     status: str
     version: str
     instance: str | None
     queue: dict[str, int]
     running: dict[str, int]
+    pools: dict[str, int]
 
 
 class Registered(BaseModel):

@@ -36,8 +36,6 @@ HEARTBEAT = 5.0
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
-STALE = 30.0
-"""Seconds without a heartbeat after which a process counts as offline."""
 
 KEPT = DAY
 """Seconds for which the registry remembers a process that is gone: long enough to see what happened in the night."""
@@ -178,7 +176,7 @@ class Housekeeper:
         """Say that we are here, and who is not; notice a database that was made anew."""
         with store.transaction(conn, self._schema, asynchronous=True):
             instance = runtime.beat(conn, self._me)
-            runtime.mark_offline(conn, STALE)
+            runtime.mark_offline(conn, runtime.STALE_SECONDS)
         if self._instance is not None and instance != self._instance:
             log.warning("the database was made anew: everything known about it is forgotten")
             self._pump.inbox.append(self._pump.forget)

@@ -49,7 +49,16 @@ def run_worker(
     count = slots or settings.slots
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     database = open_database(settings, application=f"noetl worker {os.getpid()}")
-    me = runtime.Process(worker_id, "worker", socket.gethostname(), os.getpid(), pools, count, __version__)
+    me = runtime.Process(
+        worker_id,
+        "worker",
+        socket.gethostname(),
+        os.getpid(),
+        pools if only_root is None else (),  # whoever works for one tree serves no pool
+        count,
+        __version__,
+        meta={"lease": settings.lease_seconds},
+    )
     tools = make_tools(allow_link_local=settings.http_allow_link_local, playbook_login=playbook_login(settings))
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))

@@ -101,7 +101,7 @@ HOLDERS = f"SELECT array_agg(DISTINCT execution_id ORDER BY execution_id) {LEASE
 NEW_EXECUTION = "SELECT max(id) + 1 FROM run"
 NEW_ROWS = "SELECT json_agg(json_build_object({})) FROM run WHERE n BETWEEN 200 AND 220"
 RUNTIME = {"runtime_id": "worker1", "kind": "worker", "status": "running", "host": "h", "pid": 1, "pools": "{default}",
-           "slots": 1, "address": None, "version": "1"}  # fmt: skip
+           "slots": 1, "address": None, "version": "1", "meta": "{}"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_loop_items": {"execution": Query(LOOPING), "first": 4, "limit": 1000000},
     "select_overdue_executions": {"limit": 100},
     "select_playbooks": {"catalogs": "{1,2,3}"},
+    "select_served_pools": {"seconds": 30.0},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
     "select_workloads": {"executions": Query(SOME)},
     "update_executions": {

@@ -5,15 +5,19 @@ before as many runners as there are processors: more would not make them faster.
 """
 
 import contextlib
+import logging
 import os
 import selectors
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.worker.runner import Answered, Lifeline, Runner, Sent
 from noetl.worker.runner_wire import encode_call
+
+log = logging.getLogger("noetl.worker")
 
 DEPTH: Final = 16
 """How many fast calls may stand in line before one runner: what ends while a commit is under way shares the next."""
@@ -100,10 +104,23 @@ class RunnerPool:
 
     def flush(self) -> None:
         """Write the calls offered since, one write per runner."""
-        for runner, frames in self._outgoing.items():
-            if not runner.send(frames):
-                self._watch(runner.calls, runner, self._writable, selectors.EVENT_WRITE)
-        self._outgoing.clear()
+        outgoing, self._outgoing = self._outgoing, {}
+        for runner, frames in outgoing.items():
+            self.act(partial(self._send, frames=frames), runner)
+
+    def act(self, step: Callable[[Runner], None], runner: Runner) -> None:
+        """Take one step with a runner. Whatever that raises costs this runner and its calls, and nobody else."""
+        try:
+            step(runner)
+        except Exception as failure:
+            log.exception("runner %d is given up", runner.pid)
+            if runner in self._runners:
+                text = f"the worker broke over its runner: {type(failure).__name__}: {failure}"
+                self._bury(runner, error("internal", storable(text), retryable=True))
+
+    def _send(self, runner: Runner, frames: list[bytes]) -> None:
+        if not runner.send(frames) and runner.calls not in self._selector.get_map():  # it may be full already
+            self._watch(runner.calls, runner, self._writable, selectors.EVENT_WRITE)
 
     def kill(self, token: int) -> None:
         """Stop a call: at once if it runs, else as soon as it is certain that it does not."""
@@ -217,7 +234,7 @@ class RunnerPool:
         self.check_at = now + 10.0
         for runner in list(self._runners):
             if runner.line:
-                self._check_line(runner, now)
+                self.act(partial(self._check_line, now=now), runner)
             elif len(self._runners) > self._cores and runner.ready and now - runner.since > IDLE_LIMIT:
                 self._bury(runner, None)
             elif runner.pidfd is None and runner.ended():

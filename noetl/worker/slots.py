@@ -212,7 +212,7 @@ class Slots:
             if event is None:
                 self._take_wake()
             else:
-                event[1](event[2])
+                self._runners.act(event[1], event[2])
         now = time.monotonic()
         if now >= self._runners.check_at:
             self._runners.check(now)

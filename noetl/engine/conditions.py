@@ -10,6 +10,7 @@ from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.model import Template
 from noetl.playbook.results import result_view
+from noetl.playbook.truth import NoTruth
 from noetl.words import NO_ITEM
 
 UNSATISFIED: Final = "unsatisfied"
@@ -25,9 +26,9 @@ def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
         return True
     told = {**error, "step": run.plan.step.name, "attempt": run.attempt}
     names = {**_of_item(turn, run), **condition_names(run.attempt, None, told)}
-    if policy.until is not None and _over(turn, run, policy.until, names):
-        return False
     try:
+        if policy.until is not None and _over(turn, run, policy.until, names):
+            return False
         return policy.when is None or _true(turn, run, policy.when, names)
     except InputError as problem:
         turn.note_error(run, template_error(problem))
@@ -36,9 +37,14 @@ def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
 
 
 def _over(turn: Turn, run: Run, until: Template, names: dict[str, Any]) -> bool:
-    """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed."""
+    """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed.
+
+    Raises `NoTruth`.
+    """
     try:
         return _true(turn, run, until, names)
+    except NoTruth:
+        raise
     except InputError:
         return False
 
@@ -59,11 +65,16 @@ def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
 
 
 def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool:
-    """Whether `when` wants another attempt after a success. If it cannot be rendered, the success stands."""
+    """Whether `when` wants another attempt after a success. If it cannot be rendered, the success stands.
+
+    Raises `NoTruth`.
+    """
     when = run.plan.step.retry.when
     assert when is not None
     try:
         return _true(turn, run, when, names, own)
+    except NoTruth:
+        raise
     except InputError as problem:
         turn.note_error(run, template_error(problem))
         return False

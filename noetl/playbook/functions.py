@@ -18,6 +18,7 @@ from noetl.errors import InputError
 from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
 from noetl.playbook.references import MARK, REFERENCE, in_json, read_source, refer
 from noetl.playbook.results import raw
+from noetl.playbook.truth import to_bool
 
 CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
 """What `now` asks for the time: tests of playbooks set their virtual clock."""
@@ -203,6 +204,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "b64encode": b64encode,
     "b64decode": b64decode,
     "attr": attr,
+    "bool": to_bool,
     "format": format_text,
     "join": join,
     "replace": replace,

@@ -168,9 +168,9 @@ class Reader:
             {name: self.template(item, step, f"{field}.{name}" if field else name) for name, item in node.value.items()}
         )
 
-    def _text_template(self, node: Node, step: str, field: str) -> AnyTemplate:
+    def _text_template(self, node: Node, step: str, field: str, decides: bool = False) -> AnyTemplate:
         try:
-            found = templates.compile_text(node.value, (self.playbook, step, field))
+            found = templates.compile_text(node.value, (self.playbook, step, field), decides)
             if templates.SECRET_CALL in found.names and not self._secrets:
                 told = "secret() can stand in the fields, args and auth of a step with a tool only"
                 at = _SECRET.search(node.value)
@@ -202,9 +202,11 @@ class Reader:
             return Constant(value)
         if isinstance(value, str) and templates.is_template(value):
             stripped = Node("scalar", node.line, node.column, value=value.strip(), block=node.block)
-            found = self.template(stripped, step, field)
-            if found.constant or found.sole:
-                return found
+            found = self._text_template(stripped, step, field, decides=True)
+            if isinstance(found, (templates.Expression, templates.Path)) and found.sole:
+                return templates.Condition(found)
+            if found.constant:
+                return found  # it cannot be read, which has been reported
             self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
             return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""

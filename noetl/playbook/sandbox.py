@@ -19,6 +19,7 @@ from noetl.playbook import bounds, functions
 from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, LoopResult
+from noetl.playbook.truth import TRUTH, decide
 
 _MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 _LOOP_NAMES: Final = frozenset(
@@ -147,6 +148,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             self.filters[name] = functions.bounded(name, function)
         self.filters[ITERATE] = bounds.iterate
         self.filters[SECRET] = functions.secret
+        self.filters[TRUTH] = decide
         for name in _TYPED_TESTS:
             self.tests[name] = functions.with_raw(cast(Callable[..., Any], self.tests[name]))
         self.binop_table.update(self._binary)

@@ -12,6 +12,7 @@ from noetl.playbook.functions import KEEP_REFERENCES
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.references import read_source
 from noetl.playbook.sandbox import ENVIRONMENT, ITERATE, SECRET
+from noetl.playbook.truth import guard
 
 ANY_RESULT: Final = "*"
 """Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
@@ -58,8 +59,8 @@ class Parsed:
     names: frozenset[str]
 
 
-def parse(text: str) -> Parsed:
-    """Return the tree of a template. Raises `Syntax`."""
+def parse(text: str, decides: bool = False) -> Parsed:
+    """Return the tree of a template. `decides`: it is a condition, if it is one expression. Raises `Syntax`."""
     returns = "\r" in text and _RETURN not in text
     if returns:
         text = text.replace("\r", _RETURN)
@@ -68,13 +69,22 @@ def parse(text: str) -> Parsed:
         if stripped.startswith("{{") and stripped.endswith("}}"):
             tree = ENVIRONMENT.parse(stripped)
             if _is_sole(tree):
-                return Parsed(tree, True, _prepare(tree, returns))
+                names = _prepare(tree, returns)
+                if decides:
+                    _guard(tree)
+                return Parsed(tree, True, names)
         tree = ENVIRONMENT.parse(text)
         return Parsed(tree, False, _prepare(tree, returns))
     except jinja2.TemplateSyntaxError as error:
         raise Syntax(error.message or "it cannot be read", error.lineno) from None
     except RecursionError:
         raise Syntax("it is nested too deeply", 1) from None
+
+
+def _guard(tree: Any) -> None:
+    """Refuse text that could be meant as true and as false wherever it decides a condition."""
+    output = tree.body[0]
+    output.nodes[0] = guard(output.nodes[0])
 
 
 def _is_sole(tree: nodes.Template) -> bool:

@@ -21,6 +21,7 @@ from noetl.playbook.environ import Env
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.sandbox import ENVIRONMENT, SOLE
 from noetl.playbook.syntax import ANY_RESULT, SECRET_CALL, Syntax
+from noetl.playbook.truth import NoTruth, unclear
 
 __all__ = [
     "ANY_RESULT",
@@ -87,8 +88,8 @@ class Program:
 
     __slots__ = ("_environment", "_globals", "_root", "_tree", "names", "sole")
 
-    def __init__(self, text: str) -> None:
-        parsed = syntax.parse(text)
+    def __init__(self, text: str, decides: bool) -> None:
+        parsed = syntax.parse(text, decides)
         self.names = parsed.names
         self.sole = parsed.sole
         self._tree: Any = parsed.tree
@@ -126,9 +127,9 @@ class Program:
 
 
 @functools.lru_cache(maxsize=8192)
-def program(text: str) -> Program:
-    """Return the program of a template text. Raises `Syntax`."""
-    return Program(text)
+def program(text: str, decides: bool = False) -> Program:
+    """Return the program of a template text. `decides`: it is a condition. Raises `Syntax`."""
+    return Program(text, decides)
 
 
 class Constant:
@@ -152,10 +153,10 @@ class Expression:
     __slots__ = ("_program", "names", "place", "sole", "text")
     constant = False
 
-    def __init__(self, text: str, place: tuple[str, str, str]) -> None:
+    def __init__(self, text: str, place: tuple[str, str, str], decides: bool = False) -> None:
         self.text = text
         self.place = place
-        self._program = program(text)
+        self._program = program(text, decides)
         self.names = self._program.names
         self.sole = self._program.sole
 
@@ -167,6 +168,8 @@ def _run(found: Program, scope: Mapping[str, Any], text: str, place: tuple[str, 
     playbook, step, field = place
     try:
         return found.run(scope)
+    except NoTruth as error:
+        raise NoTruth(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
     except TemplateError as error:
         reason = error.reason
     except _RENDER_ERRORS as error:
@@ -258,7 +261,30 @@ class ListTemplate:
         return [item.render(scope) for item in self._items]
 
 
-AnyTemplate = Constant | Expression | Path | MappingTemplate | ListTemplate
+class Condition:
+    """A condition: one expression, whose value has a truth. Rendering gives the value, to be kept with its event."""
+
+    __slots__ = ("_value", "names", "place", "text")
+    constant = False
+    sole = True
+
+    def __init__(self, value: "Expression | Path") -> None:
+        self._value = value
+        self.text = value.text
+        self.place = value.place
+        self.names = value.names
+
+    def render(self, scope: Mapping[str, Any]) -> Any:
+        """Return the value, which is true or false as Python has it. Raises `NoTruth` for a text that is neither."""
+        value = self._value.render(scope)
+        reason = unclear(value) if type(value) is str else None
+        if reason:
+            playbook, step, field = self.place
+            raise NoTruth(reason, playbook=playbook, step=step, field=field, template=_short(self.text))
+        return value
+
+
+AnyTemplate = Constant | Expression | Path | MappingTemplate | ListTemplate | Condition
 
 
 def mapping_template(items: Mapping[str, AnyTemplate]) -> AnyTemplate:
@@ -306,8 +332,11 @@ def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
         raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
 
 
-def compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
-    """Return the template of a text; `place` is playbook, step and field. Raises `Syntax`."""
+def compile_text(text: str, place: tuple[str, str, str], decides: bool = False) -> AnyTemplate:
+    """Return the template of a text; `place` is playbook, step and field, `decides` says that it is a condition.
+
+    Raises `Syntax`.
+    """
     if not is_template(text):
         return Constant(text)
     dotted = DOTTED.fullmatch(text.rstrip("\n"))
@@ -317,4 +346,4 @@ def compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
             for name, index, single, double in PARTS.findall(dotted[2])
         )
         return Path(text, dotted[1], parts, place)
-    return Expression(text, place)
+    return Expression(text, place, decides)

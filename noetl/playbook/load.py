@@ -11,6 +11,7 @@ from noetl.playbook.advice import advise
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.document import API_VERSION, KIND, METADATA_KEYS, read_head
 from noetl.playbook.examine import Given, Part, examine
+from noetl.playbook.generations import later_generation
 from noetl.playbook.graph import make_graph
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.names import did_you_mean
@@ -99,7 +100,11 @@ def read_document(text: str, filename: str) -> tuple[Node | None, list[Problem]]
     root, problems = yamltree.read(text, filename)
     if root is None:
         return None, problems
-    root, notes = spelling.normalise(root, filename, runs=_is_playbook(root))
+    runs = _is_playbook(root)
+    later = later_generation(root, filename) if runs else None
+    if later is not None:
+        return None, [later]
+    root, notes = spelling.normalise(root, filename, runs=runs)
     return root, problems + notes
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from noetl.errors import Problem
 from noetl.playbook import spelling_words as words
-from noetl.playbook.spelling_fields import each, inside
+from noetl.playbook.document import METADATA_KEYS
+from noetl.playbook.names import nearest
 from noetl.playbook.spelling_loops import unfold
-from noetl.playbook.spelling_steps import Tasks, action, task, transitions, type_of
-from noetl.playbook.spelling_tree import Draft, Notes, mapping
+from noetl.playbook.spelling_steps import Tasks, action, router, task, transitions, type_of, unread, without_slash
+from noetl.playbook.spelling_tree import Draft, Notes, each, inside, mapping, reword
 from noetl.playbook.yamltree import Node
 
 
@@ -31,8 +32,12 @@ def normalise(root: Node, filename: str, *, runs: bool = True) -> tuple[Node, li
     _head(document)
     if runs:
         document.rename(words.DOCUMENT)
-        _change(document, "workbook", lambda node: task(notes, node))
-        tasks = _tasks(document.get("workbook"))
+        seen: dict[int, Node] = {}
+        for section in ("workbook", "workflow", "finally"):
+            _change(document, section, lambda node: reword(notes, node, words.IN_TEMPLATES, seen))
+        secrets: dict[str, tuple[Node, Node]] = {}
+        _change(document, "workbook", lambda node: task(notes, node, secrets))
+        tasks = Tasks(_tasks(document.get("workbook")), secrets)
         for section in ("workflow", "finally"):
             _change(document, section, lambda node: _step(notes, tasks, node))
     return document.done(), notes.problems
@@ -41,12 +46,27 @@ def normalise(root: Node, filename: str, *, runs: bool = True) -> tuple[Node, li
 def _head(document: Draft) -> None:
     """Put what the document says of itself into `metadata`, which wins where it says the same itself."""
     found = [name for name in words.HEAD if name in document]
+    for name, reason in words.HEAD_IDLE.items():
+        if name in document:
+            document.leave_out(name, reason)
     given = document.get("metadata")
     if given is not None and not given.null and given.kind != "mapping":
         return
-    inside(document, "metadata", lambda metadata: metadata.rename(words.METADATA))
-    if not found:
-        return
+    inside(document, "metadata", _metadata)
+    if found:
+        _into_metadata(document, found)
+    inside(document, "metadata", lambda metadata: without_slash(metadata, "path"))
+
+
+def _metadata(metadata: Draft) -> None:
+    """Rename what `metadata` says, and leave out what nobody reads and nobody can have misspelt."""
+    metadata.rename(words.METADATA)
+    for name in metadata:
+        if name not in METADATA_KEYS and nearest(name, METADATA_KEYS) is None:
+            metadata.leave_out(name, "it is not read; 'labels' beside 'metadata' mark the executions of a playbook")
+
+
+def _into_metadata(document: Draft, found: list[str]) -> None:
     given, place = document.get("metadata"), document.key(found[0])
     metadata = Draft(document.notes, mapping(place, {}, {}) if given is None or given.null else given, "metadata")
     for old in found:
@@ -68,7 +88,7 @@ def _change(document: Draft, section: str, change: Callable[[Node], Node]) -> No
             document.put(section, found, document.key(section))
 
 
-def _tasks(workbook: Node | None) -> Tasks:
+def _tasks(workbook: Node | None) -> dict[str, Node]:
     """Return the workbook's tasks by name; of two with one name the last, as those who read them do."""
     given = workbook.value if workbook is not None and workbook.kind == "list" else []
     named = [(node.value.get("name"), node) for node in given if node.kind == "mapping"]
@@ -82,7 +102,8 @@ def _step(notes: Notes, tasks: Tasks, node: Node) -> Node:
     if "step" not in step:
         step.rename({"name": "step"})
     step.what = f"step {step.word('step')!r}"
-    type_ = type_of(step)
+    type_ = router(step, type_of(step))
+    unread(step, type_)
     if type_ == words.ITERATOR:
         unfold(step, tasks)
     else:

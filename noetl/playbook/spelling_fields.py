@@ -1,12 +1,13 @@
-"""Older spellings of single fields: Base64, a save's storage and data, logins among the arguments."""
+"""Older spellings of single fields: Base64, a save's storage and data."""
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from noetl.playbook import spelling_words as words
-from noetl.playbook.spelling_tree import Draft, items, mapping, text
+from noetl.playbook.spelling_logins import database, logins
+from noetl.playbook.spelling_tree import Draft, items, text
 from noetl.playbook.yamltree import Node
 
 _UNREADABLE: Final = {"code": "def main(): pass", "command": "SELECT 1", "commands": "SELECT 1"}
@@ -81,89 +82,15 @@ def _data(draft: Draft) -> None:
 
 
 def storage(draft: Draft) -> None:
-    """Put what stands in `storage: {type: ..., table: ...}` beside it."""
+    """Put what stands in `storage: {type: ..., table: ...}` beside it, and give the storage its name of today."""
     node = draft.get("storage")
-    if node is None or node.kind != "mapping" or "type" not in node.value:
-        return
-    key, _ = draft.take("storage")
-    inner = Draft(draft.notes, node, "its storage")
-    _, kind = inner.take("type")
-    draft.notes.hint(key, "write 'storage: name' and its settings beside it instead of a mapping")
-    draft.put("storage", kind, key)
-    for name in inner:
-        draft.move(inner, name)
-
-
-# ---- logins ----------------------------------------------------------------------------------------------------------
-
-
-def logins(owner: Draft) -> None:
-    """Rewrite `auth`: one login, or a map of aliases."""
-    inside(owner, "auth", _login)
-
-
-def _login(login: Draft) -> None:
-    login.rename(words.AUTH_INSIDE)
-    if "type" not in login and "key" not in login:
-        for alias in login:
-            inside(login, alias, lambda one: one.rename(words.AUTH_INSIDE))
-
-
-def database_in_args(step: Draft) -> None:
-    """Make `auth` of the `db_host ... db_name` among a postgres step's arguments."""
-    args = step.get("args")
-    if args is None or args.kind != "mapping":
-        return
-    inner = Draft(step.notes, args, f"args of {step.what}")
-    database(step, inner)
-    if inner.done() is args:
-        return
-    if len(inner):
-        step.put("args", inner.done(), step.key("args"))
-    else:
-        step.take("args")
-
-
-def database(owner: Draft, holder: Draft) -> None:
-    """Make `auth` of an owner from the `db_host ... db_name` that a mapping holds."""
-    found = [name for name in words.DATABASE if name in holder]
-    if not found:
-        return
-    place = holder.key(found[0])
-    if "auth" in owner:
-        owner.notes.error(place, "unknown-key", f"{owner.what} has both 'auth' and {found[0]!r}: leave one out")
-    else:
-        owner.notes.hint(place, f"write 'auth' with a credential instead of {', '.join(map(repr, found))}")
-    taken = {words.DATABASE[name]: holder.take(name) for name in found}
-    if "auth" in owner:
-        return
-    kind = text(place, "postgres")
-    values = {"type": kind, **{name: value for name, (_, value) in taken.items()}}
-    keys = {"type": place, **{name: key for name, (key, _) in taken.items()}}
-    owner.put("auth", mapping(place, values, keys), place)
-
-
-def inside(draft: Draft, name: str, change: Callable[[Draft], None]) -> None:
-    """Rewrite the mapping that a key holds, or each one of a list."""
-    node = draft.get(name)
-    if node is None:
-        return
-    found = _inside(draft, node, f"{name} of {draft.what}", change)
-    if found is not node:
-        draft.put(name, found, draft.key(name))
-
-
-def _inside(draft: Draft, node: Node, what: str, change: Callable[[Draft], None]) -> Node:
-    if node.kind == "list":
-        return each(node, lambda item: _inside(draft, item, what, change))
-    if node.kind != "mapping":
-        return node
-    inner = Draft(draft.notes, node, what)
-    change(inner)
-    return inner.done()
-
-
-def each(node: Node, change: Callable[[Node], Node]) -> Node:
-    """Return a list with each item changed; the list itself where none was."""
-    found = [change(item) for item in node.value]
-    return node if all(new is old for new, old in zip(found, node.value, strict=True)) else items(node, found)
+    named = [] if node is None or node.kind != "mapping" else [word for word in words.STORAGE if word in node.value]
+    if node is not None and named:
+        key, _ = draft.take("storage")
+        inner = Draft(draft.notes, node, "its storage")
+        _, kind = inner.take(named[0])
+        draft.notes.hint(key, "write 'storage: name' and its settings beside it instead of a mapping")
+        draft.put("storage", kind, key)
+        for name in inner:
+            draft.move(inner, name)
+    draft.rename_value("storage", words.STORAGES)

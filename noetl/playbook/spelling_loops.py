@@ -12,7 +12,7 @@ from typing import Final
 
 from noetl.playbook import spelling_words as words
 from noetl.playbook.actions import ACTIONS, WORKBOOK
-from noetl.playbook.spelling_fields import database_in_args
+from noetl.playbook.spelling_logins import database_in_args
 from noetl.playbook.spelling_steps import Tasks, action, blocks, tool_of, type_of
 from noetl.playbook.spelling_tree import Draft, items, mapping, text
 from noetl.playbook.steps import STEP_KEYS
@@ -88,7 +88,7 @@ def _task(level: Draft, what: str, tasks: Tasks) -> Draft | None:
 
 def _drop_labels(task: Draft, tasks: Tasks) -> None:
     """Remove what only names an inline task. Without a type, and with the name of one of the workbook's, it is that."""
-    type_ = task.word("type")
+    type_ = type_of(task)
     named = next((name for name in ("task", "name") if task.word(name) in tasks), "task" if "task" in task else "name")
     if "type" not in task and task.word(named) in tasks:
         type_ = WORKBOOK
@@ -107,7 +107,8 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     inner = task.get("loop")
     _lift(step, task, loops[-1])
     if tool_of(step, tasks, step.word("type")) == "postgres":
-        database_in_args(step)
+        named = tasks.get(step.word("task")) if step.word("type") == WORKBOOK else None
+        database_in_args(step, named)
     found = [loop.done() for loop in loops]
     if inner is not None:
         found += inner.value if inner.kind == "list" else [inner]

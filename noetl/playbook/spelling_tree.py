@@ -1,7 +1,7 @@
 """A mapping of the file being put into another spelling: copied before it is changed, each change noted."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from noetl.errors import Problem
@@ -84,6 +84,10 @@ class Draft:
         node = self._own()
         return node.keys.pop(name), node.value.pop(name)
 
+    def look(self, name: str) -> tuple[Node, Node]:
+        """Return a key with its value, which stay."""
+        return self._node.keys[name], self._node.value[name]
+
     def rename(self, words: Mapping[str, str]) -> None:
         """Put each older word of a table into its canonical one, in its place among the others."""
         for old, new in words.items():
@@ -92,6 +96,19 @@ class Draft:
                 node = self._own()
                 node.value = {new if name == old else name: value for name, value in node.value.items()}
                 node.keys = {new if name == old else name: key for name, key in node.keys.items()}
+
+    def rename_value(self, name: str, words: Mapping[str, str]) -> None:
+        """Put an older word that is a key's value into its canonical one."""
+        old = self.word(name)
+        if old in words:
+            value = self._node.value[name]
+            self.notes.hint(value, f"write {words[old]!r} instead of {old!r}")
+            self.put(name, text(value, words[old]), self.key(name))
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Drop a key that nothing reads, with a hint that says why."""
+        key, _ = self.take(name)
+        self.notes.hint(key, f"leave out {name!r}: {reason}")
 
     def both(self, old: str, new: str) -> bool:
         """Report two spellings of one thing, and go on with the canonical one."""
@@ -140,3 +157,54 @@ def items(place: Node, value: list[Node]) -> Node:
 def text(place: Node, value: str, *, apart: bool = False) -> Node:
     """Return a new text that stands where another node does; `apart`: its lines are not the file's."""
     return Node("scalar", place.line, place.column, value=value, text=value, apart=apart)
+
+
+# ---- walking ---------------------------------------------------------------------------------------------------------
+
+
+def inside(draft: Draft, name: str, change: Callable[[Draft], None]) -> None:
+    """Rewrite the mapping that a key holds, or each one of a list."""
+    node = draft.get(name)
+    if node is None:
+        return
+    found = _inside(draft, node, f"{name} of {draft.what}", change)
+    if found is not node:
+        draft.put(name, found, draft.key(name))
+
+
+def _inside(draft: Draft, node: Node, what: str, change: Callable[[Draft], None]) -> Node:
+    if node.kind == "list":
+        return each(node, lambda item: _inside(draft, item, what, change))
+    if node.kind != "mapping":
+        return node
+    inner = Draft(draft.notes, node, what)
+    change(inner)
+    return inner.done()
+
+
+def each(node: Node, change: Callable[[Node], Node]) -> Node:
+    """Return a list with each item changed; the list itself where none was."""
+    found = [change(item) for item in node.value]
+    return node if all(new is old for new, old in zip(found, node.value, strict=True)) else items(node, found)
+
+
+def reword(notes: Notes, node: Node, words: Mapping[str, str], seen: dict[int, Node]) -> Node:
+    """Return a value with older names in its templates put into those of today. `seen`: what was looked at already."""
+    found = seen.get(id(node))
+    if found is None:
+        found = seen[id(node)] = _reworded(notes, node, words, seen)
+    return found
+
+
+def _reworded(notes: Notes, node: Node, words: Mapping[str, str], seen: dict[int, Node]) -> Node:
+    if node.kind == "list":
+        return each(node, lambda item: reword(notes, item, words, seen))
+    if node.kind == "mapping":
+        changed = {name: reword(notes, value, words, seen) for name, value in node.value.items()}
+        same = all(changed[name] is value for name, value in node.value.items())
+        return node if same else mapping(node, changed, node.keys)
+    for old, new in words.items():
+        if isinstance(node.value, str) and old in node.value and "{{" in node.value:
+            notes.hint(node, f"write {new!r} instead of {old!r}")
+            node = replace(node, value=node.value.replace(old, new), text=node.text.replace(old, new))
+    return node

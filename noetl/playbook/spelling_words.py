@@ -13,14 +13,43 @@ HEAD: Final[Words] = {"path": "path", "name": "name", "description": "descriptio
 
 METADATA: Final[Words] = {"desc": "description"}
 
+TYPE: Final[Words] = {"tool": "type"}
+"""What the type of a step was called, where it is a name."""
+
 TYPES: Final[Words] = {"playbooks": "playbook"}
 
 AUTH: Final[Words] = {"credential": "auth", "credentials": "auth", "credentialRef": "auth"}
 AUTH_INSIDE: Final[Words] = {"credential": "key"}
 """Keys of one login that `auth` describes."""
 
-STEP: Final[Words] = {"description": "desc", "with": "args", "input": "args", **AUTH}
+SECRET_NAME: Final = "secret_name"  # noqa: S105 - a key
+"""The key of a login without `key`; beside one, what DuckDB is to call it, which is its alias today."""
+
+CREDENTIAL: Final = "credential"
+"""The `source` of a login that names a credential of the store, as every `key` does today."""
+
+AUTH_IDLE: Final[Words] = {
+    "source": "the credentials of the store are the only ones that a key names",
+    "scope": "every playbook reads the same credentials",
+    "service": "the credential says itself what it is for",
+}
+"""Keys of one login with a `key` that nothing depends on, with the reason."""
+
+STEP: Final[Words] = {"description": "desc", "with": "args", "input": "args", "sink": "save", **AUTH}
 """Keys of steps and tasks of every type."""
+
+NAMED: Final[Words] = {"name": "'step' is its name, and 'desc' a sentence for people"}
+HEAD_IDLE: Final[Words] = {"version": "the catalog counts the versions of a playbook itself"}
+STEP_IDLE: Final[Words] = {
+    "version": "the catalog counts the versions of a playbook itself",
+    "assert": "nothing checks it at the run: write 'tests', which 'noetl playbook test' runs",
+}
+"""Keys of the document and of steps that nothing reads today, with the reason."""
+
+LEFT_OUT: Final = "pass"
+"""The key of a step that does nothing where it is true."""
+KEPT: Final = frozenset({"step", "name", "desc", "description", "next", "max_visits"})
+"""What such a step has nevertheless."""
 
 ARGS: Final[Words] = {"data": "args", "params": "args", "payload": "args"}
 """Keys of steps and tasks whose type has no field of that name."""
@@ -52,7 +81,7 @@ ENCODED: Final[Mapping[str, Words]] = {
 RETRY: Final[Words] = {"backoff_multiplier": "backoff", "retry_when": "when", "stop_when": "until"}
 
 ITERATOR: Final = "iterator"
-LOOP: Final[Words] = {"collection": "in", "element": "iterator", "chunk": "batch"}
+LOOP: Final[Words] = {"collection": "in", "element": "iterator", "chunk": "batch", "filter": "where"}
 ITERATOR_KEYS: Final[Words] = {
     **LOOP,
     "mode": "mode",
@@ -64,7 +93,10 @@ ITERATOR_KEYS: Final[Words] = {
 }
 """Keys of a step of type iterator, and of its `loop` today."""
 
-SAVE: Final[Words] = {"type": "storage", **AUTH}
+SAVE: Final[Words] = {"type": "storage", "tool": "storage", **AUTH}
+STORAGE: Final = ("type", "kind", "tool")
+"""What the name of a storage was called in `storage: {...}`."""
+STORAGES: Final[Words] = {"event": "event_log", "events": "event_log"}
 SAVE_DATA: Final = ("args", "with", "input")
 """What the data of a save was called."""
 
@@ -76,3 +108,6 @@ DATABASE: Final[Words] = {
     "db_name": "database",
 }
 """Arguments of postgres steps that belong into `auth`."""
+
+IN_TEMPLATES: Final[Words] = {"_loop.current_index": "_loop.index"}
+"""Names within templates."""

@@ -315,7 +315,7 @@ def test_documents_of_other_kinds() -> None:
         ("kind: Dataset\n", "there is no metadata"),
         ("kind: Dataset\nmetadata: {description: x}\n", "metadata has no path"),
         ("kind: Dataset\nmetadata: {path: null}\n", "metadata has no path"),
-        ("kind: Dataset\nmetadata: {path: /a}\n", "not usable"),
+        ("kind: Dataset\nmetadata: {path: a//b}\n", "not usable"),
         ("kind: playbook\nmetadata: {path: a}\n", "did you mean 'Playbook'?"),
         ("kind: 5\nmetadata: {path: a}\n", "kind is 5: it must be text"),
         ("- a\n", "the document is a list: it must be a mapping"),

@@ -139,6 +139,10 @@ def test_two_spellings_of_one_thing_are_one_error_that_names_both(step: str, mes
         ),
         ("OVER, element: 5, task: t", "4:54: iterator in loop of step 's' is 5: it must be text"),
         ("OVER, task: {type: http, url: x, urll: y}", "unknown key 'urll' in step 's' of type http"),
+        ("pass: '{{ x }}', PYTHON", "4:13: 'pass' of step 's' is '{{ x }}': write it as 'when' of the ways that lead"),
+        ("tool: http, type: http, url: x", "step 's' has both 'type' and 'tool'"),
+        ("type: postgres, sql: x, auth: {a: {key: k}, b: {key: k}}", "auth of step 's' has no type: a step of type"),
+        ("type: postgres, sql: x, auth: {type: postgres, key: k, source: env}", "auth of step 's' has a key"),
         ("url: x", "4:13: step 's' has 'url' but no type: add 'type: http'"),
         ("code_b64: ''", "step 's' has 'code_b64' but no type: add 'type: python'"),
     ],
@@ -146,12 +150,6 @@ def test_two_spellings_of_one_thing_are_one_error_that_names_both(step: str, mes
 def test_what_is_wrong_with_an_older_spelling_is_told_once(step: str, message: str) -> None:
     """At its place in the file."""
     assert message in once(step)
-
-
-def test_a_task_of_the_workbook_has_one_name() -> None:
-    book = "workbook: [{name: t, type: secrets, provider: env, secret_name: A}]"
-    text = f"metadata: {{path: p}}\n{book}\nworkflow: [{{step: s}}]"
-    assert errors(text) == ["2:52: task 't' has a name already: write 'name: A' in the steps that use it"]
 
 
 def test_hints_are_no_findings() -> None:

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates import Constant, Expression, ListTemplate, MappingTemplate, Path
+from noetl.playbook.templates import Condition, Constant, Expression, ListTemplate, MappingTemplate, Path
 
 _ELSEWHERE = {"hash", "line"}
 """What differs between two texts of one playbook."""
@@ -20,7 +20,7 @@ def _plain(value: Any) -> Any:
     match value:
         case Constant():
             return _plain(value.value)
-        case Expression() | Path():
+        case Expression() | Path() | Condition():
             return ["template", value.text]
         case MappingTemplate():
             return {key: _plain(constant if item is None else item) for key, constant, item in value._items}

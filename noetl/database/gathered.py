@@ -57,6 +57,7 @@ class GatheringConnection(psycopg.Connection[Row]):
     """A connection whose statements inside `gathered` are gathered. For one thread."""
 
     used_at: float = 0.0  # monotonic seconds when its pool last lent it
+    server: bytes | None = None  # when the server was started that answered first
     _batch: "Batch | None" = None
     _names: dict[tuple[str, tuple[int, ...]], bytes]
 
@@ -89,6 +90,22 @@ class GatheringConnection(psycopg.Connection[Row]):
         if "_names" not in self.__dict__:
             self._names = {}
         return self._names
+
+
+def check_server(conn: psycopg.Connection[Any], opened: Any) -> None:
+    """Make sure that the server which answered `opened`, whose first column is its start, is the one from before.
+
+    A session can survive its server behind a proxy, and what is known of the old one need not hold for the new one.
+    Does nothing before the answer is there. Closes the connection and raises `psycopg.OperationalError`.
+    """
+    if not isinstance(conn, GatheringConnection) or opened.result is None:
+        return
+    server = opened.result.get_value(0, 0)
+    if conn.server is None:
+        conn.server = server
+    elif server != conn.server:
+        conn.close()
+        raise psycopg.OperationalError("the session has come to another server, or to one that was started again")
 
 
 class Batch:

@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
-from noetl.database.gathered import GatheringConnection
+from noetl.database.gathered import GatheringConnection, check_server
 from noetl.database.sql import sql
 
 Row = tuple[Any, ...]
@@ -39,6 +39,7 @@ class JobRow(NamedTuple):
     now: int
     catalog_id: int
     last_event_id: int
+    last_event_at: int
     state: str
     root_execution_id: int
     parent_execution_id: int | None
@@ -82,16 +83,19 @@ def transaction(
     With `asynchronous` the commit does not wait for the disk: for leases, which may be lost, never for completions.
     One that is not `patient` raises `LockNotAvailable` where it would have to wait for a lock for longer than a second.
     The commit travels in the same round trip as the last statements of the block, and so does `then`, a statement of
-    its own that is run where the commit was.
+    its own that is run where the commit was. Raises `psycopg.OperationalError` where the session has come to another
+    server behind a proxy.
     """
     try:
         with conn.gathered() if isinstance(conn, GatheringConnection) else conn.pipeline():
             conn.execute("BEGIN")
-            conn.execute(opening(schema, asynchronous, patient), prepare=True)
+            opened = conn.execute(opening(schema, asynchronous, patient), prepare=True)
             yield
+            check_server(conn, opened)
             conn.execute("COMMIT")
             if then is not None:
                 conn.execute(then)
+        check_server(conn, opened)
     except BaseException:
         if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
             conn.execute("ROLLBACK")
@@ -131,7 +135,7 @@ def opening(schema: str, asynchronous: bool, patient: bool = True) -> bytes:
     if asynchronous:
         settings.append(("synchronous_commit", "off"))
     calls = [SQL("set_config({}, {}, true)").format(Literal(name), Literal(value)) for name, value in settings]
-    return SQL("SELECT {}").format(SQL(", ").join(calls)).as_bytes()
+    return SQL("SELECT pg_postmaster_start_time(), {}").format(SQL(", ").join(calls)).as_bytes()
 
 
 def numbers(values: Iterable[int]) -> str:
@@ -193,11 +197,6 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
     _run(conn, "release_jobs", {"worker": worker, "jobs": numbers(jobs)})
 
 
-def select_leases(conn: Connection, *, worker: str) -> dict[int, int]:
-    """Return what the queue believes the worker holds: {job id: attempts}."""
-    return dict(_run(conn, "select_leases", {"worker": worker}).fetchall())
-
-
 def select_expired_jobs(conn: Connection, *, limit: int) -> list[JobRow]:
     """Return jobs whose lease has run out, the oldest first."""
     return [JobRow._make(row) for row in _run(conn, "select_expired_jobs", {"limit": limit}).fetchall()]
@@ -233,13 +232,13 @@ def remove_jobs(
     *,
     worker: str,
     known: Mapping[int, int],
-    jobs: Sequence[tuple[int, int, bool]],
+    jobs: Sequence[tuple[int, int, bool, int]],
     waiting: bool = False,
 ) -> list[LockedRow]:
     """Lock executions and remove their finished jobs under the fence.
 
-    `known` is {execution: the last_event_id the caller knows}, `jobs` are (id, attempts, expired). Executions that
-    somebody else holds are left out, unless `waiting`.
+    `known` is {execution: the last_event_id the caller knows}, `jobs` are (id, attempts, expired,
+    execution). Executions that somebody else holds are left out, unless `waiting`.
     """
     executions = sorted(known)
     parameters = {
@@ -249,6 +248,7 @@ def remove_jobs(
         "jobs": numbers(job[0] for job in jobs),
         "attempts": numbers(job[1] for job in jobs),
         "expired": flags(job[2] for job in jobs),
+        "of": numbers(job[3] for job in jobs),
     }
     text = sql("remove_jobs")
     if waiting:  # the same statement, but for what it does at a locked row

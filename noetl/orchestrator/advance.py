@@ -95,7 +95,7 @@ class Advance:
                 conn,
                 worker=self.worker,
                 known={execution_id: items[0].view.state.last_event_id for execution_id, items in groups.items()},
-                jobs=[(item.job.job_id, item.job.attempts, item.expired) for item in finished],
+                jobs=[(item.job.job_id, item.job.attempts, item.expired, item.view.execution_id) for item in finished],
                 waiting=waiting,
             )
             for row in locked:
@@ -158,7 +158,7 @@ class Advance:
             part = None
         view.contended = view.contended and row.state is not None
         if row.state is not None:
-            view.state = State.from_json(orjson.loads(row.state))
+            view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
             part = None
         if not ours:
             return None
@@ -211,6 +211,8 @@ class Advance:
         for part, leased, at in written:
             view = part.view
             view.state = part.state
+            if part.events:
+                view.last_event_at = at + len(part.events) - 1
             view.values.commit()
             view.values.trim()
             if part.ended:

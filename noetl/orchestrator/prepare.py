@@ -1,7 +1,8 @@
 """From a leased job to what has to be done: work for a tool, or an answer that needs none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import orjson
@@ -30,13 +31,12 @@ class Leased:
     created_at: int
     leased_at: int
     handed_out: bool = False  # to a slot, or an answer is on its way
+    at_work: bool = False  # in a slot, or what is on its way was given by one
     done: "Ran | None" = None  # what its tool gave, where a block `save` is still due
     killed: bool = False  # whatever has not begun of it shall not begin
-
-    @property
-    def token(self) -> int:
-        """The number of this lease: a job that is leased again, be it to us, is another."""
-        return self.job.job_id << 32 | self.job.attempts
+    token: int = field(default_factory=count(1).__next__)
+    """The number of this lease in its process. A job that is leased again, be it to us, has another; so has one of a
+    database that was made anew, or put back to an earlier time, and gives the numbers of its jobs again."""
 
     @property
     def queued(self) -> float:

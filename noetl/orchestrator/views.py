@@ -1,11 +1,12 @@
 """What a process knows about living executions: the state as last seen, and values that events have fixed for ever.
 
 A view may be out of date: the version (`state.last_event_id`) is compared under the lock, and the state read again
-where it has moved on. Results and arguments never go stale, since events never change.
+where it has moved on. Results and arguments never go stale, since events never change, as long as the database is the
+same: behind a lost connection the last event is compared (`last_event_at`), and views are forgotten.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -45,6 +46,7 @@ class View:
     contended: bool = False  # others complete jobs of it, too: its row is often locked
     workload_size: int = 0  # bytes, as JSON
     counted: int = 0  # bytes, as `Views` last saw them
+    last_event_at: int = 0  # of the last event in `state`, in microseconds since 1970
 
 
 @dataclass(slots=True)
@@ -99,11 +101,11 @@ class Views:
         if view is not None:
             self.size -= view.counted
 
-    def clear(self) -> None:
-        """Forget everything: the database is another one."""
-        self._views.clear()
-        self.size = 0
-        self.playbooks = Playbooks()
+    def keep(self, executions: Set[int]) -> None:
+        """Forget all executions but these: the log of the others may be another one than was known. Compiled playbooks
+        stay: the ids of catalog versions are made from the clock, and none is given twice."""
+        for execution_id in self._views.keys() - executions:
+            self.forget(execution_id)
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, View]:
         """Return a view, brought up to date, for the execution of each job whose playbook can be read.
@@ -131,13 +133,14 @@ class Views:
                     row.parent_execution_id,
                     row.parent_job_id,
                     workload_size=len(text),
+                    last_event_at=row.last_event_at,
                 )
         for row in rows:
             view = self._views[row.execution_id]
             view.values.trim()
             self._views.move_to_end(row.execution_id)
             if view.state.last_event_id < row.last_event_id:
-                view.state = State.from_json(orjson.loads(row.state))
+                view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
         found = {row.execution_id: self._views[row.execution_id] for row in rows}
         for view in found.values():
             size = view.workload_size + view.values.size

@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 
+from noetl.database.leases import Lease
 from noetl.database.store import JobRow
 from noetl.orchestrator.part import Finished, What
 from noetl.orchestrator.prepare import Leased
@@ -19,6 +20,7 @@ class Holdings:
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
         self.jobs: dict[int, Leased] = {}
+        self._by_token: dict[int, Leased] = {}
         self.finished: list[Finished] = []
         self.leases: dict[int, tuple[int, float]] = {}  # job id -> attempts, monotonic time of the lease
         self.isolated: int | None = None
@@ -36,7 +38,10 @@ class Holdings:
 
     def hold(self, leased: Leased) -> None:
         """Hold a job."""
-        self.jobs[leased.job.job_id] = leased
+        before = self.jobs.get(leased.job.job_id)
+        if before is not None:
+            del self._by_token[before.token]
+        self.jobs[leased.job.job_id] = self._by_token[leased.token] = leased
         self.leases[leased.job.job_id] = (leased.job.attempts, time.monotonic())
 
     def holds(self, job_id: int, attempts: int) -> bool:
@@ -46,14 +51,19 @@ class Holdings:
 
     def of(self, token: int) -> Leased | None:
         """Return the job of a token, None where that lease is no longer ours."""
-        leased = self.jobs.get(token >> 32)
-        return leased if leased is not None and leased.token == token else None
+        return self._by_token.get(token)
 
     def drop(self, job_id: int, attempts: int) -> None:
         """Let go of a job, unless it has been leased to us again meanwhile."""
         if self.holds(job_id, attempts):
-            del self.jobs[job_id]
+            del self._by_token[self.jobs.pop(job_id).token]
             self.forget_lease(job_id)
+
+    def contradicts(self, row: JobRow) -> bool:
+        """Tell whether a lease that was just granted cannot come from the database that granted those held: the job is
+        another execution's, or its fence has not moved on."""
+        held = self.jobs.get(row.id)
+        return held is not None and (held.view.execution_id != row.execution_id or held.job.attempts >= row.attempts)
 
     def forget_lease(self, job_id: int) -> None:
         """Let go of a lease whose job was never held."""
@@ -82,17 +92,48 @@ class Holdings:
         """Return {job id: execution id} of what is held."""
         return {job_id: leased.view.execution_id for job_id, leased in self.jobs.copy().items()}
 
-    def reread(self, leases: dict[int, int]) -> dict[int, int]:
+    def known(self) -> dict[int, tuple[int, int]]:
+        """Return the last event that is known of each execution of which a job is held: {execution: (number, time)}."""
+        views = {leased.view.execution_id: leased.view for leased in self.jobs.values()}
+        return {number: (view.state.last_event_id, view.last_event_at) for number, view in views.items()}
+
+    def ours(self, leases: Mapping[int, Lease], unchanged: Set[int]) -> set[int]:
+        """Return the jobs held that go on, of the leases that the queue has: those of executions whose log is as it was
+        known. What waits for a child begins again, since the child's log may be another one."""
+        return {
+            job_id
+            for job_id, held in self.jobs.items()
+            if held.view.execution_id in unchanged
+            and leases.get(job_id) == (held.job.attempts, held.view.execution_id)
+            and not (held.at_work and held.job.context.get("child"))
+        }
+
+    def reread(self, leases: Mapping[int, Lease], unchanged: Set[int]) -> dict[int, int]:
         """Compare with what the queue says we hold; return the leases ({job id: attempts}) that are no longer ours.
 
-        Outcomes in doubt are not among them: they are sent again, and the fence tells.
+        Outcomes in doubt that a tool gave are not among them, where the execution's log is as it was known: they are
+        sent again, and the fence tells. What was answered without a tool is answered again, from the log as it is now.
         """
+        self.finished = [item for item in self.finished if self._stands(item, unchanged)]
         in_doubt = {item.job.job_id for item in self.finished}
+        ours = self.ours(leases, unchanged)
+        for job_id in ours - in_doubt:
+            self.jobs[job_id].handed_out = self.jobs[job_id].handed_out and self.jobs[job_id].at_work
         self.leases = {job_id: lease for job_id, lease in self.leases.items() if job_id in self.jobs}
         if self.isolated not in self.jobs:  # the connection was lost between its claim and its beginning
             self.isolated = None
         return {
             job_id: held.job.attempts
             for job_id, held in self.jobs.items()
-            if leases.get(job_id) != held.job.attempts and job_id not in in_doubt
+            if job_id not in ours and job_id not in in_doubt
         }
+
+    def _stands(self, item: Finished, unchanged: Set[int]) -> bool:
+        held = self.jobs.get(item.job.job_id)
+        return (
+            held is not None
+            and held.job.attempts == item.job.attempts
+            and held.at_work
+            and not held.job.context.get("child")
+            and item.view.execution_id in unchanged
+        )

@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from noetl.database import runtime, store
 from noetl.database.connect import Database
+from noetl.database.leases import select_leases
 from noetl.database.notify import listen
 from noetl.errors import DatabaseError, NoetlError
 from noetl.orchestrator.orchestrator import Orchestrator
@@ -166,8 +167,10 @@ class Housekeeper:
             renewed = store.renew_leases(
                 conn, worker=self._me.runtime_id, held=held, lease=self._settings.lease_seconds
             )
-            ours = store.select_leases(conn, worker=self._me.runtime_id) if len(renewed) < len(held) else held
-        lost = {job: attempts for job, attempts in held.items() if ours.get(job) != attempts}
+            if len(renewed) == len(held):
+                return
+            ours = select_leases(conn, worker=self._me.runtime_id)
+        lost = {job: attempts for job, attempts in held.items() if job not in ours or ours[job].attempts != attempts}
         if lost:
             self._pump.inbox.append(partial(self._pump.lose, lost))
             self._slots.wake()
@@ -178,7 +181,7 @@ class Housekeeper:
             instance = runtime.beat(conn, self._me)
             runtime.mark_offline(conn, runtime.STALE_SECONDS)
         if self._instance is not None and instance != self._instance:
-            log.warning("the database was made anew: everything known about it is forgotten")
+            log.warning("the database was made anew: everything that is known is compared with it")
             self._pump.inbox.append(self._pump.forget)
             self._slots.wake()
         self._instance = instance

@@ -74,6 +74,10 @@ class Intake:
         """Hold leased jobs and begin them."""
         if not rows:
             return
+        if any(self.holdings.contradicts(row) for row in rows):
+            raise psycopg.OperationalError(
+                "it grants leases that are held: it was made anew or put back to an earlier time"
+            )
         self.holdings.expect(rows)
         views = self.views.of_jobs(conn, rows)
         begun = []
@@ -135,7 +139,7 @@ class Intake:
                 what = self._answer(conn, leased)
             if isinstance(what, Work):
                 self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
-                leased.handed_out = True
+                leased.handed_out = leased.at_work = True
             else:
                 self.finish(leased, what)
         except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):

@@ -21,6 +21,7 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.database.connect import Database
+from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.orchestrator.advance import Advance, Advanced
@@ -301,8 +302,11 @@ class Pump:
                 self._slots.kill(token)
 
     def forget(self) -> None:
-        """The database is another one: nothing that was known is true."""
-        self._views.clear()
+        """The database may be another one: compare everything that is held with it, as after a lost connection."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+        self._connect()
 
     # ---- beginning, ending, losing the connection ------------------------------------------------------------------
 
@@ -312,14 +316,20 @@ class Pump:
         return self._conn
 
     def _connect(self) -> None:
-        """Open the connection and read back the leases: known ones go on, unknown ones are put back."""
+        """Open the connection and read back the leases: known ones go on, unknown ones are put back.
+
+        The database may have lost its tail meanwhile. So nothing that is remembered of executions is kept, but of those
+        of which a job is held, where their log holds the last event that was seen of it.
+        """
         self._conn = self._database.connect_gathering()
         with store.transaction(self._conn, self._schema):
-            leases = store.select_leases(self._conn, worker=self._worker)
-            unknown = [job_id for job_id, attempts in leases.items() if not self.holdings.holds(job_id, attempts)]
+            leases = select_leases(self._conn, worker=self._worker)
+            unchanged = select_unchanged(self._conn, self.holdings.known())
+            unknown = leases.keys() - self.holdings.ours(leases, unchanged)
             if unknown:
-                store.release_jobs(self._conn, worker=self._worker, jobs=unknown)
-        self.lose(self.holdings.reread(leases))
+                store.release_jobs(self._conn, worker=self._worker, jobs=sorted(unknown))
+        self._views.keep(unchanged)
+        self.lose(self.holdings.reread(leases, unchanged))
         self._intake.begin(self._conn, [leased for leased in self.holdings.jobs.values() if not leased.handed_out])
         self._said = ""
         if leases:

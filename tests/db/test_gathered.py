@@ -152,3 +152,19 @@ def test_a_rollback_takes_no_prepared_statement_away(database: Database, pooled:
             conn.execute("ROLLBACK")
             with store.transaction(conn, database.schema):
                 assert conn.execute("SELECT 1 + %s::integer", [1]).fetchall() == [(2,)]
+
+
+def test_a_session_that_has_come_to_another_server_writes_nothing(
+    conn: GatheringConnection, database: Database
+) -> None:
+    """Behind a proxy it may survive its server; what was decided by what the old one said is not for the new one."""
+    with store.transaction(conn, "noetl"):
+        conn.execute("SELECT 1")
+    conn.server = b"another"
+    insert = "INSERT INTO error_log (error_type, message) VALUES ('test', 'written')"
+    with pytest.raises(psycopg.OperationalError, match="another server"), store.transaction(conn, "noetl"):  # noqa: PT012
+        conn.execute("SELECT 1").fetchall()
+        conn.execute(insert)
+    assert conn.closed
+    with database.session() as other:
+        assert other.execute("SELECT count(*) FROM error_log").fetchone() == (0,)

@@ -117,7 +117,8 @@ def rows(columns: str) -> Query:
 
 CLAIM = {"worker": "w", "pool": "default", "slots": 16, "lease": 30}
 REMOVE = {"worker": "worker8", "executions": Query(HOLDERS), "known": Query(HOLDERS), "jobs": Query(JOBS),
-          "attempts": Query(ATTEMPTS), "expired": Query(JOBS.replace("id ORDER", "false ORDER"))}  # fmt: skip
+          "attempts": Query(ATTEMPTS), "expired": Query(JOBS.replace("id ORDER", "false ORDER")),
+          "of": Query(JOBS.replace("id ORDER", "execution_id ORDER"))}  # fmt: skip
 
 STATEMENTS: dict[str, Mapping[str, Any]] = {
     "claim_jobs": CLAIM,
@@ -188,6 +189,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_playbooks": {"catalogs": "{1,2,3}"},
     "select_served_pools": {"seconds": 30.0},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
+    "select_unchanged": {"execution": Query(EXECUTION), "event": 2, "at": 0},
     "select_workloads": {"executions": Query(SOME)},
     "update_executions": {
         "rows": rows("'execution_id', id, 'state', '{}'::json, 'status', 'running', 'last_event_id', 4, 'at', 0,"

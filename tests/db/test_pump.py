@@ -15,6 +15,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
+from noetl.database.schema import reset_schema
 from noetl.orchestrator import views as views_module
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
@@ -194,7 +195,9 @@ def test_a_lease_that_was_missed_is_not_the_one_that_came_after_it(
     with running(pump):
         wait_for(lambda: slots.submitted)
         token = slots.submitted[0]
-        job, attempts = token >> 32, token & (2**32 - 1)
+        leased = pump.holdings.of(token)
+        assert leased is not None
+        job, attempts = leased.job.job_id, leased.job.attempts
         told = threading.Event()
         pump.inbox.append(lambda: pump.lose({job: attempts - 1}))
         pump.inbox.append(told.set)
@@ -204,6 +207,25 @@ def test_a_lease_that_was_missed_is_not_the_one_that_came_after_it(
         assert pump.holdings.holds(job, attempts)
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"
+
+
+def test_a_lease_that_a_new_schema_grants_again_is_not_the_one_that_was_held(
+    engine: Engine, pump: Pump, admin: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """Numbers of jobs begin anew, and so do their attempts: the old attempt is ended, the new one begins."""
+    engine.register(GATED)
+    engine.start("test", payload={"gate": str(tmp_path / "old")})
+    with running(pump):
+        wait_for((tmp_path / "old.begun").exists)
+        reset_schema(admin, settings, ensure_role=False)
+        engine.register(GATED)
+        execution = engine.start("test", payload={"gate": str(tmp_path / "new")})
+        assert engine.one("SELECT id FROM queue") == 1
+        pump.claim_now.set()
+        wait_for((tmp_path / "new.begun").exists)
+        (tmp_path / "new").touch()
+        assert engine.wait(execution) == "completed"
+    assert engine.one("SELECT count(*) FROM error_log") == 0
 
 
 def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection() -> None:

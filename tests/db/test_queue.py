@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -446,6 +447,21 @@ def test_executions_are_locked_in_the_order_of_their_ids(engine: Engine, hands: 
             wait_for(lambda: engine.one(waiting) == 1)
             assert not is_free(engine.database, low)
         assert completing.result(20).dropped == []
+
+
+def test_an_outcome_removes_no_job_of_another_execution(engine: Engine, hands: Callable[..., Hand]) -> None:
+    """A database that was put back to an earlier time gives the numbers of jobs again."""
+    engine.register(TWO)
+    engine.start("two")
+    engine.start("two")
+    hand = hands()
+    first, second = hand.claim(2)
+    outcomes = [hand.finished(first, Done(b"1")), hand.finished(second, Done(b"1"))]
+    outcomes[0].job = replace(outcomes[0].job, job_id=second.id, attempts=second.attempts)
+    outcomes[1].job = replace(outcomes[1].job, job_id=first.id, attempts=first.attempts)
+    assert len(hand.complete(*outcomes).dropped) == 2
+    assert engine.one("SELECT count(*) FROM queue WHERE status = 'leased'") == 2
+    hand.done(first, second)
 
 
 # ---- going on --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -58,7 +58,8 @@ def make_home() -> None:
     for home in Path(tempfile.gettempdir()).glob("noetl-test-*-*"):
         pid = home.name.split("-")[2]
         if home.stat().st_uid == os.geteuid() and pid.isdigit() and not _alive(int(pid)):
-            TestServer(home).remove()
+            with suppress(FileNotFoundError):  # another run clears up after it at this moment
+                TestServer(home).remove()
             shutil.rmtree(home, ignore_errors=True)
     os.environ[HOME_VARIABLE] = tempfile.mkdtemp(prefix=f"noetl-test-{os.getpid()}-")
 

@@ -1,6 +1,7 @@
 -- The one hard statement: open a completion. It locks the execution rows in the order of their ids, skipping those
 -- that another transaction holds, and removes the finished jobs of the locked ones, each only if its fence holds:
--- the same lease (`attempts`) of the same worker or, for a job reported as expired, a lease that has indeed run out.
+-- the same lease (`attempts`) of the same worker for the same execution (a database that was put back to an earlier
+-- time gives numbers of jobs again) or, for a job reported as expired, a lease that has indeed run out.
 -- A job that is not removed belongs to somebody else now, and its outcome is dropped.
 --
 -- `state` is returned only where the caller's copy (`known` = its last_event_id) is out of date.
@@ -15,13 +16,14 @@ WITH asked AS (
         ORDER BY e.execution_id
           FOR NO KEY UPDATE SKIP LOCKED),
      done AS (
-       SELECT * FROM unnest(%(jobs)s::bigint[], %(attempts)s::integer[], %(expired)s::boolean[])
-                  AS d (id, attempts, expired)),
+       SELECT * FROM unnest(%(jobs)s::bigint[], %(attempts)s::integer[], %(expired)s::boolean[], %(of)s::bigint[])
+                  AS d (id, attempts, expired, execution_id)),
      removed AS (
        DELETE FROM queue q
         USING done d
         WHERE q.id = d.id
           AND q.id = ANY (%(jobs)s::bigint[])
+          AND q.execution_id = d.execution_id
           AND q.execution_id IN (SELECT execution_id FROM locked)
           AND q.status = 'leased'
           AND q.attempts = d.attempts

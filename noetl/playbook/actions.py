@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from noetl.playbook.names import did_you_mean
 from noetl.words import ROUTER
 
 
@@ -109,9 +108,3 @@ WITHOUT_SECRETS: Final = frozenset({ROUTER, "playbook", "wait", "fail"})
 
 WITH_AUTH: Final = frozenset({"http", "postgres", "duckdb", "container", "save", "secrets"})
 """Types that take credentials."""
-
-
-def unknown_type(name: str) -> str:
-    """Return the sentence for a type that there is not."""
-    known = sorted(({*ACTIONS, WORKBOOK} - {ROUTER}) | ROUTER_TYPES)
-    return f"unknown type {name!r}{did_you_mean(name, known) or ': the types are ' + ', '.join(known)}"

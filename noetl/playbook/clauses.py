@@ -48,7 +48,7 @@ class Clauses:
         condition = keys.get("when")
         when = reader.condition(condition, step, f"{key}.when") if condition is not None else None
         if "then" in keys or "else" in keys:
-            reader.unknown(node, {"when", "then", "else", "args"}, f"{key} of step {step!r}")
+            reader.unknown(node, {"when", "then", "else", "args"}, f"{key} of step {step!r}", "clause")
             if when is not None and "then" not in keys:
                 reader.error(node, "missing", f"{key} of step {step!r} has a condition but no 'then': add it")
             if "then" in keys:
@@ -56,7 +56,7 @@ class Clauses:
             if "else" in keys:
                 yield Clause(None, tuple(self._targets(step, key, keys["else"], keys.get("args"))))
             return
-        reader.unknown(node, {"when", "step", "args", "then", "else"}, f"{key} of step {step!r}")
+        reader.unknown(node, {"when", "step", "args", "then", "else"}, f"{key} of step {step!r}", "clause")
         if "step" not in keys:
             reader.error(node, "missing", f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
             return
@@ -69,7 +69,7 @@ class Clauses:
         for item in node.value if node.kind == "list" else [node]:
             target, own = item, args
             if item.kind == "mapping":
-                self.reader.unknown(item, {"step", "args"}, f"a target in {key} of step {step!r}")
+                self.reader.unknown(item, {"step", "args"}, f"a target in {key} of step {step!r}", "clause")
                 if "step" not in item.value:
                     if not item.keys.keys() - {"step", "args"}:
                         self.reader.error(item, "missing", f"a target in {key} of step {step!r} has no 'step'")

@@ -121,7 +121,7 @@ class Owner:
         """Return the fields of a block `save`, its `auth` among them."""
         if self.reader.mapping(node, what) is None:
             return None
-        self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what)
+        self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what, "save")
         inner = Owner(self.reader, node, self.place, what)
         fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth("save")
         return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
@@ -164,7 +164,7 @@ class Owner:
         given = self.reader.mapping(node, f"retry of {self.what}")
         if given is None:
             return None
-        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.what}")
+        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.what}", "retry")
         retry = RETRY_TRUE
         for key, value in given.items():
             retry = self._retry_key(retry, key, value)

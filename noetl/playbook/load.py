@@ -218,7 +218,7 @@ class _Loader:
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
         """Check what stands at the top of the document."""
         reader = self.reader
-        reader.unknown(root, KEYS, "the playbook")
+        reader.unknown(root, KEYS, "the playbook", "document")
         version = keys.get("apiVersion")
         if version is not None and version.value != API_VERSION:
             reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")

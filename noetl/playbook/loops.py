@@ -67,7 +67,7 @@ def _loop(owner: Owner, node: Node) -> Loop | None:
     keys = reader.mapping(node, what)
     if keys is None:
         return None
-    reader.unknown(node, LOOP_KEYS, what)
+    reader.unknown(node, LOOP_KEYS, what, "loop")
     if "in" not in keys or keys["in"].null:
         reader.error(node, "missing", f"{what} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from noetl.errors import InputError, Problem
 from noetl.playbook import durations, templates
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.foreign_words import meant
 from noetl.playbook.places import place_in
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.values import plain
@@ -67,13 +67,12 @@ class Reader:
         self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a list")
         return []
 
-    def unknown(self, node: Node, allowed: Iterable[str], what: str) -> None:
-        """Report the keys of a mapping that mean nothing there."""
+    def unknown(self, node: Node, allowed: Iterable[str], what: str, place: str = "") -> None:
+        """Report the keys of a mapping that mean nothing there. `place`: whose words of other systems they may be."""
         known = set(allowed)
         for name, key in node.keys.items():
             if name not in known:
-                hint = did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
-                self.error(key, "unknown-key", f"unknown key {name!r} in {what}{hint}")
+                self.error(key, "unknown-key", f"unknown key {name!r} in {what}{meant(name, known, place)}")
 
     # -- scalars
 

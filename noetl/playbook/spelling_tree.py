@@ -1,11 +1,11 @@
 """A mapping of the file being put into another spelling: copied before it is changed, each change noted."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from noetl.errors import Problem
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.foreign_words import meant
 from noetl.playbook.yamltree import Node
 
 CODE: Final = "spelling"
@@ -129,11 +129,10 @@ class Draft:
         else:
             self.put(name, value, key)
 
-    def unknown(self, name: str, known: Iterable[str]) -> None:
+    def unknown(self, name: str, known: Collection[str]) -> None:
         """Report a key that means nothing here, and drop it."""
         key, _ = self.take(name)
-        hint = did_you_mean(name, known) or f": the keys are {', '.join(sorted(known))}"
-        self.notes.error(key, "unknown-key", f"unknown key {name!r} in {self.what}{hint}")
+        self.notes.error(key, "unknown-key", f"unknown key {name!r} in {self.what}{meant(name, known, 'step')}")
 
     def _own(self) -> Node:
         """Return the mapping as a copy of its own."""

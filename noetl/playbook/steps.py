@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl.playbook import templates
-from noetl.playbook.actions import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, unknown_type
+from noetl.playbook.actions import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK
 from noetl.playbook.clauses import Clauses
 from noetl.playbook.fields import Owner
+from noetl.playbook.foreign_words import unknown_type
 from noetl.playbook.graph import END
 from noetl.playbook.loops import read_loops
 from noetl.playbook.model import Retry, Step
@@ -115,14 +116,14 @@ def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
     if type_ is None:
         return None
     if type_ in ROUTER_TYPES:
-        reader.unknown(node, common, owner.what)
+        reader.unknown(node, common, owner.what, "step")
         return _Action(ROUTER)
     if type_ == WORKBOOK:
         return _workbook(owner, common, tasks)
     if type_ not in ACTIONS or type_ == ROUTER:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
         return None
-    reader.unknown(node, common | ACTIONS[type_].keys(), f"{owner.what} of type {type_}")
+    reader.unknown(node, common | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
     return _Action(type_)
 
 
@@ -146,7 +147,7 @@ def _check_router(owner: Owner, common: frozenset[str]) -> None:
             written = owner.node.keys[strays[0]].text
             owner.error(strays[0], "missing", f"{owner.what} has {written!r} but no type: add 'type: {type_}'")
             return
-    owner.reader.unknown(owner.node, common, owner.what)
+    owner.reader.unknown(owner.node, common, owner.what, "step")
 
 
 def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
@@ -166,7 +167,7 @@ def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | N
     if task is None:
         return None
     allowed = common | ACTIONS[task.type].keys() | {"task"}
-    reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})")
+    reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})", "step")
     return _Action(task.type, task)
 
 
@@ -243,7 +244,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     type_ = _task_type(owner)
     if type_ is None:
         return name, None
-    reader.unknown(node, TASK_KEYS | ACTIONS[type_].keys(), f"{owner.what} of type {type_}")
+    reader.unknown(node, TASK_KEYS | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
     _check_common(owner, type_)
     owner.text("desc")
     task = Task(

@@ -23,7 +23,7 @@ def looped(loop: str) -> str:
 
 def test_all_problems_at_once() -> None:
     """In the order of the file, each with line and column, and the exception carries them all."""
-    text = """apiVersion: noetl.io/v2
+    text = """apiVersion: noetl.io
 kind: Playbook
 metadata: {path: p, nam: x}
 workloud: {}
@@ -47,7 +47,7 @@ workflow:
           return x +
 """
     expected = [
-        "1:13: error: value: apiVersion is 'noetl.io/v2': write noetl.io/v1",
+        "1:13: error: value: apiVersion is 'noetl.io': write noetl.io/v1",
         "3:21: error: unknown-key: unknown key 'nam' in metadata (did you mean 'name'?)",
         "4:1: error: unknown-key: unknown key 'workloud' in the playbook (did you mean 'workload'?)",
         "5:25: error: template: workload.x: expected token 'end of print statement', got 'b' in '{{ a b }}'",
@@ -56,8 +56,8 @@ workflow:
         "11:23: error: dangling: step 'start' leads to 'gret', which there is not (did you mean 'greet'?)",
         "12:5: error: missing: step 'greet' of type http has no 'endpoint': add it",
         "12:11: error: clash: the step 'greet' has the name of a workload key (line 5): rename one",
-        "14:13: error: unknown-key: unknown key 'max' in retry of step 'greet': the keys are"
-        " backoff, initial_delay, jitter, max_attempts, max_delay, until, when",
+        "14:13: error: unknown-key: unknown key 'max' in retry of step 'greet': write 'max_attempts', which counts the"
+        " first one",
         "15:14: error: wrong-type: timeout of step 'greet': 'soon' is not a duration:"
         " write seconds (10) or text like '250ms', '10s', '1h30m'",
         "16:11: error: reserved-name: the step name 'result' is reserved: call it 'result_step'",
@@ -130,7 +130,7 @@ workflow:
         (one_step("retry: {initial_delay: x}"), "retry.initial_delay of step 's': 'x' is not a duration"),
         (one_step("retry: {when: error.retryable}"), "write '{{ error.retryable }}'"),
         (one_step("loop: {in: [1]}"), "step 's' is without an action: it has nothing for 'loop' to work on"),
-        (one_step("save: {}"), "step 's' is without an action: it has nothing for 'save' to work on"),
+        (one_step("loop: {}"), "step 's' is without an action: it has nothing for 'loop' to work on"),
         (one_step("type: fail\nloop: {in: [1]}"), "step 's' is of type fail: it has nothing for 'loop' to work on"),
         (one_step("type: wait\nfor: 1s\nauth: a"), "step 's' is of type wait, which takes no auth: container, duckdb"),
         (one_step("type: http\nendpoint: x\nauth: 5"), "auth of step 's' is 5: it must be the name of a credential"),
@@ -283,7 +283,7 @@ def test_one_mistake_is_one_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/a", "a/", "a//b", "a b", "../a", "a/./b", "a\\b", "a@1", "a?b", "a.yaml", "x/y.yml", "a" * 501]
+    "path", ["/", "a/", "a//b", "a b", "../a", "a/./b", "a\\b", "a@1", "a?b", "a.yaml", "x/y.yml", "a" * 501]
 )
 def test_paths_that_are_no_key_of_the_catalog(path: str) -> None:
     """They would not survive an address, a file name, or PATH@VERSION."""

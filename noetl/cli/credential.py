@@ -14,7 +14,8 @@ from noetl.cli.options import Host, Json, Port
 from noetl.cli.payload import read_payload
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import InputError
-from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type
+from noetl.playbook.common_secrets import COMMON, is_common
+from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type, secret_values
 from noetl.settings import load_settings
 
 app = typer.Typer(help="Credentials: add, list, show, remove, rotate.", no_args_is_help=True)
@@ -58,6 +59,9 @@ def add(
         "replace": replace,
     }
     found = connect(load_settings(), host, port).post("/api/credentials", body)
+    for value in secret_values(type_, fields):
+        if isinstance(value, str) and is_common(value):
+            note(f"warning: a value of {name} {COMMON}")
     if as_json:
         print_json(found)
     else:

@@ -34,6 +34,7 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
         "params": Field("mapping"),
         "payload": Field("any"),
         "data": Field("any"),
+        "big_numbers": Field(choices=("error", "text")),
     },
     "postgres": {
         "command": Field("any"),

@@ -11,6 +11,7 @@ Its forms:
 from typing import Final
 
 from noetl.errors import InputError
+from noetl.playbook.common_secrets import COMMON, is_common
 from noetl.playbook.credential_types import SEVERAL, TAKES, TYPES, check_fields, check_name, check_type
 from noetl.playbook.names import did_you_mean
 from noetl.playbook.reader import Reader
@@ -77,10 +78,11 @@ def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, what:
     for name, value in keys.items():
         spec = TYPES[type_].get(name)
         if spec is not None and spec.secret and isinstance(value.value, str) and not is_template(value.value):
+            common = f"; it {COMMON}" if is_common(value.value) else ""
             reader.warning(
                 value,
                 "clear-text",
-                f"{name} of {what} stands in the file for all to read: use secret(), or a credential",
+                f"{name} of {what} stands in the file for all to read: use secret(), or a credential{common}",
             )
 
 

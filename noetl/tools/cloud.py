@@ -1,14 +1,15 @@
 """Asks a cloud's service over its REST API, with one limit for all of it, and says what went wrong in one sentence."""
 
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from noetl.errors import TooLarge
 from noetl.tools.base import storable
+from noetl.tools.http_body import WrongBody, read_body
 
 if TYPE_CHECKING:
     import httpx
@@ -41,8 +42,10 @@ class Found:
 class Service:
     """Requests to one service, over kept connections. Safe to share between threads."""
 
-    def __init__(self, name: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, name: str, *, timeout: float = TIMEOUT, metadata: bool = False) -> None:
+        """Make it. `metadata`: it is a cloud's metadata service, at a link-local address; no other may be at one."""
         self.name = name
+        self._metadata = metadata
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
@@ -58,23 +61,23 @@ class Service:
         deadline = begin_call(self._timeout)
         try:
             with self._session().stream(method, url, headers=headers, content=content) as response:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > LARGEST:
-                        raise CloudError(f"{self.name} answers with more than {LARGEST:,} bytes")
-                    if time.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the time is over")
+                body = read_body(response, LARGEST, deadline)
                 status = response.status_code
+        except TooLarge:
+            raise CloudError(f"{self.name} answers with more than {LARGEST:,} bytes") from None
+        except WrongBody as problem:
+            raise CloudError(f"{self.name}: {problem}", retryable=problem.retryable) from None
+        except Refused as problem:
+            raise CloudError(f"{self.name} cannot be asked: {problem}") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as problem:
             raise CloudError(f"the address of {self.name} cannot be used: {problem}") from None
         except httpx.TimeoutException:
             raise CloudError(f"{self.name} did not answer within {self._timeout:g} s", retryable=True) from None
-        except (httpx.HTTPError, Refused) as problem:
+        except httpx.HTTPError as problem:
             raise CloudError(
                 f"{self.name} cannot be reached: {str(problem) or type(problem).__name__}", retryable=True
             ) from None
-        answer = _decoded(bytes(body))
+        answer = _decoded(body)
         if status != 200:
             retryable = status in _PASSING or status >= 500 or "Throttling" in str(answer)[:200]
             raise CloudError(f"{self.name} answered {status}: {_reason(answer)}", retryable=retryable)
@@ -94,7 +97,7 @@ class Service:
 
         with self._lock:
             if self._client is None:
-                transport = Transport(allow_link_local=True)  # where clouds have their metadata
+                transport = Transport(allow_link_local=self._metadata)
                 self._client = httpx.Client(transport=transport, trust_env=False, timeout=self._timeout)
             return self._client
 

@@ -23,8 +23,9 @@ from noetl.tools.duckdb_open import (
     needed_by,
     open_duckdb,
 )
+from noetl.tools.exact_json import exact_json
 from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of
-from noetl.tools.sql_values import Results, exact_json, jsonable
+from noetl.tools.sql_values import Results, jsonable
 
 CHUNK: Final = 100
 """Rows that come at once."""

@@ -36,7 +36,7 @@ class GoogleSecrets:
         self._clock = clock
         self._service = Service("Google Secret Manager")
         self._login = Service("Google's token service")
-        self._metadata = Service("Google's metadata server", timeout=5.0)
+        self._metadata = Service("Google's metadata server", timeout=5.0, metadata=True)
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}  # by who asks and where: token, its end
 

@@ -1,52 +1,35 @@
 """Call an HTTP service.
 
 Fields: `method` (GET), `endpoint`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD: query, else
-JSON body; or `{query, body}`), `timeout` (seconds for the whole call, 30); `auth` of type bearer, basic, api_key or
-header. The result is `{status_code, headers, url, elapsed, data}`; anything but 2xx is an error that keeps the response
-in `detail`.
+JSON body; or `{query, body}`), `big_numbers` (error, or text), `timeout` (seconds for the whole call, 30); `auth` of
+type bearer, basic, api_key or header. The result is `{status_code, headers, url, elapsed, data}`; anything but 2xx is
+an error that keeps the response in `detail`.
 """
 
-import base64
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
-
-import orjson
 
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
-from noetl.tools.http_login import Login, login_of, sendable
+from noetl.tools.exact_json import NumberTooBig
+from noetl.tools.http_body import WrongBody, is_json, read_body, read_json, read_text
+from noetl.tools.http_request import TIMEOUT, Invalid, Request, request_of
 
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
 
-TIMEOUT: Final = 30.0
 BODY_LIMIT: Final = 32 * 1024 * 1024
 """The greatest response body read, in bytes, after decompression."""
 
 KEPT: Final = 64 * 1024
 """How much of a body an error keeps, in bytes."""
 
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RETRYABLE: Final = frozenset({408, 425, 429})
-_SAFE: Final = frozenset({"GET", "HEAD"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    url: str
-    headers: dict[str, str]
-    params: dict[str, Any]
-    body: Any
-    has_body: bool
-    timeout: float
-    login: Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +40,10 @@ class _Response:
     url: str
     elapsed: float
     body: bytes
-    charset: str
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
 
     def described(self, data: Any) -> dict[str, Any]:
         return {
@@ -67,10 +53,6 @@ class _Response:
             "elapsed": round(self.elapsed, 6),
             "data": data,
         }
-
-
-class _Invalid(Exception):
-    """A field is missing or wrong."""
 
 
 class Http:
@@ -89,8 +71,8 @@ class Http:
         from noetl.tools.http_redirects import WrongRedirect
 
         try:
-            request = _request(call)
-        except _Invalid as failure:
+            request = request_of(call)
+        except Invalid as failure:
             return Failed(error("validation", storable(f"{call.where}: {failure}")))
         what = f"{call.where}: {request.method} {_without_secrets(request.url)}"
         try:
@@ -107,12 +89,12 @@ class Http:
             return Failed(error("timeout", storable(text), retryable=True))
         except WrongRedirect as failure:
             return Failed(error("http", storable(f"{what}: {failure}")))
-        except httpx.DecodingError as failure:
-            return Failed(error("http", storable(f"{what}: the body cannot be decompressed: {failure}")))
+        except WrongBody as failure:
+            return Failed(error("http", storable(f"{what}: {failure}"), retryable=failure.retryable))
         except httpx.TransportError as failure:
             text = str(failure) or type(failure).__name__
             return Failed(error("http", storable(f"{what}: no answer: {text}"), retryable=True))
-        return _answer(call, what, response)
+        return _answer(call, what, response, request.big_as_text)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -146,162 +128,39 @@ def make_tool(*, allow_link_local: bool = False) -> Tool:
     return Tool("http", "thread", tool.run, default_timeout=TIMEOUT, close=tool.close)
 
 
-# ---- request ---------------------------------------------------------------------------------------------------------
-
-
-def _request(call: Call) -> _Request:
-    fields = call.fields
-    method = str(fields.get("method") or "GET").upper()
-    if method not in METHODS:
-        raise _Invalid(f"method {method!r} is none of {', '.join(sorted(METHODS))}")
-    url = fields.get("endpoint")
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise _Invalid(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
-    params = dict(_mapping(fields, "params"))
-    body, has_body = fields.get("payload"), fields.get("payload") is not None
-    data = fields.get("data")
-    if data is not None:
-        query, inner, has_inner = _split(data, method)
-        params.update(query)
-        if has_inner and has_body:
-            raise _Invalid("payload and data both give a body: keep one of them")
-        if has_inner:
-            body, has_body = inner, True
-    headers = {str(name): _header(f"headers.{name}", value)
-               for name, value in _mapping(fields, "headers").items() if value is not None}  # fmt: skip
-    login = _login(call, headers, params)
-    headers.update(login.headers)
-    params.update(login.params)
-    if method not in _SAFE and not any(name.lower() == "idempotency-key" for name in headers):
-        headers["Idempotency-Key"] = call.key
-    own = {name: _query(name, value) for name, value in params.items() if value is not None}
-    return _Request(method, url, headers, own, body, has_body, _timeout(call), login)
-
-
-def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> Login:
-    """Return what `auth` adds, checked against what the step gives itself."""
-    try:
-        login = login_of(call.auth.get("", {}), call.secrets)
-    except ValueError as failure:
-        raise _Invalid(str(failure)) from None
-    given = {name.lower() for name in headers}
-    for name in login.headers:
-        if name.lower() in given:
-            raise _Invalid(f"headers has {name!r}, which auth gives: keep one of them")
-    for name in login.params:
-        if name in params:
-            raise _Invalid(f"params has {name!r}, which auth gives: keep one of them")
-    return login
-
-
-def _timeout(call: Call) -> float:
-    own = call.fields.get("timeout")
-    if own is not None and (isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0):
-        raise _Invalid(f"timeout {own!r} is not a number of seconds above 0")
-    if own is None:
-        return TIMEOUT if call.timeout is None or call.timeout == float("inf") else call.timeout
-    return float(own if call.timeout is None else min(own, call.timeout))
-
-
-def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
-    """Return query, body, and whether there is a body, of the field `data`."""
-    if isinstance(data, Mapping) and data and set(data) <= {"query", "body"}:
-        return _mapping(data, "query", "data.query"), data.get("body"), data.get("body") is not None
-    if method in _SAFE:
-        if not isinstance(data, Mapping):
-            raise _Invalid(f"data of a {method} is its query: give a mapping, not a {type(data).__name__}")
-        return data, None, False
-    return {}, data, True
-
-
-def _mapping(fields: Mapping[str, Any], name: str, path: str | None = None) -> Mapping[str, Any]:
-    value = fields.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _Invalid(f"{path or name} must be a mapping, not a {type(value).__name__}")
-    return value
-
-
-def _text(path: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    raise _Invalid(f"{path} must be text, not a {type(value).__name__}")
-
-
-def _header(path: str, value: Any) -> str:
-    text = _text(path, value)
-    if not sendable(text):
-        raise _Invalid(f"{path} has a line end or another character in it that no header can have")
-    return text
-
-
-def _query(name: str, value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_text(f"params.{name}", item) for item in value]
-    return _text(f"params.{name}", value)
-
-
 # ---- exchange --------------------------------------------------------------------------------------------------------
 
 
-def _exchange(client: "httpx.Client", wanted: _Request) -> _Response:
-    import httpx
-
+def _exchange(client: "httpx.Client", wanted: Request) -> _Response:
     from noetl.tools.http_guard import begin_call
     from noetl.tools.http_redirects import send
 
-    url = httpx.URL(wanted.url)
-    if wanted.params:
-        url = url.copy_merge_params(wanted.params)
     start = time.monotonic()
     deadline = begin_call(wanted.timeout)
-    content, headers = _body(wanted)
-    request = client.build_request(wanted.method, url, headers=headers, content=content, timeout=wanted.timeout)
-    with send(client, request, wanted.login) as response:
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                raise TooLarge(f"the response is larger than {BODY_LIMIT:,} bytes: ask for less, or in pages")
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the time is over", request=response.request)
+    with send(client, wanted) as response:
+        body = read_body(response, BODY_LIMIT, deadline)
         return _Response(
             status=response.status_code,
             reason=response.reason_phrase,
             headers={name: storable(value) for name, value in response.headers.items()},
             url=_without_user(str(wanted.login.without(response.url))),
             elapsed=time.monotonic() - start,
-            body=bytes(body),
-            charset=response.charset_encoding or "utf-8",
+            body=body,
         )
-
-
-def _body(wanted: _Request) -> tuple[bytes | None, dict[str, str]]:
-    """Return body and headers: text as it stands, a form where the headers say so, else JSON."""
-    if not wanted.has_body:
-        return None, wanted.headers
-    kind = next((value for name, value in wanted.headers.items() if name.lower() == "content-type"), "")
-    if isinstance(wanted.body, str) and "json" not in kind:
-        return wanted.body.encode(), wanted.headers
-    if isinstance(wanted.body, Mapping) and kind.startswith("application/x-www-form-urlencoded"):
-        form = {name: _query(name, value) for name, value in wanted.body.items() if value is not None}
-        return urlencode(form, doseq=True).encode(), wanted.headers
-    headers = wanted.headers if kind else {**wanted.headers, "Content-Type": "application/json"}
-    return orjson.dumps(wanted.body), headers
 
 
 # ---- answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(call: Call, what: str, response: _Response) -> Done | Failed:
+def _answer(call: Call, what: str, response: _Response, big_as_text: bool) -> Done | Failed:
     try:
-        data = _data(response)
-    except orjson.JSONDecodeError as failure:
+        data = _data(response, big_as_text)
+    except NumberTooBig as failure:
+        text = f"{what}: {failure}, and its digits would be lost: big_numbers: text gives such numbers as text"
+        return Failed(error("not_json", storable(text), detail=_kept(response, None)))
+    except ValueError as failure:
         text = f"{what}: the response says it is JSON and is not: {failure}"
-        return Failed(error("http", storable(text), detail=_kept(response, _as_text(response))))
+        return Failed(error("http", storable(text), detail=_kept(response, read_text(response.body, ""))))
     if not 200 <= response.status < 300:
         text = f"{what}: answered {response.status} {response.reason}"
         retryable = response.status in RETRYABLE or response.status >= 500
@@ -314,30 +173,22 @@ def _answer(call: Call, what: str, response: _Response) -> Done | Failed:
         return Failed(error("too_large", storable(f"{what}: {failure}")))
 
 
-def _data(response: _Response) -> Any:
-    """Return a body as JSON where it says so, as text where it is text, else as `{base64: ...}`."""
-    body = response.body
-    kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+def _data(response: _Response, big_as_text: bool) -> Any:
+    """Return a body as JSON where it says so, as text where it is text, else as `{base64: ...}`.
+
+    Raises ValueError where a success says it is JSON and is not, or has a number that does not fit.
+    """
+    body, kind = response.body, response.content_type
     if not body:
         return None
-    if (kind == "application/json" or kind.endswith("+json")) and 200 <= response.status < 300:
-        return orjson.loads(body)
-    if kind == "application/json" or kind.endswith("+json"):
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return _as_text(response)  # an error page with the wrong label: the status says more
-    return _as_text(response)
-
-
-def _as_text(response: _Response) -> Any:
+    if not is_json(kind):
+        return read_text(body, kind)
+    if 200 <= response.status < 300:
+        return read_json(body, kind, big_as_text=big_as_text)
     try:
-        text = response.body.decode(response.charset)
-    except (UnicodeDecodeError, LookupError):
-        text = "\x00"
-    if "\x00" in text:
-        return {"base64": base64.b64encode(response.body).decode()}
-    return text
+        return read_json(body, kind, big_as_text=True)
+    except ValueError:
+        return read_text(body, kind)  # an error page with the wrong label: the status says more
 
 
 def _kept(response: _Response, data: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import httpcore
@@ -20,7 +20,14 @@ _METADATA: Final = frozenset(
 )
 """Metadata services of clouds that are not link-local: Alibaba, Azure, Oracle, AWS (IPv6, two), Google (IPv6)."""
 
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_AT_END: Final = tuple(
+    ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+"""Where the last 32 bits are an IPv4 address: IPv4-compatible, -mapped, -translated (RFC 4291, 2765), NAT64 (6052)."""
+
+_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+"""Bits 64 to 95 of an address whose last 32 are an IPv4 address (RFC 5214)."""
 
 _call = threading.local()
 
@@ -45,16 +52,28 @@ def _left(timeout: float | None) -> float | None:
 
 
 def is_refused(text: str) -> bool:
-    """Whether an address is link-local or a metadata service, also when written as IPv6."""
+    """Whether an address is link-local or a metadata service, also as a part of an IPv6 address that leads to it."""
     address = ipaddress.ip_address(text.split("%")[0])
+    meant: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif address.sixtofour is not None:
-            address = address.sixtofour
-        elif address in _NAT64:
-            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.is_link_local or address in _METADATA
+        meant += _embedded(address)
+    return any(each.is_link_local or each in _METADATA for each in meant)
+
+
+def _embedded(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
+    """Yield the IPv4 addresses that an IPv6 address may be a way to."""
+    number = int(address)
+    if any(address in network for network in _AT_END) or (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if address in _NAT64_LOCAL:  # its prefix may have any of these lengths (RFC 6052, 2.2); bits 64 to 71 are left out
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+        yield ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | (number >> 40 & 0xFFFF))
+        yield ipaddress.IPv4Address((number >> 64 & 0xFF) << 24 | (number >> 32 & 0xFFFFFF))
+        yield ipaddress.IPv4Address(number >> 24 & 0xFFFFFFFF)
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
 
 
 class _Stream(httpcore.NetworkStream):

@@ -1,10 +1,11 @@
 """What `auth` adds to a request, and what of it must stay with the host that it is for."""
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from noetl.tools.masking import mask_of
 
 if TYPE_CHECKING:
     import httpx
@@ -29,11 +30,22 @@ class Login:
 
     def holds(self, name: str, value: str) -> bool:
         """Whether a header logs in, or has a secret in it."""
-        return name.lower() in {each.lower() for each in self.headers} or self.in_text(value)
+        return name.lower() in {each.lower() for each in self.headers} or self.in_value(value)
 
     def in_text(self, text: str) -> bool:
-        """Whether a text has a secret in it, also as JSON writes it."""
-        return any(secret in text or json.dumps(secret)[1:-1] in text for secret in self.secrets if secret)
+        """Whether a text has a secret in it, in any of the forms in which programs write one; a common one by chance
+        does not count."""
+        return mask_of(self.secrets).finds(text)
+
+    def in_value(self, value: Any) -> bool:
+        """Whether a value of plain JSON types has a secret in it."""
+        if isinstance(value, str):
+            return any(secret in value for secret in self.secrets if secret) or self.in_text(value)
+        if isinstance(value, Mapping):
+            return any(self.in_value(name) or self.in_value(item) for name, item in value.items())
+        if isinstance(value, list):
+            return any(self.in_value(item) for item in value)
+        return value is not None and not isinstance(value, bool) and self.in_value(repr(value))
 
 
 def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Login:

@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from noetl.tools.http_login import Login
+from noetl.tools.http_request import Request
 
 MOST: Final = 10
 """Redirects of one call."""
@@ -19,8 +19,9 @@ class WrongRedirect(Exception):
 
 
 @contextmanager
-def send(client: httpx.Client, request: httpx.Request, login: Login) -> Iterator[httpx.Response]:
+def send(client: httpx.Client, wanted: Request) -> Iterator[httpx.Response]:
     """Send a request and give the answer behind all redirects, its body not read yet. Raises `WrongRedirect`."""
+    request = wanted.build(client)
     home = request.url
     response = client.send(request, stream=True)
     try:
@@ -31,7 +32,7 @@ def send(client: httpx.Client, request: httpx.Request, login: Login) -> Iterator
                 return
             response.close()
             if not _is_home(home, following.url):
-                _strip(following, login)
+                _strip(following, wanted)
             response = client.send(following, stream=True)
         if response.next_request is not None:
             raise WrongRedirect(f"more than {MOST} redirects")
@@ -50,12 +51,18 @@ def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
     )
 
 
-def _strip(request: httpx.Request, login: Login) -> None:
-    """Take the login and everything secret out of a request to another host. Raises `WrongRedirect`."""
+def _strip(request: httpx.Request, wanted: Request) -> None:
+    """Take the login and everything secret out of a request to another host. Raises `WrongRedirect`.
+
+    Whether the body holds a secret is asked of the values that it was made of: encoded, a secret has many forms.
+    """
+    login = wanted.login
     for name, value in list(request.headers.items()):
         if name in ("authorization", "cookie") or login.holds(name, value):
             del request.headers[name]
-    if login.in_text(request.read().decode("utf-8", "replace")):
+    if wanted.secret_body and request.read():
         raise WrongRedirect(
             f"redirected to another host ({request.url.host}), which would be sent the secret that is in the body"
         )
+    if login.in_text(str(request.url)) or any(login.in_value(value) for _, value in request.url.params.multi_items()):
+        raise WrongRedirect(f"redirected to another host ({request.url.host}) by an address that has the secret in it")

@@ -1,20 +1,23 @@
 """Masks secrets in what comes back from a call, before it goes anywhere: `***` in the place of each value.
 
-Looked for are the values, and the forms in which programs show them: escaped in JSON and in Python's `repr`, encoded
-for URLs, in Base64 (also as a part of what was encoded). A form of fewer than four characters is not looked for: it
-would stand everywhere. Where text was cut, the pieces of values at the cut are masked, too.
+Looked for are the values, and the forms in which programs show them: escaped in JSON, in HTML and in Python's `repr`,
+encoded for URLs, in Base64 (also as a part of what was encoded, and with line ends). A form of fewer than four
+characters is not looked for: it would stand everywhere. A value that is common (`is_common`) is masked as a whole word,
+and only in what people read (output, errors): in a result such a text is data. Where text was cut, the pieces of values
+at the cut are masked, too.
 """
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 import orjson
 
+from noetl.playbook.common_secrets import is_common
 from noetl.tools.base import CUT, Done, Failed
 
 STARS: Final = "***"
@@ -30,6 +33,16 @@ _LONG: Final = 8000
 _SHORTEST_PIECE: Final = 6
 """Characters of a piece of a value that a cut has left."""
 
+_ESCAPE: Final = r"\\{1,15}"
+"""Backslashes of an escape: a JSON text in a JSON text in a JSON text in a result's has fifteen of them."""
+
+_UNUSUAL: Final = re.compile(r"\\+|[^A-Za-z0-9]", re.DOTALL)
+_NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_LETTERS: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+_WRAPPED: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}(?:(?:\\{1,15}[rn]|[\r\n])+[A-Za-z0-9+/_-]+)+=*")
+"""Base64 in several lines, line ends also as JSON writes them."""
+_LINE_END: Final = re.compile(r"\\{1,15}[rn]|[\r\n]")
+
 
 @lru_cache(maxsize=64)
 def mask_of(secrets: tuple[str, ...]) -> "Mask":
@@ -41,44 +54,58 @@ class Mask:
     """Replaces secrets by stars in values of any kind."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)  # a part of a value must not hide the rest of it
-        self._pattern = re.compile("|".join(map(re.escape, self._forms))) if forms else None
-        escaped = {form.encode() for form in forms} | {_in_json(form).encode() for form in forms}
-        self._bytes = re.compile(b"|".join(map(re.escape, sorted(escaped)))) if forms else None
+        parts = sorted({part for secret in secrets for part in _parts(secret)}, key=len, reverse=True)
+        rare = [part for part in parts if not is_common(part)]
+        self._encoded = [form for part in rare for form in _in_base64(part)]
+        rare_patterns = [_pattern(part) for part in rare] + [re.escape(form) for form in self._encoded]
+        self._data = _any_of(rare_patterns)
+        common = [_as_word(part) for part in parts if is_common(part)]
+        self._all = _any_of(rare_patterns + common)
+        self._bytes = None if self._data is None else re.compile(self._data.pattern.encode())
+        self._forms = [form for part in rare for form in (*_shown(part), *_in_base64(part))]
+        self._forms.sort(key=len, reverse=True)  # a part of a value must not hide the rest of it
 
     def answer(self, answer: Done | Failed) -> Done | Failed:
         """Return what came of a call, masked."""
-        if self._pattern is None:
+        if self._all is None:
             return answer
         output = self.text(answer.output)
         if isinstance(answer, Done):
             return Done(self.json(answer.result), output)
-        return Failed(self.value(answer.error), output)
+        return Failed(self._each(answer.error, self.text), output)
 
     def json(self, text: bytes) -> bytes:
-        """Return a JSON text, masked; it stays JSON, also where a secret looks like a number."""
-        if self._bytes is None or not self._bytes.search(text):
+        """Return the JSON text of a result, masked; it stays JSON, also where a secret looks like a number."""
+        if self._bytes is None or not (self._bytes.search(text) or self._is_wrapped_in(text.decode())):
             return text
-        return orjson.dumps(self.value(orjson.loads(text)))
-
-    def value(self, value: Any) -> Any:
-        """Return a value of plain JSON types, masked."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(name): self.value(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [self.value(item) for item in value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return STARS if self._found(repr(value)) else value
-        return value
+        return orjson.dumps(self._each(orjson.loads(text), self._data_text))
 
     def text(self, text: str) -> str:
-        """Return a text, masked, also where a cut has left pieces of secrets."""
-        if self._pattern is None:
-            return text
-        pieces = CUT.split(self._pattern.sub(STARS, text))  # text, sign, text, sign, text
+        """Return a text for people, masked, also where a cut has left pieces of secrets."""
+        return text if self._all is None else self._masked(self._all, text)
+
+    def finds(self, text: str) -> bool:
+        """Return whether a text has a secret in it that is not a common one."""
+        return self._data is not None and (bool(self._data.search(text)) or self._is_wrapped_in(text))
+
+    def _data_text(self, text: str) -> str:
+        return text if self._data is None else self._masked(self._data, text)
+
+    def _each(self, value: Any, mask: Callable[[str], str]) -> Any:
+        """Return a value of plain JSON types with every text in it masked."""
+        if isinstance(value, str):
+            return mask(value)
+        if isinstance(value, dict):
+            return {mask(name): self._each(item, mask) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._each(item, mask) for item in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return STARS if mask(repr(value)) != repr(value) else value
+        return value
+
+    def _masked(self, pattern: re.Pattern[str], text: str) -> str:
+        text = _WRAPPED.sub(lambda found: STARS if self._is_encoded_in(found[0]) else found[0], text)
+        pieces = CUT.split(pattern.sub(STARS, text))  # text, sign, text, sign, text
         is_long = len(text) >= _LONG
         for index in range(0, len(pieces), 2):
             if index > 0 or is_long:
@@ -87,8 +114,12 @@ class Mask:
                 pieces[index] = self._without_head(pieces[index])
         return "".join(pieces)
 
-    def _found(self, text: str) -> bool:
-        return self._pattern is not None and bool(self._pattern.search(text))
+    def _is_wrapped_in(self, text: str) -> bool:
+        return any(self._is_encoded_in(found[0]) for found in _WRAPPED.finditer(text))
+
+    def _is_encoded_in(self, lines: str) -> bool:
+        joined = _LINE_END.sub("", lines)
+        return any(form in joined for form in self._encoded)
 
     def _without_head(self, text: str) -> str:
         """Mask the beginning of a secret at a text's end."""
@@ -102,6 +133,55 @@ class Mask:
         return text[:begin] + STARS + text[begin + length :] if length else text
 
 
+def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(patterns)) if patterns else None
+
+
+def _as_word(text: str) -> str:
+    """Return the pattern of a text that is no part of a longer word."""
+    before = r"(?<!\w)" if re.match(r"\w", text[0]) else ""
+    behind = r"(?!\w)" if re.match(r"\w", text[-1]) else ""
+    return before + _pattern(text) + behind
+
+
+def _pattern(text: str) -> str:
+    """Return the pattern of a text, each of its characters as it is or in any form in which programs write it."""
+    return _UNUSUAL.sub(lambda found: _backslashes(found[0]) if found[0][0] == "\\" else _character(found[0]), text)
+
+
+def _backslashes(run: str) -> str:
+    """Return the pattern of a run of backslashes: one for all, since each alone would match in too many ways."""
+    count = len(run)
+    return rf"(?:\\{{{count},{16 * count}}}|(?:%5[cC]){{{count}}}|(?:&#0*92;|&#[xX]0*5[cC];){{{count}}})"
+
+
+def _character(char: str) -> str:
+    code = ord(char)
+    units = char.encode("utf-16-be", "surrogatepass")
+    ways = [
+        rf"\\{{0,15}}{re.escape(char)}",
+        "".join(f"%{_hexadecimal(bytes([byte]))}" for byte in char.encode("utf-8", "surrogatepass")),
+        "".join(rf"{_ESCAPE}u{_hexadecimal(units[at : at + 2])}" for at in range(0, len(units), 2)),
+        f"&#0*{code};",
+        f"&#[xX]0*{_hexadecimal(f'{code:x}')};",
+    ]
+    if code < 0x100:
+        ways.append(rf"{_ESCAPE}x{_hexadecimal(bytes([code]))}")
+    if char in _LETTERS:
+        ways.append(_ESCAPE + _LETTERS[char])
+    if char == " ":
+        ways.append(r"\+")
+    if char in _NAMED:
+        ways.append(_NAMED[char])
+    return f"(?:{'|'.join(ways)})"
+
+
+def _hexadecimal(data: bytes | str) -> str:
+    """Return the pattern of hexadecimal digits in letters of either case."""
+    digits = data.hex() if isinstance(data, bytes) else data
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
+
+
 def _overlap(text: str, form: str) -> int:
     """Return the length of the longest beginning of a form with which a text ends, 0 where it is too short."""
     first = form[:_SHORTEST_PIECE]
@@ -111,13 +191,6 @@ def _overlap(text: str, form: str) -> int:
             return len(text) - at
         at = text.find(first, at + 1)
     return 0
-
-
-def _forms(secret: str) -> Iterator[str]:
-    for value in _parts(secret):
-        for form in _shown(value):
-            if len(form) >= SHORTEST:
-                yield form
 
 
 def _parts(secret: str) -> Iterator[str]:
@@ -148,6 +221,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _shown(value: str) -> Iterator[str]:
+    """Yield a value in the forms of which a cut may have left a piece."""
     yield value
     for escaped in (_in_json(value), json.dumps(value)[1:-1]):
         yield escaped
@@ -156,6 +230,10 @@ def _shown(value: str) -> Iterator[str]:
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
         yield re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
+
+
+def _in_base64(value: str) -> Iterator[str]:
+    """Yield what Base64 makes of a value, alone and as a part of what is encoded."""
     data = value.encode("utf-8", "surrogatepass")
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(data).decode().rstrip("=")

@@ -12,9 +12,7 @@ everything else (uuid, ranges, inet ...) the text that the database writes for i
 
 import base64
 import datetime as dt
-import json
 import math
-import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -23,10 +21,8 @@ import orjson
 
 from noetl.errors import TooLarge
 from noetl.playbook.values import plain
+from noetl.tools.exact_json import whole
 
-_SMALLEST: Final = -(2**63)
-_GREATEST: Final = 2**63 - 1
-_LONG_DIGITS: Final = re.compile(rb"\d{19}")
 _FEW_DIGITS: Final = 15
 """So many digits survive the way through a double and back."""
 
@@ -37,16 +33,11 @@ def number(text: str) -> int | float | str:
     if not digits.isdecimal() or not digits.isascii():
         return text  # NaN, Infinity, an exponent
     if "." not in text:
-        return whole(int(text))
+        return whole(text)
     head, _, fraction = text.partition(".")
     if not fraction.strip("0"):
-        return whole(int(head))
+        return whole(head)
     return float(text) if len(digits.strip("0")) <= _FEW_DIGITS else text
-
-
-def whole(value: int) -> int | str:
-    """Return a whole number, as text beyond 64 bits."""
-    return value if _SMALLEST <= value <= _GREATEST else str(value)
 
 
 def real(value: float) -> float | str:
@@ -54,20 +45,6 @@ def real(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def exact_json(data: bytes) -> Any:
-    """Return a JSON document; whole numbers beyond 64 bits become text instead of losing digits."""
-    if not _LONG_DIGITS.search(data):
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError:
-            pass  # 1e400 and the like, which the standard library takes
-    return json.loads(data, parse_int=lambda text: whole(int(text)), parse_float=_finite)
-
-
-def _finite(text: str) -> float | str:
-    return float(text) if math.isfinite(float(text)) else text
 
 
 def jsonable(value: Any) -> Any:

@@ -22,6 +22,8 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: Answers = answers or {}
         self.redirects: Mapping[str, tuple[int, str]] = {}  # of paths of the test's own: status and Location
+        self.raw: dict[str, tuple[dict[str, str], bytes]] = {}  # of paths of the test's own: headers and bytes
+        self.pieces = 0  # bytes of `raw` that are sent at a time
         self.asked: list[dict[str, Any]] = []
         self.connections = 0
         self.ended = threading.Event()
@@ -69,13 +71,15 @@ class _Handler(BaseHTTPRequestHandler):
             "path": address.path,
             "query": parse_qsl(address.query, keep_blank_values=True),
             "headers": {name.lower(): value for name, value in self.headers.items()},
-            "body": body.decode(),
+            "body": body.decode("utf-8", "replace").replace("\0", "\ufffd"),
         }
         self.server.asked.append(asked)
         act = getattr(self, f"do{address.path.replace('/', '_').replace('-', '_')}", None)
         if address.path in self.server.redirects:
             status, location = self.server.redirects[address.path]
             self.answer(status, {}, Location=location)
+        elif address.path in self.server.raw:
+            self.answer_raw(*self.server.raw[address.path])
         elif address.path in self.server.answers:
             given = self.server.answers[address.path](asked)
             self.answer(*(given if isinstance(given, tuple) else (200, given)))
@@ -98,6 +102,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and status != 304:
             self.wfile.write(body)
+
+    def answer_raw(self, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(200)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        step = self.server.pieces or len(body) or 1
+        for at in range(0, len(body), step):
+            self.wfile.write(body[at : at + step])
+            if self.server.pieces:
+                self.wfile.flush()
 
     def do_text(self) -> None:
         self.answer(200, "grüße".encode("latin-1"), "text/plain; charset=latin-1")

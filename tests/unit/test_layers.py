@@ -30,7 +30,7 @@ ALLOWED = {
 }
 """Which rooms a room may import, itself, `words` and `errors` aside."""
 
-TOOLS_SEE = {"noetl.playbook.values"}
+TOOLS_SEE = {"noetl.playbook.values", "noetl.playbook.common_secrets"}
 """A tool gets values; playbooks and templates are none of its business."""
 
 THIRD_PARTY = {

@@ -167,6 +167,9 @@ def test_a_secret_in_clear_in_the_file_is_a_warning() -> None:
     assert len(found) == 1
     assert found[0].startswith("warning clear-text token of auth of step 'start' stands in the file for all to read")
     assert "hush-hush" not in found[0]
+    assert "stands in other texts by chance" not in found[0]
+    [common] = problems(step("type: http\nendpoint: http://h/\nauth: {type: bearer, token: demo}"))
+    assert "it is masked as a whole word, and only in errors and output" in common
 
 
 def test_only_playbooks_that_may_have_secrets_are_looked_through() -> None:

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from noetl.errors import TooLarge, ValueNotJson
-from noetl.tools.sql_values import Results, exact_json, jsonable, number, unique
+from noetl.tools.exact_json import exact_json
+from noetl.tools.sql_values import Results, jsonable, number, unique
 
 
 @pytest.mark.parametrize(

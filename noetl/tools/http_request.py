@@ -1,0 +1,220 @@
+"""What an http step sends, worked out from its fields and its login."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from noetl.tools.base import Call
+from noetl.tools.http_body import ENCODINGS, charset_of, is_json, media_type
+from noetl.tools.http_login import Login, login_of, sendable
+
+if TYPE_CHECKING:  # imported by the first call
+    import httpx
+
+TIMEOUT: Final = 30.0
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+BIG_NUMBERS: Final = ("error", "text")
+_SAFE: Final = frozenset({"GET", "HEAD"})
+_FORM: Final = "application/x-www-form-urlencoded"
+_GREATEST_PORT: Final = 65535
+
+
+class Invalid(Exception):
+    """A field is missing or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call as it is to be made. `timeout` is in seconds; `big_as_text`: numbers beyond 64 bits may come as text."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    params: dict[str, Any]
+    content: bytes | None
+    timeout: float
+    login: Login
+    big_as_text: bool
+    secret_body: bool
+
+    def build(self, client: "httpx.Client") -> "httpx.Request":
+        """Return it as the client sends it."""
+        import httpx
+
+        url = httpx.URL(self.url)
+        if self.params:
+            url = url.copy_merge_params(self.params)
+        return client.build_request(self.method, url, headers=self.headers, content=self.content, timeout=self.timeout)
+
+
+def request_of(call: Call) -> Request:
+    """Return the request of a step. Raises `Invalid`."""
+    fields = call.fields
+    method = str(fields.get("method") or "GET").upper()
+    if method not in METHODS:
+        raise Invalid(f"method {method!r} is none of {', '.join(sorted(METHODS))}")
+    url = _address(fields.get("endpoint"))
+    params = dict(_mapping(fields, "params"))
+    body, has_body = fields.get("payload"), fields.get("payload") is not None
+    data = fields.get("data")
+    if data is not None:
+        query, inner, has_inner = _split(data, method)
+        params.update(query)
+        if has_inner and has_body:
+            raise Invalid("payload and data both give a body: keep one of them")
+        if has_inner:
+            body, has_body = inner, True
+    headers = {str(name): _header(f"headers.{name}", value)
+               for name, value in _mapping(fields, "headers").items() if value is not None}  # fmt: skip
+    login = _login(call, headers, params)
+    headers.update(login.headers)
+    params.update(login.params)
+    given = {name.lower() for name in headers}
+    if method not in _SAFE and "idempotency-key" not in given:
+        headers["Idempotency-Key"] = call.key
+    if "accept-encoding" not in given:
+        headers["Accept-Encoding"] = ENCODINGS
+    content = _content(body, headers) if has_body else None
+    return Request(
+        method=method,
+        url=url,
+        headers=headers,
+        params={name: _query(name, value) for name, value in params.items() if value is not None},
+        content=content,
+        timeout=_timeout(call),
+        login=login,
+        big_as_text=_big_as_text(fields.get("big_numbers")),
+        secret_body=has_body and login.in_value(body),
+    )
+
+
+def _address(url: Any) -> str:
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+        raise Invalid(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port is not None and not 1 <= port <= _GREATEST_PORT:
+        raise Invalid(f"the port of endpoint {_host(url)!r} is no number between 1 and {_GREATEST_PORT}")
+    return url
+
+
+def _host(url: str) -> str:
+    """Return host and port of an address: what may be shown of one that cannot be read."""
+    return url.partition("://")[2].split("/")[0].split("?")[0].rpartition("@")[2][:100]
+
+
+def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> Login:
+    """Return what `auth` adds, checked against what the step gives itself."""
+    try:
+        login = login_of(call.auth.get("", {}), call.secrets)
+    except ValueError as failure:
+        raise Invalid(str(failure)) from None
+    given = {name.lower() for name in headers}
+    for name in login.headers:
+        if name.lower() in given:
+            raise Invalid(f"headers has {name!r}, which auth gives: keep one of them")
+    for name in login.params:
+        if name in params:
+            raise Invalid(f"params has {name!r}, which auth gives: keep one of them")
+    return login
+
+
+def _timeout(call: Call) -> float:
+    own = call.fields.get("timeout")
+    if own is not None and (isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0):
+        raise Invalid(f"timeout {own!r} is not a number of seconds above 0")
+    if own is None:
+        return TIMEOUT if call.timeout is None or call.timeout == float("inf") else call.timeout
+    return float(own if call.timeout is None else min(own, call.timeout))
+
+
+def _big_as_text(given: Any) -> bool:
+    if given not in (None, *BIG_NUMBERS):
+        raise Invalid(f"big_numbers {given!r} is none of {', '.join(BIG_NUMBERS)}")
+    return bool(given == "text")
+
+
+def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
+    """Return query, body, and whether there is a body, of the field `data`."""
+    if isinstance(data, Mapping) and data and set(data) <= {"query", "body"}:
+        return _mapping(data, "query", "data.query"), data.get("body"), data.get("body") is not None
+    if method in _SAFE:
+        if not isinstance(data, Mapping):
+            raise Invalid(f"data of a {method} is its query: give a mapping, not a {type(data).__name__}")
+        return data, None, False
+    return {}, data, True
+
+
+def _mapping(fields: Mapping[str, Any], name: str, path: str | None = None) -> Mapping[str, Any]:
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Invalid(f"{path or name} must be a mapping, not a {type(value).__name__}")
+    return value
+
+
+def _text(path: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise Invalid(f"{path} must be text, not a {type(value).__name__}")
+
+
+def _header(path: str, value: Any) -> str:
+    text = _text(path, value)
+    if not sendable(text):
+        raise Invalid(f"{path} has a line end or another character in it that no header can have")
+    return text
+
+
+def _query(name: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_text(f"params.{name}", item) for item in value]
+    return _text(f"params.{name}", value)
+
+
+# ---- body ------------------------------------------------------------------------------------------------------------
+
+
+def _content(body: Any, headers: dict[str, str]) -> bytes:
+    """Return a body's bytes: text as it stands, a form where the headers say so, else JSON, which they say then."""
+    kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    if isinstance(body, str) and (not is_json(kind) or _is_document(body)):
+        return _encoded(body, kind)
+    if isinstance(body, Mapping) and media_type(kind) == _FORM:
+        form = {name: _query(name, value) for name, value in body.items() if value is not None}
+        return urlencode(form, doseq=True).encode()
+    if not kind:
+        headers["Content-Type"] = "application/json"
+    return orjson.dumps(body)
+
+
+def _is_document(text: str) -> bool:
+    """Whether a text is a JSON object, array or text itself, as `tojson` writes them. A text like `7` is text."""
+    if not text.lstrip().startswith(("{", "[", '"')):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _encoded(text: str, content_type: str) -> bytes:
+    charset = charset_of(content_type)
+    if charset == "":
+        raise Invalid(f"headers: the charset of Content-Type {content_type!r} is not known: use utf-8")
+    try:
+        return text.encode(charset or "utf-8")
+    except UnicodeEncodeError as failure:
+        raise Invalid(
+            f"the body has the character {text[failure.start]!r}, which the charset {charset} of its Content-Type"
+            " does not have: use utf-8"
+        ) from None

@@ -9,7 +9,7 @@ from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.model import Template
-from noetl.playbook.results import result_view
+from noetl.playbook.results import ABSENT, result_view
 from noetl.playbook.truth import NoTruth
 from noetl.words import NO_ITEM
 
@@ -106,7 +106,7 @@ def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) 
     return {
         "attempt": attempt,
         "success": error is None,
-        "error": error,
+        "error": ABSENT if error is None else error,
         "result": result_view(result),
         "data": fields["data"] if "data" in fields else result_view(result),
         "status_code": code if isinstance(code, int) else 0,

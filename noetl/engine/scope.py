@@ -16,7 +16,7 @@ from noetl.engine.facts import NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Template
-from noetl.playbook.results import result_view
+from noetl.playbook.results import ABSENT, result_view
 from noetl.playbook.templates import ANY_RESULT
 from noetl.words import NO_ITEM, idempotency_key
 
@@ -215,8 +215,8 @@ class Scopes:
         if name == "status":
             return state.outcome
         if name == "error":
-            return self._reader.error(state.failure) if state.failure else None
-        return result_view(self._reader.result(state.result)) if state.result else None
+            return self._reader.error(state.failure) if state.failure else ABSENT
+        return result_view(self._reader.result(state.result)) if state.result else ABSENT
 
     def _job(self) -> dict[str, Any]:
         place = self._place

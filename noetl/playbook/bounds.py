@@ -14,7 +14,8 @@ from typing import Any, Final
 from jinja2 import Undefined
 from jinja2.exceptions import FilterArgumentError, SecurityError
 
-from noetl.playbook.results import VIEW_TYPES, raw
+from noetl.playbook.results import VIEW_TYPES, Absent, raw
+from noetl.playbook.written import NullInText, null_in_text, written
 
 MAX_STEPS: Final = 2_000_000
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
@@ -156,11 +157,11 @@ _SEQUENCES: Final[Any] = (list, tuple, range, Iterator, type({}.keys()), type({}
 
 
 def text(value: Any) -> str:
-    """Return a value as the text that stands for it in mixed text, within the budget."""
-    if isinstance(value, Undefined):
+    """Return a value as the text that stands for it in mixed text, within the budget. Raises `NullInText`."""
+    if isinstance(value, (Undefined, Absent)):
         value = str(value)
     elif not isinstance(value, str):
-        value = str(normal(value))
+        value = written(normal(value))
     BUDGET.write(len(value))
     return str(value)
 
@@ -168,6 +169,27 @@ def text(value: Any) -> str:
 def join_text(parts: Iterable[Any]) -> str:
     """Concatenate values as text, within the budget: what `~` and blocks of text do."""
     return "".join([text(part) for part in parts])
+
+
+def placed(value: Any, name: str) -> str:
+    """Return a value as part of mixed text; `name` is what the template calls it. Raises `NullInText`."""
+    if type(value) is str:
+        return value
+    try:
+        return text(value)
+    except NullInText:
+        raise null_in_text(name) from None
+
+
+def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
+    """Concatenate values as text, as `~` does. Raises `NullInText`."""
+    pieces = []
+    for part, name in zip(parts, names, strict=True):
+        piece = placed(part, name)
+        if piece is part:
+            BUDGET.write(len(piece))
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 def iterate(value: Any) -> Any:

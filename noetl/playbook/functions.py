@@ -19,6 +19,7 @@ from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
 from noetl.playbook.references import MARK, REFERENCE, in_json, read_source, refer
 from noetl.playbook.results import raw
 from noetl.playbook.truth import to_bool
+from noetl.playbook.written import default
 
 CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
 """What `now` asks for the time: tests of playbooks set their virtual clock."""
@@ -100,7 +101,7 @@ def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
     return source.replace(old, new, -1 if count is None else count)
 
 
-_TEXT_FILTERS: Final = frozenset(
+TEXT_FILTERS: Final = frozenset(
     [
         "capitalize",
         "center",
@@ -131,7 +132,7 @@ _SIZED: Final = frozenset({"batch", "center", "indent", "round", "slice", "trunc
 def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that charges the budget for its input and output, and refuses huge numbers and undefined."""
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
-    as_text, sized, forgiving = name in _TEXT_FILTERS, name in _SIZED, name in ("default", "d")
+    as_text, sized, forgiving = name in TEXT_FILTERS, name in _SIZED, name in ("default", "d")
     keeps = name in KEEP_REFERENCES
 
     @functools.wraps(function)
@@ -205,6 +206,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "b64decode": b64decode,
     "attr": attr,
     "bool": to_bool,
+    "d": default,
+    "default": default,
     "format": format_text,
     "join": join,
     "replace": replace,

@@ -12,7 +12,7 @@ from noetl.playbook.reader import Reader
 from noetl.playbook.reads import Read, reads_of
 from noetl.playbook.references import is_source, read_source
 from noetl.playbook.results import SELF_NAMES
-from noetl.playbook.scopes import ALWAYS, IN_WORKLOAD, At, Local, Section, local_names
+from noetl.playbook.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
 from noetl.playbook.sites import scalars, sites
 from noetl.playbook.yamltree import Node
@@ -70,8 +70,10 @@ class Names:
     def _resolve(self, place: "_Place", read: Read) -> None:
         name, args = read.name, place.local.args
         if name in place.local.names or name in args.sure:
-            if name == "error" and place.at in (At.ON_ERROR, At.RETRY):
+            if name == "error":
                 self._check_fields(place, read, ERROR, 0, near=True)
+            if name in IN_FINALLY and name not in args.sure:
+                self._hint_at_end(place, read)
             return
         if name in args.some:
             if not self._elsewhere(place, name):
@@ -94,6 +96,19 @@ class Names:
             self._check_fields(place, read, literal(self.workload), -1, near=True)
         else:
             self._unknown(place, read)
+
+    def _hint_at_end(self, place: "_Place", read: Read) -> None:
+        """Hint at keys of `error` and `result` in `finally`, which are null after a success or without a result."""
+        own = place.at in (At.NEXT, At.SAVE, At.ITEM_SAVE, At.ON_ERROR, At.RESULT, At.RETRY)
+        if place.section.after is None or own or not read.path or read.perhaps or place.excused(read):
+            return
+        if read.name == "error" and place.step.name not in place.section.behind_failures:
+            told = "'error' is null after a success, and its keys have no text: ask '{% if error %}', or default(...)"
+        elif read.name == "result":
+            told = "'result' is null where the execution has failed: ask '{% if result %}', or default(...)"
+        else:
+            return
+        self._report(place.node, read, 0, "hint", "uncertain-name", f"{place.what}: {told}")
 
     def _elsewhere(self, place: "_Place", name: str) -> bool:
         return name in self.keys or place.section_of(name) is not None

@@ -5,6 +5,7 @@ result, so that filters, tests and arithmetic treat it as what it is. `None` has
 None, is false, and the `none` test knows it.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 SELF_NAMES: Final = frozenset({"data", "result"})
@@ -88,7 +89,7 @@ class ResultNone:
         return False
 
     def __eq__(self, other: object) -> bool:
-        return other is None or isinstance(other, ResultNone)
+        return other is None or isinstance(other, (ResultNone, Absent))
 
     def __hash__(self) -> int:
         return hash(None)
@@ -98,6 +99,52 @@ class ResultNone:
 
     __repr__ = __str__
 
+
+class Absent:
+    """Null where templates expect a mapping: `error` where nothing failed, `result` where there is none.
+
+    It equals None and is false; its keys are like it, its text and its items are empty, and it adds nothing. So what
+    reports an error at the end of an execution does not fail because there was none.
+    """
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __getitem__(self, key: object) -> "Absent":
+        return self
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, (Absent, ResultNone))
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+    def __str__(self) -> str:
+        return ""
+
+    __repr__ = __str__
+
+
+ABSENT: Final = Absent()
+"""The one there is."""
 
 _VIEWS: Final[dict[type, Any]] = {
     dict: ResultDict,
@@ -117,6 +164,7 @@ _RAW: Final[dict[type, Any]] = {
     ResultFloat: float.__float__,
     ResultBool: bool,
     ResultNone: lambda _: None,
+    Absent: lambda _: None,
 }
 VIEW_TYPES: Final = frozenset(_RAW)
 

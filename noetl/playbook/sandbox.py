@@ -18,8 +18,9 @@ from jinja2.utils import Namespace
 from noetl.playbook import bounds, functions
 from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, LoopResult
+from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, Absent, LoopResult
 from noetl.playbook.truth import TRUTH, decide
+from noetl.playbook.written import name_of, of_text
 
 _MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 _LOOP_NAMES: Final = frozenset(
@@ -100,11 +101,17 @@ class _Generator(CodeGenerator):
     """Jinja's code generator, with `~` within the budget."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
-        self.write("environment.join_text((")
+        self.write("environment.joined((")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
-        self.write("))")
+        self.write(f"), {tuple(map(name_of, node.nodes))!r})")
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write("environment.placed(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(f", {name_of(node)!r})")
 
 
 class _SoleGenerator(_Generator):
@@ -121,7 +128,8 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
     code_generator_class = _Generator
     intercepted_binops = frozenset({"*", "**", "+", "%"})
     concat = staticmethod(bounds.join_text)
-    join_text = staticmethod(bounds.join_text)
+    joined = staticmethod(bounds.joined)
+    placed = staticmethod(bounds.placed)
     _binary: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
         "*": bounds.multiply,
         "**": bounds.power,
@@ -133,13 +141,15 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(
             undefined=Missing,
             keep_trailing_newline=True,
-            finalize=_finalize,
+            finalize=bounds.text,  # of constants; everything else is `placed`
             autoescape=False,
             optimized=False,  # folding writes nan and inf as names
             cache_size=0,
         )
         for name in _DROPPED:
             del self.globals[name]
+        for name in functions.TEXT_FILTERS:
+            self.filters[name] = of_text(name, self.filters[name], bounds.text)
         self.globals["range"] = bounds.limited_range
         self.globals.update(functions.FUNCTIONS)
         self.filters.update(functions.FILTERS)
@@ -164,7 +174,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
                 return obj[argument]
             except IndexError:
                 return Missing(obj=obj, name=argument)  # type: ignore[arg-type]
-        if isinstance(obj, Undefined):
+        if isinstance(obj, (Undefined, Absent)):
             return obj
         if isinstance(argument, Undefined):
             str(argument)  # raises, with the name
@@ -174,7 +184,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         """Return the key `name` of `obj`, or something undefined."""
         if isinstance(obj, Mapping):
             return self._look_in_mapping(obj, name)
-        if isinstance(obj, Undefined):
+        if isinstance(obj, (Undefined, Absent)):
             return obj
         if name in SELF_NAMES and type(obj) in VIEW_TYPES:
             return obj
@@ -204,6 +214,8 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         BUDGET.spend(CALL + sum(len(arg) for arg in args if isinstance(arg, (list, tuple, dict))))
         if isinstance(__obj, Method):
             return __obj.call(*args, **kwargs)
+        if isinstance(__obj, Absent):
+            return __obj
         if isinstance(__obj, Undefined):
             str(__obj)  # raises, with the name
         if not callable(__obj):
@@ -211,10 +223,6 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         if not _may_be_called(__obj):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called here")
         return super().call(__context, __obj, *args, **kwargs)
-
-
-def _finalize(value: Any) -> str:
-    return value if type(value) is str else bounds.text(value)
 
 
 def _may_be_called(obj: Any) -> bool:

@@ -20,7 +20,7 @@ ALWAYS: Final = frozenset(
 IN_WORKLOAD: Final = frozenset({"env", "job", "execution_id", "secret", *ENVIRONMENT.globals})
 _IN_LOOPS: Final = frozenset({"index", "_loop"})
 _IN_RETRY: Final = frozenset({"error", "result", "status_code", "success", "data", "attempt"})
-_IN_FINALLY: Final = frozenset({"status", "error", "result"})
+IN_FINALLY: Final = frozenset({"status", "error", "result"})
 
 
 class At(Enum):
@@ -180,7 +180,7 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
     elif at is At.RETRY:
         names |= _IN_RETRY
     if section.after is not None:
-        names |= _IN_FINALLY
+        names |= IN_FINALLY
     args.some -= args.sure
     return Local(frozenset(names) | iterators, args, iterators)
 

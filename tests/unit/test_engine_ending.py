@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.unit.engine_model import Execution, flow, py, router
+import pytest
+
+from tests.unit.engine_model import Execution, flow, playbook, py, router
 
 CLEAN = [py("clean", args={"status": "{{ status }}", "error": "{{ error }}", "result": "{{ result }}"})]
 
@@ -295,3 +297,64 @@ def test_the_terminal_event_is_the_last_of_all() -> None:
     execution = flow(py("start"), **{"finally": CLEAN})
     execution.run()
     assert ends(execution) == [len(execution.log)]
+
+
+# ---- names in finally ------------------------------------------------------------------------------------------------
+
+REPORT = {
+    "text": "{{ status }}: {{ error.message }} after {{ result.rows }} rows",
+    "type": "{{ error.type }}",
+    "short": "{{ error.message | truncate(40) }}",
+    "rows": "{{ result.rows }}",
+    "said": "{% if error %}{{ error.step }} broke{% else %}fine{% endif %}",
+}
+
+
+def night(failing: bool) -> Execution:
+    """Run a workflow to `finally`, whose step reports what became of it."""
+    execution = Execution(playbook({"workflow": [py("start")], "finally": [py("report") | {"args": REPORT}]}))
+    if failing:
+        execution.fail("start", type_="http")
+    else:
+        execution.done("start", {"rows": 3})
+    return execution
+
+
+def test_a_report_in_finally_does_not_fail_a_successful_night() -> None:
+    """There is no error then: its keys are null, and have no text."""
+    execution = night(failing=False)
+    assert execution.args("report") == {
+        "text": "completed:  after 3 rows",
+        "type": None,
+        "short": "",
+        "rows": 3,
+        "said": "fine",
+    }
+    execution.done("report")
+    assert execution.status == "completed"
+
+
+def test_a_report_in_finally_reaches_people_after_a_failure() -> None:
+    """There is no result then, which is no reason not to tell the error."""
+    assert night(failing=True).args("report") == {
+        "text": "failed: start broke after  rows",
+        "type": "http",
+        "short": "start broke",
+        "rows": None,
+        "said": "start broke",
+    }
+
+
+@pytest.mark.parametrize("name", ["error", "result"])
+def test_a_router_in_finally_can_ask_whether_there_is_an_error_or_a_result(name: str) -> None:
+    clauses = [{"when": f"{{{{ {name} }}}}", "then": [{"step": "a"}]}, {"else": [{"step": "b"}]}]
+    document = {"workflow": [py("start")], "finally": [router("check") | {"next": clauses}, py("a"), py("b")]}
+    found = []
+    for failing in (False, True):
+        execution = Execution(playbook(document))
+        if failing:
+            execution.fail("start")
+        else:
+            execution.done("start", {"rows": 3})
+        found += execution.waiting()
+    assert found == (["b", "a"] if name == "error" else ["a", "b"])

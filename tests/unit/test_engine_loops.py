@@ -186,9 +186,9 @@ def test_an_item_knows_its_place() -> None:
     text += " {{ start.result_index }}"
     execution = flow(each(loop(["a", "b"]), args={"told": text}))
     execution.begin_loop("start")
-    assert execution.args("start")["told"] == "a 0 0/2 True False 0"
+    assert execution.args("start")["told"] == "a 0 0/2 true false 0"
     execution.done("start")
-    assert execution.args("start")["told"] == "b 1 1/2 False True 1"
+    assert execution.args("start")["told"] == "b 1 1/2 false true 1"
 
 
 def test_the_iterator_is_nearest_and_args_come_before_results_and_workload() -> None:

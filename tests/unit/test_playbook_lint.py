@@ -362,3 +362,29 @@ def test_what_is_wrong_with_sql_in_base64_stands_where_the_base64_does(text: str
     step = f"- {{step: start, type: postgres, commands_b64: {encoded}, next: e}}\n"
     found = findings(f"workflow:\n{step}- {{step: e, args: {{x: '{{{{ start }}}}'}}}}\n")
     assert [one[:5] for one in found] == ["4:33:"] + ["4:47:"] * count
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ error.message }}", "'error' is null after a success"),
+        ("Night: {{ status }} {{ error.type }}", "'error' is null after a success"),
+        ("{{ result.rows }}", "'result' is null where the execution has failed"),
+        ("{{ error.message | default('fine') }}", ""),
+        ("{% if error %}{{ error.message }}{% endif %}", ""),
+        ("{{ error.message if error else 'fine' }}", ""),
+        ("{{ error }}", ""),
+        ("{{ status }}", ""),
+    ],
+)
+def test_lint_hints_at_what_finally_may_not_have(template: str, told: str) -> None:
+    """A hint, since it fails nobody."""
+    body = f'workflow: [{{step: start}}]\nfinally:\n- {{step: f, type: http, endpoint: x, args: {{m: "{template}"}}}}\n'
+    found = findings(body)
+    assert len(found) == bool(told)
+    assert all("hint: uncertain-name" in one and told in one for one in found)
+
+
+def test_lint_knows_the_fields_of_an_error_in_finally() -> None:
+    body = "workflow: [{step: start}]\nfinally: [{step: f, type: http, endpoint: x, args: {m: '{{ error.mesage }}'}}]\n"
+    assert "args of step 'f': 'error' has no field 'mesage' (did you mean 'message'?)" in findings(body)[-1]

@@ -26,13 +26,18 @@ def fails(template: Any, **scope: Any) -> str:
 # ---- types -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [7, 7.5, True, False, None, "007", "", [1, [2]], {"a": {"b": []}}, -1, 2**63])
+@pytest.mark.parametrize("value", [7, 7.5, True, False, "007", "", [1, [2]], {"a": {"b": []}}, -1, 2**63])
 def test_a_sole_expression_keeps_the_type(value: Any) -> None:
     """By the dotted path, by any other expression, with filters."""
     for text in ("{{ v }}", "{{v}}", "{{ m.v }}", "{{ (v) }}", "{{ [v][0] }}", "{{ v | default(1) }}", "{{- v -}}"):
         found = render(text, v=value, m={"v": value})
         assert found == value
         assert type(found) is type(value)
+
+
+def test_null_keeps_its_type() -> None:
+    for text in ("{{ v }}", "{{v}}", "{{ m.v }}", "{{ (v) }}", "{{ [v][0] }}", "{{ v | default(none) }}", "{{- v -}}"):
+        assert render(text, v=None, m={"v": None}) is None
 
 
 def test_mixed_text_is_text() -> None:
@@ -43,7 +48,7 @@ def test_mixed_text_is_text() -> None:
     assert render("{{ n }} ", n=1) == "1 "
     assert render("{% if n %}1{% endif %}", n=1) == "1"
     assert render("{{ '007' }}") == "007"
-    assert render("is {{ flag }}, {{ none }}", flag=True) == "is True, None"
+    assert render("is {{ flag }}, {{ row }}", flag=True, row={"a": [1, None]}) == 'is true, {"a":[1,null]}'
 
 
 def test_the_line_end_of_a_block_scalar_does_not_make_it_text() -> None:
@@ -239,8 +244,8 @@ def test_default_and_defined_work_at_any_depth(path: str) -> None:
 
 
 def test_default_leaves_what_is_defined() -> None:
-    """None, false, zero and empty are defined; the second argument asks for truth."""
-    values: list[Any] = [None, False, 0, "", []]
+    """False, zero and empty are defined; the second argument asks for truth."""
+    values: list[Any] = [False, 0, "", []]
     for value in values:
         assert render("{{ v | default('d') }}", v=value) == value
         assert render("{{ v | default('d', true) }}", v=value) == "d"
@@ -283,14 +288,15 @@ def test_results_that_are_no_mapping(value: Any) -> None:
         "{{ s.result }}",
         "{{ s.data.result }}",
         "{{ (s) }}",
-        "{{ s.data | default(1) }}",
+        "{{ s.data | default(s) }}",
     ):
         found = render(text, s=s)
         assert found == value
         assert type(found) is type(value)
     assert render("{{ s == v }}", s=s, v=value) is True
     assert render("{{ not s }}", s=s) is (not value)
-    assert render("v={{ s }}", s=s) == f"v={value}"
+    if value is not None:
+        assert render("v={{ s }}", s=s) == render("v={{ v }}", v=value)
     assert render("{{ [s, {'k': s}] }}", s=s) == [value, {"k": value}]
     assert render("{{ s | tojson }}", s=s) == render("{{ v | tojson }}", v=value)
     for test in ("none", "boolean", "true", "false", "integer", "float", "number", "string", "mapping", "sequence"):

@@ -91,11 +91,7 @@ class Settings:
             if value is None
         ]
         if missing:
-            raise SettingsError(
-                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: set "
-                f"{'it' if len(missing) == 1 else 'them'} in the environment or in .env, or give "
-                "NOETL_DATABASE_URL instead"
-            )
+            raise SettingsError(_missing(missing))
         return make_conninfo(
             host=host,
             port=self.postgres_port,
@@ -103,6 +99,38 @@ class Settings:
             user=self.postgres_user,
             **({"password": password} if password else {}),
         )
+
+    def login_conninfo(self, user: str, password: str | None) -> str:
+        """Return the connection string of another login than the administrator's, who need not be known here.
+
+        Where `user` is the administrator's name it is his login, unless a password is given.
+        Raises `SettingsError` naming what is missing.
+        """
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+        if self.database_url is not None:
+            parts = dict(conninfo_to_dict(self.database_url))
+        else:
+            missing = [
+                name
+                for name, value in (("POSTGRES_HOST", self.postgres_host), ("POSTGRES_DB", self.postgres_db))
+                if value is None
+            ]
+            if missing:
+                raise SettingsError(_missing(missing))
+            parts = {"host": self.postgres_host, "port": self.postgres_port, "dbname": self.postgres_db}
+            parts |= {"user": self.postgres_user, "password": self.postgres_password or None}
+        if parts.get("user") != user or password is not None:
+            parts |= {"user": user, "password": password}
+        return make_conninfo("", **parts)
+
+
+def _missing(names: list[str]) -> str:
+    one = len(names) == 1
+    return (
+        f"{' and '.join(names)} {'is' if one else 'are'} not set: set {'it' if one else 'them'} in the environment or "
+        "in .env, or give NOETL_DATABASE_URL instead"
+    )
 
 
 # A default that stays behind as an attribute of the class would hide a wrong value; `__init__` has its own copy.

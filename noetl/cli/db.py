@@ -136,14 +136,14 @@ def print_schema() -> None:
 @app.command()
 def verify(as_json: Json = False) -> None:
     """Check the invariants of log, state and queue over the whole database. Exit code 1: one is broken."""
-    from noetl.database.connect import open_admin
+    from noetl.database.connect import open_database
     from noetl.database.schema import require_schema
     from noetl.database.verify import verify as verify_invariants
     from noetl.orchestrator import verify_replay
 
-    with open_admin(load_settings()) as admin:
-        require_schema(admin)
-        findings = verify_invariants(admin) + verify_replay(admin)
+    with open_database(load_settings(), application="noetl db") as database:
+        require_schema(database)
+        findings = verify_invariants(database) + verify_replay(database)
     if as_json:
         print_json({"findings": findings})
     else:
@@ -174,11 +174,15 @@ def stop() -> None:
 @app.command()
 def url() -> None:
     """Print the administrator's URL of the database, without the password."""
-    from noetl.database.connect import open_admin
+    from noetl.database.connect import embedded_server, open_admin
 
-    with open_admin(load_settings()) as admin:
+    settings = load_settings()
+    with open_admin(settings) as admin:
         parts = _parts(admin)
-    if parts.pop("password", None):
+    password = parts.pop("password", None)
+    if settings.embedded:
+        parts["passfile"] = embedded_server(settings).passwords.file
+    elif password:
         note("the password is not printed: give it by PGPASSWORD")
     print(_url(parts))
 

@@ -6,6 +6,7 @@ leave this room as ours.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,12 @@ from typing import Any, Self
 import psycopg
 import psycopg.errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from noetl.database import gathered, pooled, store
 from noetl.database.embedded import EmbeddedServer
 from noetl.database.gathered import GatheringConnection
+from noetl.database.roles import ensure_roles, wanted_roles
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
 
@@ -37,7 +38,8 @@ KEEPALIVE = {
 }
 """A peer that vanished is noticed within half a minute."""
 
-_warned: set[tuple[str, str]] = set()
+_REFUSED = re.compile(r"authentication failed|no password supplied|role .* does not exist|not permitted to log in")
+"""What the server says where the login is at fault, and not the network. The client library gives it no code."""
 
 
 @contextmanager
@@ -224,32 +226,27 @@ def open_admin(settings: Settings, *, application: str = "noetl db") -> Database
 def open_database(settings: Settings, *, application: str = "noetl") -> Database:
     """Return the database under the login of server and worker, the embedded server started where it is the one.
 
-    Where NOETL_USER cannot log in there is one warning, and the administrator's login is taken.
-    Raises `Unreachable` where that cannot, either.
+    No other login is taken where this one is refused. Raises `Unreachable`, `SettingsError`.
     """
-    admin = open_admin(settings, application=application)
-    login: dict[str, Any] = {**conninfo_to_dict(admin.conninfo), "user": settings.user, "password": settings.password}
-    runtime = Database(
-        make_conninfo(**login), settings.schema, application=application, connect_timeout=settings.connect_timeout
-    )
     if settings.embedded:
-        _ensure_embedded_role(admin, settings.user)
+        with open_admin(settings, application=application) as admin:
+            _ensure_embedded_roles(admin, settings)
+    database = Database(
+        _conninfo_of(settings, settings.user, settings.password),
+        settings.schema,
+        application=application,
+        connect_timeout=settings.connect_timeout,
+    )
     try:
-        runtime.connect().close()
+        database.connect().close()
     except Unreachable as error:
-        admin.connect().close()  # unreachable is another matter than a refused login
-        key = (admin.where, settings.user)
-        if key not in _warned:
-            _warned.add(key)
-            user = conninfo_to_dict(admin.conninfo).get("user")
-            log.warning(
-                "%s; working as %s instead: create the role with noetl db apply-schema --ensure-role, "
-                "or correct NOETL_USER and NOETL_PASSWORD",
-                error,
-                user,
-            )
-        return admin
-    return runtime
+        if not _REFUSED.search(str(error)):
+            raise
+        raise Unreachable(
+            f"{error}: make the login with noetl db apply-schema --ensure-role, or correct NOETL_USER and "
+            "NOETL_PASSWORD; the administrator's own login is used where NOETL_USER names it"
+        ) from error
+    return database
 
 
 def playbook_login(settings: Settings) -> dict[str, str]:
@@ -257,20 +254,28 @@ def playbook_login(settings: Settings) -> dict[str, str]:
 
     The parts of a connection string. Opens nothing; a login that is refused is the trouble of who uses it.
     """
-    conninfo = embedded_server(settings).conninfo() if settings.embedded else settings.admin_conninfo()
-    parts = {**conninfo_to_dict(conninfo), "user": settings.playbook_user, "password": settings.playbook_password}
+    parts = conninfo_to_dict(_conninfo_of(settings, settings.playbook_user, settings.playbook_password))
     return {name: str(value) for name, value in parts.items() if value is not None}
 
 
-def _ensure_embedded_role(admin: Database, user: str) -> None:
-    """Create the login of server and worker on our own server, where nobody else could have done it."""
+def _conninfo_of(settings: Settings, user: str, password: str | None) -> str:
+    if settings.embedded:
+        return embedded_server(settings).conninfo(user)
+    return settings.login_conninfo(user, password)
+
+
+def _ensure_embedded_roles(admin: Database, settings: Settings) -> None:
+    """Create the logins on our own server, where nobody else could have done it, with the passwords of this home."""
+    roles = wanted_roles(settings)
     with admin.connect() as conn:
-        if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,)).rowcount:
+        found = conn.execute(
+            "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolname = ANY(%s)",
+            ([role.name for role in roles],),
+        ).fetchall()
+        if dict(found) == {role.name: role.password for role in roles}:
             return
-        try:
-            conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(user)))
-        except (pg.DuplicateObject, pg.UniqueViolation):
-            return  # another process was faster
+        for warning in ensure_roles(conn, roles):
+            log.warning("%s", warning)
 
 
 def _first_line(error: BaseException) -> str:

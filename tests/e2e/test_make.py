@@ -162,7 +162,7 @@ def database_settings(clone: Clone) -> dict[str, str]:
         "POSTGRES_PORT": str(found.get("port", 5432)),
         "POSTGRES_DB": str(found["dbname"]),
         "POSTGRES_USER": str(found["user"]),
-        "POSTGRES_PASSWORD": str(found.get("password", "")),
+        "POSTGRES_PASSWORD": Path(str(found["passfile"])).read_text().strip().rpartition(":")[2],
     }
 
 
@@ -173,6 +173,7 @@ def address(settings: dict[str, str], database: str | None = None) -> str:
         port=settings["POSTGRES_PORT"],
         dbname=database or settings["POSTGRES_DB"],
         user=settings["POSTGRES_USER"],
+        password=settings["POSTGRES_PASSWORD"],
     )
 
 

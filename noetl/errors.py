@@ -12,6 +12,7 @@
      ├── Unauthorized          no or wrong token
      └── DatabaseError         the database cannot serve
           ├── Unreachable      no connection
+          │    └── AnswerLost  a server ended the connection before its answer: the call may have taken effect
           ├── SchemaMissing    the schema is not there, or half of it
           ├── SchemaMismatch   the schema is older or newer than this program
           └── Locked           a lock could not be had in time
@@ -101,6 +102,10 @@ class DatabaseError(NoetlError):
 
 class Unreachable(DatabaseError):
     """No connection to the database, or to the server."""
+
+
+class AnswerLost(Unreachable):
+    """A server ended the connection before it answered; whether the call took effect is not known."""
 
 
 class SchemaMissing(DatabaseError):

@@ -25,6 +25,7 @@ class Settings:
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)  # `.env` under the process's own
+    from_dotenv: frozenset[str] = frozenset()  # variables that `.env` gives, and not the process's own environment
     embedded: bool = True
     database_url: str | None = None
     postgres_host: str | None = None
@@ -144,12 +145,14 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises `SettingsError` where `.env` cannot be read. A wrong value raises when it is first used.
     """
-    environment = {**_read_dotenv(Path(".env")), **os.environ}
+    dotenv = _read_dotenv(Path(".env"))
+    environment = {**dotenv, **os.environ}
     unknown = flags.keys() - Settings.__dataclass_fields__.keys()
     if unknown:
         raise TypeError(f"no such settings: {', '.join(sorted(unknown))}")
     given = {name: value for name, value in flags.items() if value is not None}
     values: dict[str, Any] = {"home": _default_home(environment), "environment": environment}
+    values["from_dotenv"] = frozenset(dotenv.keys() - os.environ.keys())
     problems: dict[str, str] = {}
     for name, (variables, parse) in _VARIABLES.items():
         try:

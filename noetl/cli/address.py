@@ -1,19 +1,36 @@
-"""Where the server of a NOETL_HOME is, which instance it serves, and the token it asks for.
+"""Where the server of a NOETL_HOME is, which instance it serves, and who is given the token.
 
-`server.json` is written by the server while it runs: `{address, pid, instance}`. `instance` stays behind: with it a
-client notices that it reached the server of another home. `token` is made when it is first needed.
+`server.json` is written by the server while it runs: `{address, socket, pid, instance}`. `instance` stays behind: with
+it a client notices that it reached the server of another home. `token` is made when it is first needed.
+
+The home's token goes through the home's socket only. Another address has to be named, and needs a token of its own:
+NOETL_API_TOKEN. What `.env` names counts for the folder of that file: it may not send a token elsewhere that it does
+not hold itself.
 """
 
 import json
 import os
 import secrets
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noetl.errors import SettingsError, Unreachable
+from noetl.errors import SettingsError, Unauthorized, Unreachable
+from noetl.home import local_socket
+from noetl.home.files import make_folder, replace_file, write_new
 from noetl.settings import Settings
 
 DEFAULT_PORT = 8082
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is: behind the socket of `home`, or, where that is None, at an address that was named."""
+
+    address: str
+    home: Path | None = None
+    from_dotenv: bool = False  # host or port stand in `.env`
 
 
 def url_of(host: str, port: int) -> str:
@@ -22,18 +39,38 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def find_address(settings: Settings, host: str | None = None, port: int | None = None) -> str:
-    """Return the address of the server: as given, else where this home's server says it is, else the default."""
-    if host is not None or port is not None:
-        return url_of(host or settings.host, port or settings.port or DEFAULT_PORT)
+def find_place(settings: Settings, host: str | None = None, port: int | None = None) -> Place:
+    """Return where to call: the given address, else this home's server, else the address that the settings name.
+
+    Raises `Unreachable` where there is none of them: no port is guessed, since anybody may listen there.
+    """
     running = read_address(settings.home)
-    if running is not None:
-        return str(running["address"])
-    if settings.embedded:
-        raise Unreachable(
-            f"no server runs for {settings.home}: noetl server start, or give --host and --port{_home_beside(settings)}"
-        )
-    return url_of(settings.host, settings.port or DEFAULT_PORT)
+    if host is None and port is None:
+        if running is not None:
+            return place_of(settings.home, running)
+        if settings.embedded or not (settings.environment.get("NOETL_HOST") or settings.environment.get("NOETL_PORT")):
+            raise Unreachable(
+                f"no server runs for {settings.home}: noetl server start, or give --host and --port of one, with its"
+                f" token in NOETL_API_TOKEN{_home_beside(settings)}"
+            )
+    address = url_of(host or settings.host, port or settings.port or DEFAULT_PORT)
+    if running is not None and running["address"] == address and running.get("socket"):
+        return place_of(settings.home, running)
+    names = [name for name, flag in (("NOETL_HOST", host), ("NOETL_PORT", port)) if flag is None]
+    return Place(address, from_dotenv=not settings.from_dotenv.isdisjoint(names))
+
+
+def place_of(home: Path, running: dict[str, Any]) -> Place:
+    """Return where the server of a home is, by what it has written about itself.
+
+    Raises `Unreachable` where it has no socket.
+    """
+    if running.get("socket"):
+        return Place(str(running["address"]), home)
+    raise Unreachable(
+        f"the server of {home} has no socket there: start it again (its log says why it has none), or give --host and"
+        " --port, with its token in NOETL_API_TOKEN"
+    )
 
 
 def _home_beside(settings: Settings) -> str:
@@ -42,6 +79,26 @@ def _home_beside(settings: Settings) -> str:
     if beside.resolve() == settings.home.resolve() or read_address(beside) is None:
         return ""
     return f"; the server of this folder is reached with NOETL_HOME={beside}"
+
+
+def token_for(place: Place, settings: Settings) -> str | None:
+    """Return the token that a client gives to a server, or None where the home has none.
+
+    Raises `Unauthorized` where there is none for that address, and `SettingsError` where it is not to be sent there.
+    """
+    if place.home is not None:
+        return read_token(settings)
+    if settings.api_token is None:
+        raise Unauthorized(
+            f"there is no token for {place.address}: set NOETL_API_TOKEN to that server's; the token in {settings.home}"
+            " is given to this home's own server only"
+        )
+    if place.from_dotenv and "NOETL_API_TOKEN" not in settings.from_dotenv:
+        raise SettingsError(
+            f"{place.address} is named by {Path('.env').resolve()}, but NOETL_API_TOKEN is not from there: a token is"
+            " not sent where a file of the working folder says; give --host and --port"
+        )
+    return settings.api_token
 
 
 def read_address(home: Path) -> dict[str, Any] | None:
@@ -53,17 +110,24 @@ def read_address(home: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and "address" in found else None
 
 
-def write_address(home: Path, address: str, instance: str | None) -> None:
-    """Write where this process serves, and what."""
-    about = {"address": address, "pid": os.getpid(), "instance": instance}
-    _replace(home / "server.json", json.dumps(about) + "\n", 0o644)
+def write_address(home: Path, address: str, instance: str | None, *, socket: bool = True) -> None:
+    """Write where this process serves, whether on the home's socket, too, and which instance."""
+    about = {
+        "address": address,
+        "socket": str(local_socket.path_of(home)) if socket else None,
+        "pid": os.getpid(),
+        "instance": instance,
+    }
+    replace_file(home / "server.json", json.dumps(about) + "\n")
     if instance is not None:
-        _replace(home / "instance", instance + "\n", 0o644)
+        replace_file(home / "instance", instance + "\n")
 
 
 def remove_address(home: Path) -> None:
     """Forget where this process served."""
     (home / "server.json").unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError):  # a home need not have one
+        local_socket.path_of(home).unlink()
 
 
 def known_instance(settings: Settings) -> str | None:
@@ -75,7 +139,7 @@ def known_instance(settings: Settings) -> str | None:
 
 
 def read_token(settings: Settings) -> str | None:
-    """Return the token that a client sends: NOETL_API_TOKEN, else the home's own, else None."""
+    """Return the token of this home's server: NOETL_API_TOKEN, else the home's own, else None."""
     if settings.api_token:
         return settings.api_token
     try:
@@ -92,9 +156,9 @@ def make_token(settings: Settings) -> str:
         return found
     path = settings.home / "token"
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.home)
         temporary = path.with_name(f".token.{os.getpid()}")
-        _write(temporary, secrets.token_urlsafe(32) + "\n", 0o600)
+        write_new(temporary, secrets.token_urlsafe(32) + "\n")
         try:
             os.link(temporary, path)  # whole, or not at all: another process may be making it, too
         except FileExistsError:
@@ -105,16 +169,3 @@ def make_token(settings: Settings) -> str:
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}): set NOETL_HOME or NOETL_API_TOKEN") from None
     return path.read_text().strip()
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    """Write a file so that nobody reads half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    _write(temporary, text, mode)
-    temporary.replace(path)
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text)

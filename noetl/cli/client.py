@@ -2,44 +2,83 @@
 
 The standard library's client does it; its import is a tenth of what a larger one costs, and `noetl execute` is
 called often.
+
+A server closes connections that are idle, and may end at any moment. So a connection is used again for a moment only,
+and a call whose answer was lost is repeated where a second one does no more than the first.
 """
 
 import json
+import select
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from pathlib import Path
+from time import monotonic
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
-from noetl.cli.address import find_address, known_instance, read_token
-from noetl.errors import Conflict, InputError, NotFound, Unauthorized, Unreachable
+from noetl.cli.address import Place, find_place, known_instance, token_for
+from noetl.errors import AnswerLost, Conflict, InputError, NotFound, Unauthorized, Unreachable
+from noetl.home import local_socket
 from noetl.settings import Settings
 
 TIMEOUT = 60.0
 """Seconds to wait for an answer. The stream sends something every 15 s."""
 
+IDLE_SECONDS = 2.0
+"""How long a connection may be idle and be used again: far less than the server keeps one."""
+
 _RAISES: dict[int, type[Exception]] = {401: Unauthorized, 404: NotFound, 409: Conflict, 503: Unreachable}
+
+
+class _LocalConnection(HTTPConnection):
+    """HTTP through the socket of a home's server."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._home = home
+
+    def connect(self) -> None:
+        self.sock = local_socket.connect(self._home, self.timeout)
 
 
 class Client:
     """A connection to one server."""
 
-    def __init__(self, address: str, token: str | None = None) -> None:
-        self.address = address
+    def __init__(self, place: Place, token: str | None = None) -> None:
+        self.place = place
         self._token = token
         self._connection: HTTPConnection | None = None
+        self._used = 0.0  # when the last answer was read, by the monotonic clock
+
+    @property
+    def address(self) -> str:
+        """Return where the server is, for people."""
+        return self.place.address if self.place.home is None else str(local_socket.path_of(self.place.home))
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON at a path. Raises the error that the server answers with."""
-        return self._call("GET", path, query=query)
+        return self._call("GET", path, query=query, repeat=True)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Send JSON to a path and return the answer. Raises the error that the server answers with."""
-        return self._call("POST", path, body=json.dumps(body).encode())
+    def post(self, path: str, body: Mapping[str, Any], *, repeat: bool = False) -> Any:
+        """Send JSON to a path and return the answer; with `repeat` once more if the answer is lost.
+
+        Raises the error that the server answers with, and `AnswerLost`.
+        """
+        return self._call("POST", path, body=json.dumps(body).encode(), repeat=repeat)
 
     def delete(self, path: str) -> Any:
-        """Remove what is at a path and return the answer. Raises the error that the server answers with."""
-        return self._call("DELETE", path)
+        """Remove what is at a path and return the answer, None where a repeated call found it removed.
+
+        Raises the error that the server answers with.
+        """
+        try:
+            return self._call("DELETE", path)
+        except AnswerLost:
+            with suppress(NotFound):
+                return self._call("DELETE", path)
+            return None
 
     def items(self, path: str, query: Mapping[str, Any] | None = None, limit: int | None = None) -> list[Any]:
         """Return the items of a list, of all its pages up to `limit`."""
@@ -55,15 +94,15 @@ class Client:
     def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
         """Give the events of an execution as they happen, until it has ended. Raises `Unreachable` on a break."""
         path = f"/api/executions/{segment(execution_id)}/stream?" + urlencode({"after": after})
-        response = self._send("GET", path, None)
-        if response.status != 200:
-            self._raise(response)
         try:
+            response = self._send("GET", path, None)
+            if response.status != 200:
+                self._raise(response.status, response.read())
             for line in response:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
         except (OSError, HTTPException) as error:
-            raise self._unreachable(error) from None
+            raise self._lost(error) from None
         finally:
             self.close()
 
@@ -74,19 +113,37 @@ class Client:
             self._connection = None
 
     def _call(
-        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        repeat: bool = False,
     ) -> Any:
         given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
         if given:
             path += "?" + urlencode(given, doseq=True)
-        response = self._send(method, path, body)
         try:
+            status, text = self._exchange(method, path, body)
+        except AnswerLost:
+            if not repeat:
+                raise
+            status, text = self._exchange(method, path, body)
+        if status >= 400:
+            self._raise(status, text)
+        return self._json(text)
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Return status and body of one call's answer. Raises `Unreachable`, `AnswerLost`."""
+        try:
+            response = self._send(method, path, body)
             text = response.read()
         except (OSError, HTTPException) as error:
-            raise self._unreachable(error) from None
-        if response.status >= 400:
-            self._raise(response, text)
-        return self._json(text)
+            self.close()
+            raise self._lost(error) from None
+        self._used = monotonic()
+        return response.status, text
 
     def _send(self, method: str, path: str, body: bytes | None) -> HTTPResponse:
         headers = {"Accept": "application/json"}
@@ -94,25 +151,40 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
-        fresh = self._connection is None
         connection = self._open()
-        try:
-            # A body refused for its size is answered before all of it was taken: the answer is there to be read.
-            with suppress(BrokenPipeError):
-                connection.request(method, path, body, headers)
-            return connection.getresponse()
-        except (OSError, HTTPException) as error:
-            self.close()
-            if not fresh and method == "GET":
-                return self._send(method, path, body)
-            raise self._unreachable(error) from None
+        # A body refused for its size is answered before all of it was taken: the answer is there to be read.
+        with suppress(BrokenPipeError):
+            connection.request(method, path, body, headers)
+        return connection.getresponse()
 
     def _open(self) -> HTTPConnection:
-        if self._connection is None:
-            parts = urlsplit(self.address)
-            kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-            self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
-        return self._connection
+        """Return a connection that is open: the last one if it was in use just now, else a new one."""
+        if self._connection is not None and self._is_fresh(self._connection.sock):
+            return self._connection
+        self.close()
+        connection = self._connect()
+        try:
+            connection.connect()
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            raise Unreachable(f"no server can be reached at {self.address} ({reason}): noetl server start") from None
+        self._connection = connection
+        return connection
+
+    def _connect(self) -> HTTPConnection:
+        if self.place.home is not None:
+            return _LocalConnection(self.place.home)
+        parts = urlsplit(self.place.address)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        return kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+
+    def _is_fresh(self, sock: socket.socket | None) -> bool:
+        """Tell whether a connection may be used again: idle for a moment only, and not closed by the server."""
+        if sock is None or monotonic() - self._used > IDLE_SECONDS:
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
 
     def _json(self, text: bytes) -> Any:
         try:
@@ -120,16 +192,22 @@ class Client:
         except ValueError:
             raise Unreachable(f"what answers at {self.address} is not a NoETL server") from None
 
-    def _raise(self, response: HTTPResponse, text: bytes | None = None) -> None:
-        problem = self._json(response.read() if text is None else text)
+    def _raise(self, status: int, text: bytes) -> NoReturn:
+        problem = self._json(text)
         problem = problem.get("error") if isinstance(problem, dict) else None
         if not isinstance(problem, dict):
             raise Unreachable(f"what answers at {self.address} is not a NoETL server")
-        raise _RAISES.get(response.status, InputError)(str(problem.get("message")))
+        raise _RAISES.get(status, InputError)(str(problem.get("message")))
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def _lost(self, error: Exception) -> Unreachable:
+        """Return the error of a call that was sent, at least in part, and got no whole answer."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Unreachable(f"no server can be reached at {self.address} ({reason}): noetl server start")
+        if isinstance(error, TimeoutError):
+            return Unreachable(f"the server at {self.address} gave no answer within {TIMEOUT:.0f} s")
+        return AnswerLost(
+            f"the server at {self.address} went away before it answered ({reason}): whether the call took effect is not"
+            " known"
+        )
 
 
 def segment(text: str) -> str:
@@ -140,14 +218,22 @@ def segment(text: str) -> str:
 def connect(settings: Settings, host: str | None = None, port: int | None = None) -> Client:
     """Return a client of the server that belongs to these settings.
 
-    Raises `Unreachable` where none answers, and `Conflict` where one of another instance does.
+    Raises `Unreachable` where none answers, and at an address that was named `Conflict` where one of another instance
+    does, `Unauthorized` and `SettingsError` where there is no token for it. The token goes along only afterwards.
     """
-    client = Client(find_address(settings, host, port), read_token(settings))
+    place = find_place(settings, host, port)
+    if place.home is None:
+        _check_instance(Client(place), settings)
+    return Client(place, token_for(place, settings))
+
+
+def _check_instance(client: Client, settings: Settings) -> None:
     for _ in range(2):  # a schema may be made anew between the two looks
         served = _served_instance(client)
         own = known_instance(settings)
         if served is None or own is None or served == own:
-            return client
+            client.close()
+            return
     raise Conflict(
         f"the server at {client.address} serves instance {served}, but the instance of {settings.home} is {own}:"
         " set NOETL_HOME to that server's, or start your own (noetl server start)"

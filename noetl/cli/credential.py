@@ -58,7 +58,7 @@ def add(
         "description": description,
         "replace": replace,
     }
-    found = connect(load_settings(), host, port).post("/api/credentials", body)
+    found = connect(load_settings(), host, port).post("/api/credentials", body, repeat=replace)
     for value in secret_values(type_, fields):
         if isinstance(value, str) and is_common(value):
             note(f"warning: a value of {name} {COMMON}")
@@ -110,7 +110,7 @@ def remove(name: Name, host: Host = None, port: Port = None, as_json: Json = Fal
     """Remove a credential."""
     found = connect(load_settings(), host, port).delete(f"/api/credentials/{segment(name)}")
     if as_json:
-        print_json(found)
+        print_json(found or {"name": name})
     else:
         note(f"the credential {name} is removed")
 
@@ -118,7 +118,7 @@ def remove(name: Name, host: Host = None, port: Port = None, as_json: Json = Fal
 @app.command()
 def rotate(host: Host = None, port: Port = None, as_json: Json = False) -> None:
     """Encrypt all credentials anew with the first key of NOETL_ENCRYPTION_KEY, all or none."""
-    found = connect(load_settings(), host, port).post("/api/credentials/rotate", {})
+    found = connect(load_settings(), host, port).post("/api/credentials/rotate", {}, repeat=True)
     if as_json:
         print_json(found)
     else:

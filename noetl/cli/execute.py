@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -13,7 +14,7 @@ from noetl.cli.options import Host, Json, Port
 from noetl.cli.payload import read_labels, read_payload, read_sets
 from noetl.cli.show import note, print_json, print_table
 from noetl.cli.who import who
-from noetl.errors import InputError, NotFound
+from noetl.errors import AnswerLost, InputError, NotFound
 from noetl.settings import Settings, load_settings
 from noetl.words import NO_ITEM
 
@@ -56,7 +57,9 @@ def playbook(
     settings = load_settings()
     body: dict[str, Any] = {"payload": read_payload(payload, input_file), "set": read_sets(sets or [])}
     body |= {"labels": read_labels(label or []), "merge": merge, "by": who()}
-    body |= {name: value for name, value in (("priority", priority), ("key", key)) if value is not None}
+    # With a key of our own the start can be asked for again where its answer was lost.
+    body |= {"key": f"cli:{uuid4()}" if key is None else key}
+    body |= {"priority": priority} if priority is not None else {}
     if start:
         if host is not None or port is not None:
             raise InputError("--start starts this home's own server: leave --host and --port out")
@@ -64,13 +67,13 @@ def playbook(
     client = connect(settings, host, port)
     body |= target(client, path, version)
     try:
-        started = client.post("/api/executions", body)
+        started = client.post("/api/executions", body, repeat=True)
     except NotFound as error:
         if find_file(path) is not None:
             raise
         raise NotFound(f"{path} is no file here, and {error}") from None
     execution_id = started["execution_id"]
-    again = "" if started["created"] else " (started before with this key)"
+    again = "" if key is None or started["created"] else " (started before with this key)"
     note(f"execution {execution_id} of {started['path']} version {started['version']}{again}")
     if no_wait:
         print_json(started) if as_json else print(execution_id)
@@ -238,8 +241,23 @@ def cancel(
 ) -> None:
     """Ask an execution to end; a second time ends its `finally`, too."""
     client = connect(load_settings(), host, port)
-    answer = client.post(f"/api/executions/{segment(execution_id)}/cancel", {"reason": reason, "by": who()})
+    answer = ask_to_end(client, execution_id, reason)
     if as_json:
         print_json(answer)
     else:
         note(f"execution {execution_id} is {answer['status']}")
+
+
+def ask_to_end(client: Client, execution_id: str, reason: str) -> dict[str, Any]:
+    """Ask an execution to end and return its status; again where the answer was lost, unless it was heard.
+
+    A second request is no repetition: it ends the `finally`, too.
+    """
+    path, body = f"/api/executions/{segment(execution_id)}", {"reason": reason, "by": who()}
+    try:
+        answer: dict[str, Any] = client.post(f"{path}/cancel", body)
+    except AnswerLost:
+        answer = client.get(path)
+        if answer["cancel_requested_at"] is None:
+            answer = client.post(f"{path}/cancel", body)
+    return {name: answer[name] for name in ("execution_id", "status")}

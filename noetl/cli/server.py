@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from noetl.cli.address import make_token, read_address, remove_address, url_of, write_address
+from noetl.cli.address import Place, make_token, read_address, remove_address, url_of, write_address
 from noetl.cli.client import Client
 from noetl.cli.processes import Background
 from noetl.cli.show import note, print_json, print_table
@@ -61,7 +61,7 @@ def status(as_json: Json = False) -> None:
     settings = load_settings()
     pid = server_of(settings).pid()
     about = (read_address(settings.home) or {}) if pid is not None else {}
-    problem = readiness(str(about["address"])) if "address" in about else None
+    problem = readiness(settings) if "address" in about else None
     row = {
         "status": "stopped" if pid is None else "running",
         "pid": pid,
@@ -86,8 +86,8 @@ def run_server(settings: Settings) -> None:
     with server_of(settings).hold("a server"):
         from noetl.server.serve import serve
 
-        def announce(host: str, port: int, instance: str | None) -> None:
-            write_address(settings.home, url_of(host, port), instance)
+        def announce(host: str, port: int, local: bool, instance: str | None) -> None:
+            write_address(settings.home, url_of(host, port), instance, socket=local)
 
         try:
             serve(settings, token=lambda: make_token(settings), announce=announce)
@@ -111,7 +111,7 @@ def start_server(
     pid = server.start(arguments, lambda pid: _serves(settings, pid))
     address = str((read_address(settings.home) or {})["address"])
     note(f"the server runs at {address} (process {pid}, log {server.log})")
-    if problem := readiness(address):
+    if problem := readiness(settings):
         note(f"it cannot serve yet: {problem}")
     return address
 
@@ -137,13 +137,13 @@ def ensure_server(settings: Settings) -> None:
 
 def _problem(settings: Settings) -> str | None:
     about = read_address(settings.home)
-    return "the server is only just starting: try again" if about is None else readiness(str(about["address"]))
+    return "the server is only just starting: try again" if about is None else readiness(settings)
 
 
-def readiness(address: str) -> str | None:
-    """Return what keeps a server from serving, or None."""
+def readiness(settings: Settings) -> str | None:
+    """Return what keeps this home's server from serving, or None."""
     try:
-        Client(address).get("/readyz")
+        _probe(settings, "/readyz")
     except NoetlError as error:
         return str(error)
     return None
@@ -154,7 +154,18 @@ def _serves(settings: Settings, pid: int) -> bool:
     if about is None or about.get("pid") != pid:
         return False
     try:
-        Client(str(about["address"])).get("/livez")
+        _probe(settings, "/livez")
     except NoetlError:
         return False
     return True
+
+
+def _probe(settings: Settings, path: str) -> None:
+    """Ask this home's server something that needs no token, over TCP where it has no socket."""
+    about = read_address(settings.home) or {}
+    home = settings.home if about.get("socket") else None
+    client = Client(Place(str(about.get("address")), home))
+    try:
+        client.get(path)
+    finally:
+        client.close()

@@ -1,6 +1,5 @@
 """The server's process: bind, serve, say that it lives, and end well."""
 
-import errno
 import logging
 import os
 import signal
@@ -18,18 +17,15 @@ from noetl import __version__
 from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.runtime import Process, beat, leave
 from noetl.database.schema import apply_schema
-from noetl.errors import Conflict, DatabaseError, InputError, SettingsError
+from noetl.errors import DatabaseError, SettingsError
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.gate import is_loopback
+from noetl.server.listen import bind, bind_home
 from noetl.server.service import Service
 from noetl.settings import Settings
 
 log = logging.getLogger("noetl.server")
-
-DEFAULT_PORT = 8082
-TRIES = 200
-"""How many ports are tried, from the default one on, where none was given."""
 
 LOOK = 2.0
 """Seconds between two looks at the schema."""
@@ -41,36 +37,9 @@ PATIENCE = 3.0
 """Seconds that a request waits for a session with the database before it is answered 503: Postgres restarts in one or
 two, and whoever has to wait longer had better hear so and ask again."""
 
-Announce = Callable[[str, int, str | None], None]
-"""Called with host, port and instance when the server is there, and whenever its instance changes."""
-
-
-def bind(host: str, port: int | None) -> socket.socket:
-    """Return a listening socket; without a port on 8082 or the next free one.
-
-    Raises `Conflict` where a given port is taken, and `InputError` where the host cannot be bound.
-    """
-    ports = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + TRIES))
-    try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise InputError(f"host is {host!r}, which cannot be resolved: {error.strerror or error}") from None
-    family, address = found[0][0], found[0][4]
-    for number in ports:
-        server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio sets NODELAY by it
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind((address[0], number))
-            server.listen(1024)
-        except OSError as error:
-            server.close()
-            if error.errno == errno.EADDRINUSE and port is None:
-                continue
-            if error.errno == errno.EADDRINUSE:
-                raise Conflict(f"port {number} of {host} is taken: give another one with --port") from None
-            raise InputError(f"{host} port {number} cannot be bound: {error.strerror}") from None
-        return server
-    raise Conflict(f"the ports {ports[0]} to {ports[-1]} of {host} are all taken: give one with --port")
+Announce = Callable[[str, int, bool, str | None], None]
+"""Called with host, port, whether it listens on the home's socket, and instance when the server is there, and whenever
+its instance changes."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -95,9 +64,14 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
         raise SettingsError(f"NOETL_API_TOKEN is not set: the server binds to {host} only with a token of yours")
     listening = bind(host, settings.port)
     with listening, _open(settings) as database:
+        local = bind_home(settings.home)
         port = int(listening.getsockname()[1])
         database.pool(min=1, max=10, timeout=PATIENCE)
-        service = Service(database, Orchestrator(database, settings), lambda instance: announce(host, port, instance))
+        service = Service(
+            database,
+            Orchestrator(database, settings),
+            lambda instance: announce(host, port, local is not None, instance),
+        )
         app = build_app(
             service,
             token=token(),
@@ -115,7 +89,7 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
             signal.signal(number, web.handle_exit)
         with _Heartbeat(service, host, port):
             log.info("serving on %s port %d", host, port)
-            web.run(sockets=[listening])
+            web.run(sockets=[listening] if local is None else [listening, local])
         service.reader.stop()
         log.info("ended")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from noetl.cli.address import (
-    find_address,
+    Place,
+    find_place,
     known_instance,
     make_token,
     read_address,
@@ -106,17 +107,21 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         make_token(Settings(home=tmp_path / "file" / "home"))
 
 
-def test_the_address_is_given_or_the_homes_or_the_default(tmp_path: Path) -> None:
+def test_the_server_is_the_given_one_or_the_homes(tmp_path: Path) -> None:
     own = Settings(home=tmp_path, embedded=True)
     other = Settings(home=tmp_path, embedded=False)
-    with pytest.raises(Unreachable, match="no server runs"):
-        find_address(own)
-    assert find_address(other) == "http://127.0.0.1:8082"
-    assert find_address(own, "example.com") == "http://example.com:8082"
-    assert find_address(own, None, 1234) == "http://127.0.0.1:1234"
+    for settings in (own, other):
+        with pytest.raises(Unreachable, match="no server runs"):
+            find_place(settings)
+    named = Settings(home=tmp_path, embedded=False, port=1234, environment={"NOETL_PORT": "1234"})
+    assert find_place(named) == Place("http://127.0.0.1:1234")
+    assert find_place(own, "example.com") == Place("http://example.com:8082")
+    assert find_place(own, None, 1234) == Place("http://127.0.0.1:1234")
     write_address(tmp_path, "http://127.0.0.1:9999", "an-instance")
-    assert find_address(own) == "http://127.0.0.1:9999"
-    assert find_address(own, None, 1234) == "http://127.0.0.1:1234"
+    for settings in (own, other, named):
+        assert find_place(settings) == Place("http://127.0.0.1:9999", tmp_path)
+    assert find_place(own, None, 9999) == Place("http://127.0.0.1:9999", tmp_path)
+    assert find_place(own, None, 1234) == Place("http://127.0.0.1:1234")
     about = read_address(tmp_path)
     assert about is not None
     assert about["pid"] == os.getpid()
@@ -128,6 +133,13 @@ def test_the_address_is_given_or_the_homes_or_the_default(tmp_path: Path) -> Non
     assert read_address(tmp_path) is None
 
 
+def test_a_server_without_a_socket_is_not_called_by_its_port(tmp_path: Path) -> None:
+    write_address(tmp_path, "http://127.0.0.1:9999", None, socket=False)
+    with pytest.raises(Unreachable, match="has no socket"):
+        find_place(Settings(home=tmp_path))
+    assert find_place(Settings(home=tmp_path), None, 9999) == Place("http://127.0.0.1:9999")
+
+
 def test_whoever_looks_for_the_server_of_the_wrong_home_hears_of_the_one_of_this_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,11 +148,11 @@ def test_whoever_looks_for_the_server_of_the_wrong_home_hears_of_the_one_of_this
     elsewhere, here = Settings(home=tmp_path / "data", embedded=True), Settings(home=tmp_path / ".noetl", embedded=True)
     here.home.mkdir()
     for settings in (elsewhere, here):
-        with pytest.raises(Unreachable, match=r"--port$"):
-            find_address(settings)
+        with pytest.raises(Unreachable, match=r"NOETL_API_TOKEN$"):
+            find_place(settings)
     write_address(here.home, "http://127.0.0.1:9999", None)
     with pytest.raises(Unreachable, match=r"the server of this folder is reached with NOETL_HOME=\.noetl"):
-        find_address(elsewhere)
+        find_place(elsewhere)
 
 
 def test_a_server_bound_to_all_addresses_is_called_by_loopback() -> None:

@@ -15,16 +15,17 @@ EVERYBODY = {"words", "errors"}
 
 ALLOWED = {
     "__main__": {"cli"},
-    "cli": {"server", "worker", "orchestrator", "database", "playbook", "settings", "testing"},
+    "cli": {"server", "worker", "orchestrator", "database", "playbook", "settings", "testing", "home"},
     "testing": {"engine", "tools", "playbook"},
-    "server": {"orchestrator", "database", "playbook", "settings"},
+    "server": {"orchestrator", "database", "playbook", "settings", "home"},
     "worker": {"orchestrator", "database", "tools", "playbook", "settings"},
     "orchestrator": {"engine", "database", "playbook", "settings"},
-    "database": {"settings"},
+    "database": {"settings", "home"},
     "engine": {"playbook"},
     "tools": {"playbook"},
     "playbook": set(),
     "settings": set(),
+    "home": set(),
     "words": set(),
     "errors": set(),
 }

@@ -1,0 +1,53 @@
+"""Folders and files that nobody but the account that runs NoETL may read: modes 0700 and 0600, whatever the umask."""
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+UMASK = 0o077
+"""The umask of every process of ours that outlives a command: what it and its steps write belongs to its account."""
+
+_OTHERS = 0o077
+_MARKS = ("token", "encryption.key", "instance", "server.pid", "start.lock", "postgres", "logs")
+_PASSED_THROUGH = Path("/var/lib/noetl")
+"""As root the embedded database is below this folder, under an account that has to get there."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with mode 0700; take the rights of others from one of NoETL's that is there. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_mode & _OTHERS and found.st_uid == os.geteuid() and _is_ours(folder, found.st_mode):
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def _is_ours(folder: Path, mode: int) -> bool:
+    """Tell whether a folder serves NoETL alone: closing one that others need would do harm."""
+    if mode & stat.S_ISVTX or folder == _PASSED_THROUGH or os.path.ismount(folder):
+        return False
+    names = set(os.listdir(folder))
+    return not names or not names.isdisjoint(_MARKS) or folder.name in ("logs", "run")
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file, made with mode 0600 where there is none, and return its descriptor. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.fstat(descriptor).st_mode & _OTHERS:
+        with suppress(PermissionError):  # of another account: it was let in by that one
+            os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file with mode 0600 so that nobody reads half of it. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_new(temporary, text)
+    temporary.replace(path)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file with mode 0600, in place of one that was left. Raises OSError."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(open_file(path, os.O_WRONLY | os.O_EXCL), "w") as file:
+        file.write(text)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from noetl import __version__
 from noetl.server import answers, failures
-from noetl.server.gate import BODY_LIMIT, Gate, Hosts
+from noetl.server.gate import Gate, Hosts
 from noetl.server.routes_catalog import catalog_routes
 from noetl.server.routes_credentials import credential_routes
 from noetl.server.routes_executions import execution_routes
@@ -46,7 +46,7 @@ def build_app(
     token: str,
     bound: str,
     allowed_hosts: Iterable[str] = (),
-    body_limit: int = BODY_LIMIT,
 ) -> Gate:
     """Return the whole application, as it is served at address `bound`."""
-    return Gate(build_api(service), token=token, hosts=Hosts(bound, allowed_hosts), limit=body_limit)
+    hosts = Hosts(bound, allowed_hosts)
+    return Gate(build_api(service), token=token, hosts=hosts, limit=service.settings.body_limit)

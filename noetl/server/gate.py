@@ -8,9 +8,11 @@ A protocol edge of ASGI can only be written as a coroutine; it decides nothing a
 bytes of a request.
 """
 
+import asyncio
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +24,12 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""The greatest request body in bytes."""
+BODY_SECONDS = 60.0
+"""How long a body may take."""
 
-_DRAIN = 4 * BODY_LIMIT
-"""How much of a refused body is read and thrown away, so that the client gets to read the answer."""
+_DRAIN_FACTOR, _DRAIN_SECONDS = 4, 5.0
+"""How much of a refused body, in limits and in seconds, is read and thrown away, so that the client gets to read the
+answer."""
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """The only paths without a token."""
@@ -88,11 +91,12 @@ def _is_address(name: str) -> bool:
 class Gate:
     """Wrap the application; hand on what may pass, with its body read whole."""
 
-    def __init__(self, app: App, *, token: str, hosts: Hosts, limit: int = BODY_LIMIT) -> None:
+    def __init__(self, app: App, *, token: str, hosts: Hosts, limit: int) -> None:
         self._app = app
         self._token = token.encode()
         self._hosts = hosts
         self._limit = limit
+        self._drain = _DRAIN_FACTOR * limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -105,9 +109,9 @@ class Gate:
         refusal = self._judge(scope, headers)
         body = b""
         if refusal is None:
-            body, refusal = await self._body(headers, receive)
+            body, refusal = await self._body_in_time(headers, receive)
         else:
-            await _drain(receive, _DRAIN)
+            await _drain(receive, self._drain)
         if refusal is not None:
             await _refuse(send, refusal)
             return
@@ -137,6 +141,8 @@ class Gate:
                 "the bearer token is missing or wrong: it stands in NOETL_API_TOKEN, or in the file token of the"
                 " server's NOETL_HOME",
             )
+        if (know := scope.get("state", {}).get("know")) is not None:  # the connection counts as a stranger's no more
+            know()
         return None
 
     def _authorized(self, values: list[str]) -> bool:
@@ -144,6 +150,13 @@ class Gate:
             return False
         scheme, _, token = values[0].partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self._token)
+
+    async def _body_in_time(self, headers: list[tuple[bytes, str]], receive: Receive) -> tuple[bytes, Refusal | None]:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._body(headers, receive)
+        except TimeoutError:
+            return b"", Refusal(408, "too_slow", f"the body was not there after {BODY_SECONDS:g} s: send it again")
 
     async def _body(self, headers: list[tuple[bytes, str]], receive: Receive) -> tuple[bytes, Refusal | None]:
         """Read the body whole, up to the limit; it must say that it is JSON unless it is empty."""
@@ -159,7 +172,7 @@ class Gate:
             size += len(part)
             if size > self._limit:
                 if more:
-                    await _drain(receive, _DRAIN - size)
+                    await _drain(receive, self._drain - size)
                 return b"", self._too_large()
             parts.append(part)
         if size == 0:
@@ -181,11 +194,13 @@ def _own_origins(host: str) -> tuple[str, str]:
 
 async def _drain(receive: Receive, limit: int) -> None:
     """Throw away what is left of a body, so that closing the connection does not reset it."""
-    while limit > 0:
-        message = await receive()
-        limit -= len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while limit > 0:
+                message = await receive()
+                limit -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

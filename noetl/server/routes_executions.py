@@ -12,7 +12,6 @@ from noetl.orchestrator.start import StartRequest
 from noetl.playbook.values import plain
 from noetl.server import answers
 from noetl.server.bodies import Cancel, Start, Text
-from noetl.server.gate import BODY_LIMIT
 from noetl.server.routes_catalog import After, Filter, Limit
 from noetl.server.service import Service, answer
 from noetl.server.stream import follow
@@ -31,7 +30,7 @@ def execution_routes(service: Service) -> APIRouter:
         """Start an execution: 201, or 200 with the first one when its `key` exists for this path."""
         service.require()
         for name, value in (("payload", body.payload), ("set", body.set)):
-            plain(value, BODY_LIMIT, name)
+            plain(value, service.settings.body_limit, name)
         started = service.orchestrator.start(
             StartRequest(
                 path=body.path,

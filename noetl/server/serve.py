@@ -8,10 +8,8 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 
 import psycopg
-import uvicorn
 
 from noetl import __version__
 from noetl.database.connect import Database, open_admin, open_database
@@ -20,6 +18,7 @@ from noetl.database.schema import apply_schema
 from noetl.errors import DatabaseError, SettingsError
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.app import build_app
+from noetl.server.connections import Web
 from noetl.server.gate import is_loopback
 from noetl.server.listen import bind, bind_home
 from noetl.server.service import Service
@@ -42,18 +41,6 @@ Announce = Callable[[str, int, bool, str | None], None]
 its instance changes."""
 
 
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn, told to end the event streams first: it waits for open connections."""
-
-    def __init__(self, config: uvicorn.Config, before_exit: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._before_exit = before_exit
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        threading.Thread(target=self._before_exit, daemon=True).start()
-        super().handle_exit(sig, frame)
-
-
 def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT. `token` is asked for once, when nothing stands in the way of serving.
 
@@ -72,17 +59,8 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
             Orchestrator(database, settings),
             lambda instance: announce(host, port, local is not None, instance),
         )
-        app = build_app(
-            service,
-            token=token(),
-            bound=host,
-            allowed_hosts=settings.allowed_hosts,
-            body_limit=settings.body_limit,
-        )
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5
-        )
-        web = _Uvicorn(config, service.reader.stop)
+        app = build_app(service, token=token(), bound=host, allowed_hosts=settings.allowed_hosts)
+        web = Web(app, service.reader.stop)
         # Uvicorn has handlers of its own while it runs, and raises what they got once more when it is through: the
         # first must not be lost before, the second must not end us afterwards.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -32,14 +32,14 @@ class NoDatabase:
         raise Unreachable("no connection to the database")
 
 
-def make_service() -> Service:
-    settings = Settings(home=Path("/nowhere"), encryption_key=(bytes(32),))
+def make_service(**given: Any) -> Service:
+    settings = Settings(home=Path("/nowhere"), encryption_key=(bytes(32),), **given)
     return Service(cast(Database, NoDatabase()), cast(Orchestrator, SimpleNamespace(settings=settings)))
 
 
 @pytest.fixture(scope="module")
 def client() -> ApiClient:
-    return ApiClient(build_app(make_service(), token=TOKEN, bound="127.0.0.1", body_limit=LIMIT))
+    return ApiClient(build_app(make_service(body_limit=LIMIT), token=TOKEN, bound="127.0.0.1"))
 
 
 @cache
@@ -207,7 +207,7 @@ def test_the_answer_to_what_nobody_foresaw_shows_nothing_of_it() -> None:
     def broken() -> None:
         raise RuntimeError("a secret")
 
-    app = Gate(api, token=TOKEN, hosts=Hosts("127.0.0.1"))
+    app = Gate(api, token=TOKEN, hosts=Hosts("127.0.0.1"), limit=LIMIT)
     answer = ApiClient(app).get("/api/broken", headers=AUTH)
     assert answer.status_code == 500
     assert "secret" not in answer.text

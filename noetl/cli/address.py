@@ -18,7 +18,7 @@ from typing import Any
 
 from noetl.errors import SettingsError, Unauthorized, Unreachable
 from noetl.home import local_socket
-from noetl.home.files import make_folder, replace_file, write_new
+from noetl.home.files import make_home, replace_file, write_new
 from noetl.settings import Settings
 
 DEFAULT_PORT = 8082
@@ -156,7 +156,7 @@ def make_token(settings: Settings) -> str:
         return found
     path = settings.home / "token"
     try:
-        make_folder(settings.home)
+        make_home(settings.home)
         temporary = path.with_name(f".token.{os.getpid()}")
         write_new(temporary, secrets.token_urlsafe(32) + "\n")
         try:

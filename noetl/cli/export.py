@@ -9,6 +9,7 @@ import typer
 
 from noetl.cli.show import note
 from noetl.errors import InputError
+from noetl.home.files import open_file
 from noetl.settings import load_settings
 
 
@@ -55,8 +56,8 @@ def write_array(file: Path, rows: Iterable[dict[str, Any]]) -> int:
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     count = 0
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as out:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(open_file(temporary, os.O_WRONLY | os.O_TRUNC), "wb") as out:
             out.write(b"[")
             for row in rows:
                 out.write((b",\n" if count else b"\n") + orjson.dumps(row))

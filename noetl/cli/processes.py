@@ -18,6 +18,7 @@ from pathlib import Path
 
 from noetl.cli.show import note
 from noetl.errors import Conflict, NoetlError, SettingsError
+from noetl.home.files import UMASK, make_folder, make_home, open_file
 from noetl.settings import Settings
 
 LOG_LIMIT = 10 * 1024 * 1024
@@ -51,7 +52,7 @@ class Background:
     @contextmanager
     def hold(self, what: str) -> Iterator[None]:
         """Be that process while the block runs. Raises `Conflict` where another is."""
-        with self._open() as file:
+        with self._open() as file, private():
             limit = time.monotonic() + 1.0
             while not _lock(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() > limit:  # longer than anybody's look at it takes
@@ -102,13 +103,14 @@ class Background:
         Raises `StartError` with what it said where it ended instead, or is not ready in time.
         """
         begin = self._rotate()
-        with self.log.open("ab") as log:
+        with os.fdopen(open_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "noetl", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=UMASK,
             )
         limit = time.monotonic() + START_LIMIT
         while not ready(process.pid):
@@ -139,15 +141,16 @@ class Background:
 
     def _open(self) -> FileIO:
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            return FileIO(os.open(self.pid_file, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+            make_home(self.home)
+            return FileIO(open_file(self.pid_file, os.O_RDWR), "r+")
         except OSError as error:
             raise SettingsError(f"{self.pid_file} cannot be written ({error.strerror}): set NOETL_HOME") from None
 
     def _rotate(self) -> int:
         """Make the log's folder and return where the new process will begin to write."""
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
+            make_home(self.home)
+            make_folder(self.log.parent)
             size = self.log.stat().st_size if self.log.exists() else 0
             if size > LOG_LIMIT:
                 self.log.replace(self.log.with_suffix(".log.1"))
@@ -173,6 +176,16 @@ class Background:
                 note(line)
 
 
+@contextmanager
+def private() -> Iterator[None]:
+    """Let this process, and those it starts, write for their own account only while the block runs."""
+    before = os.umask(UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def of_kind(settings: Settings, kind: str) -> list[Background]:
     """Return the processes of a kind that this home has had, running or not."""
     return [Background(settings.home, file.stem) for file in sorted(settings.home.glob(f"{kind}*.pid"))]
@@ -182,8 +195,8 @@ def of_kind(settings: Settings, kind: str) -> list[Background]:
 def alone(path: Path) -> Iterator[None]:
     """Run the block while no other process is in it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        make_home(path.parent)
+        file = FileIO(open_file(path, os.O_RDWR), "r+")
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}): set NOETL_HOME") from None
     with file:

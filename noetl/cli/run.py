@@ -14,6 +14,7 @@ from noetl.cli.files import find_file, register_tree
 from noetl.cli.follow import Progress, exit_code
 from noetl.cli.options import Json
 from noetl.cli.payload import read_labels, read_payload, read_sets
+from noetl.cli.processes import private
 from noetl.cli.show import note
 from noetl.cli.who import who
 from noetl.errors import DatabaseError, NoetlError, NotFound
@@ -57,7 +58,7 @@ def run(
     for name, value in (("payload", given), ("--set", overlay)):
         plain(value, settings.body_limit, name)
     labels = read_labels(label or [])
-    with open_database(settings, application="noetl run") as database:
+    with private(), open_database(settings, application="noetl run") as database:
         have_schema(settings, database)
         orchestrator = Orchestrator(database, settings)
 

@@ -29,6 +29,7 @@ from psycopg.conninfo import make_conninfo
 from noetl.database.passwords import SUPERUSER, Passwords, close
 from noetl.database.programs import copy_programs, installation, program_version
 from noetl.errors import DatabaseError, Locked, Unreachable
+from noetl.home.files import make_folder, make_home, open_file
 
 DATABASE = "noetl"
 ROOT_BASE = Path("/var/lib/noetl")
@@ -216,7 +217,8 @@ class EmbeddedServer:
 
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
-        path.write_text(text, encoding="utf-8")
+        with os.fdopen(open_file(path, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+            file.write(text)
         if self.account:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
@@ -333,8 +335,8 @@ class EmbeddedServer:
         """Hold the file lock around start and stop."""
         try:
             if self.account is None:
-                self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.base.mkdir(mode=0o700, exist_ok=True)
+                make_home(self.home)
+                make_folder(self.base)
             else:
                 for folder in (self.base.parent, self.base):
                     if not folder.exists():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from noetl.errors import InputError, SettingsError
+from noetl.home.files import make_home
 from noetl.settings import Settings, encryption_keys
 
 FILE: Final = "encryption.key"
@@ -145,7 +146,7 @@ def _make_file(path: Path) -> None:
     """Write a new key with mode 0600, whole or not at all; where another process is faster, its key stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home(path.parent)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(new_key() + "\n")
             file.flush()

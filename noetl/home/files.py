@@ -14,20 +14,29 @@ _PASSED_THROUGH = Path("/var/lib/noetl")
 """As root the embedded database is below this folder, under an account that has to get there."""
 
 
+def make_home(home: Path) -> None:
+    """Make a home with mode 0700; take the rights of others from one that is there. Raises OSError.
+
+    A folder that holds other things than NoETL's keeps its mode: others may need it.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if home == _PASSED_THROUGH or os.path.ismount(home):
+        return
+    names = set(os.listdir(home))
+    if not names or not names.isdisjoint(_MARKS):
+        _close(home)
+
+
 def make_folder(folder: Path) -> None:
-    """Make a folder with mode 0700; take the rights of others from one of NoETL's that is there. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder of a home with mode 0700; take the rights of others from one that is there. Raises OSError."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _close(folder)
+
+
+def _close(folder: Path) -> None:
     found = folder.stat()
-    if found.st_mode & _OTHERS and found.st_uid == os.geteuid() and _is_ours(folder, found.st_mode):
+    if found.st_mode & _OTHERS and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
         folder.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
-
-
-def _is_ours(folder: Path, mode: int) -> bool:
-    """Tell whether a folder serves NoETL alone: closing one that others need would do harm."""
-    if mode & stat.S_ISVTX or folder == _PASSED_THROUGH or os.path.ismount(folder):
-        return False
-    names = set(os.listdir(folder))
-    return not names or not names.isdisjoint(_MARKS) or folder.name in ("logs", "run")
 
 
 def open_file(path: Path, flags: int) -> int:

@@ -9,7 +9,7 @@ import socket
 import struct
 from pathlib import Path
 
-from noetl.home.files import make_folder
+from noetl.home.files import make_folder, make_home
 
 FOLDER, NAME = "run", "server.sock"
 
@@ -28,6 +28,7 @@ def path_of(home: Path) -> Path:
 
 def listen(home: Path) -> socket.socket:
     """Return the listening socket of a home, in place of one that a killed server left. Raises OSError."""
+    make_home(home)
     make_folder(home / FOLDER)
     folder = _open_folder(home / FOLDER)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -17,6 +17,7 @@ from noetl.playbook.model import Step
 from noetl.playbook.naming import Names
 from noetl.playbook.reader import Reader
 from noetl.playbook.scopes import Section, make_section
+from noetl.playbook.sites import scalars
 from noetl.playbook.yamltree import Node
 
 _BROKEN: Final = frozenset(
@@ -28,6 +29,9 @@ _FIELDS_OF_AUTH: Final = frozenset(
     {"type", "key", "credential", "name", "host", "port", "user", "username", "password", "token", "header", "value"}
     | {"database", "dbname", "db", "dsn", "url", "scheme", "sslmode", "options", "location", "prefix", "in", "cookie"}
 )
+
+
+_TRUTH: Final[Mapping[str, str]] = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         check_constants(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         _check_credentials(names, task)
     names.check_workload()
+    _check_words(reader, given.workload)
     before: Section | None = None
     for part in parts if sound else ():
         section = make_section(part.steps, part.items, given.ways, before)
@@ -87,6 +92,18 @@ def _check_step(names: Names, step: Step, node: Node) -> None:
         if order is not None and not order.null and not any(map(templates.is_template, _texts(order))):
             told = f"order_by in loop of step {step.name!r} is the same for every item: write '{{{{ item.name }}}}'"
             names.reader.error(order, "value", told)
+
+
+def _check_words(reader: Reader, node: Node | None) -> None:
+    """Hint at words in the workload that YAML 1.1 read as truth values, and that are text today."""
+    for scalar in scalars(node):
+        meant = _TRUTH.get(scalar.value.lower())
+        row = reader.lines[scalar.line - 1] if scalar.line <= len(reader.lines) else ""
+        if meant and row.startswith(scalar.value, scalar.column - 1):
+            told = (
+                f"{scalar.value} is text: write {meant} for a truth value, or '{scalar.value}' in quotes for the text"
+            )
+            reader.report(scalar.line, scalar.column, "hint", "value", told)
 
 
 def _texts(node: Node) -> Iterator[str]:

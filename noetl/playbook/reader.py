@@ -80,6 +80,8 @@ class Reader:
         if isinstance(node.value, str):
             return node.value
         advice = "it must be text"
+        if node.kind == "mapping":
+            advice += ": write '|' behind the ':', and the text below it, indented"
         if node.kind == "scalar" and not node.null:
             advice += f", in quotes if you mean it: {node.text!r}"
         self.error(node, "wrong-type", f"{what} is {node.describe()}: {advice}")
@@ -119,7 +121,9 @@ class Reader:
     def boolean(self, node: Node, what: str) -> bool | None:
         if isinstance(node.value, bool):
             return node.value
-        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be true or false")
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(node.text.lower(), "")
+        advice = f": write {meant}" if meant and node.kind == "scalar" else ": it must be true or false"
+        self.error(node, "wrong-type", f"{what} is {node.describe()}{advice}")
         return None
 
     def duration(self, node: Node, what: str) -> float | None:

@@ -71,7 +71,9 @@ def _tagged(tag: str, text: str) -> Any:
         "null": lambda value: value is None,
     }
     if name not in kinds:
-        raise ValueError(f"the tag {tag_name(tag)} is not available: write the value plainly")
+        raise ValueError(
+            f"the tag {tag_name(tag)} is not available: write the value plainly, or in quotes where it is text"
+        )
     if not kinds[name](found):
         raise ValueError(f"{text!r} is no {name}")
     return float(found) if name == "float" else found

@@ -4,6 +4,7 @@ A key is always text, as it is written. The tree is built from the parser's even
 and alias bombs are problems, not crashes.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +13,7 @@ import yaml
 
 from noetl.errors import Problem
 from noetl.playbook.scalars import COLLECTION_TAGS, scalar_value, tag_name
+from noetl.playbook.yaml_advice import explain, open_template, rows
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 500_000
@@ -19,6 +21,7 @@ MAX_NODES: Final = 500_000
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BLOCK_STYLES: Final = ("|", ">")
+_COMMENT: Final = re.compile(r"#\w")
 
 
 @dataclass(slots=True)
@@ -62,11 +65,12 @@ class Node:
         return text if len(text) <= 60 else text[:57] + "..."
 
 
-class _Top:
-    """The mark of an error that has none."""
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A place in the file, counted from 0 as the parser does."""
 
-    line = 0
-    column = 0
+    line: int
+    column: int
 
 
 class _Stop(Exception):
@@ -76,20 +80,33 @@ class _Stop(Exception):
 class _Builder:
     """Builds the tree from events and gathers the problems on the way."""
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, filename: str, text: str) -> None:
         self.filename = filename
+        self.rows = rows(text)
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self.anchors: dict[str, Node | None] = {}  # None: not complete yet
+        self.unused: dict[str, Node] = {}  # anchors of scalars that no alias has named yet
         self.stack: list[tuple[Node, str | None]] = []  # open collections and their anchors
         self.pending: list[Node | None] = []  # per open mapping: the key that waits for its value
 
     def problem(self, mark: Any, code: str, message: str) -> None:
         self.problems.append(Problem(self.filename, mark.line + 1, mark.column + 1, "error", code, message))
 
+    def warn(self, line: int, column: int, message: str) -> None:
+        self.problems.append(Problem(self.filename, line, column, "warning", "yaml", message))
+
     def stop(self, mark: Any, message: str) -> _Stop:
         self.problem(mark, "yaml", message)
         return _Stop()
+
+    def no_key(self, node: Node, mark: Any) -> _Stop:
+        """Return the end at a collection in the place of a key: mostly a template that no quotes surround."""
+        row = self.rows[node.line - 1] if node.line <= len(self.rows) else ""
+        found = open_template(row, node.column)
+        if found is None:
+            return self.stop(mark, f"a key of a mapping is a {node.kind}: keys are text")
+        return self.stop(_Mark(node.line - 1, found[0]), f"invalid YAML: {found[1]}")
 
     # -- events
 
@@ -100,8 +117,23 @@ class _Builder:
             node.value = scalar_value(event.value, event.tag, event.implicit[0])
         except ValueError as error:
             self.problem(mark, "value", str(error))
+        self.doubt(event, node)
         self.anchor(event.anchor, node)
         self.place(node, mark)
+
+    def doubt(self, event: Any, node: Node) -> None:
+        """Warn of text that YAML reads as a sign of its own, so that nothing or less is left of it."""
+        if event.tag == "!":
+            self.warn(node.line, node.column, "text that begins with '!' stands in quotes: YAML reads it as a tag")
+        if event.anchor:
+            self.begin_anchor(event.anchor, node.line, node.column)
+            if event.implicit[0]:  # without quotes: it may be meant as text
+                self.unused[event.anchor] = node
+        elif event.value == "" and event.implicit[0]:
+            rest = self.rows[node.line - 1][node.column - 1 :].strip() if node.line <= len(self.rows) else ""
+            if _COMMENT.match(rest):
+                told = f"the value is empty, since '#' begins a comment: write {rest.split()[0]!r} in quotes"
+                self.warn(node.line, node.column, told)
 
     def open(self, event: Any, kind: str) -> None:
         mark = event.start_mark
@@ -110,7 +142,7 @@ class _Builder:
         if event.tag and event.tag not in COLLECTION_TAGS:
             self.problem(mark, "value", f"the tag {tag_name(event.tag)} is not available: write the value plainly")
         if event.anchor:
-            self.anchors[event.anchor] = None
+            self.begin_anchor(event.anchor, mark.line + 1, mark.column + 1)
         node = Node(kind, mark.line + 1, mark.column + 1, value=[] if kind == "list" else {})
         self.stack.append((node, event.anchor))
         self.pending.append(None)
@@ -129,13 +161,23 @@ class _Builder:
 
     def alias(self, event: Any) -> None:
         if event.anchor not in self.anchors:
-            raise self.stop(event.start_mark, f"the alias *{event.anchor} names no anchor before it")
+            told = f"the alias *{event.anchor} names no anchor before it: text that begins with '*' stands in quotes"
+            raise self.stop(event.start_mark, told)
+        self.unused.pop(event.anchor, None)
         node = self.anchors[event.anchor]
         if node is None:
             raise self.stop(event.start_mark, f"the alias *{event.anchor} stands inside its own anchor")
         self.place(node, event.start_mark)
 
     # -- building
+
+    def begin_anchor(self, name: str, line: int, column: int) -> None:
+        """Note an anchor whose value is not complete yet; warn of one that was given before."""
+        first = self.anchors.get(name)
+        if first is not None:
+            told = f"the anchor &{name} stands here a second time (first in line {first.line}): aliases mean this one"
+            self.warn(line, column, f"{told} from here on: call one of them otherwise")
+        self.anchors[name] = None
 
     def anchor(self, name: str | None, node: Node) -> None:
         if name:
@@ -153,7 +195,7 @@ class _Builder:
         key = self.pending[-1]
         if key is None:
             if node.kind != "scalar":
-                raise self.stop(mark, f"a key of a mapping is a {node.kind}: keys are text")
+                raise self.no_key(node, mark)
             self.pending[-1] = node
             return
         self.pending[-1] = None
@@ -197,7 +239,7 @@ class _Builder:
 
 def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
     """Return the tree of a document, as far as it can be read, and the problems on the way."""
-    builder = _Builder(filename)
+    builder = _Builder(filename, text)
     try:
         for event in _events(text, builder):
             if isinstance(event, yaml.ScalarEvent):
@@ -212,6 +254,9 @@ def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
                 builder.alias(event)
     except _Stop:
         return None, builder.problems
+    for name, node in builder.unused.items():
+        told = f"no alias names the anchor &{name}: text that begins with '&' stands in quotes"
+        builder.warn(node.line, node.column, told)
     if builder.root is None and not builder.problems:
         builder.problems.append(Problem(filename, 1, 1, "error", "yaml", "the file is empty: a playbook is a mapping"))
     return builder.root, builder.problems
@@ -236,9 +281,8 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
         )
         raise _Stop from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise builder.stop(mark or _Top(), f"invalid YAML: {reason}") from None
+        line, column, told = explain(text, error)
+        raise builder.stop(_Mark(line, column), told) from None
     except UnicodeEncodeError:
         builder.problems.append(Problem(builder.filename, 1, 1, "error", "yaml", "the file is not valid Unicode"))
         raise _Stop from None

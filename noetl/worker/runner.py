@@ -1,7 +1,7 @@
 """A runner: one child process that runs somebody's code, seen from the worker.
 
-It is started by exec with a bare environment, leads a process group of its own and is killed with all of it when it
-exits, overruns or loses its worker. See `runner_wire` for what goes over its pipes.
+It is started by exec with a bare environment. It ends what a call has started when the call ends, and everything when
+its worker closes the pipe of the calls or is gone. See `runner_wire` for what goes over its pipes.
 """
 
 import contextlib
@@ -36,6 +36,9 @@ from noetl.worker.runner_wire import (
     READY,
     RECALLED,
     SKIPPED,
+    STEP,
+    UNABLE,
+    how_it_ended,
 )
 
 PASSED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
@@ -60,22 +63,6 @@ def runner_environment(environment: Mapping[str, str]) -> dict[str, str]:
                 " pass what it needs under another name"
             )
     return {name: environment[name] for name in (*PASSED, *listed) if name in environment}
-
-
-@dataclass(frozen=True, slots=True)
-class Lifeline:
-    """A pipe whose write end only the worker holds: it ends with the worker, whatever happened to it."""
-
-    read: int
-    write: int
-
-    @classmethod
-    def make(cls) -> "Lifeline":
-        return cls(*os.pipe())
-
-    def close(self) -> None:
-        os.close(self.write)
-        os.close(self.read)
 
 
 @dataclass(slots=True)
@@ -105,20 +92,25 @@ class Runner:
     That thread must also be the one that made it: Linux kills a child whose parent thread ends.
     """
 
-    def __init__(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Start it. Raises `OSError` where no process can be started."""
         self.line: deque[Sent] = deque()
         self.ready = False
         self.fast = False  # whether everything in its line is
         self.since = time.monotonic()  # when the head of its line came up, or it had no more to do
         self.output_open = True
         self.closed = False
+        self.calls_open = True
+        self.broken = False  # what it says is not to be read any more
+        self.unable = ""  # why it could make no process for a call
+        self.cause: dict[str, object] | None = None  # the error of the call it is being ended for
         self._mark = _MARK_START + secrets.token_bytes(10)
         self._output = Output(self._mark)
         self._in = bytearray()
         self._out = memoryview(b"")  # what is left to be written
-        self._open(environment, lifeline)
+        self._open(environment)
 
-    def _open(self, environment: Mapping[str, str], lifeline: Lifeline) -> None:
+    def _open(self, environment: Mapping[str, str]) -> None:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             calls, self.calls = os.pipe()
             self.answers, answers = os.pipe()
@@ -131,10 +123,12 @@ class Runner:
                 theirs.callback(os.close, descriptor)
             self._page = mmap.mmap(board, BOARD_SIZE)
             self._board = memoryview(self._page).cast("Q")
-            self._process = self._exec((calls, answers, lifeline.read, board), output, environment)
+            self._process = self._exec((calls, answers, board), output, environment)
+            self.pid = self._process.pid
+            ours.callback(self._process.wait)
+            ours.callback(self._process.kill)
+            self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
             ours.pop_all()  # from here on they are closed by `close`
-        self.pid = self._process.pid
-        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
 
     def _exec(
         self, inherited: tuple[int, ...], output: int, environment: Mapping[str, str]
@@ -144,6 +138,7 @@ class Runner:
         return subprocess.Popen(
             [*command, *map(str, inherited), self._mark.hex(), folders],
             env=dict(environment),
+            cwd=_folder(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -217,6 +212,9 @@ class Runner:
                 break
             if kind == READY:
                 self.ready = True
+            elif kind & ~PRINTED == UNABLE:
+                self.unable = bytes(buffer[at + ANSWER.size : end]).decode(errors="replace")
+                answers.append(Answered(self._take(number), None, 0.0))
             elif kind != SKIPPED or (self.line and self.line[0].number == number):
                 body = bytes(memoryview(buffer)[at + ANSWER.size : end])
                 answers.append(self._answer(number, kind, body, seconds))
@@ -224,22 +222,25 @@ class Runner:
         del buffer[:at]
 
     def _answer(self, number: int, kind: int, body: bytes, seconds: float) -> Answered:
-        sent = self.line.popleft()
-        if sent.number != number:
-            raise RuntimeError(f"runner {self.pid} answered call {number} instead of {sent.number}")
-        self.since = time.monotonic()
+        sent = self._take(number)
         if kind == SKIPPED:
             return Answered(sent, None, 0.0)
+        self.unable = ""
         output = ""
         if kind & PRINTED:
             while not self._output.has(number) and self.read_output(limit=1 << 30):
                 pass
             output = self._output.take(number)
-        elif self._output:  # written past Python, and read before the call ended
-            output = self._output.take_rest()
         answer: Done | Failed
         answer = Done(body, output) if kind & ~PRINTED == DONE else Failed(_decode_error(body), output)
         return Answered(sent, answer, seconds)
+
+    def _take(self, number: int) -> Sent:
+        sent = self.line.popleft()
+        if sent.number != number:
+            raise RuntimeError(f"runner {self.pid} answered call {number} instead of {sent.number}")
+        self.since = time.monotonic()
+        return sent
 
     def read_output(self, limit: int = 4 * _CHUNK) -> bool:
         """Take what was printed, at most `limit` bytes. Returns whether something came."""
@@ -265,11 +266,22 @@ class Runner:
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """Have it end with everything it started. Where it runs a call itself, that has started nothing, and it is
+        killed; else the end of the calls has it kill what runs. It stays to be reaped."""
+        if self.calls_open:
+            self.calls_open = False
+            os.close(self.calls)
+        if not self._board[STEP]:
+            self.kill()
+
     def kill(self) -> None:
-        """Kill it with everything it started in its process group. It stays to be reaped."""
-        if self._process.returncode is None:  # not reaped, so its group's number cannot be anybody else's
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        """Kill it, and the group of the process that runs its call. It stays to be reaped."""
+        if self._process.returncode is None:  # not reaped, so the numbers cannot be anybody else's
+            step = self._board[STEP]
+            for group in (self.pid, *([step] if step > 1 else [])):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
 
     def ended(self, within: float = 0.0) -> bool:
         """Whether the process has ended, or does within some seconds. It is not reaped by this."""
@@ -281,29 +293,34 @@ class Runner:
             time.sleep(min(left, 0.0005))
         return True
 
+    def close_output(self) -> None:
+        """Read no more of what is printed: who waits to write it waits no longer."""
+        if self.output >= 0:
+            os.close(self.output)
+        self.output, self.output_open = -1, False
+
     def close(self) -> str:
         """Kill and reap it, close every descriptor, and return how the process ended, in words."""
         self.closed = True
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
-        for descriptor in (self.calls, self.answers, self.output, self.pidfd):
+        self.close_output()
+        for descriptor in (self.calls if self.calls_open else None, self.answers, self.pidfd):
             if descriptor is not None:
                 os.close(descriptor)
         self._board.release()
         self._page.close()
-        return _how_it_ended(self._process.returncode)
+        return how_it_ended(self._process.returncode)
 
 
-def _how_it_ended(code: int | None) -> str:
-    if code is None:
-        return "could not be killed"
-    if code >= 0:
-        return f"exited with status {code}"
+def _folder() -> str | None:
+    """Return where a runner starts: None, this process's folder, or another where that is gone."""
     try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+        os.getcwd()
+    except OSError:
+        return tempfile.gettempdir()
+    return None
 
 
 def _decode_error(body: bytes) -> dict[str, Any]:

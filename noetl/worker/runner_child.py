@@ -1,7 +1,10 @@
 """The child process that runs somebody's code, one call after the other, until its worker goes away.
 
 Started by exec with the bare script's path, so that nothing of the worker's memory or environment comes along.
-Arguments: file descriptors of calls, answers, lifeline and board; the mark; the worker's `sys.path` as JSON.
+Arguments: file descriptors of calls, answers and board; the mark; the worker's `sys.path` as JSON.
+
+Code that cannot leave anything behind (`runner_harmless`) runs in this process. Everything else runs in a fork of it,
+which sees the state of an interpreter that has run nothing yet, and ends with all that it started.
 """
 
 import contextlib
@@ -10,23 +13,24 @@ import io
 import json
 import mmap
 import os
-import select
-import signal
-import struct
+import resource
 import sys
-import termios
-import threading
 import time
-from typing import TYPE_CHECKING, Final, TextIO, cast
+from typing import Final, TextIO
 
 if __name__ == "__main__":
     sys.path[:] = sys.path[1:] if sys.path[:1] == [os.path.dirname(os.path.abspath(__file__))] else sys.path
-    sys.path += [folder for folder in json.loads(sys.argv[6]) if folder not in sys.path]
+    sys.path += [folder for folder in json.loads(sys.argv[5]) if folder not in sys.path]
 
 import orjson
 
-from noetl.tools.base import Failed
-from noetl.tools.registry import TOOLS
+from noetl.tools import python
+from noetl.tools.base import Call, Failed
+from noetl.worker.runner_descendants import adopt, die_with_parent, end_leftovers
+from noetl.worker.runner_fork import Forks, Ran, WorkerGone
+from noetl.worker.runner_harmless import imported, is_harmless
+from noetl.worker.runner_preload import Preloaded
+from noetl.worker.runner_step import forget_in_forks, high_number
 from noetl.worker.runner_wire import (
     ANSWER,
     BEGUN,
@@ -41,13 +45,11 @@ from noetl.worker.runner_wire import (
     decode_call,
 )
 
-if TYPE_CHECKING:
-    from noetl.tools.base import Call
+_EXPENDABLE: Final = b"500"
+"""What the kernel adds to this process's badness when memory is short: it goes before the worker does."""
 
-HIGH: Final = 200
-"""Where our own descriptors live: code that tidies up "everything above 2" by small numbers does not meet them."""
-
-_PR_SET_PDEATHSIG: Final = 1
+_KNOWN: Final = 512
+"""How many texts of code are remembered."""
 
 
 class _Counted(io.FileIO):
@@ -61,86 +63,47 @@ class _Counted(io.FileIO):
 
 
 class Prints:
-    """Standard output and error of this process: both the pipe to the worker, whatever a call does to them."""
+    """Standard output and error of this process: both the pipe to the worker."""
 
     def __init__(self, mark: bytes) -> None:
         self._mark = mark
-        self._pipe = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
-        self._raw: list[_Counted] = []
-        self._streams: list[TextIO] = []
-        self._open()
-
-    @property
-    def descriptor(self) -> int:
-        return self._pipe
-
-    def _open(self) -> None:
-        os.dup2(self._pipe, 1)
-        os.dup2(self._pipe, 2)
+        self.descriptor = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, high_number())
         self._raw = [_Counted(1, "w", closefd=False), _Counted(2, "w", closefd=False)]
-        self._streams = [
+        self._streams: list[TextIO] = [
             io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
             for raw in self._raw
         ]
         sys.stdout, sys.stderr = self._streams
 
-    def end_call(self, number: int) -> bool:
-        """Flush what a call printed, put a mark behind it, and undo what the call did to the streams.
+    def pass_on(self, data: bytes) -> None:
+        """Write what a fork printed."""
+        sent = os.write(self.descriptor, data)
+        while sent < len(data):
+            sent += os.write(self.descriptor, memoryview(data)[sent:])
 
-        Returns whether anything was printed.
-        """
-        printed = False
-        for stream in (*self._streams, sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()
+    def end_call(self, number: int, printed: bool = False) -> bool:
+        """Flush what a call printed and put a mark behind it. Returns whether anything was printed."""
+        for stream in self._streams:
+            stream.flush()
         for raw in self._raw:
             printed = printed or raw.written > 0
             raw.written = 0
-        if printed or self._unread():
-            printed = True
-            os.set_blocking(self._pipe, True)  # a child of the call may have changed that for everybody
-            os.write(self._pipe, self._mark + number.to_bytes(8, "little"))
-        out, err = self._streams
-        if sys.stdout is not out or sys.stderr is not err or out.closed or err.closed:
-            self._open()
-        else:
-            os.dup2(self._pipe, 1)
-            os.dup2(self._pipe, 2)
+        if printed:
+            self.pass_on(self._mark + number.to_bytes(8, "little"))
         return printed
-
-    def _unread(self) -> bool:
-        """Whether the pipe holds something, which then came from a descriptor or from a child of the call."""
-        with contextlib.suppress(OSError):
-            return cast(int, struct.unpack("i", fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0\0\0\0"))[0]) > 0
-        return False
-
-
-class Surroundings:
-    """Working folder, environment and alarm clock, put back after each call."""
-
-    def __init__(self) -> None:
-        self._folder = os.getcwd()
-        self._environment = dict(os.environ)
-
-    def restore(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        with contextlib.suppress(OSError):
-            os.chdir(self._folder)
-        if dict(os.environ) != self._environment:
-            os.environ.clear()
-            os.environ.update(self._environment)
 
 
 class Runner:
     """Reads calls, runs them, answers."""
 
-    def __init__(self, calls: int, answers: int, board: memoryview, prints: Prints) -> None:
+    def __init__(self, calls: int, answers: int, board: memoryview, prints: Prints, forks: Forks) -> None:
         self._calls = calls
         self._answers = answers
         self._board = board
         self._prints = prints
-        self._surroundings = Surroundings()
-        self._process = os.getpid()
+        self._forks = forks
+        self._preloaded = Preloaded()
+        self._harmless: dict[str, bool] = {}
 
     def serve(self) -> None:
         """Run until the worker closes its end."""
@@ -171,21 +134,33 @@ class Runner:
             self._write(ANSWER.pack(0, number, SKIPPED, 0.0))
             return
         call = decode_call(body)
-        answer = self._run(call)
-        if os.getpid() != self._process:
-            os._exit(0)  # a fork of the call came back from `main`: not ours to answer
-        self._surroundings.restore()
-        kind = PRINTED if self._prints.end_call(number) else 0
-        if isinstance(answer, Failed):
-            kind, text = kind | FAILED, orjson.dumps(answer.error)
+        if self._is_harmless(call):
+            answer = python.run(call)
+            kind, text = (FAILED, orjson.dumps(answer.error)) if isinstance(answer, Failed) else (DONE, answer.result)
+            ran = Ran(kind, text, (time.monotonic_ns() - start) / 1e9, printed=False)
         else:
-            kind, text = kind | DONE, answer.result
-        seconds = (time.monotonic_ns() - start) / 1e9
-        self._write(ANSWER.pack(len(text), number, kind, seconds) + text)
+            ran = self._fork(call)
+        flag = PRINTED if self._prints.end_call(number, ran.printed) else 0
+        self._write(ANSWER.pack(len(ran.body), number, ran.kind | flag, ran.seconds) + ran.body)
 
-    @staticmethod
-    def _run(call: "Call") -> "Done | Failed":  # type: ignore[name-defined]  # noqa: F821
-        return TOOLS[call.type].run(call)
+    def _is_harmless(self, call: Call) -> bool:
+        code = call.fields.get("code")
+        if call.type != "python" or not isinstance(code, str):
+            return False
+        found = self._harmless.get(code)
+        if found is None:
+            if len(self._harmless) >= _KNOWN:
+                del self._harmless[next(iter(self._harmless))]
+            found = self._harmless[code] = is_harmless(code)
+            self._preloaded.load(call.type, imported(code))
+        return found
+
+    def _fork(self, call: Call) -> Ran:
+        if call.type != "python":
+            self._preloaded.load(call.type, ())
+        if call.context.get("attempt", 1) > 1:
+            end_leftovers(f"NOETL_IDEMPOTENCY_KEY={call.key}".encode())
+        return self._forks.run(call)
 
     def _write(self, data: bytes) -> None:
         sent = os.write(self._answers, data)
@@ -193,50 +168,32 @@ class Runner:
             sent += os.write(self._answers, memoryview(data)[sent:])
 
 
-def die_with_worker(lifeline: int) -> None:
-    """Arrange that this process and its group are killed when the worker is gone, however busy they are.
-
-    Nothing is ever written to the lifeline, it only ends. On Linux the kernel then kills the whole group (a signal
-    on a descriptor may be any signal, and go to a group); elsewhere a thread does.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    else:
-        threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
-
-
-def _watch(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os.killpg(0, signal.SIGKILL)
-
-
 def main() -> None:
     """Serve until the worker is gone."""
-    given = [int(text) for text in sys.argv[1:5]]
-    calls, answers, lifeline, board = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH) for fd in given)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # writing a core can take a minute
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
+        file.write(_EXPENDABLE)
+    given = [int(text) for text in sys.argv[1:4]]
+    calls, answers, board = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high_number()) for fd in given)
     for descriptor in given:
         os.close(descriptor)
-    die_with_worker(lifeline)
-    with mmap.mmap(board, 0) as page, memoryview(page).cast("Q") as view:
-        prints = Prints(bytes.fromhex(sys.argv[5]))
-        own = (calls, answers, lifeline, board, prints.descriptor)
-        os.register_at_fork(after_in_child=lambda: _forget(own))
-        if select.select([lifeline], [], [], 0)[0]:
-            return  # the worker went away before we could notice
-        Runner(calls, answers, view, prints).serve()
-        os._exit(0)
+    die_with_parent(True)
+    adopt()
+    forget_in_forks()
+    prints = Prints(bytes.fromhex(sys.argv[4]))
+    del sys.argv[1:]
+    page = mmap.mmap(board, 0)
+    view = memoryview(page).cast("Q")
 
+    def leave() -> None:
+        view.release()
+        page.close()
 
-def _forget(descriptors: tuple[int, ...]) -> None:
-    """Close our descriptors in a fork of a call: what it writes is not ours, and it must not keep the pipes open."""
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    forks = Forks(calls, (calls, answers, board, prints.descriptor), view, prints.pass_on, leave)
+    with contextlib.suppress(WorkerGone, BrokenPipeError):
+        Runner(calls, answers, view, prints, forks).serve()
+    os._exit(0)
 
 
 if __name__ == "__main__":

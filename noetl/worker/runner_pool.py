@@ -4,7 +4,6 @@ Slow calls have a runner each. Calls of steps known to be fast stand in line, up
 before as many runners as there are processors: more would not make them faster.
 """
 
-import contextlib
 import logging
 import os
 import selectors
@@ -14,7 +13,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from noetl.tools.base import Call, Done, Failed, error, storable
-from noetl.worker.runner import Answered, Lifeline, Runner, Sent
+from noetl.worker.runner import Answered, Runner, Sent
+from noetl.worker.runner_ability import Ability
 from noetl.worker.runner_wire import encode_call
 
 log = logging.getLogger("noetl.worker")
@@ -25,8 +25,8 @@ DEPTH: Final = 16
 STUCK: Final = 0.02
 """Seconds after which calls behind a fast one that turned out slow are taken back."""
 
-STILLBORN: Final = 3
-"""How many runners in a row may end before they are ready, until the call waiting for them fails."""
+END_LIMIT: Final = 2.0
+"""Seconds that a runner has to end what it runs, before it is killed itself."""
 
 START_LIMIT: Final = 60.0
 IDLE_LIMIT: Final = 60.0
@@ -61,12 +61,12 @@ class RunnerPool:
         self._environment = environment
         self._selector = selector
         self._owner = owner
-        self._lifeline = Lifeline.make()
         self._runners: list[Runner] = []
+        self._ending: dict[Runner, float] = {}  # until when each may end by itself
         self._outgoing: dict[Runner, list[bytes]] = {}
         self._number = 0
-        self._stillborn = 0
         self._recalling: set[Runner] = set()
+        self.ability = Ability()
         self.check_at = float("inf")  # when `check` wants to be called next
 
     @property
@@ -78,16 +78,15 @@ class RunnerPool:
     def warm(self) -> None:
         """Start one runner if there is none."""
         if not self._runners:
-            with contextlib.suppress(OSError):  # the first call will say it
-                self._start()
+            self._start()
 
     def offer(self, token: int, call: Call, timeout: float | None, *, fast: bool, grow: bool) -> bool:
         """Give a call to a runner. Returns False where none can take it now. `flush` sends it. `grow`: it may have one
         started, which the first call may anyway.
 
-        Raises TypeError where the call is not plain JSON, OSError where no process can be started.
+        Raises TypeError where the call is not plain JSON.
         """
-        runner = self._choose(fast, grow)
+        runner = None if self.ability.unable else self._choose(fast, grow)
         if runner is None:
             return False
         self._number += 1
@@ -114,9 +113,10 @@ class RunnerPool:
             step(runner)
         except Exception as failure:
             log.exception("runner %d is given up", runner.pid)
-            if runner in self._runners:
+            runner.broken = True
+            if not runner.closed:
                 text = f"the worker broke over its runner: {type(failure).__name__}: {failure}"
-                self._bury(runner, error("internal", storable(text), retryable=True))
+                self._end(runner, error("internal", storable(text), retryable=True))
 
     def _send(self, runner: Runner, frames: list[bytes]) -> None:
         if not runner.send(frames) and runner.calls not in self._selector.get_map():  # it may be full already
@@ -129,7 +129,7 @@ class RunnerPool:
                 if sent.token == token:
                     sent.doomed = True
                     if sent.number <= runner.begun:
-                        self._bury(runner, self._cancelled(sent))
+                        self._end(runner, self._cancelled(sent))
                     else:
                         self._recall(runner, time.monotonic())
                     return
@@ -149,12 +149,17 @@ class RunnerPool:
             best: Runner | None = None
             for runner in self._runners[: self._cores]:
                 held = len(runner.line)
-                if held < DEPTH and (runner.fast or not held) and (best is None or held < len(best.line)):
+                if (
+                    held < DEPTH
+                    and (runner.fast or not held)
+                    and not runner.unable
+                    and (best is None or held < len(best.line))
+                ):
                     best = runner
             if best is not None:
                 return best
         for runner in reversed(self._runners):
-            if not runner.line:
+            if not runner.line and not runner.unable:
                 return runner
         if self._runners and not grow:
             return None
@@ -164,14 +169,27 @@ class RunnerPool:
             return self._start()
         return None
 
-    def _start(self) -> Runner:
-        runner = Runner(self._environment, self._lifeline)
+    def _start(self) -> Runner | None:
+        """Start a runner. None: it cannot be now."""
+        now = time.monotonic()
+        if now < self.ability.start_at:
+            return None
+        try:
+            runner = Runner(self._environment)
+        except OSError as failure:
+            self._lack(partial(self.ability.lack, f"no runner process can be started: {failure}"), now)
+            return None
         self._runners.append(runner)
         self._watch(runner.answers, runner, self._readable, selectors.EVENT_READ)
         self._watch(runner.output, runner, self._printed, selectors.EVENT_READ)
         if runner.pidfd is not None:
             self._watch(runner.pidfd, runner, self._died, selectors.EVENT_READ)
         return runner
+
+    def _lack(self, note: Callable[..., None], now: float) -> None:
+        """Have it noted that a process could not be made, and whether a runner is left that can go on."""
+        note(now=now, left=any(runner.ready and not runner.unable for runner in self._runners))
+        self.check_at = min(self.check_at, self.ability.start_at or self.check_at)
 
     def _watch(self, descriptor: int, runner: Runner, act: Callable[[Runner], None], events: int) -> None:
         rank = 0 if act == self._readable else 1 if act == self._printed else 2
@@ -182,11 +200,13 @@ class RunnerPool:
     def _readable(self, runner: Runner) -> None:
         if runner.closed:
             return
-        answers, is_open = runner.read_answers()
+        was_ready, (answers, is_open) = runner.ready, runner.read_answers()
         for answered in answers:
             self._answered(answered)
-        if runner.ready:
-            self._stillborn = 0
+        if runner.unable:
+            self._lack(partial(self.ability.lack_fork, runner.unable), time.monotonic())
+        elif runner.ready and not was_ready:
+            self.ability.ready()
         if not is_open:
             self._died(runner)
         elif runner.line and answers:
@@ -195,6 +215,7 @@ class RunnerPool:
     def _answered(self, answered: Answered) -> None:
         sent = answered.sent
         if answered.answer is not None:
+            self.ability.answered()
             self._owner.finished(sent.token, sent.call, answered.answer, answered.seconds)
         elif sent.doomed or sent.wanted_back:
             self._owner.not_begun(sent.token)
@@ -205,7 +226,7 @@ class RunnerPool:
         """Another call came to the head of the line."""
         head = runner.line[0]
         if head.doomed and head.number <= runner.begun:
-            self._bury(runner, self._cancelled(head))
+            self._end(runner, self._cancelled(head))
             return
         self.check_at = min(self.check_at, runner.since + min(STUCK, head.timeout or STUCK))
 
@@ -220,25 +241,41 @@ class RunnerPool:
             self._selector.unregister(runner.calls)
 
     def _died(self, runner: Runner) -> None:
-        if runner.closed:
-            return
-        for answered in runner.read_answers()[0]:
-            self._answered(answered)
-        runner.ended(within=0.05)  # its pipes end a moment before it does; else it closed them, and is killed
-        self._bury(runner, None)
+        if not runner.closed:
+            runner.ended(within=0.05)  # its pipes end a moment before it does; else it closed them, and is killed
+            self._bury(runner)
 
     # ---- clock ---------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
         """Kill what overran, take calls back from behind it, close what has been idle for long."""
         self.check_at = now + 10.0
+        for runner, limit in list(self._ending.items()):
+            if now >= limit or (runner.pidfd is None and runner.ended()):
+                runner.kill()
+                self._bury(runner)
+            else:
+                self.check_at = min(self.check_at, limit if runner.pidfd is not None else now + 0.01)
+        if self.ability.unable:
+            self._try_again(now)
         for runner in list(self._runners):
             if runner.line:
                 self.act(partial(self._check_line, now=now), runner)
             elif len(self._runners) > self._cores and runner.ready and now - runner.since > IDLE_LIMIT:
-                self._bury(runner, None)
+                self._end(runner, None)
             elif runner.pidfd is None and runner.ended():
                 self._died(runner)
+
+    def _try_again(self, now: float) -> None:
+        """Find out whether calls can run again: by a runner's start, or by the next call of those that are there."""
+        if now >= self.ability.start_at:
+            for runner in self._runners:
+                runner.unable = ""
+            if any(runner.ready for runner in self._runners):
+                self.ability.try_again()
+            elif not self._runners:
+                self._start()
+        self.check_at = min(self.check_at, max(self.ability.start_at, now + 0.1))
 
     def _check_line(self, runner: Runner, now: float) -> None:
         head = runner.line[0]
@@ -252,12 +289,12 @@ class RunnerPool:
             return
         if head.number > runner.begun:
             if not runner.ready and now - runner.since > START_LIMIT:
-                self._bury(runner, None)
+                self._end(runner, None)
             self.check_at = min(self.check_at, now + STUCK)
         elif head.timeout is not None:
             due = runner.begun_at() + head.timeout
             if now >= due:
-                self._bury(runner, self._overran(head))
+                self._end(runner, self._overran(head))
             else:
                 self.check_at = min(self.check_at, due)
 
@@ -272,7 +309,7 @@ class RunnerPool:
         for sent in reversed(runner.recalled()):
             self._answered(Answered(sent, None, 0.0))
         if runner.line and runner.line[0].doomed:
-            self._bury(runner, self._cancelled(runner.line[0]))
+            self._end(runner, self._cancelled(runner.line[0]))
         elif not runner.line:
             runner.since = now
 
@@ -287,21 +324,39 @@ class RunnerPool:
         text = f"{sent.call.where}: still running after its timeout of {sent.timeout:g} s; it was killed"
         return error("timeout", text, retryable=True)
 
-    def _bury(self, runner: Runner, cause: dict[str, object] | None) -> None:
-        """Kill a runner with its group and say what became of its calls: the one it had begun has failed.
+    def _end(self, runner: Runner, cause: dict[str, object] | None) -> None:
+        """Have a runner end with all that it started, upon which its calls are reported. `cause` is the error of the
+        call it has begun; None: it is not to be blamed for its end."""
+        if runner not in self._ending and not runner.closed:
+            self._forget(runner)
+            if runner.calls in self._selector.get_map():
+                self._selector.unregister(runner.calls)
+            runner.cause = cause
+            runner.stop()
+            limit = time.monotonic() + END_LIMIT
+            self._ending[runner] = limit
+            self.check_at = min(self.check_at, limit if runner.pidfd is not None else 0.0)
 
-        `cause` is the error of that call; None: the runner ended by itself.
-        """
-        runner.kill()
-        self._runners.remove(runner)
+    def _forget(self, runner: Runner) -> None:
+        if runner in self._runners:
+            self._runners.remove(runner)
         self._recalling.discard(runner)
         self._outgoing.pop(runner, None)
-        begun, started, output = runner.begun, runner.begun_at(), runner.rest_of_output()
+
+    def _bury(self, runner: Runner) -> None:
+        """Say what became of the calls of a runner that has ended: the one it had begun has failed."""
+        runner.kill()
+        self._forget(runner)
+        self._ending.pop(runner, None)
+        for answered in [] if runner.broken else runner.read_answers()[0]:
+            self._answered(answered)
+        cause, begun, started, output = runner.cause, runner.begun, runner.begun_at(), runner.rest_of_output()
         for descriptor in (runner.answers, runner.output, runner.calls, runner.pidfd):
             if descriptor is not None and descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
         how = runner.close()
-        self._stillborn += not runner.ready
+        if not runner.ready and cause is None:
+            self._lack(partial(self.ability.lack_start, how, output), time.monotonic())
         for sent in runner.line:
             if sent.number <= begun:
                 failed = cause or error(
@@ -314,20 +369,19 @@ class RunnerPool:
                 self._owner.finished(sent.token, sent.call, Failed(failed, output), seconds)
             elif runner.ready:
                 self._owner.not_begun(sent.token)
-            elif self._stillborn >= STILLBORN:
-                text = f"{sent.call.where}: no runner process can be started, it {how}: {output.strip()}"
-                self._owner.finished(
-                    sent.token, sent.call, Failed(error("runner_exited", storable(text), retryable=True)), 0.0
-                )
             else:
                 self._owner.again(sent)
         runner.line.clear()
 
     def close(self) -> None:
-        """Kill every runner. Nothing is reported."""
-        for runner in self._runners:
-            runner.kill()
-        for runner in self._runners:
+        """End every runner with all that it started. Nothing is reported."""
+        runners = [*self._runners, *self._ending]
+        for runner in runners:
+            runner.close_output()
+            runner.stop()
+        limit = time.monotonic() + END_LIMIT
+        for runner in runners:
+            runner.ended(within=max(0.0, limit - time.monotonic()))
             runner.close()
         self._runners.clear()
-        self._lifeline.close()
+        self._ending.clear()

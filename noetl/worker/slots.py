@@ -138,6 +138,8 @@ class Slots:
     @property
     def free(self) -> int:
         """How many more calls may be submitted now."""
+        if self._runners.ability.unable:
+            return 0  # another worker may be able
         fast = self._pace is not None and self._pace < FAST
         return max(0, (self.count * DEEP if fast else self.count) - len(self._held))
 
@@ -273,9 +275,6 @@ class Slots:
         except TypeError as failure:
             text = f"{call.where}: an argument is not plain JSON: {failure}"
             self._report(token, Failed(error("validation", storable(text))))
-        except OSError as failure:
-            text = f"{call.where}: no process can be started to run the step: {failure}"
-            self._report(token, Failed(error("runner_exited", storable(text), retryable=True)))
         return True
 
     # ---- what came of them ---------------------------------------------------------------------------------------
@@ -335,8 +334,10 @@ class Slots:
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
             failed = Failed(error("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)
-        while len(self._held) > self.count and self._pending and now - self._pending[-1].since > PATIENCE:
+        crowded = len(self._held) > self.count
+        while (crowded or self._runners.ability.unable) and self._pending and now - self._pending[-1].since > PATIENCE:
             self._report(self._pending.pop().token, NotBegun(surplus=True))
+            crowded = len(self._held) > self.count
         if self._pending:
             self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
 

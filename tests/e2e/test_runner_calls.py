@@ -45,10 +45,11 @@ def test_a_warm_runner_is_used_again_and_nothing_of_a_call_stays(slots: Slots, t
             "    signal.alarm(1)\n"
             "    sys.stdout.close()\n"
             "    sys.stderr = None\n"
-            "    return os.getpid()\n",
+            "    return 1\n",
             {"folder": str(tmp_path)},
         ),
     )
+    pids = slots.runner_pids
     second = run(
         slots,
         python(
@@ -57,13 +58,13 @@ def test_a_warm_runner_is_used_again_and_nothing_of_a_call_stays(slots: Slots, t
             "    print('heard')\n"
             "    print('too', file=sys.stderr)\n"
             "    left = signal.getitimer(signal.ITIMER_REAL)[0]\n"
-            "    return [os.getpid(), os.getcwd(), os.environ.get('LEFT'), 'PATH' in os.environ, left]\n"
+            "    return [os.getcwd(), os.environ.get('LEFT'), 'PATH' in os.environ, left]\n"
         ),
     )
-    assert isinstance(first.answer, Done)
+    assert first.answer == Done(b"1")
     assert isinstance(second.answer, Done)
-    pid = orjson.loads(first.answer.result)
-    assert orjson.loads(second.answer.result) == [pid, os.getcwd(), None, True, 0.0]
+    assert slots.runner_pids == pids
+    assert orjson.loads(second.answer.result) == [os.getcwd(), None, True, 0.0]
     assert second.answer.output == "heard\ntoo\n"
 
 
@@ -86,7 +87,8 @@ def test_prints_of_python_of_descriptors_and_of_children_are_captured_in_order(s
     assert silent.answer.output == ""
 
 
-def test_each_call_of_a_batch_has_its_own_prints(slots: Slots) -> None:
+def test_each_call_of_a_batch_has_its_own_prints(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noetl.worker.slots.PATIENCE", 60.0)
     code = "import os\ndef main(a):\n    print('say', a)\n    os.write(1, b'more %d\\n' % a)\n    return a\n"
     for token in range(64):
         slots.submit(token, python(code, {"a": token}, where="examples/test#prints"))
@@ -152,21 +154,25 @@ def test_an_unknown_tool_is_a_validation_error(slots: Slots) -> None:
     assert report.answer.error["message"] == f"examples/test#step: no tool 'smtp' ({known})"
 
 
-def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("noetl.worker.slots.PATIENCE", 60.0)
     slots = Slots(3)
     try:
-        code = "import time\ndef main():\n    start = time.monotonic()\n    time.sleep(0.3)\n    return start\n"
+        code = (
+            "import os, time\n"
+            "def main(file, gate):\n"
+            "    open(file, 'w').close()\n"
+            "    while not os.path.exists(gate): time.sleep(0.005)\n"
+        )
         assert slots.free == 3
         for token in range(6):
-            slots.submit(token, python(code, where=f"examples/test#s{token}"))
+            args = {"file": str(tmp_path / f"begun{token}"), "gate": str(tmp_path / "gate")}
+            slots.submit(token, python(code, args, where=f"examples/test#s{token}"))
         assert slots.free == 0
-        starts = []
-        for report in collect(slots, 6).values():
-            assert isinstance(report.answer, Done)
-            starts.append(orjson.loads(report.answer.result))
-        starts.sort()
-        assert starts[2] < starts[0] + 0.3 <= starts[3]
+        until(lambda: len(list(tmp_path.glob("begun*"))) == 3, slots)
+        assert {path.name for path in tmp_path.glob("begun*")} == {"begun0", "begun1", "begun2"}
+        (tmp_path / "gate").touch()
+        assert all(report.answer == Done(b"null") for report in collect(slots, 6).values())
         assert len(slots.runner_pids) == 3
         assert slots.free == 3
     finally:
@@ -378,7 +384,10 @@ def test_recall_gives_back_everything_that_was_not_begun(tmp_path: Path) -> None
         slots.close()
 
 
-def test_a_death_fails_the_running_call_and_gives_back_those_in_line(tmp_path: Path) -> None:
+def test_a_death_fails_the_running_call_and_gives_back_those_in_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noetl.worker.runner_pool.STUCK", 60.0)
     slots = Slots(1)
     try:
         _line_up(slots, tmp_path / "gate")

@@ -1,0 +1,209 @@
+"""The runner's side of a call in a fork: its pipes, its prints on their way to the worker, and its end.
+
+A step's process answers the runner over a pipe of its own. Nothing that the step does to its descriptors reaches the
+worker: the runner passes on an answer only when it is whole and of the right shape.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from noetl.tools.base import Call, error
+from noetl.worker.runner_descendants import die_with_parent, end_descendants
+from noetl.worker.runner_step import HEAD, Pipes, run_step
+from noetl.worker.runner_wire import DONE, FAILED, STEP, UNABLE, how_it_ended
+
+_CHUNK: Final = 1 << 16
+_EXTRA: Final = 1 << 20  # what an error may take beyond the limit of results
+
+
+class WorkerGone(Exception):
+    """The worker has closed the calls: this runner ends, and with it what it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a call in a fork came to: the kind and body of its answer, how long it ran, and whether it printed."""
+
+    kind: int
+    body: bytes
+    seconds: float
+    printed: bool
+
+
+@dataclass(slots=True)
+class _Step:
+    """One process that runs a call, and the ends of its pipes."""
+
+    pid: int
+    handle: int  # its pidfd, -1 where there is none
+    answer: int
+    output: int
+    received: bytearray = field(default_factory=bytearray)
+    printed: bool = False
+
+
+class Forks:
+    """Runs calls in forks of this process. `board`: shared with the worker; `pass_on` takes what was printed."""
+
+    def __init__(
+        self,
+        calls: int,
+        foreign: Sequence[int],
+        board: memoryview,
+        pass_on: Callable[[bytes], None],
+        leave: Callable[[], None],
+    ) -> None:
+        """`foreign` are the runner's own descriptors, which forks close; `leave` lets a fork forget the board."""
+        self._calls = calls
+        self._foreign = tuple(foreign)
+        self._board = board
+        self._pass_on = pass_on
+        self._leave = leave
+
+    def run(self, call: Call) -> Ran:
+        """Run a call in a fork and wait for its end, and for the end of all that it started. Raises `WorkerGone`."""
+        self._board[STEP] = 1
+        die_with_parent(False)  # from here on this process ends what it started before it ends itself
+        try:
+            step = self._start(call)
+        except OSError as failure:
+            return Ran(UNABLE, str(failure).encode(), 0.0, printed=False)
+        else:
+            self._board[STEP] = step.pid
+            try:
+                self._follow(step, call.limit + _EXTRA)
+            finally:
+                code = self._end(step)
+            return self._answer(call, step, code)
+        finally:
+            die_with_parent(True)
+            self._board[STEP] = 0
+
+    def _start(self, call: Call) -> _Step:
+        own = os.getpid()
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            answer, answer_in = os.pipe()
+            ours.callback(os.close, answer)
+            theirs.callback(os.close, answer_in)
+            output, output_in = os.pipe()
+            ours.callback(os.close, output)
+            theirs.callback(os.close, output_in)
+            pid = os.fork()
+            if pid == 0:
+                self._leave()
+                run_step(call, Pipes(answer_in, output_in, (answer, output, *self._foreign)), own)
+            ours.pop_all()
+        os.set_blocking(answer, False)
+        os.set_blocking(output, False)
+        return _Step(pid, _handle(pid), answer, output)
+
+    def _follow(self, step: _Step, limit: int) -> None:
+        """Take the step's answer and pass on its prints until its process has ended."""
+        poll = select.poll()
+        poll.register(self._calls, 0)  # its end alone
+        for descriptor in (step.handle, step.answer, step.output):
+            if descriptor >= 0:
+                poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._calls in ready:
+                raise WorkerGone
+            if step.output in ready and not self._take_output(step):
+                poll.unregister(step.output)
+            if step.answer in ready and not _take_answer(step, limit):
+                poll.unregister(step.answer)
+                if step.handle < 0:
+                    return
+            if step.handle in ready:
+                return
+
+    def _take_output(self, step: _Step) -> bool:
+        """Pass on a piece of what was printed; return whether there may be more."""
+        try:
+            data = os.read(step.output, _CHUNK)
+        except BlockingIOError:
+            return True
+        if data:
+            step.printed = True
+            self._pass_on(data)
+        return bool(data)
+
+    def _end(self, step: _Step) -> int:
+        """Kill and reap the step with all that it started, and return how its process ended."""
+        if step.handle < 0 or not select.select([step.handle], [], [], 0)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(step.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(step.pid, signal.SIGKILL)
+        _, status = os.waitpid(step.pid, 0)
+        end_descendants()
+        while _take_answer(step, 1 << 62, final=True):
+            pass
+        left = _pending(step.output)
+        while left > 0 and self._take_output(step):
+            left -= _CHUNK
+        for descriptor in (step.answer, step.output, step.handle):
+            if descriptor >= 0:
+                os.close(descriptor)
+        return os.waitstatus_to_exitcode(status)
+
+    @staticmethod
+    def _answer(call: Call, step: _Step, code: int) -> Ran:
+        """Return the step's answer, or how its process ended where there is none."""
+        received = step.received
+        if len(received) >= HEAD.size:
+            length, kind, seconds = HEAD.unpack_from(received)
+            body = bytes(memoryview(received)[HEAD.size :])
+            if length == len(body) and kind in (DONE, FAILED) and _is_sound(kind, body):
+                return Ran(kind, body, seconds, step.printed)
+        if received:
+            text = f"{call.where}: the step wrote into the pipe that carries its own answer, or damaged what writes it"
+            failed = error("python" if call.type == "python" else "runner_exited", text, retryable=True)
+        else:
+            how = how_it_ended(code)
+            text = f"{call.where}: the process that ran the step {how}"
+            failed = error("runner_exited", text, retryable=True, detail={"process": how})
+        return Ran(FAILED, orjson.dumps(failed), 0.0, step.printed)
+
+
+def _handle(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # elsewhere than on Linux, or no descriptor is free: its pipe's end tells
+        return -1
+
+
+def _is_sound(kind: int, body: bytes) -> bool:
+    """Whether a body is what the worker expects."""
+    try:
+        value: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return kind == DONE or (isinstance(value, dict) and value.keys() == {"type", "message", "retryable", "detail"})
+
+
+def _take_answer(step: _Step, limit: int, final: bool = False) -> bool:
+    """Take a piece of the answer; return whether there may be more. What is beyond the limit is no answer."""
+    try:
+        data = os.read(step.answer, _CHUNK)
+    except BlockingIOError:
+        return not final
+    if len(step.received) <= limit:
+        step.received += data
+    return bool(data)
+
+
+def _pending(descriptor: int) -> int:
+    """Return how many bytes a pipe holds: what else comes is nobody's."""
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+    return count

@@ -1,0 +1,103 @@
+"""Modules that a runner imports once for all its forks, so that no call pays for them again.
+
+Only what is installed (the standard library, site-packages) is imported there: a helper module beside the playbooks may
+change, and is read anew by each call. A package is tried in a fork first. If its import starts threads or processes,
+or changes what another step could see, each call imports it by itself.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterable
+from typing import Any, Final
+
+from noetl.worker.runner_descendants import LINUX, die_with_parent, end_descendants
+
+_UNWANTED: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
+_TOOLS: Final = {"duckdb": ("duckdb", "pytz"), "save": ("duckdb", "pytz")}
+"""What tools import when they are first called."""
+
+
+class Preloaded:
+    """Knows what has been imported, and what must not be."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        paths = sysconfig.get_paths()
+        self._installed = tuple(
+            os.path.join(os.path.realpath(paths[name]), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        )
+
+    def load(self, tool: str, names: Iterable[str]) -> None:
+        """Import what a call is going to, as far as that is safe."""
+        new = [name for name in (*_TOOLS.get(tool, ()), *names) if name not in self._seen]
+        if not new:
+            return
+        self._seen.update(new)
+        wanted = [name for name in new if name not in sys.modules and self._is_installed(name.partition(".")[0])]
+        for name in wanted:
+            if name.partition(".")[0] in sys.stdlib_module_names or _is_quiet(name):
+                with contextlib.suppress(Exception):  # the call will say it
+                    importlib.import_module(name)
+        gc.collect()
+        gc.freeze()  # so that a fork's collector does not touch, and thereby copy, all of this
+
+    def _is_installed(self, root: str) -> bool:
+        if root in _UNWANTED:
+            return False
+        if root in sys.stdlib_module_names:
+            return True
+        try:
+            spec = importlib.util.find_spec(root)
+        except (ImportError, ValueError):
+            return False
+        origin = spec.origin if spec is not None else None
+        return origin is not None and os.path.realpath(origin).startswith(self._installed)
+
+
+def _is_quiet(name: str) -> bool:
+    """Whether importing a module leaves nothing but modules: no thread, no process, no setting of the interpreter."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            die_with_parent(True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
+            before = _settings()
+            importlib.import_module(name)
+            os._exit(0 if before == _settings() and _threads() == 1 else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(pid, 0)
+    end_descendants()
+    return status == 0
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task")) if LINUX else threading.active_count()
+
+
+def _settings() -> list[Any]:
+    """Return what a module must not have changed when it has been imported."""
+    import decimal
+    import locale
+    import socket
+
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return [
+        repr(decimal.getcontext()),
+        locale.setlocale(locale.LC_ALL),
+        socket.getdefaulttimeout(),
+        sys.getrecursionlimit(),
+        [signal.getsignal(number) for number in sorted(signal.valid_signals())],
+        dict(os.environ),
+        os.getcwd(),
+        umask,
+    ]

@@ -1,0 +1,152 @@
+"""A fork of the runner that runs one call: it has nothing of the runner's pipes, and ends with the call."""
+
+import atexit
+import contextlib
+import fcntl
+import io
+import os
+import resource
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import write as _write  # under a name of our own: a step may patch the module's
+from time import monotonic as _monotonic
+from types import ModuleType
+from typing import Any, Final, NoReturn
+
+from orjson import dumps as _dumps
+
+from noetl.tools.base import Call, Failed
+from noetl.tools.registry import TOOLS
+from noetl.worker.runner_descendants import die_with_parent
+from noetl.worker.runner_wire import DONE, FAILED
+
+HEAD: Final = struct.Struct("<IBd")
+"""What a step answers its runner: length, kind, seconds, and then a body."""
+
+FAREWELL: Final = 1.0
+"""Seconds that a step's `atexit` functions may take, once it has answered."""
+
+SPAWNS: Final = ("process", "joblib")
+"""Words of code that may start another interpreter, which has to find the functions of this code."""
+
+_own: list[int] = []  # the descriptors of this step that its own forks must not have
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """Where a step writes: its answer and its prints. `foreign` are descriptors of the runner, closed in the step."""
+
+    answer: int
+    output: int
+    foreign: Sequence[int]
+
+
+def high_number() -> int:
+    """Return the number from which our own descriptors are on: code that tidies up "everything above 2" by small
+    numbers does not meet them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 200 if soft == resource.RLIM_INFINITY else max(3, min(200, soft - 32))
+
+
+def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
+    """Run a call and answer it, in the fork that was made for it. `runner`: process id of the parent."""
+    status = 1
+    try:
+        answer = _settle_in(pipes, runner)
+        own, begun = os.getpid(), _monotonic()
+        _name_the_world(call)
+        what = TOOLS[call.type].run(call)
+        if os.getpid() != own:
+            os._exit(0)  # a fork of the call came back from `main`: not ours to answer
+        _flush()
+        if isinstance(what, Failed):
+            kind, body = FAILED, _dumps(what.error)
+        else:
+            kind, body = DONE, what.result
+        _send(answer, HEAD.pack(len(body), kind, _monotonic() - begun) + body)
+        status = 0
+        _say_farewell()
+    except BaseException:  # noqa: BLE001 - the outermost frame of this process
+        traceback.print_exc()
+        _flush()
+    finally:
+        os._exit(status)
+
+
+def _settle_in(pipes: Pipes, runner: int) -> int:
+    """Leave the runner's group and descriptors; return the descriptor for the answer."""
+    die_with_parent(True)
+    if os.getppid() != runner:
+        os._exit(1)  # it ended before the kernel was told
+    os.setsid()
+    os.dup2(pipes.output, 1)
+    os.dup2(pipes.output, 2)
+    answer = fcntl.fcntl(pipes.answer, fcntl.F_DUPFD_CLOEXEC, high_number())
+    for descriptor in (pipes.answer, pipes.output, *pipes.foreign):
+        os.close(descriptor)
+    _own.append(answer)
+    return answer
+
+
+def forget_in_forks() -> None:
+    """Have forks of a step close its answer's pipe: what they write is not ours, and must not keep it open."""
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    while _own:
+        with contextlib.suppress(OSError):
+            os.close(_own.pop())
+
+
+def _name_the_world(call: Call) -> None:
+    """Give the call what a program of its own would have: `__main__`, the key, its code where others can import it."""
+    sys.modules["__main__"] = ModuleType("__main__")
+    os.environ.update({"NOETL_IDEMPOTENCY_KEY": call.key})
+    code = call.fields.get("code")
+    if call.type == "python" and isinstance(code, str) and any(word in code.lower() for word in SPAWNS):
+        sys.path.append(_importable(code))
+
+
+def _importable(code: str) -> str:
+    """Return an entry of `sys.path` from which an interpreter started by the step imports the step's code.
+
+    `multiprocessing` gives its children the path and the names of functions. The entry is an archive in memory that
+    this process holds, so that nothing has to be removed.
+    """
+    import zipfile
+
+    descriptor = os.memfd_create("noetl_step") if hasattr(os, "memfd_create") else os.open("/dev/null", os.O_RDWR)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("noetl_step.py", code)
+    _send(descriptor, packed.getvalue())
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def _flush() -> None:
+    for stream in {id(each): each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]
+
+
+def _say_farewell() -> None:
+    """Run what the step has registered for the end of the process, for a moment; its children are killed before."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, FAREWELL)
+    processes: Any = sys.modules.get("multiprocessing")
+    if processes is not None:
+        for child in processes.active_children():
+            child.kill()
+    atexit._run_exitfuncs()
+    _flush()
+
+
+def _send(descriptor: int, data: bytes) -> None:
+    sent = _write(descriptor, data)
+    while sent < len(data):
+        sent += _write(descriptor, memoryview(data)[sent:])

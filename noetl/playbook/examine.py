@@ -16,6 +16,7 @@ from noetl.playbook.graph import END
 from noetl.playbook.model import Step
 from noetl.playbook.naming import Names
 from noetl.playbook.reader import Reader
+from noetl.playbook.repeats import check_repeats
 from noetl.playbook.scopes import Section, make_section
 from noetl.playbook.sites import scalars
 from noetl.playbook.yamltree import Node
@@ -74,6 +75,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         section = make_section(part.steps, part.items, given.ways, before)
         _check_ways(reader, section, part.nodes)
         names.check_section(section)
+        check_repeats(reader, section)
         check_arguments(reader, section, given.tasks)
         before = section
 

@@ -191,11 +191,29 @@ class Flow:
 
     def is_join(self, name: str) -> bool:
         """Whether a step waits for all branches that can reach it."""
-        return (name == END or len(self.sources[name]) > 1) and not self.is_handler(name)
+        several = name == END or len(self.sources[name]) > 1 or self.steps[name].join
+        return several and not self.is_handler(name)
 
     def is_handler(self, name: str) -> bool:
         """Whether a step is reached by failures only."""
-        return bool(self.sources[name]) and name not in self._plainly and name != END
+        plainly = name in self._plainly or name == END or self.steps[name].join
+        return bool(self.sources[name]) and not plainly
+
+    def repeated_by(self, name: str) -> str | None:
+        """Return the step of a cycle that leads to a step and back into the cycle at once, so that it runs repeatedly.
+
+        None where there is none, or a join waits for its end.
+        """
+        seen: set[str] = set()
+        while name not in seen and not self.is_join(name) and len(self.sources[name]) == 1:
+            seen.add(name)
+            (source,) = self.sources[name]
+            cycle = {other for other in self.steps if self._cycle[other] == self._cycle[source]}
+            for way in self._ways[source]:
+                if name not in cycle and name in way.targets and not cycle.isdisjoint(way.targets):
+                    return source
+            name = source
+        return None
 
     # ---- every way
 

@@ -53,8 +53,9 @@ def make_graph(steps: list[Step]) -> Graph:
                 loops.add(target)
             else:
                 sources[target].add(step.name)
-    handlers = frozenset(name for name, found in sources.items() if found and name not in plainly)
-    joins = frozenset(name for name, found in sources.items() if name == END or len(found) > 1) - handlers
+    asked = {step.name for step in steps if step.join}
+    handlers = frozenset(name for name, found in sources.items() if found and name not in plainly | asked)
+    joins = frozenset(asked | {name for name, found in sources.items() if name == END or len(found) > 1}) - handlers
     frozen = {name: frozenset(found) for name, found in sources.items()}
     return Graph(
         entry=entry,

@@ -150,6 +150,7 @@ def _common() -> Mapping[str, Schema]:
         "next": _ref("ways"),
         "on_error": _ref("ways"),
         "max_visits": {"type": "integer", "minimum": 1},
+        "join": {"type": "boolean"},
         "loop": {"anyOf": [_ref("loop"), {"type": "array", "items": _ref("loop"), "minItems": 1}, {"type": "null"}]},
         "save": _ref("save"),
         "auth": _ref("auth"),

@@ -117,6 +117,7 @@ class Step:
     auth: Template | None = None
     save: Template | None = None  # a mapping
     item_save: Template | None = None  # a mapping
+    join: bool = False  # it waits for all that can reach it, also with one source or as a handler
 
     @property
     def is_router(self) -> bool:
@@ -127,10 +128,10 @@ class Step:
 class Graph:
     """The steps of one workflow and what routing asks of them, worked out once.
 
-    `sources[s]`: the steps with an edge to `s`, itself left out. `joins`: steps with two or more sources, and `end`;
-    `handlers`: steps reached by `on_error` edges only (a handler is no join). `ancestors[s]`: every step that can
-    reach `s` along one or more edges (`s` itself where it stands in a cycle). `cycle[s]`: the number of its strongly
-    connected component. `order[s]`: its place in the playbook.
+    `sources[s]`: the steps with an edge to `s`, itself left out. `joins`: steps with two or more sources, `end`, and
+    those that say `join: true`; `handlers`: steps reached by `on_error` edges only (a handler is no join).
+    `ancestors[s]`: every step that can reach `s` along one or more edges (`s` itself where it stands in a cycle).
+    `cycle[s]`: the number of its strongly connected component. `order[s]`: its place in the playbook.
     """
 
     entry: str

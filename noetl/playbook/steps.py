@@ -36,6 +36,7 @@ STEP_KEYS: Final = frozenset(
         "loop",
         "save",
         "auth",
+        "join",
     }
 )
 TASK_KEYS: Final = frozenset({"name", "type", "desc", "args", "timeout", "retry", "auth", "save"})
@@ -95,6 +96,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
         auth=owner.auth(action.type if action else None),
         save=owner.save(),
         item_save=item_save,
+        join="join" in keys and reader.boolean(keys["join"], f"join of {owner.what}") is True,
     )
     if action is not None:
         step = _with_fields(owner, step, action)

@@ -29,6 +29,8 @@ def documents(draw: st.DrawFn, *, failures: bool) -> dict[str, Any]:
     )
     workflow = [_step(draw, name, names, handlers, ends, failures) for name in ["start", *order]]
     document: dict[str, Any] = {"workflow": _without_islands(workflow)}
+    if draw(st.booleans()):
+        draw(st.sampled_from(document["workflow"]))["join"] = True
     if draw(st.integers(0, 9)) < 4:
         document["finally"] = _finally(draw, failures)
     return document

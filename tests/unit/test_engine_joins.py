@@ -169,3 +169,57 @@ def test_the_order_in_which_branches_end_does_not_change_the_result() -> None:
             execution.done(step, step)
         results.append(execution.result)
     assert results == ["ab", "ab"]
+
+
+# ---- join: true ------------------------------------------------------------------------------------------------------
+
+MORE = [
+    {"when": "{{ result.more }}", "then": [{"step": "page"}, {"step": "write", "args": {"last": "{{ result.n }}"}}]},
+    {"else": [{"step": "write", "args": {"last": "{{ result.n }}"}}]},
+]
+
+
+@pytest.mark.parametrize(("join", "visits"), [(True, 1), (False, 3)])
+def test_a_step_behind_a_pager_is_told_to_wait_for_the_last_page(join: bool, visits: int) -> None:
+    execution = flow(py("page") | {"next": MORE}, py("write", join=join))
+    seen = []
+    for number in (1, 2, 3):
+        execution.done("page", {"n": number, "more": number < 3})
+        seen.append("write" in execution.waiting())
+    assert seen == ([False, False, True] if join else [True, True, True])
+    if join:
+        assert execution.args("write") == {"last": 3}
+    execution.run()
+    assert execution.visits("write") == visits
+    assert execution.status == "completed"
+
+
+def test_a_join_with_one_source_runs_for_one_arrival_as_ever() -> None:
+    execution = flow(py("start", "a"), py("a", join=True))
+    execution.done("start")
+    assert execution.waiting() == ["a"]
+
+
+def test_a_join_with_one_source_waits_for_steps_further_back() -> None:
+    """All that can reach it: not its source alone, which may run again."""
+    again = [{"when": "{{ result }}", "then": [{"step": "list"}, {"step": "work"}]}, {"else": [{"step": "work"}]}]
+    execution = flow(py("list") | {"next": again}, py("work", "report"), py("report", join=True))
+    execution.done("list", True)
+    execution.done("work")
+    assert execution.waiting() == ["list"]
+    execution.done("list", False)
+    execution.done("work")
+    assert execution.waiting() == ["report"]
+
+
+def test_a_handler_that_is_a_join_runs_once_for_all_failures() -> None:
+    handler = [{"step": "h"}]
+    execution = flow(
+        router("start", "a", "b"), py("a", on_error=handler), py("b", on_error=handler), py("h", join=True)
+    )
+    execution.fail("a")
+    assert execution.waiting() == ["b"]
+    execution.fail("b")
+    assert execution.waiting() == ["h"]
+    execution.done("h")
+    assert (execution.status, execution.visits("h")) == ("completed", 1)

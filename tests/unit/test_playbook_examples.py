@@ -41,9 +41,12 @@ def blocks(page: str) -> list[str]:
 
 def test_the_playbooks_in_the_documentation_are_correct() -> None:
     """A whole playbook stands as it is; steps and clauses are put where they belong."""
-    whole, clauses, looping, failing, polling, logging_in, fetching, older, today = blocks("docs/playbooks.md")
+    whole, clauses, paging, looping, failing, polling, logging_in, fetching, older, today = blocks("docs/playbooks.md")
     assert lint(whole, "docs") == []
     rest = "  - {step: store}\n  - {step: report}\n"
+    assert (
+        lint(f"metadata: {{path: x}}\nworkload: {{base_url: x}}\nworkflow:\n{paging}- {{step: store}}\n", "docs") == []
+    )
     for clause in clauses.strip().split("next:")[1:]:
         own = "fetch" if "{ step: fetch" in clause else "start"
         step = f"  - step: {own}\n    next:" + clause.replace("\n", "\n    ").rstrip() + "\n"

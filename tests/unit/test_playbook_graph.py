@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noetl.errors import PlaybookError
 from noetl.playbook.graph import components, make_graph
+from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Clause, Edge, Graph, Step
 
 
@@ -127,3 +129,22 @@ def test_a_chain_of_thousands_is_no_problem() -> None:
     found = graph({**{f"s{n}": f"s{n + 1}" for n in range(5000)}, "s5000": ""})
     assert len(found.ancestors["s5000"]) == 5000
     assert len(set(found.cycle.values())) == 5001
+
+
+def test_a_step_that_says_join_is_one_with_any_number_of_sources() -> None:
+    text = """
+metadata: {path: p}
+workflow:
+- {step: start, next: a, on_error: h}
+- {step: a, next: end, join: JOIN}
+- {step: h, join: JOIN}
+- {step: end}
+"""
+    with_join = load_playbook(text.replace("JOIN", "true"), "f").workflow
+    assert sorted(with_join.joins) == ["a", "end", "h"]
+    assert not with_join.handlers
+    assert with_join.ancestors["a"] == {"start"}
+    without = load_playbook(text.replace("JOIN", "false"), "f").workflow
+    assert (sorted(without.joins), sorted(without.handlers)) == (["end"], ["h"])
+    with pytest.raises(PlaybookError, match="join of step 'a' is 'yes': write true"):
+        load_playbook(text.replace("JOIN", "'yes'"), "f")

@@ -388,3 +388,38 @@ def test_lint_hints_at_what_finally_may_not_have(template: str, told: str) -> No
 def test_lint_knows_the_fields_of_an_error_in_finally() -> None:
     body = "workflow: [{step: start}]\nfinally: [{step: f, type: http, endpoint: x, args: {m: '{{ error.mesage }}'}}]\n"
     assert "args of step 'f': 'error' has no field 'mesage' (did you mean 'message'?)" in findings(body)[-1]
+
+
+# ---- files behind a pager --------------------------------------------------------------------------------------------
+
+PAGER = """workflow:
+- step: fetch
+  type: http
+  endpoint: x
+  next: [{when: "{{ fetch.data.next }}", then: [fetch, BOTH]}, {else: store}]
+- {step: store, type: save, storage: file, path: PATH, data: "{{ fetch.data }}"JOIN}
+"""
+
+
+@pytest.mark.parametrize(
+    ("both", "path", "join", "told"),
+    [
+        ("store", "/x/rows.csv", "", True),
+        ("store", "'/x/{{ execution_id }}.csv'", "", True),
+        ("store", "'/x/{{ workload.city }}.csv'", "", True),
+        ("store", "/x/rows.csv", ", join: true", False),
+        ("store", "'/x/{{ fetch.data.page }}.csv'", "", False),
+        ("fetch", "/x/rows.csv", "", False),
+    ],
+)
+def test_lint_hints_at_a_file_that_each_page_writes(both: str, path: str, join: str, told: bool) -> None:
+    """Not where a join waits for the last page, the path changes, or the way out of the cycle is taken once."""
+    found = findings(PAGER.replace("BOTH", both).replace("PATH", path).replace("JOIN", join))
+    assert len(found) == told
+    assert all("hint: each-page: the step 'store' runs each time that 'fetch' leads to it" in one for one in found)
+
+
+def test_lint_hints_at_a_block_save_further_behind_a_pager() -> None:
+    text = PAGER.replace("BOTH", "store").replace("PATH", "'/x/{{ fetch.data.page }}.csv'").replace("JOIN", ", next: s")
+    text += "- {step: s, type: http, endpoint: y, save: {storage: file, path: /x/y.json}}\n"
+    assert ["each-page" in one for one in findings(text)] == [True]

@@ -7,6 +7,7 @@ import typer
 from noetl.cli.client import Client, connect, segment
 from noetl.cli.files import catalog_path, documents, read_text
 from noetl.cli.options import Host, Json, Port
+from noetl.cli.reading import connect_to_read
 from noetl.cli.show import complain, note, print_json, print_table
 from noetl.cli.who import who
 from noetl.errors import InputError
@@ -48,7 +49,7 @@ def list_catalog(
     as_json: Json = False,
 ) -> None:
     """List the newest version of each path."""
-    client = connect(load_settings(), host, port)
+    client = connect_to_read(load_settings(), host, port)
     rows = client.items("/api/catalog", {"kind": kind, "path": path})
     if as_json:
         print_json(rows)
@@ -66,7 +67,7 @@ def show(
 ) -> None:
     """Print a document as it was registered; with --json what is known about it, too."""
     name, version = split_version(path)
-    found = connect(load_settings(), host, port).get(
+    found = connect_to_read(load_settings(), host, port).get(
         "/api/catalog/" + "/".join(segment(part) for part in catalog_path(name).split("/")), {"version": version}
     )
     if as_json:

@@ -1,6 +1,9 @@
 """`noetl execute`: playbook, status, result, watch, logs, list, cancel."""
 
-from datetime import datetime
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -9,14 +12,18 @@ import typer
 from noetl.cli.catalog import put
 from noetl.cli.client import Client, connect, segment
 from noetl.cli.files import catalog_path, find_file, register_tree
-from noetl.cli.follow import Progress, exit_code, follow, say_end
+from noetl.cli.follow import Progress, exit_code, follow
 from noetl.cli.options import Host, Json, Port
+from noetl.cli.outcome import labels_text, place_of, print_outcome, print_status, took
 from noetl.cli.payload import read_labels, read_payload, read_sets
-from noetl.cli.show import note, print_json, print_table
+from noetl.cli.prints import title
+from noetl.cli.reading import DatabaseClient, connect_to_read
+from noetl.cli.show import note, print_json, print_table, safe
 from noetl.cli.who import who
 from noetl.errors import AnswerLost, InputError, NotFound
+from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
-from noetl.words import NO_ITEM
+from noetl.words import TERMINAL, ExecutionStatus
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
 
@@ -28,6 +35,7 @@ Set = Annotated[
     typer.Option("--set", metavar="a.b=v", help="Laid deep, and last; v is JSON if it parses, else text."),
 ]
 Merge = Annotated[bool, typer.Option("--merge", help="Lay the payload over the workload deep, not shallow.")]
+Prints = Annotated[bool, typer.Option("--prints", help="Show what the steps print, too, as each attempt ends.")]
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help="May be given more than once.")]
 
 
@@ -46,6 +54,7 @@ def playbook(
     start: Annotated[
         bool, typer.Option("--start", help="Start database, schema, server and worker where none runs.")
     ] = False,
+    prints: Prints = False,
     as_json: Json = False,
     host: Host = None,
     port: Port = None,
@@ -78,7 +87,8 @@ def playbook(
     if no_wait:
         print_json(started) if as_json else print(execution_id)
         return
-    watch_to_the_end(client, settings, execution_id, as_json, host, port)
+    reconnect = lambda: connect(settings, host, port)  # noqa: E731
+    watch_to_the_end(client, execution_id, as_json, reconnect, place=place_of(find_file(path)), prints=prints)
 
 
 def ensure_running(settings: Settings) -> None:
@@ -107,56 +117,40 @@ def target(client: Client, path: str, version: int | None) -> dict[str, Any]:
 
 
 def watch_to_the_end(
-    client: Client, settings: Settings, execution_id: str, as_json: bool, host: str | None, port: int | None
+    client: Client,
+    execution_id: str,
+    as_json: bool,
+    reconnect: Callable[[], Client],
+    *,
+    place: Place | None = None,
+    prints: bool = False,
 ) -> None:
     """Show progress on stderr, then the outcome on stdout; leave with its exit code."""
-    reconnect = lambda: connect(settings, host, port)  # noqa: E731
     try:
-        with Progress() as progress:
-            shown = follow(client, execution_id, progress, reconnect)
+        with Progress(place=place) as progress:
+            shown = follow(client, execution_id, progress, reconnect, prints=prints)
+        why = reconnect().get(f"/api/executions/{segment(execution_id)}/why")
     except KeyboardInterrupt:
         note(f"execution {execution_id} goes on; noetl execute watch {execution_id}, or cancel {execution_id}")
         raise typer.Exit(130) from None
-    print_outcome(shown, as_json)
+    print_outcome(shown, why, as_json)
     raise typer.Exit(exit_code(shown["status"]))
-
-
-def print_outcome(shown: dict[str, Any], as_json: bool) -> None:
-    """Print how an execution ended."""
-    if as_json:
-        names = ("execution_id", "path", "version", "status", "result", "error", "started_at", "finished_at")
-        print_json({name: shown[name] for name in names})
-        return
-    say_end(shown)
-    if shown["result"] is not None:
-        print_json(shown["result"])
 
 
 @app.command()
 def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json = False) -> None:
-    """Show one execution. Exit code 1: it has failed or was cancelled."""
-    shown = connect(load_settings(), host, port).get(f"/api/executions/{segment(execution_id)}")
+    """Show where an execution stands, its steps, why what failed has failed, and what it waits for.
+
+    Exit code 1: it has failed or was cancelled.
+    """
+    client = connect_to_read(load_settings(), host, port)
+    path = f"/api/executions/{segment(execution_id)}"
+    shown, why = client.get(path), client.get(f"{path}/why")
     if as_json:
-        print_json(shown)
+        print_json({**shown, **{name: why[name] for name in ("steps", "failures", "waits")}})
     else:
-        columns = ("execution_id", "path", "version", "status", "started_at", "took")
-        print_table(columns, [{**shown, "took": took(shown)}], empty="")
-        if shown["jobs"]:
-            jobs = [{**job, "item": "" if job["item_index"] == NO_ITEM else job["item_index"]} for job in shown["jobs"]]
-            print_table(("node_id", "visit", "item", "status", "failures", "worker_id", "available_at"), jobs, empty="")
-        for name in ("error", "result"):
-            if shown[name] is not None:
-                print(f"{name}:")
-                print_json(shown[name])
+        print_status(shown, why)
     raise typer.Exit(1 if shown["status"] in ("failed", "cancelled") else 0)
-
-
-def took(shown: dict[str, Any]) -> str:
-    """Return how long an execution took, or nothing while it goes on."""
-    if shown["finished_at"] is None:
-        return ""
-    span = datetime.fromisoformat(shown["finished_at"]) - datetime.fromisoformat(shown["started_at"])
-    return f"{span.total_seconds():.2f} s"
 
 
 @app.command()
@@ -169,7 +163,7 @@ def result(
     port: Port = None,
 ) -> None:
     """Print a result as JSON, however large it is. Exit code 1: there is an error, which goes to stderr."""
-    client = connect(load_settings(), host, port)
+    client = connect_to_read(load_settings(), host, port)
     path = f"/api/executions/{segment(execution_id)}"
     if step is None:
         if visit is not None or item is not None:
@@ -184,27 +178,62 @@ def result(
 
 
 @app.command()
-def watch(execution_id: Id, host: Host = None, port: Port = None, as_json: Json = False) -> None:
+def watch(
+    execution_id: Id, prints: Prints = False, host: Host = None, port: Port = None, as_json: Json = False
+) -> None:
     """Follow an execution to its end, from its beginning on."""
     settings = load_settings()
-    watch_to_the_end(connect(settings, host, port), settings, execution_id, as_json, host, port)
+    client = connect_to_read(settings, host, port)
+    reconnect = lambda: client if isinstance(client, DatabaseClient) else connect(settings, host, port)  # noqa: E731
+    watch_to_the_end(client, execution_id, as_json, reconnect, prints=prints)
 
 
 @app.command()
-def logs(execution_id: Id, host: Host = None, port: Port = None, as_json: Json = False) -> None:
-    """Print what the steps of an execution printed, in order."""
-    client = connect(load_settings(), host, port)
-    rows = client.items(f"/api/executions/{segment(execution_id)}/output")
+def logs(
+    execution_id: Id,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send control characters to a terminal as they are; a pipe gets them anyway.")
+    ] = False,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the steps of an execution printed, in order.
+
+    What a step prints is there once its attempt has ended. A terminal gets control characters as \\x1b, unless --raw.
+    """
+    client = connect_to_read(load_settings(), host, port)
+    path = f"/api/executions/{segment(execution_id)}"
     if as_json:
-        print_json(rows)
+        if follow_on:
+            raise InputError("--follow prints text as it comes: leave --json out")
+        print_json(client.items(f"{path}/output"))
         return
-    for row in rows:
-        visit = f" visit {row['visit']}" if row["visit"] > 1 else ""
-        attempt = f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
-        note(f"--- {row['node_id']}{visit}{attempt}, {row['created_at']}")
-        print(row["text"], end="" if row["text"].endswith("\n") else "\n", flush=True)
-    if not rows:
+    after, shown, over = None, 0, False
+    while True:
+        over = not follow_on or client.get(path)["status"] in TERMINAL  # asked first: what follows is all there is
+        more = True
+        while more:
+            page = client.get(f"{path}/output", {"after": after, "limit": 500})
+            for row in page["items"]:
+                _print_output(row, raw)
+            shown += len(page["items"])
+            after, more = page["last"] or after, page["next"] is not None
+        if over:
+            break
+        time.sleep(0.3)
+    if not shown:
         note("nothing was printed")
+
+
+def _print_output(row: dict[str, Any], raw: bool) -> None:
+    """Print what one attempt printed, with a head on stderr."""
+    visit = f" visit {row['visit']}" if row["visit"] > 1 else ""
+    attempt = f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
+    note(f"--- {title(row)}{visit}{attempt}, {row['created_at']}")
+    text = row["text"] if raw else "\n".join(safe(line, sys.stdout) for line in row["text"].split("\n"))
+    print(text, end="" if text.endswith("\n") else "\n", flush=True)
 
 
 @app.command("list")
@@ -212,23 +241,50 @@ def list_executions(
     state: Annotated[list[str] | None, typer.Option("--status", help="May be given more than once.")] = None,
     path: Annotated[str | None, typer.Option("--path", help="Only of this playbook.")] = None,
     label: Label = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 20,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="AGE|TIME", help="Started since: 90m, 2h, 7d, or an ISO time (UTC)."),
+    ] = None,
+    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Only children of this one.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most N, newest first.", metavar="N")] = 20,
+    wide: Annotated[bool, typer.Option("--wide", help="Cut nothing, however narrow the terminal is.")] = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
     """List executions, the newest first."""
-    client = connect(load_settings(), host, port)
+    for name in state or ():
+        if name not in list(ExecutionStatus):
+            raise InputError(f"--status {name!r} is no status: there are {', '.join(ExecutionStatus)}")
     read_labels(label or [])
-    query = {"status": state, "path": None if path is None else catalog_path(path), "label": label}
-    rows = client.items("/api/executions", query, limit)
+    begin = None if since is None else read_since(since, datetime.now(UTC)).isoformat()
+    client = connect_to_read(load_settings(), host, port)
+    given = {"status": state, "path": None if path is None else catalog_path(path), "label": label}
+    rows = client.items("/api/executions", {**given, "since": begin, "parent": parent}, limit)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        row["took"] = took(row)
-    columns = ("execution_id", "path", "version", "status", "started_at", "took")
-    print_table(columns, rows, empty="there are no executions")
+        row["took"], row["parent"] = took(row), row["parent_execution_id"]
+        row["labels"] = labels_text(row["labels"])
+    columns = ("execution_id", "path", "version", "status", "started_at", "took", "labels", "parent")
+    print_table(columns, rows, empty="there are no executions", wide=wide)
+
+
+def read_since(text: str, now: datetime) -> datetime:
+    """Return the moment that an age or an ISO time means. Raises `InputError`.
+
+    >>> read_since("2h", datetime(2026, 1, 31, 8, tzinfo=UTC)).isoformat()
+    '2026-01-31T06:00:00+00:00'
+    """
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    try:
+        if text[-1:] in units and text[:-1].isascii() and text[:-1].isdigit():
+            return now - timedelta(**{units[text[-1]]: int(text[:-1])})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise InputError(f"--since {text!r} is no time: write an age as 90m, 2h, 7d, or an ISO time") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @app.command()

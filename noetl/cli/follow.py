@@ -7,12 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from noetl.cli.client import Client, segment
-from noetl.cli.show import STYLES, cell, note, terminal
+from noetl.cli.lookout import Lookout
+from noetl.cli.prints import Prints
+from noetl.cli.show import STYLES, cell, note, safe, terminal
 from noetl.errors import Unreachable
+from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import NO_ITEM, ExecutionStatus
 
 PATIENCE = 60.0
 """Seconds during which a server that went away is looked for again."""
+
+REASONS = 3
+"""After so many reasons, attempts and items that fail only have their line; steps always have their reason."""
+
+_FAILURES = ("step_failed", "attempt_failed", "item_failed")
 
 Event = dict[str, Any]
 
@@ -45,10 +53,14 @@ def exit_code(status: str) -> int:
 
 
 class Progress:
-    """Show events as they come: a line for each thing that ended, and what runs below on a terminal."""
+    """Show events as they come: a line for each thing that ended, with the reason of a failure below it, and what runs
+    at the bottom of a terminal. `place` knows where the code of steps stands in the playbook's file."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, place: Place | None = None) -> None:
         self._quiet = quiet
+        self._place = place
+        self._reasons: set[str] = set()  # those that have been shown
+        self.shown_at = time.monotonic()  # when something was last shown
         self._running: dict[tuple[str, int], tuple[int, int] | None] = {}  # of a loop: items that ended, all items
         self._queued: dict[tuple[str, int], str] = {}  # when a step run was queued
         self._console = None if quiet or not sys.stderr.isatty() else terminal(stderr=True)
@@ -78,8 +90,10 @@ class Progress:
             self._running[run] = (0, event["context"]["count"])
         elif kind.startswith("item_") and (loop := self._running.get(run)) is not None:
             self._running[run] = (loop[0] + 1, loop[1])
+        self.shown_at = time.monotonic()
         if (line := describe(event)) is not None:
             self._print(line, *_MARKS[kind])
+            self._reason(event)
         if self._status is not None:
             names = ", ".join(_under_way(name, loop) for (name, _), loop in list(self._running.items())[:5])
             more = len(self._running) - 5
@@ -89,6 +103,24 @@ class Progress:
         """Show a sentence between the events."""
         if not self._quiet:
             self._print(text, "·", "dim")
+
+    def prints(self, name: str, text: str) -> None:
+        """Show what a step printed, each line behind the step's name."""
+        for line in [] if self._quiet else text.splitlines():
+            self._print(f"{name}: {safe(line, sys.stderr)}", "|", "cyan")
+
+    def _reason(self, event: Event) -> None:
+        """Show the reason of a failure, once: another attempt or item that fails alike only has its line."""
+        error = event.get("error")
+        if not error or event["event_type"] not in _FAILURES:
+            return
+        lines = reason_lines(error, self._place)
+        text = "\n".join(lines)
+        if text in self._reasons or (event["event_type"] != "step_failed" and len(self._reasons) >= REASONS):
+            return
+        self._reasons.add(text)
+        for line in lines:
+            self._print(f"  {line}", " ", "")
 
     def _print(self, line: str, mark: str, style: str) -> None:
         if self._console is None:
@@ -127,45 +159,59 @@ def describe(event: Event) -> str | None:
     seconds = f" in {event['duration']:.2f} s" if event.get("duration") is not None else ""
     error = event.get("error") or {}
     reason = f": {cell(error.get('message'))}" if error.get("message") else ""
+    tried = f", {attempt_of(error)}" if attempt_of(error) else ""
     match kind:
         case "step_completed":
             return f"{step}{seconds}"
         case "step_failed" | "item_failed":
-            return f"{step} failed{seconds}{reason}"
+            return f"{step} failed{seconds}{tried}{reason}"
         case "attempt_failed":
-            return f"{step} attempt {event['attempt']} failed{seconds}{reason}"
+            meta = event.get("meta") or {}
+            most = f" of {meta['max_attempts']}" if "max_attempts" in meta else ""
+            again = f"; again in {meta['delay']:.3g} s" if "delay" in meta else ""
+            return f"{step} attempt {event['attempt']}{most} failed{seconds}{reason}{again}"
         case "lease_expired":
             return f"{step}: its worker was lost"
         case "step_skipped" | "step_cancelled":
             return f"{step} {kind.removeprefix('step_')}"
+        case "execution_failed" if "step" in error:
+            return "execution failed"  # the step's line has the reason
         case _:
             return kind.replace("_", " ") + reason
 
 
-def follow(client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client]) -> Event:
-    """Show the events of an execution until it has ended, and return it.
+def follow(
+    client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client], *, prints: bool = False
+) -> Event:
+    """Show the events of an execution until it has ended, and return it; with `prints` what its steps print, too.
 
     A server that goes away is looked for again. Raises `Unreachable` when it does not come back.
     """
+    path = f"/api/executions/{segment(execution_id)}"
+    printed = Prints(lambda after: client.get(f"{path}/output", {"after": after, "limit": 500}), progress.prints)
+    lookout = Lookout(lambda: reconnect().get(f"{path}/why", {"only": "waits"})["waits"], progress)
     after, lost = 0, None
-    while True:
-        try:
-            for event in client.events(execution_id, after):
-                lost = None
-                after = int(event["event_id"])
-                progress.show(event)
-            shown: Event = client.get(f"/api/executions/{segment(execution_id)}")
-            if ExecutionStatus(shown["status"]).terminal and int(shown["last_event_id"]) <= after:
-                return shown
-        except Unreachable as error:
-            now = time.monotonic()
-            if lost is None:
-                lost = now
-                progress.say(f"the server went away; execution {execution_id} goes on")
-            if now - lost > PATIENCE:
-                raise Unreachable(f"{error}; noetl execute watch {execution_id} follows it again") from None
-            time.sleep(0.5)
-            client = _again(client, reconnect)
+    with lookout:
+        while True:
+            try:
+                for event in client.events(execution_id, after):
+                    lost = None
+                    after = int(event["event_id"])
+                    if prints:
+                        printed.before(event)
+                    progress.show(event)
+                shown: Event = client.get(path)
+                if ExecutionStatus(shown["status"]).terminal and int(shown["last_event_id"]) <= after:
+                    return shown
+            except Unreachable as error:
+                now = time.monotonic()
+                if lost is None:
+                    lost = now
+                    progress.say(f"the server went away; execution {execution_id} goes on")
+                if now - lost > PATIENCE:
+                    raise Unreachable(f"{error}; noetl execute watch {execution_id} follows it again") from None
+                time.sleep(0.5)
+                client = _again(client, reconnect)
 
 
 def _again(client: Client, reconnect: Callable[[], Client]) -> Client:
@@ -178,9 +224,10 @@ def _again(client: Client, reconnect: Callable[[], Client]) -> Client:
 
 def say_end(shown: Event) -> None:
     """Say how an execution ended, on stderr."""
-    status = shown["status"]
-    message = (shown.get("error") or {}).get("message")
-    text = f"execution {shown['execution_id']} {status}" + (f": {cell(message)}" if message else "")
+    status, error = shown["status"], shown.get("error") or {}
+    step = f"step {error['step']}: " if "step" in error else ""
+    text = f"execution {shown['execution_id']} {status}"
+    text += f": {step}{cell(error['message'])}" if error.get("message") else ""
     if sys.stderr.isatty():
         from rich.text import Text
 

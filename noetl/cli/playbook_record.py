@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from noetl.cli.client import Client, connect, segment
+from noetl.cli.client import Client, segment
 from noetl.cli.playbook_tested import say_tested
+from noetl.cli.reading import connect_to_read
 from noetl.cli.show import note
 from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings
@@ -22,7 +23,7 @@ def record_test(execution_id: str, output: str | None, host: str | None, port: i
     """Write a test from an execution that has ended. Exit code 1: the test does not pass as it is."""
     if output is not None and Path(output).exists():
         raise InputError(f"{output} exists: name another file, and put the test where it belongs")
-    recording = fetch(connect(load_settings(), host, port), execution_id)
+    recording = fetch(connect_to_read(load_settings(), host, port), execution_id)
     text, tested = first_that_passes(recording)
     if output is None:
         sys.stdout.write(text)

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noetl.cli.execute import Input, Label, Merge, Payload, Set, print_outcome
+from noetl.cli.execute import Input, Label, Merge, Payload, Set
 from noetl.cli.files import find_file, register_tree
 from noetl.cli.follow import Progress, exit_code
+from noetl.cli.lookout import Lookout
 from noetl.cli.options import Json
+from noetl.cli.outcome import place_of, print_outcome
 from noetl.cli.payload import read_labels, read_payload, read_sets
+from noetl.cli.prints import Prints
 from noetl.cli.processes import private
 from noetl.cli.show import note
 from noetl.cli.who import who
 from noetl.errors import DatabaseError, NoetlError, NotFound
+from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
 from noetl.words import TERMINAL_EVENTS
 
@@ -79,8 +83,9 @@ def run(
             )
         )
         note(f"execution {started.execution_id} of {started.path} version {started.version}")
-        shown = _Run(settings, database, orchestrator, started.execution_id).to_the_end()
-    print_outcome(shown, as_json)
+        running = _Run(settings, database, orchestrator, started.execution_id, place_of(found))
+        shown, why = running.to_the_end()
+    print_outcome(shown, why, as_json)
     raise typer.Exit(exit_code(shown["status"]))
 
 
@@ -99,22 +104,30 @@ class _Run:
     """One execution, worked on by a thread of this process and watched by its main thread."""
 
     def __init__(
-        self, settings: Settings, database: "Database", orchestrator: "Orchestrator", execution_id: int
+        self,
+        settings: Settings,
+        database: "Database",
+        orchestrator: "Orchestrator",
+        execution_id: int,
+        place: Place | None,
     ) -> None:
         self._settings = settings
         self._database = database
         self._orchestrator = orchestrator
         self._execution_id = execution_id
+        self._place = place
         self._stop = threading.Event()
         self._interrupts = 0
         self._failure: NoetlError | None = None
 
-    def to_the_end(self) -> dict[str, Any]:
-        """Work and watch until the execution has ended; return what it came to."""
+    def to_the_end(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Work and watch until the execution has ended; return it, and its explanation."""
         from noetl.database import read
+        from noetl.orchestrator.why import explain
 
         worker = threading.Thread(target=self._work, name="worker")
-        with self._interruptible(), Progress() as progress:
+        progress = Progress(place=self._place)
+        with self._interruptible(), progress, Lookout(self._waits, progress):
             worker.start()
             try:
                 self._watch(progress)
@@ -122,7 +135,20 @@ class _Run:
                 self._stop.set()
                 worker.join()
         with self._database.session() as conn:
-            return read.show_execution(conn, self._execution_id)
+            return read.show_execution(conn, self._execution_id), explain(conn, self._execution_id)
+
+    def _waits(self) -> list[dict[str, Any]]:
+        from noetl.orchestrator.why import waits_of
+
+        with self._database.session() as conn:
+            return waits_of(conn, self._execution_id)
+
+    def _printed(self, after: str | None) -> dict[str, Any]:
+        from noetl.database import read
+
+        with self._database.session() as conn:
+            page = read.list_output(conn, self._execution_id, after=after, limit=500)
+        return {"items": page.items, "next": page.next, "last": page.last}
 
     def _work(self) -> None:
         from noetl.worker.process import run_worker
@@ -143,6 +169,7 @@ class _Run:
         from noetl.database import read
 
         after, cancelled = 0, False
+        printed = Prints(self._printed, progress.prints)
         while True:
             if self._failure is not None:
                 raise self._failure
@@ -157,6 +184,7 @@ class _Run:
             with suppress(DatabaseError), self._database.session() as conn:  # the worker waits for it, too
                 events = read.events(conn, self._execution_id, after=after)
             for event in events:
+                printed.before(event)
                 after = int(event["event_id"])
                 progress.show(event)
                 if event["event_type"] in TERMINAL_EVENTS:

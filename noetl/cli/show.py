@@ -2,9 +2,12 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from noetl.reasons import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,26 +40,60 @@ def terminal(*, stderr: bool = False, width: int | None = None) -> "Console":
     return Console(stderr=stderr, highlight=False, soft_wrap=not stderr, width=width)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
-    """Print rows as a table for people; a pipe gets the cells separated by tabs, with nothing cut off."""
+def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str, wide: bool = False) -> None:
+    """Print rows as a table that fits the terminal, the last column and then the longest cut with an ellipsis; with
+    `wide` nothing is cut. A pipe gets the cells separated by tabs, with nothing cut off."""
     if not rows:
-        note(empty)
+        if empty:
+            note(empty)
         return
     if not sys.stdout.isatty():
         print("\t".join(columns))
         for row in rows:
             print("\t".join(cell(row.get(name)) for name in columns))
         return
-    from rich.table import Table
+    cells = [[_short(name, row.get(name)) for name in columns] for row in rows]
+    shown = [number for number in range(len(columns)) if any(line[number] for line in cells)]
+    heads = [columns[number].replace("_", " ") for number in shown]
+    widths = [max(len(heads[place]), *(len(line[n]) for line in cells)) for place, n in enumerate(shown)]
+    if not wide:
+        widths = fitting(widths, [len(head) for head in heads], [columns[n].endswith("_id") for n in shown])
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name.replace("_", " "), no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(_short(name, row.get(name)), style=_style(name, row.get(name))) for name in columns))
-    # A line that is too long is the terminal's to wrap: an id in two pieces cannot be copied.
-    terminal(width=10_000).print(table)
+    console = terminal(width=10_000)  # nothing is wrapped here: an id in two pieces cannot be copied
+    console.print(Text("  ".join(f"{_cut(h, w):<{w}}" for h, w in zip(heads, widths, strict=True)).rstrip(), "bold"))
+    for row, line in zip(rows, cells, strict=True):
+        text = Text()
+        for place, (number, width) in enumerate(zip(shown, widths, strict=True)):
+            padded = f"{_cut(line[number], width):<{width}}" if place + 1 < len(shown) else _cut(line[number], width)
+            text.append(padded, _style(columns[number], row.get(columns[number])))
+            text.append("  " if place + 1 < len(shown) else "")
+        console.print(text)
+
+
+def fitting(widths: Sequence[int], least: Sequence[int], fixed: Sequence[bool], total: int | None = None) -> list[int]:
+    """Return the widths of columns so that a line fits the terminal: the widest give way, but no id and no head.
+
+    >>> fitting([18, 30, 40], [4, 4, 4], [True, False, False], 60)
+    [18, 19, 19]
+    """
+    room = (total or shutil.get_terminal_size().columns) - 2 * (len(widths) - 1)
+    found = list(widths)
+    while sum(found) > room:
+        free = [n for n in range(len(found)) if not fixed[n] and found[n] > max(least[n], 6)]
+        if not free:
+            break
+        found[max(free, key=lambda n: found[n])] -= 1
+    return found
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def safe(text: str, stream: TextIO) -> str:
+    """Return a line as it may be written to a stream: a terminal is not told to obey what the line holds."""
+    return visible(text) if stream.isatty() else text
 
 
 def cell(value: Any) -> str:

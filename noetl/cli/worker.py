@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from noetl.cli.client import connect
 from noetl.cli.processes import Background, of_kind
+from noetl.cli.reading import connect_to_read
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import Conflict, InputError
 from noetl.settings import Settings, load_settings
@@ -73,7 +73,7 @@ def list_workers(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the workers of the whole instance, on whatever machine."""
-    client = connect(load_settings(host=host, port=port), host, port)
+    client = connect_to_read(load_settings(host=host, port=port), host, port)
     found = client.items("/api/runtime", {"kind": "worker"})
     rows = [row for row in found if everything or row["status"] in ("running", "draining")]
     if as_json:

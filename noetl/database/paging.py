@@ -47,6 +47,7 @@ class Page:
 
     items: list[Row]
     next: str | None
+    last: str | None = None  # where what comes later will begin
 
 
 @dataclass(slots=True)
@@ -130,4 +131,5 @@ def fetch_page(
     query = select + where.sql + " ORDER BY " + order + " LIMIT %s"
     rows = fetch(conn, query, [*where.params, limit + 1])
     more = len(rows) > limit
-    return Page(rows[:limit], _cursor(rows[limit - 1], keys) if more else None)
+    last = _cursor(rows[:limit][-1], keys) if rows else None
+    return Page(rows[:limit], last if more else None, last)

@@ -6,7 +6,7 @@ function takes a connection whose transaction already has the search path.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 from psycopg.types.json import Jsonb
@@ -102,6 +102,7 @@ class ExecutionFilter:
     labels: Mapping[str, str] | None = None
     parent: int | None = None
     root: int | None = None
+    since: datetime | None = None
 
 
 def list_executions(
@@ -121,10 +122,17 @@ def list_executions(
         where.add("parent_execution_id = %s", wanted.parent)
     if wanted.root is not None:
         where.add("root_execution_id = %s", wanted.root)
+    if wanted.since is not None:
+        where.add("execution_id >= %s", first_id(wanted.since))
     if after is not None:
         where.add("execution_id < %s", *keys_of(after, (int,)))
     select: LiteralString = "SELECT " + _EXECUTION_COLUMNS + " FROM execution"
     return fetch_page(conn, select, where, "execution_id DESC", ("execution_id",), page_size(limit))
+
+
+def first_id(moment: datetime) -> int:
+    """Return the least id of an execution that was accepted at this moment: ids hold the time, to the millisecond."""
+    return max(0, int((moment - datetime(2024, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)) << 22)
 
 
 def show_execution(conn: Connection, execution_id: int) -> Row:

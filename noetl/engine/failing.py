@@ -42,6 +42,8 @@ def fail_run(
     `note`: in the error log, too."""
     step = run.plan.step
     error = {**error, "step": step.name, "attempt": run.attempt or error.get("attempt") or 1}
+    if step.retry.max_attempts > 1:
+        error["max_attempts"] = step.retry.max_attempts
     event_id = turn.next_id
     if note:
         turn.note_error(run, error)

@@ -103,6 +103,8 @@ def _fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
         error["indexes"] = indexes
     if run.attempt:
         error["attempt"] = run.attempt
+    if run.plan.step.retry.max_attempts > 1:
+        error["max_attempts"] = run.plan.step.retry.max_attempts
     turn.reader.errors[turn.next_id] = error
     _end_item(turn, run, EventType.ITEM_FAILED, error=error)
 

@@ -93,7 +93,8 @@ def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> No
 def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
     failures = outcome.job.failures + 1
     wait = delay(run.plan.step.retry, failures, outcome.jitter)
-    _attempt_over(turn, run, EventType.ATTEMPT_FAILED, {"delay": round(wait, 6)}, error)
+    meta = {"delay": round(wait, 6), "max_attempts": run.plan.step.retry.max_attempts}
+    _attempt_over(turn, run, EventType.ATTEMPT_FAILED, meta, error)
     context = _afresh(outcome.job)
     if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
         context["repeats"] = repeats

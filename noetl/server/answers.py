@@ -26,6 +26,12 @@ class Items(BaseModel):
     next: str | None
 
 
+class Output(Items):
+    """What steps printed. `last`, handed back as `after`, shows what was printed later; null where nothing was."""
+
+    last: str | None
+
+
 class Health(BaseModel):
     """How the instance does: jobs by status, running servers and workers by kind, living workers by pool."""
 
@@ -95,6 +101,21 @@ class Execution(BaseModel):
     jobs: list[dict[str, Any]]
     result: Any
     error: Any
+
+
+class Why(BaseModel):
+    """An execution explained. `steps` have begun (the newest visit of each, in the order of their begin); `failures`
+    failed for good, `lines` being the reason beyond the message; `waits` say what the jobs of an execution that goes on
+    wait for, each with a `kind` (time, retry, child, worker, turn, lease, lost, running, set_aside, paused, cancel,
+    unqueued) and a sentence."""
+
+    execution_id: str
+    path: str
+    version: int
+    status: str
+    steps: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    waits: list[dict[str, Any]]
 
 
 class StepResult(BaseModel):

@@ -1,14 +1,16 @@
 """Executions over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
+from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
 from noetl.database import read
 from noetl.database.results import step_result
 from noetl.errors import InputError
 from noetl.orchestrator.start import StartRequest
+from noetl.orchestrator.why import explain, waits_of
 from noetl.playbook.values import plain
 from noetl.server import answers
 from noetl.server.bodies import Cancel, Start, Text
@@ -61,6 +63,9 @@ def execution_routes(service: Service) -> APIRouter:
         label: Labels = [],  # noqa: B006
         parent: Filter = None,
         root: Filter = None,
+        since: Annotated[
+            AwareDatetime | None, Query(description="started at this time or later, with its zone")
+        ] = None,
         after: After = None,
         limit: Limit = None,
     ) -> Response:
@@ -72,6 +77,7 @@ def execution_routes(service: Service) -> APIRouter:
             labels=_labels(label),
             parent=None if parent is None else read.parse_id(parent),
             root=None if root is None else read.parse_id(root),
+            since=since,
         )
         with service.session() as conn:
             page = read.list_executions(conn, wanted, after=after, limit=limit)
@@ -82,6 +88,13 @@ def execution_routes(service: Service) -> APIRouter:
         """Show one execution, with result and error once it has ended."""
         with service.session() as conn:
             return answer(read.show_execution(conn, read.parse_id(execution_id)))
+
+    @router.get("/{execution_id}/why", response_model=answers.Why)
+    def explain_execution(execution_id: str, only: Annotated[Literal["waits"] | None, Query()] = None) -> Response:
+        """Explain an execution: its steps, the reasons of its failures, and what it waits for (`only`: waits)."""
+        number = read.parse_id(execution_id)
+        with service.session() as conn:
+            return answer(explain(conn, number) if only is None else {"waits": waits_of(conn, number)})
 
     @router.post("/{execution_id}/cancel", status_code=202, response_model=answers.Status)
     def cancel(execution_id: str, body: Cancel | None = None) -> Response:
@@ -114,12 +127,12 @@ def execution_routes(service: Service) -> APIRouter:
             read.execution_status(conn, number)
             return answer(step_result(conn, number, step, visit, item))
 
-    @router.get("/{execution_id}/output", response_model=answers.Items)
+    @router.get("/{execution_id}/output", response_model=answers.Output)
     def list_output(execution_id: str, after: After = None, limit: Limit = None) -> Response:
-        """List what the steps of an execution printed."""
+        """List what the steps of an execution printed; `last` is handed back as `after` to see what came later."""
         with service.session() as conn:
             page = read.list_output(conn, read.parse_id(execution_id), after=after, limit=limit)
-        return answer({"items": page.items, "next": page.next})
+        return answer({"items": page.items, "next": page.next, "last": page.last or after})
 
     @router.get("/{execution_id}/stream", response_class=StreamingResponse)
     def stream(

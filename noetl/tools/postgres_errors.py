@@ -18,6 +18,9 @@ _FINAL: Final = re.compile(
 )
 """What a refused connection says when it would be refused again. The client library gives it no code."""
 
+KEPT: Final = 2000
+"""Characters of a command's text that its error keeps."""
+
 _DETAILS: Final = {
     "message_detail": "detail",
     "message_hint": "hint",
@@ -47,6 +50,8 @@ def of_command(where: str, login: Login, failure: psycopg.Error, command: int | 
     primary = diagnostic.message_primary or str(failure).strip() or type(failure).__name__
     detail: dict[str, Any] = {"sqlstate": failure.sqlstate, "command": command}
     detail |= {name: value for key, name in _DETAILS.items() if (value := getattr(diagnostic, key)) is not None}
+    if text is not None:
+        detail["sql"] = text[:KEPT]  # its params are apart: no value stands in it
     place = ""
     if diagnostic.statement_position and text is not None:
         before = text[: int(diagnostic.statement_position) - 1]

@@ -57,7 +57,7 @@ def run_worker(
         pools if only_root is None else (),  # whoever works for one tree serves no pool
         count,
         __version__,
-        meta={"lease": settings.lease_seconds},
+        meta={"lease": settings.lease_seconds, **({} if only_root is None else {"only_root": str(only_root)})},
     )
     tools = make_tools(allow_link_local=settings.http_allow_link_local, playbook_login=playbook_login(settings))
     hands = Slots(count, tools=tools, environment=settings.environment)

@@ -54,7 +54,7 @@ class Home:
         assert expect in (None, process.returncode), (
             f"noetl {arguments}: {process.returncode}\n{out}\n{err}\n{self.logs()}"
         )
-        assert "Traceback" not in err
+        assert not any(line.startswith("Traceback") for line in err.splitlines()), err  # a step's stands indented
         return Result(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str, expect: int | None = 0, **given: Any) -> Any:

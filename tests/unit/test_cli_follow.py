@@ -11,7 +11,8 @@ from noetl.cli import follow as module
 from noetl.cli.address import Place
 from noetl.cli.client import Client
 from noetl.cli.follow import Progress, describe, exit_code, follow
-from noetl.cli.show import cell, complain, print_table
+from noetl.cli.lookout import Lookout
+from noetl.cli.show import cell, complain, fitting, print_table
 from noetl.errors import Unreachable
 from noetl.words import EventType
 
@@ -85,9 +86,52 @@ def test_every_event_can_be_shown() -> None:
     assert describe(event("step_completed", duration=1.234)) == "fetch in 1.23 s"
     assert describe(event("step_failed", visit=2, error={"message": "a\nb"})) == "fetch (visit 2) failed: a b"
     assert describe(event("attempt_failed", attempt=3)) == "fetch attempt 3 failed"
+    again = event("attempt_failed", attempt=1, meta={"max_attempts": 3, "delay": 2.0}, error={"message": "no"})
+    assert describe(again) == "fetch attempt 1 of 3 failed: no; again in 2 s"
+    given_up = event("step_failed", error={"message": "no", "attempt": 3, "max_attempts": 3})
+    assert describe(given_up) == "fetch failed, attempt 3 of 3: no"
     assert describe(event("execution_failed", node_id=None, visit=None, error={"message": "x"})) == (
         "execution failed: x"
     )
+
+
+def test_a_reason_is_shown_once_below_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    broken = {"message": "no", "detail": {"exit_code": 3}}
+    progress.show(event("attempt_failed", attempt=1, error=broken))
+    progress.show(event("attempt_failed", attempt=2, error=broken))
+    progress.show(event("step_failed", attempt=3, error=broken))
+    progress.show(event("step_failed", node_id="other", error={"message": "no", "detail": {"exit_code": 4}}))
+    assert capsys.readouterr().err.splitlines() == [
+        "↻ fetch attempt 1 failed: no",
+        "    exit code: 3",
+        "↻ fetch attempt 2 failed: no",
+        "✗ fetch failed: no",
+        "✗ other failed: no",
+        "    exit code: 4",
+    ]
+
+
+def test_what_is_waited_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    wait = {
+        "execution_id": "1",
+        "step": "a",
+        "visit": 1,
+        "item_index": -1,
+        "kind": "worker",
+        "until": None,
+        "text": "t",
+    }
+    lookout = Lookout(list, Progress())
+    lookout.tell([wait, {**wait, "kind": "running"}])
+    lookout.tell([wait, {**wait, "step": None, "kind": "paused"}])
+    assert capsys.readouterr().err.splitlines() == ["· a: t", "· t"]
+
+
+def test_a_table_gives_way_where_a_terminal_is_narrow() -> None:
+    assert fitting([18, 30, 40], [4, 4, 4], [True, False, False], 60) == [18, 19, 19]
+    assert fitting([18, 30], [4, 4], [True, False], 20) == [18, 6]
+    assert fitting([5, 5], [4, 4], [False, False], 80) == [5, 5]
 
 
 def test_only_a_completed_execution_exits_with_0() -> None:

@@ -34,8 +34,8 @@ def test_a_retried_attempt_keeps_its_job_and_counts_its_failures() -> None:
     assert execution.row("start").delay == 2.0
     execution.done("start", "at last")
     assert [(event.attempt, event.meta) for event in execution.events("attempt_failed")] == [
-        (1, {"delay": 1.0, "queued": 0.001}),
-        (2, {"delay": 2.0, "queued": 0.001}),
+        (1, {"delay": 1.0, "max_attempts": 3, "queued": 0.001}),
+        (2, {"delay": 2.0, "max_attempts": 3, "queued": 0.001}),
     ]
     assert execution.events("step_completed")[0].attempt == 3
     assert execution.result == "at last"

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "noetl"
-EVERYBODY = {"words", "errors"}
+EVERYBODY = {"words", "errors", "reasons"}
 
 ALLOWED = {
     "__main__": {"cli"},
@@ -28,8 +28,9 @@ ALLOWED = {
     "home": set(),
     "words": set(),
     "errors": set(),
+    "reasons": set(),
 }
-"""Which rooms a room may import, itself, `words` and `errors` aside."""
+"""Which rooms a room may import, itself, `words`, `errors` and `reasons` aside."""
 
 TOOLS_SEE = {"noetl.playbook.values", "noetl.playbook.common_secrets"}
 """A tool gets values; playbooks and templates are none of its business."""

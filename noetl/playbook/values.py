@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 import orjson
+from orjson import dumps  # under a name of our own: a step may patch the module's
 
 from noetl.errors import TooLarge, ValueNotJson
 
@@ -28,7 +29,7 @@ def plain(value: Any, limit: int, name: str = "result") -> bytes:
     other types, too deep), or `TooLarge`.
     """
     try:
-        text = orjson.dumps(value, default=_base, option=_OPTIONS)
+        text = dumps(value, default=_base, option=_OPTIONS)
     except (orjson.JSONEncodeError, RecursionError) as error:
         raise ValueNotJson(_explain(value, name) or f"{name} is not JSON: {error}") from None
     if not _numbers_are_finite(value) or b"\\u0000" in text:

@@ -1,31 +1,36 @@
 """Run a playbook's Python: `code` with `def main(...)`.
 
-Everything happens in one fresh module per call, so that imports and helpers are visible in `main` and nothing is
-left for the next call; only the compiled code is kept. Imported by every runner child, hence light.
+Everything happens in one fresh module per call, so that imports and helpers are visible in `main`; only the compiled
+code is kept. Imported by every runner child, hence light.
 """
 
 import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any, Final
 
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.python_values import without_objects
 
 MODULE: Final = "noetl_step"
 """The name of the module that a step's code is. Not `__main__`: `if __name__ == "__main__":` must not run."""
+
+FRAMES: Final = 20
+"""How many frames of a traceback are kept at either end: endless recursion under little memory has millions."""
 
 _CACHED: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class _Parameters:
-    """What `main` takes. `whole`: its only parameter is `input_data`; `everything`: it has `**kwargs`."""
+    """What `main` takes. `whole`: its only parameter is `input_data`, which is the whole mapping of arguments unless
+    one of them has that name; `everything`: it has `**kwargs`."""
 
     positional: tuple[str, ...]
     named: tuple[str, ...]
@@ -81,11 +86,21 @@ def run(call: Call) -> Done | Failed:
     except BaseException as failure:  # noqa: BLE001  somebody's code: whatever it raises is the step's failure
         return Failed(_raised(call.where, failure))
     try:
-        return Done(plain(value, call.limit))
+        return Done(_written(value, call.limit))
     except ValueNotJson as failure:
         return Failed(error("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
     except TooLarge as failure:
         return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+    except BaseException as failure:  # noqa: BLE001  no memory is left, or a class of somebody's code does not play
+        return Failed(_raised(call.where, failure))
+
+
+def _written(value: Any, limit: int) -> bytes:
+    """Return a value as JSON; what JSON lacks is written as the postgres tool writes it."""
+    try:
+        return plain(value, limit)
+    except ValueNotJson:
+        return plain(without_objects(value), limit)
 
 
 class _Unusable(Exception):
@@ -106,7 +121,14 @@ def _execute(compiled: _Compiled, call: Call) -> Any:
     if not callable(main):
         raise _Unusable(f"{call.where}: `main` is a {type(main).__name__}, not a function")
     positional, named = _bind(_parameters(compiled, main), call)
-    return main(*positional, **named)
+    value = main(*positional, **named)
+    return _awaited(value) if inspect.iscoroutine(value) else value
+
+
+def _awaited(value: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
+    return asyncio.run(value)
 
 
 def _compile(where: str, code: str) -> _Compiled:
@@ -151,7 +173,7 @@ def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any
     """Return positional and named arguments for `main`: extra names are dropped, missing ones are an error."""
     args = call.args
     if parameters.whole:
-        whole = dict(args)
+        whole = args["input_data"] if "input_data" in args else dict(args)
         return ([whole], {}) if parameters.positional else ([], {"input_data": whole})
     missing = [name for name in (*parameters.positional, *parameters.named)
                if name in parameters.required and name not in args]  # fmt: skip
@@ -190,6 +212,14 @@ def _invalid(message: str, detail: Any = None) -> Failed:
 
 
 def _raised(where: str, failure: BaseException) -> dict[str, Any]:
+    try:
+        return _described(where, failure)
+    except (MemoryError, RecursionError) as other:  # nothing is left to describe it with
+        name = type(failure).__name__
+        return error("python", f"{name}, and a {type(other).__name__} while it was described", retryable=True)
+
+
+def _described(where: str, failure: BaseException) -> dict[str, Any]:
     name = type(failure).__name__
     if isinstance(failure, SystemExit):
         message = f"{name}: main() called sys.exit({failure.code!r}); return a value, or raise an error"
@@ -208,6 +238,7 @@ def _text_of(failure: BaseException) -> str:
 
 def _detail(where: str, failure: BaseException) -> dict[str, Any]:
     """Return exception, line and the traceback from the first frame in the playbook's code on."""
+    _shorten(failure)
     told = traceback.TracebackException.from_exception(failure, compact=True)
     _trim(told, where)
     own = [frame.lineno for frame in told.stack if frame.filename == where]
@@ -217,6 +248,33 @@ def _detail(where: str, failure: BaseException) -> dict[str, Any]:
         "line": line if line is not None else (own[-1] if own else None),
         "traceback": storable("".join(told.format())),
     }
+
+
+def _shorten(failure: BaseException) -> None:
+    """Cut the middle out of the tracebacks of an exception and of those that it was caused by, where they are long."""
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [failure]
+    while chain:
+        each = chain.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        chain += (each.__cause__, each.__context__)
+        count, frame = 0, each.__traceback__
+        while frame is not None:
+            count, frame = count + 1, frame.tb_next
+        if count > 2 * FRAMES:
+            head = _after(each.__traceback__, FRAMES - 1)
+            head.tb_next = _after(head, count - 2 * FRAMES + 1)
+            each.add_note(f"({count - 2 * FRAMES:,} frames in the middle of the traceback are left out)")
+
+
+def _after(frame: TracebackType | None, steps: int) -> TracebackType:
+    for _ in range(steps):
+        assert frame is not None
+        frame = frame.tb_next
+    assert frame is not None
+    return frame
 
 
 def _trim(told: traceback.TracebackException, where: str) -> None:

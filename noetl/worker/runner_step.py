@@ -12,7 +12,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import write as _write  # under a name of our own: a step may patch the module's
+from os import _exit, getpid  # by names of our own: a step may patch the module's
+from os import write as _write
 from time import monotonic as _monotonic
 from types import ModuleType
 from typing import Any, Final, NoReturn
@@ -57,11 +58,11 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
     status = 1
     try:
         answer = _settle_in(pipes, runner)
-        own, begun = os.getpid(), _monotonic()
+        own, begun = getpid(), _monotonic()
         _name_the_world(call)
         what = TOOLS[call.type].run(call)
-        if os.getpid() != own:
-            os._exit(0)  # a fork of the call came back from `main`: not ours to answer
+        if getpid() != own:
+            _exit(0)  # a fork of the call came back from `main`: not ours to answer
         _flush()
         if isinstance(what, Failed):
             kind, body = FAILED, _dumps(what.error)
@@ -71,17 +72,18 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
         status = 0
         _say_farewell()
     except BaseException:  # noqa: BLE001 - the outermost frame of this process
-        traceback.print_exc()
-        _flush()
+        with contextlib.suppress(BaseException):
+            traceback.print_exc()
+            _flush()
     finally:
-        os._exit(status)
+        _exit(status)
 
 
 def _settle_in(pipes: Pipes, runner: int) -> int:
     """Leave the runner's group and descriptors; return the descriptor for the answer."""
     die_with_parent(True)
     if os.getppid() != runner:
-        os._exit(1)  # it ended before the kernel was told
+        _exit(1)  # it ended before the kernel was told
     os.setsid()
     os.dup2(pipes.output, 1)
     os.dup2(pipes.output, 2)
@@ -125,7 +127,7 @@ def _importable(code: str) -> str:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("noetl_step.py", code)
     _send(descriptor, packed.getvalue())
-    return f"/proc/{os.getpid()}/fd/{descriptor}"
+    return f"/proc/{getpid()}/fd/{descriptor}"
 
 
 def _flush() -> None:

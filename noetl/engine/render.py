@@ -12,6 +12,7 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.results import raw, result_view
+from noetl.playbook.templates import MappingTemplate
 from noetl.words import NO_ITEM, fact, step_of
 
 PYTHON: Final = "python"
@@ -67,10 +68,17 @@ def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping
 
 def _args(step: Step, scopes: Scopes) -> dict[str, Any]:
     transition = scopes.transition_args()
-    own = _mapping(step.args, scopes, transition)
-    known = {**own, **transition}
-    task = _mapping(step.task_args, scopes, known)
-    return {**task, **known} if task else known
+    known = with_args(step.args, scopes, transition)
+    return known if step.task_args is None else with_args(step.task_args, scopes, known)
+
+
+def with_args(template: Template | None, scopes: Scopes, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the args that are given, before those of a step or task that they do not override."""
+    if template is None:
+        return {**given}
+    scope = scopes.scope(template.names, given)
+    own = template.render_missing(scope, given) if isinstance(template, MappingTemplate) else template.render(scope)
+    return {**_whole(own), **given}
 
 
 def save_of(step: Step, job: JobRef) -> Template | None:
@@ -116,7 +124,10 @@ def _names(step: Step) -> frozenset[str]:
 def _mapping(template: Template | None, scopes: Scopes, args: Mapping[str, Any]) -> dict[str, Any]:
     if template is None:
         return {}
-    value = template.render(scopes.scope(template.names, args))
+    return _whole(template.render(scopes.scope(template.names, args)))
+
+
+def _whole(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TemplateError(f"args and fields must be a mapping, this is a {type(value).__name__}")  # not what it says
     return value

@@ -17,7 +17,7 @@ from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Template
 from noetl.playbook.results import ABSENT, result_view
-from noetl.playbook.templates import ANY_RESULT
+from noetl.playbook.templates import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
 
 
@@ -152,7 +152,9 @@ class Scopes:
         """Put a router's own args behind those that came with the arrivals."""
         if template is not None:
             transition = self.transition_args()
-            own = template.render(self.scope(template.names))
+            scope = self.scope(template.names)
+            mapping = template if isinstance(template, MappingTemplate) else None
+            own = template.render(scope) if mapping is None else mapping.render_missing(scope, transition)
             self._args = {**own, **transition} if isinstance(own, dict) else transition
 
     def known(self) -> list[str]:

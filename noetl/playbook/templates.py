@@ -245,6 +245,12 @@ class MappingTemplate:
     def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value if item is None else item.render(scope) for key, value, item in self._items}
 
+    def render_missing(self, scope: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the keys that are not given already; templates that are overridden do not run."""
+        return {
+            key: value if item is None else item.render(scope) for key, value, item in self._items if key not in given
+        }
+
 
 class ListTemplate:
     """A list with templates among its items."""

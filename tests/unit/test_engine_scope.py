@@ -1,5 +1,6 @@
 """What templates see, and how a job's args and fields are rendered."""
 
+import json
 from collections.abc import Collection
 from typing import Any
 
@@ -12,6 +13,7 @@ from noetl.engine.render import render_job
 from noetl.engine.scope import Place, Reader, Scope, Scopes
 from noetl.engine.state import State
 from noetl.errors import TemplateError
+from noetl.playbook.load import lint
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates import compile_template
 from tests.unit.engine_model import Execution, flow, playbook, py, router
@@ -58,6 +60,41 @@ def test_three_levels_that_each_say_x_pass_the_value_through() -> None:
         ],
     }
     assert Execution(playbook(document), {"x": "kept"}).args("work") == same | {"x": "kept"}
+
+
+@pytest.mark.parametrize(("step", "way"), [({"x": 2}, {}), ({}, {"x": 2}), ({"x": "{{ workload.n }}"}, {"y": 1})])
+def test_an_argument_of_a_task_that_is_overridden_is_not_rendered(step: dict[str, Any], way: dict[str, Any]) -> None:
+    """Nor does lint ask what it reads."""
+    task = {"name": "job", "type": "python", "code": "def main(x): ...", "args": {"x": "{{ nobody.gives['it'] }}"}}
+    document = {
+        "workbook": [task],
+        "workload": {"n": 2},
+        "workflow": [
+            {"step": "start", "next": [{"step": "work", "args": way}]},
+            {"step": "work", "type": "workbook", "task": "job", "args": step},
+        ],
+    }
+    assert Execution(playbook(document), {"n": 2}).args("work") == {**way, "x": 2}
+    assert lint(json.dumps(document | {"metadata": {"path": "p"}}), "f.yaml") == []
+
+
+def test_an_argument_that_a_way_overrides_is_not_rendered() -> None:
+    """Of a step with an action, and of a router, whose args its result reads."""
+    late = {"x": "{{ nobody }}", "y": "{{ x }}"}
+    book = flow(
+        router("start") | {"next": [{"step": "a", "args": {"x": 1}}, {"step": "r", "args": {"x": 1}}]},
+        py("a", args=late),
+        router("r") | {"args": late, "result": "{{ y }}", "next": [{"step": "b", "args": {"z": "{{ result }}"}}]},
+        py("b"),
+    )
+    assert book.args("a") == {"x": 1, "y": 1}
+    assert book.args("b") == {"z": 1}
+
+
+def test_an_argument_that_nothing_overrides_is_rendered() -> None:
+    execution = flow(py("start", args={"x": "{{ nobody }}"}))
+    with pytest.raises(TemplateError, match="'nobody' is not defined"):
+        execution.args("start")
 
 
 def test_data_is_never_rendered_a_second_time() -> None:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from noetl.errors import TemplateError
-
 _SECRET_WORDS: Final = re.compile(
     r"(?:^|_)(?:KEY|PASS|PWD|PASSWD|PASSPHRASE|AUTH|DSN)S?(?:_|$)|SECRET|PASSWORD|TOKEN|CREDENTIAL|APIKEY|PRIVATE",
     re.IGNORECASE,
@@ -20,8 +18,8 @@ def is_secret_name(name: str) -> bool:
 class Env(Mapping[str, str]):
     """The environment variables that templates may read as `env.X`.
 
-    Only those in `allowed` (the setting NOETL_TEMPLATE_ENV), and never one named like a secret: asking for that is a
-    `TemplateError`.
+    Only those in `allowed` (the setting NOETL_TEMPLATE_ENV), and never one named like a secret: that is
+    undefined, with a sentence of its own.
     """
 
     def __init__(self, allowed: tuple[str, ...], environ: Mapping[str, str]) -> None:
@@ -32,8 +30,6 @@ class Env(Mapping[str, str]):
         found = self._allowed.get(name)
         if found is not None:
             return found
-        if is_secret_name(name):
-            raise TemplateError(f"env.{name} is named like a secret: use secret('env:{name}')")
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -44,6 +40,8 @@ class Env(Mapping[str, str]):
 
     def missing(self, name: str) -> str:
         """Return the sentence for a variable that is not there."""
+        if is_secret_name(name):
+            return f"env.{name} is named like a secret: use secret('env:{name}')"
         if name in self._listed:
             return f"the environment variable {name} is not set"
         return f"env.{name} is not available: list {name} in NOETL_TEMPLATE_ENV to let playbooks read it"

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from noetl.errors import InputError
 from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
-from noetl.playbook.references import MARK, REFERENCE, in_json, read_source, refer
+from noetl.playbook.references import APOSTROPHE, MARK, REFERENCE, in_json, read_source, refer
 from noetl.playbook.results import raw
 from noetl.playbook.truth import to_bool
 from noetl.playbook.written import default
@@ -58,10 +58,11 @@ def _no_constant(name: str) -> Any:
 
 
 def tojson(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON text."""
+    """Return a value as JSON text, which may stand within apostrophes: its own are written as \\u0027."""
     if indent is not None and not 0 <= indent <= 16:
         raise FilterArgumentError("tojson: indent is between 0 and 16")
-    return text(in_json(json.dumps(normal(value), ensure_ascii=False, indent=indent)))
+    written = json.dumps(normal(value), ensure_ascii=False, indent=indent)
+    return text(in_json(written.replace("'", APOSTROPHE)))
 
 
 def b64encode(value: Any) -> str:

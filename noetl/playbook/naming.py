@@ -6,12 +6,12 @@ from typing import Final
 from noetl.playbook.environ import is_secret_name
 from noetl.playbook.graph import END
 from noetl.playbook.model import Step
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.names import did_you_mean, nearest
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.reads import Read, reads_of
 from noetl.playbook.references import is_source, read_source
-from noetl.playbook.results import SELF_NAMES
+from noetl.playbook.results import SELF_NAMES, is_envelope
 from noetl.playbook.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
 from noetl.playbook.sites import scalars, sites
@@ -200,15 +200,26 @@ class Names:
         if read.guarded:
             return
         parts = read.path[at:] if at >= 0 else (read.name, *read.path)
+        whole = not near  # whether it is still the step's result itself that is looked at
         for number, part in enumerate(parts, at + 1):
             if shape is None or not isinstance(part, str):
                 return
             if not shape.has(part):
-                if number == at + 1 and part in SELF_NAMES and not near:
+                if number == at + 1 and part in SELF_NAMES and whole:
                     continue
-                self._missing_field(place, read, shape, number, near)
+                if not (whole and is_envelope(shape.keys) and self._in_data(place, read, shape, number)):
+                    self._missing_field(place, read, shape, number, near)
                 return
-            shape = shape.inner(part)
+            shape, whole = shape.inner(part), False
+
+    def _in_data(self, place: "_Place", read: Read, shape: Shape, number: int) -> bool:
+        """Whether a field may be in the `data` of an envelope; hint at the longer path."""
+        data, part = shape.inner("data"), str(read.path[number - 1])
+        if (data is None and nearest(part, shape.keys)) or (data is not None and not data.has(part)):
+            return False
+        of = ".".join([read.name, *map(str, read.path[: number - 1])])
+        self._report(place.node, read, number, "hint", "spelling", f"write '{of}.data.{part}' instead of '{of}.{part}'")
+        return True
 
     def _missing_field(self, place: "_Place", read: Read, shape: Shape, number: int, near: bool) -> None:
         part = str(read.path[number - 1])
@@ -230,7 +241,9 @@ class Names:
         if read.name == "env":
             if is_secret_name(name):
                 told = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
-                self._report(node, read, 1, "error", "secret", told)
+                if read.guarded:
+                    told += "; what is written here is always the default"
+                self._report(node, read, 1, "warning" if read.guarded else "error", "secret", told)
         elif read.called and read.argument and is_source(read.argument):
             source = read_source(read.argument)
             if source.kind == "credential":

@@ -12,6 +12,7 @@ are sealed by the worker (`noetl.worker.references`).
 
 import base64
 import hmac
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from noetl.playbook.credential_types import check_name
 
 MARK: Final = "noetl-secret:"
 """What every reference begins with."""
+
+APOSTROPHE: Final = "\\u0027"
+"""An apostrophe in JSON text that the filter `tojson` writes."""
 
 REFERENCE: Final = re.compile(rf"{MARK}([cs]\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)((?:\+json)*):")
 _KINDS: Final = ("credential", "env", "file")
@@ -98,6 +102,15 @@ def source_of(body: str) -> Source | None:
     if kind != "c" or not hmac.compare_digest(code, _code(name)):
         return None
     return read_source(base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
+
+
+def inside_json(text: str) -> str:
+    """Return a text as it stands inside a JSON text that the filter `tojson` wrote.
+
+    >>> inside_json("O'Hara")
+    'O\\\\u0027Hara'
+    """
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("'", APOSTROPHE)
 
 
 def in_json(text: str) -> str:

@@ -5,7 +5,7 @@ result, so that filters, tests and arithmetic treat it as what it is. `None` has
 None, is false, and the `none` test knows it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 SELF_NAMES: Final = frozenset({"data", "result"})
@@ -13,6 +13,19 @@ SELF_NAMES: Final = frozenset({"data", "result"})
 
 LOOP_NAMES: Final = frozenset({"results", "count", "errors"})
 """What a loop's result answers to, beside those."""
+
+
+ENVELOPE: Final = frozenset({"status", "data", "meta", "error", "message"})
+"""The keys of a result that says how it went beside what it gave: `status` and `data`, and perhaps the others."""
+
+
+def is_envelope(keys: Collection[str]) -> bool:
+    """Whether a result with these keys is an envelope around its `data`, whose fields it then answers to.
+
+    >>> is_envelope({"status", "data"}), is_envelope({"status", "data", "rows"})
+    (True, False)
+    """
+    return "data" in keys and "status" in keys and ENVELOPE.issuperset(keys)
 
 
 class ResultDict(dict[str, Any]):

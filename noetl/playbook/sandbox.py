@@ -18,7 +18,7 @@ from jinja2.utils import Namespace
 from noetl.playbook import bounds, functions
 from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, Absent, LoopResult
+from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, Absent, LoopResult, ResultDict, is_envelope
 from noetl.playbook.truth import TRUTH, decide
 from noetl.playbook.written import name_of, of_text
 
@@ -205,6 +205,10 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             pass
         if name in SELF_NAMES and type(obj) in VIEW_TYPES:
             return obj
+        if type(obj) is ResultDict and is_envelope(obj.keys()):
+            inner = obj["data"]
+            if isinstance(inner, dict) and name in inner:
+                return inner[name]
         if name in _MAPPING_METHODS:
             return Method(obj=obj, name=name)
         hint = getattr(obj, "missing", None)

@@ -1,12 +1,11 @@
 """Made-up secrets: what calls of a test get in the place of references. Nothing is read from where real ones are."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from noetl.engine.render import Rendered
-from noetl.playbook.references import MARK, REFERENCE, Source, source_of
+from noetl.playbook.references import MARK, REFERENCE, Source, inside_json, source_of
 from noetl.playbook.tests_model import Test
 
 
@@ -37,7 +36,7 @@ def _text(body: str, within: int, whole: str, test: Test) -> str:
         return whole
     text = _value(source, test)
     for _ in range(within):
-        text = json.dumps(text, ensure_ascii=False)[1:-1]
+        text = inside_json(text)
     return text
 
 

@@ -223,7 +223,7 @@ def _texts(value: Any) -> Iterator[str]:
 def _shown(value: str) -> Iterator[str]:
     """Yield a value in the forms of which a cut may have left a piece."""
     yield value
-    for escaped in (_in_json(value), json.dumps(value)[1:-1]):
+    for escaped in (_in_json(value), json.dumps(value)[1:-1], _in_json(value).replace("'", "\\u0027")):
         yield escaped
         yield json.dumps(escaped)[1:-1]  # a JSON text inside of one
     yield repr(value)[1:-1]

@@ -20,7 +20,7 @@ from noetl.orchestrator.prepare import Work
 from noetl.orchestrator.views import View
 from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.references import MARK, REFERENCE, source_of
+from noetl.playbook.references import MARK, REFERENCE, inside_json, source_of
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.tools.cloud import CloudError
 from noetl.tools.masking import mask_of
@@ -142,7 +142,7 @@ class _Lookup:
             return str(reference[0])
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for _ in range(reference[2].count("+json")):
-            text = json.dumps(text, ensure_ascii=False)[1:-1]
+            text = inside_json(text)
         return text
 
     def _value(self, body: str) -> Any:

@@ -544,7 +544,8 @@ def test_env_gives_only_what_is_listed() -> None:
 def test_env_never_gives_what_is_named_like_a_secret(name: str) -> None:
     """Not even when it is listed, nor as a whole; the error points to secret()."""
     env = Env((name,), {name: "canary"})
-    for text in ("{{ env." + name + " }}", "{{ env." + name + " | default('d') }}", "{{ env['" + name + "'] }}"):
+    assert render("{{ env." + name + " | default('d') }}", env=env) == "d"
+    for text in ("{{ env." + name + " }}", "{{ env." + name + " | upper }}", "{{ env['" + name + "'] }}"):
         message = fails(text, env=env)
         assert f"secret('env:{name}')" in message
         assert "canary" not in message

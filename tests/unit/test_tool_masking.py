@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noetl.tools.base import Done, Failed, storable
@@ -190,6 +190,7 @@ def test_a_long_text_may_have_been_cut_without_a_sign() -> None:
     assert masked == "***" + "-" * 9000 + "***"
 
 
+@settings(deadline=None)
 @given(st.text(min_size=16, max_size=60), st.text(max_size=30), st.text(max_size=30))
 def test_a_value_never_comes_through_as_it_is(secret: str, before: str, after: str) -> None:
     """Any secret, in any surroundings: in a text, in a result's JSON, as a key."""

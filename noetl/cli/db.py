@@ -54,14 +54,25 @@ def reset_schema(
 
     settings = load_settings()
     with open_admin(settings) as admin:
-        live = schema.live_processes(admin)
-        if live:
+        if live := _live(settings):
             note(f"warning: these work on schema {settings.schema} and lose what they do: {', '.join(live)}")
         if not yes and not _agreed(admin):
             note("nothing was changed")
             raise typer.Exit(1)
         said = schema.reset_schema(admin, settings, file=file, ensure_role=ensure_role)
         _tell_applied(admin, settings, said, as_json)
+
+
+def _live(settings: Settings) -> list[str]:
+    from noetl.database.connect import open_database
+    from noetl.database.schema import live_processes
+    from noetl.errors import Unreachable
+
+    try:
+        with open_database(settings, application="noetl db") as database:
+            return live_processes(database)
+    except Unreachable:
+        return []  # without the login of workers there are none
 
 
 def _agreed(admin: "Database") -> bool:

@@ -121,6 +121,17 @@ class Database:
         except psycopg.OperationalError as error:
             raise Unreachable(f"no connection to {self.where}: {_reason(error)}") from error
 
+    def connect_admin(self) -> Connection:
+        """Open a connection for the administrator's own statements, which find nobody else's functions by a name of
+        Postgres'. Raises `Unreachable`."""
+        conn = self.connect()
+        try:
+            conn.execute("SET search_path = pg_catalog, pg_temp")
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+
     def connect_gathering(self) -> Connection:
         """Open a dedicated connection whose transactions leave in one write (see `gathered`). Raises `Unreachable`."""
         try:
@@ -267,7 +278,7 @@ def _conninfo_of(settings: Settings, user: str, password: str | None) -> str:
 def _ensure_embedded_roles(admin: Database, settings: Settings) -> None:
     """Create the logins on our own server, where nobody else could have done it, with the passwords of this home."""
     roles = wanted_roles(settings)
-    with admin.connect() as conn:
+    with admin.connect_admin() as conn:
         found = conn.execute(
             "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolname = ANY(%s)",
             ([role.name for role in roles],),

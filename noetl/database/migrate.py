@@ -14,7 +14,7 @@ import psycopg.errors as pg
 from psycopg.sql import SQL, Identifier
 
 from noetl.database.connect import Database, translate
-from noetl.database.schema import LOCK, SCHEMA_VERSION, SchemaState, read_state, schema_problem
+from noetl.database.schema import SCHEMA_VERSION, TAKE_LOCK, SchemaState, read_state, refuse_foreign, schema_problem
 from noetl.errors import InputError, Locked
 from noetl.settings import Settings
 
@@ -57,8 +57,9 @@ def migrate(
     """
     migrations = load_migrations() if migrations is None else migrations
     done: list[str] = []
-    with admin.connect() as conn, translate():
+    with admin.connect_admin() as conn, translate():
         conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(settings.lock_timeout * 1000)}ms",))
+        refuse_foreign(conn, admin.schema)
         status = read_state(conn, admin.schema)
         if status.state is not SchemaState.OLDER:
             problem = schema_problem(status, admin.schema)
@@ -74,7 +75,7 @@ def _run(conn: psycopg.Connection[object], schema: str, migration: Migration, se
     """Run one migration unless it was run already, perhaps by another just now."""
     try:
         with conn.transaction():
-            conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+            conn.execute(TAKE_LOCK)
             conn.execute(SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(schema)))
             known = conn.execute("SELECT FROM schema_version WHERE version = %s", (migration.version,)).rowcount
             if known:

@@ -29,7 +29,34 @@ from noetl.settings import Settings
 SCHEMA_VERSION = 1
 
 LOCK: Final = 474315322476
-"""The advisory lock of everything that changes the schema; the file takes the same one."""
+"""The advisory lock of a first apply."""
+
+TAKE_LOCK: Final = f"""
+DO $$ BEGIN
+  IF to_regclass('noetl_inbox.noetl_seal') IS NULL THEN
+    PERFORM pg_advisory_xact_lock({LOCK});
+  END IF;
+  IF to_regclass('noetl_inbox.noetl_seal') IS NOT NULL THEN
+    LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE;
+  END IF;
+END $$
+"""
+"""Take the lock of everything that changes the schema, as the file does: one that SQL of playbooks cannot hold."""
+
+FOREIGN: Final = """
+SELECT string_agg(format('%%s %%s of role %%s', kind, name, pg_get_userbyid(owner)), ', ')
+  FROM (SELECT 'schema' AS kind, nspname::text AS name, nspowner AS owner, nspname FROM pg_namespace
+        UNION ALL SELECT 'function', p.oid::regprocedure::text, proowner, nspname
+                    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
+        UNION ALL SELECT 'operator', o.oid::regoperator::text, oprowner, nspname
+                    FROM pg_operator AS o JOIN pg_namespace AS n ON n.oid = oprnamespace
+        UNION ALL SELECT 'table', relname::text, relowner, nspname
+                    FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+                   WHERE relname = 'schema_version') AS own
+ WHERE nspname = %s AND NOT EXISTS
+       (SELECT FROM pg_roles AS r WHERE r.oid = owner AND (r.rolsuper OR r.rolname = current_user))
+"""
+"""What of a schema the administrator must not run or read: it belongs to a lesser role. The file looks for the same."""
 
 DDL_NAME = "noetl/database/ddl/postgres/schema_ddl.sql"
 
@@ -80,7 +107,7 @@ def apply_schema(
     `Unreachable`.
     """
     name, text = _read(file)
-    with admin.connect() as conn, translate():
+    with admin.connect_admin() as conn, translate():
         said = _roles(conn, settings, ensure_role)
         _prepare(conn, settings)
         with _listening(conn) as notices:
@@ -96,7 +123,7 @@ def reset_schema(
     The inbox stays, since it belongs to effects that have happened. Raises like `apply_schema`.
     """
     name, text = _read(file)
-    with admin.connect() as conn, translate():
+    with admin.connect_admin() as conn, translate():
         said = _roles(conn, settings, ensure_role)
         _prepare(conn, settings)
         with _listening(conn) as notices:
@@ -158,7 +185,7 @@ def _drop(conn: Connection, settings: Settings) -> None:
         try:
             conn.execute("BEGIN")
             conn.execute("SET LOCAL client_min_messages = warning")  # no list of what goes
-            conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+            conn.execute(TAKE_LOCK)
             conn.execute(f"SET LOCAL lock_timeout = '{int(min(settings.lock_timeout, 0.1) * 1000)}ms'")
             conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(settings.schema)))
             conn.execute(f"SET LOCAL lock_timeout = '{int(settings.lock_timeout * 1000)}ms'")
@@ -190,7 +217,9 @@ def _explained(conn: Connection, name: str, text: str, error: psycopg.Error, set
 def _holder(conn: Connection) -> str:
     row = conn.execute(
         """SELECT a.pid, a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-            WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+            WHERE l.granted AND (
+                  l.locktype = 'advisory' AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+                  OR l.relation = to_regclass('noetl_inbox.noetl_seal') AND l.mode = 'ShareRowExclusiveLock')
               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
         (LOCK,),
     ).fetchone()
@@ -213,14 +242,16 @@ def _listening(conn: Connection) -> Iterator[list[str]]:
         conn.remove_notice_handler(hear)
 
 
-def live_processes(admin: Database) -> list[str]:
-    """Return who works on the schema at the moment, as far as it has a registry to tell."""
+def live_processes(database: Database) -> list[str]:
+    """Return who works on the schema at the moment, as far as it has a registry to tell.
+
+    `database` is the runtime's, who owns the registry."""
     query = SQL(
         """SELECT format('%s %s on %s', kind, runtime_id, host) FROM {}
             WHERE status IN ('running', 'draining') AND heartbeat_at > clock_timestamp() - interval '30 s'
             ORDER BY kind, runtime_id"""
-    ).format(Identifier(admin.schema, "runtime"))
-    with admin.connect() as conn, translate():
+    ).format(Identifier(database.schema, "runtime"))
+    with database.connect() as conn, translate():
         try:
             return [row[0] for row in conn.execute(query)]
         except (pg.UndefinedTable, pg.UndefinedColumn):
@@ -228,6 +259,16 @@ def live_processes(admin: Database) -> list[str]:
 
 
 # ---- what stands there ----
+
+
+def refuse_foreign(conn: Connection, schema: str) -> None:
+    """Raise `SchemaMismatch` where reading the schema could run code of a lesser role than this administrator."""
+    row = conn.execute(FOREIGN, (schema,)).fetchone()
+    if row is not None and row[0] is not None:
+        raise SchemaMismatch(
+            f"the administrator could run what others can change ({row[0]}): run noetl db apply-schema, which takes it"
+            " over or says what is wrong with it"
+        )
 
 
 def schema_state(db: Database) -> SchemaStatus:

@@ -4,17 +4,19 @@ import re
 from typing import Any
 
 import psycopg.errors as pg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
-from noetl.database.connect import Connection, Database, translate
+from noetl.database.connect import Connection, Database, open_database, translate
 from noetl.database.schema import (
-    LOCK,
     SCHEMA_VERSION,
+    TAKE_LOCK,
     SchemaState,
     packaged_ddl,
     read_state,
+    refuse_foreign,
     schema_problem,
 )
+from noetl.errors import SchemaMismatch, Unreachable
 from noetl.settings import Settings
 
 SCRATCH = "noetl_scratch_of_status"
@@ -58,13 +60,19 @@ SELECT c.relname, greatest(sum(coalesce(p.reltuples, c.reltuples)), 0)::bigint,
 COUNTED = 64 * 1024 * 1024
 """Tables up to this many bytes are counted, larger ones estimated."""
 
-APPEND_ONLY = ("event_log", "payload")
-READ_WRITE = ("SELECT", "INSERT", "UPDATE", "DELETE")
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+LESS = {"event_log": ("SELECT", "INSERT"), "payload": ("SELECT", "INSERT"), "schema_version": ("SELECT",)}
+"""What the login of server and worker may do with every table, and with those that are not its own."""
 
 
 def schema_report(admin: Database, settings: Settings) -> dict[str, Any]:
-    """Return everything `noetl db status` shows. `problems` are sentences; empty means all is well."""
-    with admin.connect() as conn, translate():
+    """Return everything `noetl db status` shows. `problems` are sentences; empty means all is well.
+
+    Rows are counted under the login of server and worker, whose tables they are: reading a table may run its owner's
+    code. Where that login is refused the planner's estimate stands. Raises `SchemaMismatch` likewise.
+    """
+    with admin.connect_admin() as conn, translate():
+        refuse_foreign(conn, admin.schema)
         status = read_state(conn, admin.schema)
         problem = schema_problem(status, admin.schema)
         report: dict[str, Any] = {
@@ -83,29 +91,31 @@ def schema_report(admin: Database, settings: Settings) -> dict[str, Any]:
         if status.state is SchemaState.MISSING:
             return report
         rows = conn.execute(TABLES, (_quoted(conn, admin.schema),)).fetchall()
+        counts = _counts(settings, [name for name, _, size, _ in rows if size < COUNTED])
         report["tables"] = [
-            {
-                "table": name,
-                "rows": _count(conn, admin.schema, name) if size < COUNTED else estimate,
-                "bytes": size,
-                "owner": owner,
-            }
+            {"table": name, "rows": counts.get(name, estimate), "bytes": size, "owner": owner}
             for name, estimate, size, owner in rows
         ]
         if status.state in (SchemaState.CURRENT, SchemaState.PARTIAL):
-            report["drift"] = drift(conn, admin.schema)
+            report["drift"] = drift(conn, admin.schema, settings.lock_timeout)
             report["rights"] = rights(conn, settings, [name for name, *_ in rows])
             report["problems"] += report["drift"] + report["rights"]
         return report
 
 
-def _count(conn: Connection, schema: str, table: str) -> int:
-    row = conn.execute(SQL("SELECT count(*) FROM {}").format(Identifier(schema, table))).fetchone()
-    assert row is not None
-    return int(row[0])
+def _counts(settings: Settings, tables: list[str]) -> dict[str, int]:
+    """Count the rows of tables; nothing where the login of server and worker may not."""
+    query = SQL(" UNION ALL ").join(
+        SQL("SELECT {}, count(*) FROM {}").format(Literal(name), Identifier(settings.schema, name)) for name in tables
+    )
+    try:
+        with open_database(settings, application="noetl db") as database, database.connect() as conn, translate():
+            return dict(conn.execute(query).fetchall())
+    except (Unreachable, SchemaMismatch):
+        return {}
 
 
-def drift(conn: Connection, schema: str) -> list[str]:
+def drift(conn: Connection, schema: str, lock_timeout: float) -> list[str]:
     """Return how the schema differs from what the DDL makes, one sentence per object.
 
     The DDL itself is asked: it is applied to a scratch schema in a transaction that is rolled back. So no second
@@ -114,15 +124,18 @@ def drift(conn: Connection, schema: str) -> list[str]:
     """
     conn.execute("BEGIN")
     try:
-        conn.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+        conn.execute(f"SET LOCAL lock_timeout = '{int(lock_timeout * 1000)}ms'")
+        conn.execute(TAKE_LOCK)
         found = _fingerprint(conn, schema)
         for name in ("noetl.schema", "noetl.role", "noetl.playbook_role"):
             conn.execute("SELECT set_config(%s, %s, true)", (name, SCRATCH))  # roles of that name do not exist
         conn.execute(re.sub(r"^(BEGIN|COMMIT);$", "", packaged_ddl(), flags=re.MULTILINE).encode())
         wanted = _fingerprint(conn, SCRATCH)
-    except pg.InsufficientPrivilege as error:
+    except (pg.InsufficientPrivilege, pg.LockNotAvailable) as error:
         reason = str(error).splitlines()[0]
-        return [f"drift was not checked ({reason}): run this as somebody who may create a schema"]
+        return [
+            f"drift was not checked ({reason}): run this as somebody who may create a schema, when nobody changes it"
+        ]
     finally:
         conn.execute("ROLLBACK")
     return _differences(found, wanted)
@@ -189,16 +202,16 @@ def _runtime_rights(conn: Connection, schema: str, user: str, tables: list[str])
     if _has(conn, "schema", user, schema, "CREATE"):
         found.append(f"role {user} may create objects in schema {schema}: revoke that")
     for table in tables:
-        wanted = READ_WRITE[:2] if table in APPEND_ONLY else READ_WRITE
+        wanted = LESS.get(table, RIGHTS)
         lacking = [right for right in wanted if not _has(conn, "table", user, (schema, table), right)]
         if lacking:
             found.append(f"role {user} lacks {', '.join(lacking)} on {table}: {advice}")
-        if table in APPEND_ONLY:
-            excess = [
-                right for right in ("UPDATE", "DELETE", "TRUNCATE") if _has(conn, "table", user, (schema, table), right)
-            ]
+        if table in LESS:
+            others = [right for right in (*RIGHTS, "TRUNCATE") if right not in wanted]
+            excess = [right for right in others if _has(conn, "table", user, (schema, table), right)]
             if excess:
-                found.append(f"role {user} has {', '.join(excess)} on {table}, which is append-only: revoke that")
+                why = "the administrator's" if table == "schema_version" else "append-only"
+                found.append(f"role {user} has {', '.join(excess)} on {table}, which is {why}: revoke that")
     return found
 
 

@@ -25,8 +25,10 @@ _CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
 class Postgres:
     """The tool, with one pool of connections for all calls of the process. Methods may be called from any thread."""
 
-    def __init__(self, playbook_login: Mapping[str, str] | None = None) -> None:
-        """Make the tool. `playbook_login`: where calls without auth go, as the client library calls its parts."""
+    def __init__(self, playbook_login: Mapping[str, str] | None = None, secret: bytes | None = None) -> None:
+        """Make the tool. `playbook_login`: where calls without auth go, as the client library calls its parts.
+        `secret` seals the keys of inboxes."""
+        self._secret = secret
         self._parts = playbook_login
         self._lock = threading.Lock()
         self._work: Work | None = None
@@ -89,7 +91,7 @@ class Postgres:
 
         with self._lock:
             if self._work is None:
-                self._work = Work()
+                self._work = Work(self._secret)
             return self._work
 
 

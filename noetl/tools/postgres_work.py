@@ -79,7 +79,9 @@ class Run:
 class Work:
     """Runs the jobs of calls. `run` and `cancel` may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes | None = None) -> None:
+        """`secret` seals the keys of the inbox; all workers of a database have the same."""
+        self._secret = secret
         self._pool = Pool()
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}  # by the identity of the call
@@ -185,9 +187,9 @@ class Work:
         if not run.once:
             session.simple(run.settings())
             return self._outside(session, job)
-        inbox = self._begin(run, session)
+        inbox, key = self._begin(run, session), postgres_once.sealed(run.call.key, self._secret)
         if inbox is not None:
-            stored = postgres_once.enter(session, inbox, run.call.key, lambda: self._begin_again(run, session))
+            stored = postgres_once.enter(session, inbox, key, lambda: self._begin_again(run, session))
             if stored is not None:
                 session.simple("ROLLBACK")
                 return stored.result
@@ -198,20 +200,22 @@ class Work:
         if inbox is not None:
             if run.resets:
                 session.simple("RESET SESSION AUTHORIZATION; RESET ROLE")
-            postgres_once.leave(session, inbox, run.call, result)
+            postgres_once.leave(session, inbox, key, run.call, result)
         session.simple("COMMIT")
         return result
 
-    def _begin(self, run: Run, session: Session) -> str | None:
+    def _begin(self, run: Run, session: Session) -> postgres_once.Inbox | None:
         """Open the transaction; return the inbox, if there is one. Raises `Invalid` where it may not be used."""
         found = session.simple(f"BEGIN; {run.settings()}; {postgres_once.FIND}")[-1]
-        if not found.ntuples:
+        rows = [tuple(found.get_value(row, column) for column in range(3)) for row in range(found.ntuples)]
+        inbox = postgres_once.chosen(rows)
+        if inbox is None:
             return None
-        inbox, usable = (found.get_value(0, 0) or b"").decode(), found.get_value(0, 1) == b"t"
-        if not usable:
+        if not inbox.usable:
+            needed = "USAGE on that schema" if inbox.functions else "SELECT, INSERT and UPDATE on that table"
             raise Invalid(
-                f"{run.login.where} has the inbox {inbox}, which this login may not use: GRANT it SELECT, INSERT and"
-                " UPDATE on that table, or give once: false"
+                f"{run.login.where} has the inbox {inbox.name}, which this login may not use: GRANT it {needed}, or"
+                " give once: false"
             )
         run.exact = True
         return inbox

@@ -9,14 +9,18 @@ from noetl.tools.base import Tool
 
 
 def make_tools(
-    *, allow_link_local: bool = False, playbook_login: Mapping[str, str] | None = None
+    *,
+    allow_link_local: bool = False,
+    playbook_login: Mapping[str, str] | None = None,
+    inbox_secret: bytes | None = None,
 ) -> Mapping[str, Tool]:
     """Return every tool by its type.
 
     `allow_link_local` lets `http` reach link-local and metadata addresses. `playbook_login` is where SQL without
-    `auth` goes, as the client library calls its parts (host, port, dbname, user, password ...).
+    `auth` goes, as the client library calls its parts (host, port, dbname, user, password ...). `inbox_secret` makes
+    the keys of inboxes unguessable.
     """
-    sql = postgres.Postgres(playbook_login)
+    sql = postgres.Postgres(playbook_login, inbox_secret)
     tools = (
         python.TOOL,
         http.make_tool(allow_link_local=allow_link_local),

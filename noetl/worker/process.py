@@ -12,6 +12,7 @@ import psycopg
 from noetl import __version__
 from noetl.database import runtime, store
 from noetl.database.connect import Database, open_database, playbook_login
+from noetl.database.inbox import read_seal
 from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
@@ -59,7 +60,11 @@ def run_worker(
         __version__,
         meta={"lease": settings.lease_seconds, **({} if only_root is None else {"only_root": str(only_root)})},
     )
-    tools = make_tools(allow_link_local=settings.http_allow_link_local, playbook_login=playbook_login(settings))
+    tools = make_tools(
+        allow_link_local=settings.http_allow_link_local,
+        playbook_login=playbook_login(settings),
+        inbox_secret=read_seal(database),
+    )
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
     keys = Keys(settings)

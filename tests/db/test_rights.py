@@ -177,8 +177,8 @@ def test_the_playbook_login_sees_the_inbox_and_nothing_else(settings: Settings, 
     """Its SQL is somebody else's."""
     guest = Database(make_conninfo(admin.conninfo, user=settings.playbook_user), settings.schema)
     with guest.connect() as conn:
-        conn.execute("INSERT INTO noetl_inbox.noetl_done (key) VALUES ('1:a:1:-1')")
-        conn.execute("UPDATE noetl_inbox.noetl_done SET result = '1'")
+        assert conn.execute("SELECT * FROM noetl_inbox.enter('1:a:1:-1')").fetchone() == (True, None)
+        assert conn.execute("SELECT noetl_inbox.leave('1:a:1:-1', '1')").fetchone() == (True,)
         for statement in (
             "SELECT * FROM noetl.execution",
             "SELECT noetl.make_partitions(1)",

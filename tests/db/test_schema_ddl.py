@@ -94,7 +94,7 @@ def test_its_first_forty_lines_name_all_tables() -> None:
     head = "\n".join(packaged_ddl().splitlines()[:40])
     tables = set(re.findall(r"^CREATE TABLE IF NOT EXISTS (?:noetl_inbox\.)?(\w+) \($", packaged_ddl(), re.MULTILINE))
     assert {name for name in tables if name not in head} == set()
-    assert len(tables) == 16
+    assert len(tables) == 17
 
 
 def test_the_reference_copy_is_identical() -> None:

@@ -165,7 +165,7 @@ def test_a_lock_that_cannot_be_had_names_its_holder(settings: Settings, admin: D
     with elsewhere, admin.connect() as other:
         elsewhere.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         other.execute("SET application_name = 'somebody'")
-        other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        other.execute("BEGIN; LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE")
         for action in (apply_schema, reset_schema):
             with pytest.raises(Locked, match=r"within 0\.05 s \(it is held by process \d+, somebody\): wait"):
                 action(holder, hurried)
@@ -219,7 +219,7 @@ def test_a_reset_under_load_gives_a_new_instance(settings: Settings, admin: Data
 def test_nobody_at_the_address(settings: Settings) -> None:
     """The sentence says where, and not with which password."""
     url = "postgresql://me:hush@127.0.0.1:9/there"
-    with pytest.raises(Unreachable, match=r"no connection to me@127\.0\.0\.1:9/there: Connection refused") as caught:
+    with pytest.raises(Unreachable, match=r"no connection to noetl@127\.0\.0\.1:9/there: Connection refused") as caught:
         open_database(replace(settings, database_url=url))
     assert "hush" not in str(caught.value)
 

@@ -147,7 +147,7 @@ def test_a_killed_call_ends_on_the_server_too(settings: Settings, observer: Conn
 
 def test_a_call_that_waits_for_its_key_can_be_killed(settings: Settings, steps: Steps, observer: Connection) -> None:
     with psycopg.connect(make_conninfo(str(settings.database_url), user="noetl_playbook")) as first:
-        first.execute("INSERT INTO noetl_inbox.noetl_done (key) VALUES ('k')")
+        first.execute("SELECT noetl_inbox.enter('k')")
         call = steps.call({"command": "SELECT 1"}, run_key="k", timeout=60)
         answers: list[Any] = []
         thread = threading.Thread(target=lambda: answers.append(steps.tool.run(call)))

@@ -13,7 +13,8 @@
 --   output       what a step printed, its last 64 KiB        loop_item    collections of loops, in chunks
 --   error_log    failed attempts and template errors         runtime      servers and workers with their heartbeat
 --   credential   encrypted connection data                   schema_version  what was applied, and the instance's id
---   noetl_inbox.noetl_done   keys of effects that were done, for exactly-once SQL (a schema of its own)
+--   noetl_inbox.noetl_done   keys of effects that were done, for exactly-once SQL (a schema of its own); playbooks' SQL
+--                reaches it through enter() and leave(), whose keys carry an HMAC with the secret of noetl_seal
 --
 -- Flow. start: execution + workload + event 1 + first jobs. claim: a worker leases queued rows (SKIP LOCKED) and
 -- writes nothing else; attempts counts the leases and is the fence. complete: lock the execution, delete the job where
@@ -27,32 +28,39 @@
 --
 -- Settings, all optional, by set_config() or PGOPTIONS="-c noetl.schema=... -c noetl.role=...":
 --   noetl.schema         the schema (default noetl)
---   noetl.role           login of server and worker (default noetl): owns the tables but event_log and payload, into
---                        which it can only insert. An owner could switch off their triggers.
+--   noetl.role           login of server and worker (default noetl): owns the tables but schema_version, which it can
+--                        only read, and event_log and payload, into which it can only insert.
 --   noetl.playbook_role  login of playbooks' own SQL (default noetl_playbook): may use the inbox and make tables in a
 --                        schema of its own name, sees nothing else.
 -- A role that is missing is a NOTICE; what it would own stays with whoever applies this file.
 --
+-- Nothing here runs code of a lesser role: what others own in these schemas, and could make run, is refused first, and
+-- rows are written into tables of whoever applies this file only.
+--
 -- The search path is set for this transaction only; functions that name tables keep it. Concurrent applies wait for
--- each other at the advisory lock ('noetl' as a number); give lock_timeout to bound the wait. With psql use
+-- each other at a lock on noetl_seal, which no login of playbooks may lock; before that exists, at an advisory lock
+-- ('noetl' as a number). Give lock_timeout to bound the wait. With psql use
 -- `-X -v ON_ERROR_STOP=1`, without which it ends with exit code 0 even after an error.
 
 BEGIN;
 
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 DO $header$
 DECLARE
   target constant text := coalesce(nullif(current_setting('noetl.schema', true), ''), 'noetl');
-  applied integer;
+  spaces constant text[] := ARRAY[target, 'noetl_inbox'];
+  found text;
+  grantee record;
 BEGIN
-  PERFORM pg_advisory_xact_lock(474315322476);
+  IF to_regclass('noetl_inbox.noetl_seal') IS NULL THEN
+    PERFORM pg_advisory_xact_lock(474315322476);
+  END IF;
+  IF to_regclass('noetl_inbox.noetl_seal') IS NOT NULL THEN
+    LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE;
+  END IF;
   IF current_setting('server_version_num')::integer < 150000 THEN
     RAISE EXCEPTION 'NoETL needs Postgres 15 or newer, this is %', current_setting('server_version');
-  END IF;
-  IF to_regclass(format('%I.schema_version', target)) IS NOT NULL THEN
-    EXECUTE format('SELECT max(version) FROM %I.schema_version', target) INTO applied;
-    IF applied > 1 THEN
-      RAISE EXCEPTION 'schema % has version %, this file has version 1: use the NoETL that made it', target, applied;
-    END IF;
   END IF;
   IF to_regnamespace(quote_ident(target)) IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I', target);
@@ -60,10 +68,88 @@ BEGIN
   IF to_regnamespace('noetl_inbox') IS NULL THEN
     CREATE SCHEMA noetl_inbox;
   END IF;
-  PERFORM set_config('search_path', format('%I, pg_temp', target), true);
+  -- A schema that was made for us by somebody else is taken over, and with it the right to put functions there.
+  FOR grantee IN
+    SELECT nspname, pg_get_userbyid(nspowner) AS owner FROM pg_namespace
+     WHERE nspname = ANY (spaces) AND nspowner <> quote_ident(current_user)::regrole
+       AND NOT (SELECT rolsuper FROM pg_roles AS r WHERE r.oid = nspowner)
+  LOOP
+    BEGIN
+      EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', grantee.nspname);
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE EXCEPTION 'schema % belongs to %, who could have % run its functions: apply this file as %, or give the schema away',
+        grantee.nspname, grantee.owner, current_user, grantee.owner;
+    END;
+  END LOOP;
+  FOR grantee IN
+    SELECT nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name
+      FROM pg_namespace, aclexplode(nspacl) AS a
+     WHERE nspname = ANY (spaces) AND a.privilege_type = 'CREATE' AND a.grantee <> nspowner
+  LOOP
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM %s', grantee.nspname, grantee.name);
+  END LOOP;
+  -- What the statements below may call, or write into, has to belong to us or to a superuser.
+  SELECT string_agg(format('%s %s of role %s', kind, name, pg_get_userbyid(owner)), ', ') INTO found
+    FROM (SELECT 'function' AS kind, p.oid::regprocedure::text AS name, proowner AS owner, pronamespace AS space
+            FROM pg_proc AS p
+          UNION ALL SELECT 'operator', o.oid::regoperator::text, oprowner, oprnamespace FROM pg_operator AS o
+          UNION ALL SELECT 'type', t.oid::regtype::text, typowner, typnamespace FROM pg_type AS t
+                     WHERE typrelid = 0 AND typcategory <> 'A'
+          UNION ALL SELECT 'table', c.oid::regclass::text, relowner, relnamespace FROM pg_class AS c
+                     WHERE relkind NOT IN ('i', 'I', 't')
+                       AND (relname ~ '^(event_log|payload)(_|$)' OR relnamespace = 'noetl_inbox'::regnamespace)) AS own
+    JOIN pg_namespace AS n ON n.oid = own.space AND n.nspname = ANY (spaces)
+   WHERE owner <> quote_ident(current_user)::regrole AND NOT (SELECT rolsuper FROM pg_roles AS r WHERE r.oid = owner);
+  IF found IS NOT NULL THEN
+    RAISE EXCEPTION '% would run what others can change: % (drop it, or give it to %)', current_user, found, current_user;
+  END IF;
   PERFORM set_config('client_min_messages', 'warning', true);  -- "already exists, skipping" is no news
 END
 $header$;
+
+-- schema_version was the runtime login's once, who could hang anything on it: it is taken over as we made it, or not.
+DO $version$
+DECLARE
+  target constant text := coalesce(nullif(current_setting('noetl.schema', true), ''), 'noetl');
+  versions constant regclass := to_regclass(format('%I.schema_version', target));
+  applied integer;
+  found text;
+BEGIN
+  IF versions IS NULL THEN
+    NULL;
+  ELSIF EXISTS (SELECT FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
+                 WHERE c.oid = versions AND NOT r.rolsuper AND r.rolname <> current_user) THEN
+    EXECUTE format('ALTER TABLE %s OWNER TO CURRENT_USER', versions);
+    SELECT string_agg(kind, ', ') INTO found FROM (
+      SELECT 'trigger ' || quote_ident(tgname) AS kind FROM pg_trigger WHERE tgrelid = versions AND NOT tgisinternal
+      UNION ALL SELECT 'rule ' || quote_ident(rulename) FROM pg_rewrite WHERE ev_class = versions
+      UNION ALL SELECT 'policy ' || quote_ident(polname) FROM pg_policy WHERE polrelid = versions
+      UNION ALL SELECT 'row security' FROM pg_class WHERE oid = versions AND (relrowsecurity OR relkind <> 'r')
+      UNION ALL SELECT 'constraint ' || quote_ident(conname) FROM pg_constraint
+                 WHERE conrelid = versions AND contype NOT IN ('p', 'n')
+      UNION ALL SELECT 'default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef
+                 WHERE adrelid = versions AND pg_get_expr(adbin, adrelid) NOT IN ('CURRENT_TIMESTAMP', 'CURRENT_USER')
+      UNION ALL SELECT 'column ' || quote_ident(attname) FROM pg_attribute
+                 WHERE attrelid = versions AND attnum > 0 AND NOT attisdropped AND (attgenerated <> ''
+                       OR atttypid NOT IN ('integer'::regtype, 'uuid'::regtype, 'timestamptz'::regtype, 'text'::regtype))
+      UNION ALL SELECT 'index ' || indexrelid::regclass FROM pg_index
+                 WHERE indrelid = versions AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+      UNION ALL SELECT 'statistics ' || quote_ident(stxname) FROM pg_statistic_ext WHERE stxrelid = versions
+      UNION ALL SELECT 'inheritance' FROM pg_inherits WHERE versions IN (inhrelid, inhparent)) AS things;
+    IF found IS NOT NULL THEN
+      RAISE EXCEPTION '% has what NoETL did not make: % (it would run as %: look at it, then drop it)',
+        versions, found, current_user;
+    END IF;
+  END IF;
+  IF versions IS NOT NULL THEN
+    EXECUTE format('SELECT max(version) FROM %s', versions) INTO applied;
+    IF applied > 1 THEN
+      RAISE EXCEPTION 'schema % has version %, this file has version 1: use the NoETL that made it', target, applied;
+    END IF;
+  END IF;
+  PERFORM set_config('search_path', format('%I, pg_temp', target), true);
+END
+$version$;
 
 -- ---- ids ----------------------------------------------------------------------------------------------------------
 
@@ -252,9 +338,11 @@ BEGIN
   IF weeks IS NULL OR weeks < 0 OR weeks > 520 THEN
     RAISE EXCEPTION 'make_partitions(%): weeks must be from 0 to 520', weeks USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  IF NOT pg_try_advisory_xact_lock(474315322477) THEN
+  BEGIN
+    LOCK TABLE ONLY event_log IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+  EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
-  END IF;
+  END;
   FOR week IN SELECT present / week_ms + n FROM generate_series(1, weeks) AS n LOOP
     FOREACH parent IN ARRAY ARRAY['event_log', 'payload'] LOOP
       child := parent || to_char(timestamp '2024-01-01' + week * interval '7 days', '"_"YYYYMMDD');
@@ -401,11 +489,47 @@ INSERT INTO schema_version (version, instance)
   SELECT 1, coalesce((SELECT instance FROM schema_version LIMIT 1), gen_random_uuid())
   ON CONFLICT DO NOTHING;
 
+-- ---- the inbox: also made elsewhere, by noetl db inbox ------------------------------------------------------------
+
 CREATE TABLE IF NOT EXISTS noetl_inbox.noetl_done (
-  key     text PRIMARY KEY,                       -- execution:step:visit:item
+  key     text PRIMARY KEY,                       -- execution:step:visit:item/HMAC
   result  json,
   at      timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
+
+-- Write a key and return (true, null); where it stands already, (false, what is stored beside it); no row where it
+-- went meanwhile. Waits for another transaction that has written it. SQL of playbooks reaches the table only by these
+-- two functions, and knows no key.
+CREATE OR REPLACE FUNCTION noetl_inbox.enter(step_run text) RETURNS TABLE (fresh boolean, stored json)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enter$
+BEGIN
+  INSERT INTO noetl_inbox.noetl_done (key) VALUES (step_run) ON CONFLICT (key) DO NOTHING;
+  IF FOUND THEN
+    RETURN QUERY SELECT true, NULL::json;
+  ELSE
+    RETURN QUERY SELECT false, done.result FROM noetl_inbox.noetl_done AS done WHERE done.key = step_run;
+  END IF;
+END
+$enter$;
+
+-- Store a result beside its key; return whether the key is there.
+CREATE OR REPLACE FUNCTION noetl_inbox.leave(step_run text, outcome json) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $leave$
+BEGIN
+  UPDATE noetl_inbox.noetl_done SET result = outcome WHERE key = step_run;
+  RETURN FOUND;
+END
+$leave$;
+
+-- ---- the seal ----------------------------------------------------------------------------------------------------
+
+-- The secret of the keys, for workers only; it stays as long as the inbox does. Who changes the schema locks it.
+CREATE TABLE IF NOT EXISTS noetl_inbox.noetl_seal (
+  secret  text PRIMARY KEY
+);
+
+INSERT INTO noetl_inbox.noetl_seal (secret)
+  SELECT gen_random_uuid()::text || gen_random_uuid()::text WHERE NOT EXISTS (SELECT FROM noetl_inbox.noetl_seal);
 
 -- ---- owners and rights --------------------------------------------------------------------------------------------
 
@@ -422,9 +546,11 @@ BEGIN
   ELSIF runner <> current_user THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', target, runner);
     EXECUTE format('GRANT SELECT, INSERT ON event_log, payload TO %I', runner);
+    EXECUTE format('GRANT SELECT ON schema_version, noetl_inbox.noetl_seal TO %I', runner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION make_partitions(integer) TO %I', runner);
     EXECUTE format('GRANT USAGE ON SCHEMA noetl_inbox TO %I', runner);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON noetl_inbox.noetl_done TO %I', runner);
+    EXECUTE format('REVOKE ALL ON noetl_inbox.noetl_done FROM %I', runner);
+    EXECUTE format('GRANT SELECT, DELETE ON noetl_inbox.noetl_done TO %I', runner);
     BEGIN
       -- Who is no superuser must be able to become the new owner, which has to have CREATE on the schema at this
       -- moment, and no longer.
@@ -441,7 +567,7 @@ BEGIN
           FROM pg_class AS c
          WHERE c.relnamespace = quote_ident(target)::regnamespace
            AND c.relname IN ('catalog', 'workflow', 'transition', 'workbook', 'execution', 'workload', 'queue', 'output',
-                             'loop_item', 'error_log', 'runtime', 'credential', 'schema_version', 'execution_id_seq',
+                             'loop_item', 'error_log', 'runtime', 'credential', 'execution_id_seq',
                              'execution_workflow', 'execution_transition', 'execution_workbook')
            AND pg_get_userbyid(c.relowner) <> runner
          ORDER BY c.relname
@@ -455,6 +581,7 @@ BEGIN
         SELECT c.relname FROM pg_class AS c
          WHERE c.relnamespace = quote_ident(target)::regnamespace AND c.relkind IN ('r', 'v')
            AND NOT c.relispartition AND c.relowner = quote_ident(current_user)::regrole
+           AND c.relname <> 'schema_version'
       LOOP
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %I', relation.relname, runner);
       END LOOP;
@@ -465,7 +592,7 @@ BEGIN
     RAISE NOTICE 'role % does not exist: playbooks cannot run SQL on this server under it', guest;
   ELSIF guest <> current_user THEN
     EXECUTE format('GRANT USAGE ON SCHEMA noetl_inbox TO %I', guest);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON noetl_inbox.noetl_done TO %I', guest);
+    EXECUTE format('REVOKE ALL ON noetl_inbox.noetl_done FROM %I', guest);
     IF guest = target THEN
       RAISE NOTICE 'role % has the name of the engine''s schema: its own tables have no place', guest;
     ELSE

@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from noetl.database import gathered, pooled, store
+from noetl.database.blockers import who_blocks
 from noetl.database.embedded import EmbeddedServer
 from noetl.database.gathered import GatheringConnection
 from noetl.database.roles import ensure_roles, wanted_roles
@@ -156,6 +157,7 @@ class Database:
                 return
             with conn.transaction():
                 conn.execute(store.search_path(self.schema))
+                conn.execute(store.lock_timeout(getattr(conn, "patience", "0")))
                 if asynchronous:
                     conn.execute("SET LOCAL synchronous_commit = off")
                 yield conn
@@ -177,7 +179,14 @@ class Database:
         try:
             with translate(), self.pool().connection(pooled.WAIT_AGAIN if self._in_vain else None) as conn:
                 self._in_vain = False
-                yield conn
+                try:
+                    yield conn
+                except pg.LockNotAvailable as error:
+                    blocker = who_blocks(conn, self.schema)
+                    raise Locked(
+                        f"a lock on the engine's tables could not be had within {pooled.LOCK_PATIENCE}"
+                        f"{f': {blocker}' if blocker else ''}; try again when it is free"
+                    ) from error
         except Unreachable as error:
             self._in_vain = isinstance(error.__cause__, PoolTimeout)
             raise

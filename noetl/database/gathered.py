@@ -57,6 +57,7 @@ class GatheringConnection(psycopg.Connection[Row]):
     """A connection whose statements inside `gathered` are gathered. For one thread."""
 
     used_at: float = 0.0  # monotonic seconds when its pool last lent it
+    patience: str = "0"  # how long its transactions wait for one lock, as Postgres writes it; "0": as long as it takes
     server: bytes | None = None  # when the server was started that answered first
     _batch: "Batch | None" = None
     _names: dict[tuple[str, tuple[int, ...]], bytes]

@@ -22,6 +22,10 @@ WAIT_AGAIN = 0.3
 queue up behind waits that would all end the same."""
 
 
+LOCK_PATIENCE = "5s"
+"""How long a request waits for one lock: it is answered before whoever asks gives up, and says who holds the lock."""
+
+
 def make_pool(conninfo: str, *, min: int, max: int, timeout: float, name: str) -> ConnectionPool[GatheringConnection]:
     """Return an open pool of sessions in autocommit mode. `timeout` is the wait for one, in seconds."""
     return ConnectionPool(
@@ -33,9 +37,14 @@ def make_pool(conninfo: str, *, min: int, max: int, timeout: float, name: str) -
         open=True,
         connection_class=GatheringConnection,
         kwargs=dict(OPTIONS),
+        configure=_limit_patience,
         check=check_session,  # a session may have died with a restart
         name=name,
     )
+
+
+def _limit_patience(conn: GatheringConnection) -> None:
+    conn.patience = LOCK_PATIENCE
 
 
 def check_session(conn: GatheringConnection) -> None:

@@ -8,7 +8,7 @@ than a dozen arrays and keeps the text of results as it is.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from psycopg import Connection, Cursor
@@ -16,72 +16,23 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
 from noetl.database.gathered import GatheringConnection, check_server
+from noetl.database.rows import JobRow as JobRow
+from noetl.database.rows import Lock as Lock
+from noetl.database.rows import LockedRow as LockedRow
 from noetl.database.sql import sql
 
 Row = tuple[Any, ...]
 
 
-class JobRow(NamedTuple):
-    """A queue row with what its worker needs to know about the execution. Times are microseconds since 1970."""
-
-    id: int
-    execution_id: int
-    node_id: str
-    visit: int
-    item_index: int
-    attempts: int
-    failures: int
-    lost: int
-    context: str
-    pool: str
-    priority: int
-    created_at: int
-    now: int
-    catalog_id: int
-    last_event_id: int
-    last_event_at: int
-    state: str
-    root_execution_id: int
-    parent_execution_id: int | None
-    parent_job_id: int | None
-    status: str
-
-
-class LockedRow(NamedTuple):
-    """An execution that a completion has locked, and which of its jobs were removed: each with its `attempts`, since
-    a worker may bring outcomes of two leases of a job, of which one holds."""
-
-    execution_id: int
-    last_event_id: int
-    last_event_at: int
-    now: int
-    state: str | None
-    removed: list[int]
-    attempts: list[int]
-
-
-class Lock(NamedTuple):
-    """One execution, locked."""
-
-    catalog_id: int
-    last_event_id: int
-    last_event_at: int
-    now: int
-    state: str
-    root_execution_id: int
-    parent_execution_id: int | None
-    parent_job_id: int | None
-    status: str
-
-
 @contextmanager
 def transaction(
-    conn: Connection, schema: str, *, asynchronous: bool = False, patient: bool = True, then: bytes | None = None
+    conn: Connection, schema: str, *, asynchronous: bool = False, patience: str = "", then: bytes | None = None
 ) -> Iterator[None]:
     """Open a transaction on an autocommit connection, in a pipeline: the statements that begin it cost no round trip.
 
     With `asynchronous` the commit does not wait for the disk: for leases, which may be lost, never for completions.
-    One that is not `patient` raises `LockNotAvailable` where it would have to wait for a lock for longer than a second.
+    It raises `LockNotAvailable` where it would have to wait for one lock for longer than `patience`, that of the
+    connection where none is given; "0": it waits.
     The commit travels in the same round trip as the last statements of the block, and so does `then`, a statement of
     its own that is run where the commit was. Raises `psycopg.OperationalError` where the session has come to another
     server behind a proxy.
@@ -89,7 +40,9 @@ def transaction(
     try:
         with conn.gathered() if isinstance(conn, GatheringConnection) else conn.pipeline():
             conn.execute("BEGIN")
-            opened = conn.execute(opening(schema, asynchronous, patient), prepare=True)
+            patience = patience or getattr(conn, "patience", "0")
+            bounded = conn.pgconn.server_version >= TRANSACTION_TIMEOUT_SINCE
+            opened = conn.execute(opening(schema, asynchronous, patience, bounded), prepare=True)
             yield
             check_server(conn, opened)
             conn.execute("COMMIT")
@@ -108,14 +61,23 @@ def search_path(schema: str) -> bytes:
     return SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(schema)).as_bytes()
 
 
+@cache
+def lock_timeout(patience: str) -> bytes:
+    """Return the statement that bounds how long a transaction waits for one lock."""
+    return SQL("SET LOCAL lock_timeout = {}").format(Literal(patience)).as_bytes()
+
+
 ABANDONED = "10s"
 """How long a transaction may be left alone: whoever opened it has been stopped, and others wait for its locks."""
 
-LOCK_PATIENCE = "1s"
+STALLED = "30s"
+"""How long a transaction may last: one whose client stopped in the middle of a message is not idle for Postgres."""
+
+TRANSACTION_TIMEOUT_SINCE = 170000
 
 
 @cache
-def opening(schema: str, asynchronous: bool, patient: bool = True) -> bytes:
+def opening(schema: str, asynchronous: bool, patience: str = "0", bounded: bool = True) -> bytes:
     """Return the statement that prepares a transaction of the engine: all settings in one.
 
     Generic plans, since every statement here has one good plan (a test EXPLAINs them) and planning a claim anew
@@ -129,9 +91,10 @@ def opening(schema: str, asynchronous: bool, patient: bool = True) -> bytes:
         ("enable_seqscan", "off"),
         ("jit", "off"),
         ("idle_in_transaction_session_timeout", ABANDONED),
+        ("lock_timeout", patience),
     ]
-    if not patient:
-        settings.append(("lock_timeout", LOCK_PATIENCE))
+    if bounded:
+        settings.append(("transaction_timeout", STALLED))
     if asynchronous:
         settings.append(("synchronous_commit", "off"))
     calls = [SQL("set_config({}, {}, true)").format(Literal(name), Literal(value)) for name, value in settings]
@@ -213,9 +176,10 @@ def select_killed(conn: Connection, executions: Iterable[int]) -> set[int]:
     return {row[0] for row in _run(conn, "select_killed", {"executions": numbers(executions)}).fetchall()}
 
 
-def select_overdue_executions(conn: Connection, *, limit: int) -> list[int]:
-    """Return executions that are past their timeout."""
-    return [row[0] for row in _run(conn, "select_overdue_executions", {"limit": limit}).fetchall()]
+def select_overdue_executions(conn: Connection, *, limit: int, skip: Iterable[int] = ()) -> list[int]:
+    """Return executions that are past their timeout, but for some."""
+    found = _run(conn, "select_overdue_executions", {"limit": limit, "skip": numbers(skip)})
+    return [row[0] for row in found.fetchall()]
 
 
 def select_finished(conn: Connection, executions: set[int], *, seconds: float) -> set[int]:
@@ -369,7 +333,7 @@ def make_partitions(conn: Connection) -> None:
     conn.execute("SELECT make_partitions(8)")
 
 
-def pause_job(conn: Connection, *, worker: str, row: JobRow, reason: str) -> None:
-    """Set a leased job aside, and write the reason to the error log."""
-    parameters = {"job": row.id, "attempts": row.attempts, "worker": worker, "reason": reason}
+def pause_job(conn: Connection, *, worker: str, row: JobRow, reason: str, expired: bool = False) -> None:
+    """Set a leased job aside, and write the reason to the error log. `expired`: whosever lease it was has run out."""
+    parameters = {"job": row.id, "attempts": row.attempts, "worker": worker, "reason": reason, "expired": expired}
     _run(conn, "pause_job", parameters)

@@ -57,10 +57,17 @@ class Advance:
     views: Views
 
     def __call__(
-        self, conn: Connection, finished: list[Finished], *, room: int, idle: bool, waiting: bool = False
+        self,
+        conn: Connection,
+        finished: list[Finished],
+        *,
+        room: int,
+        idle: bool,
+        waiting: bool = False,
+        patience: str = "1s",
     ) -> Advanced:
         """Complete outcomes. `room`: how many next jobs this worker can take on; `idle`: the last claim came back
-        short, so nobody waits for a slot; `waiting`: wait for locked executions, a second at most.
+        short, so nobody waits for a slot; `waiting`: wait for locked executions; `patience`: for no lock longer.
 
         Raises `psycopg.OperationalError` when the connection is lost: send the same again after reading back; and
         `LockNotAvailable` when it has waited in vain.
@@ -69,7 +76,7 @@ class Advance:
         for item in finished:
             groups.setdefault(item.view.execution_id, []).append(item)
         try:
-            return self._advance(conn, finished, groups, room=room, idle=idle, waiting=waiting)
+            return self._advance(conn, finished, groups, room=room, idle=idle, waiting=waiting, patience=patience)
         finally:
             for item in finished:  # what was decided and not written brought values that never became events
                 item.view.values.begin()
@@ -83,6 +90,7 @@ class Advance:
         room: int,
         idle: bool,
         waiting: bool,
+        patience: str,
     ) -> Advanced:
         parts: dict[int, Part | None] = {}
         if not waiting:  # what one waits for will have moved on
@@ -90,7 +98,7 @@ class Advance:
         out = Advanced()
         rows = Rows()
         written: list[tuple[Part, list[Job], int]] = []
-        with store.transaction(conn, self.schema, patient=not waiting):
+        with store.transaction(conn, self.schema, patience=patience):
             locked = store.remove_jobs(
                 conn,
                 worker=self.worker,

@@ -24,6 +24,9 @@ from noetl.playbook.values import plain
 from noetl.settings import Settings
 from noetl.words import ExecutionStatus
 
+EXPIRE_PATIENCE = "50ms"
+"""How long the end of an execution that is past its timeout waits for its lock."""
+
 
 @dataclass(frozen=True, slots=True)
 class Registered:
@@ -94,8 +97,11 @@ class Orchestrator:
         return self._act(execution_id, Cancel(by, reason))
 
     def expire(self, execution_id: int) -> str:
-        """End an execution that is past its timeout, and return its status afterwards."""
-        return self._act(execution_id, None)
+        """End an execution that is past its timeout, and return its status afterwards.
+
+        Raises `Locked` where somebody keeps it locked: it is for a caller that comes again, and has other things to do.
+        """
+        return self._act(execution_id, None, patience=EXPIRE_PATIENCE)
 
     def _insert(self, conn: Connection, part: Part) -> bool:
         rows = Rows()
@@ -111,9 +117,12 @@ class Orchestrator:
             path, version, status = store.select_started(conn, execution_id)
         return Started(execution_id, False, path, version, status)
 
-    def _act(self, execution_id: int, given: Cancel | None) -> str:
+    def _act(self, execution_id: int, given: Cancel | None, patience: str = "") -> str:
         views = Views(self._schema, self._env, self._playbooks)
-        with self._database.connection() as conn, store.transaction(conn, self._schema, then=self._news):
+        with (
+            self._database.connection() as conn,
+            store.transaction(conn, self._schema, patience=patience, then=self._news),
+        ):
             lock = store.lock_execution(conn, execution_id)
             if lock is None:
                 raise NotFound(f"there is no execution {execution_id}")

@@ -5,6 +5,7 @@ where it has moved on. Results and arguments never go stale, since events never 
 same: behind a lost connection the last event is compared (`last_event_at`), and views are forgotten.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from noetl.errors import Conflict, InputError, PlaybookError
 from noetl.orchestrator.memory import Memory
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
+
+log = logging.getLogger("noetl.orchestrator")
 
 VIEWS = 4096
 """Executions remembered per process."""
@@ -44,6 +47,10 @@ class View:
     streak: int = 0  # steps continued in a row
     streak_since: float = 0.0
     contended: bool = False  # others complete jobs of it, too: its row is often locked
+    in_vain: bool = False  # the last wait for its lock had no end
+    stuck: bool = False  # somebody holds something of it, not its row: it holds up whatever is completed with it
+    pause: float = 0.0  # seconds between two tries, growing
+    tries_at: float = 0.0  # monotonic seconds before which nothing of it is completed
     workload_size: int = 0  # bytes, as JSON
     counted: int = 0  # bytes, as `Views` last saw them
     last_event_at: int = 0  # of the last event in `state`, in microseconds since 1970
@@ -72,6 +79,11 @@ class Playbooks:
                 self.by_id[catalog_id] = self._compile(path, content, content_hash)
             except PlaybookError as error:
                 self.unreadable[catalog_id] = f"this version of NoETL cannot read playbook {path}: {error}"
+            except Exception as error:
+                # Whatever reading one text raises, be it too deep for Python, is no trouble of the others.
+                log.error("playbook %s cannot be read: %r", path, error, exc_info=error)
+                reason = f"{type(error).__name__}: {error}"
+                self.unreadable[catalog_id] = f"this version of NoETL cannot read playbook {path}: {reason}"
 
     def _compile(self, path: str, content: str, content_hash: str) -> Playbook:
         found = self._by_hash.get((path, content_hash))
@@ -94,6 +106,7 @@ class Views:
         self.env = env
         self.playbooks = playbooks or Playbooks()
         self._views: OrderedDict[int, View] = OrderedDict()
+        self._unreadable: dict[int, str] = {}
         self.size = 0  # bytes of all views
 
     def forget(self, execution_id: int) -> None:
@@ -108,40 +121,31 @@ class Views:
             self.forget(execution_id)
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, View]:
-        """Return a view, brought up to date, for the execution of each job whose playbook can be read.
+        """Return a view, brought up to date, for the execution of each job whose playbook and state can be read;
+        `why_not` says what is wrong with the others.
 
         One round trip for those not yet known.
         """
         self.playbooks.load(conn, self.schema, (row.catalog_id for row in rows))
+        self._unreadable.clear()
         if self.playbooks.unreadable:
             rows = [row for row in rows if row.catalog_id not in self.playbooks.unreadable]
-        fresh = {row.execution_id: row for row in rows if row.execution_id not in self._views}
+        fresh = {row.execution_id for row in rows if row.execution_id not in self._views}
+        workloads: dict[int, str] = {}
         if fresh:
             with store.transaction(conn, self.schema, asynchronous=True):
                 found_workloads = store.select_workloads(conn, fresh)
-            workloads: dict[int, str] = dict(found_workloads.fetchall())
-            for execution_id, row in fresh.items():
-                text = workloads.get(execution_id) or "{}"
-                workload = orjson.loads(text)
-                self._views[execution_id] = View(
-                    execution_id,
-                    row.catalog_id,
-                    self.playbooks.by_id[row.catalog_id],
-                    State.from_json(orjson.loads(row.state)),
-                    Memory(execution_id, workload, self.env),
-                    row.root_execution_id,
-                    row.parent_execution_id,
-                    row.parent_job_id,
-                    workload_size=len(text),
-                    last_event_at=row.last_event_at,
-                )
+            workloads = dict(found_workloads.fetchall())
+        found: dict[int, View] = {}
         for row in rows:
-            view = self._views[row.execution_id]
-            view.values.trim()
-            self._views.move_to_end(row.execution_id)
-            if view.state.last_event_id < row.last_event_id:
-                view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
-        found = {row.execution_id: self._views[row.execution_id] for row in rows}
+            try:
+                found[row.execution_id] = self._bring_up_to_date(row, workloads)
+            except Exception as error:  # noqa: BLE001 - whatever a damaged row raises, only its execution has to wait
+                reason = f"{type(error).__name__}: {error}"
+                self._unreadable[row.execution_id] = (
+                    f"this version of NoETL cannot read the execution's state ({reason})"
+                )
+                found.pop(row.execution_id, None)
         for view in found.values():
             size = view.workload_size + view.values.size
             self.size += size - view.counted
@@ -149,6 +153,34 @@ class Views:
         while len(self._views) > VIEWS or (self.size > REMEMBERED and len(self._views) > 1):
             self.forget(next(iter(self._views)))
         return found
+
+    def _bring_up_to_date(self, row: store.JobRow, workloads: Mapping[int, str]) -> View:
+        """Return the view of a job's execution, a new one where there is none. Raises what a damaged state raises."""
+        view = self._views.get(row.execution_id)
+        if view is None:
+            text = workloads.get(row.execution_id) or "{}"
+            view = View(
+                row.execution_id,
+                row.catalog_id,
+                self.playbooks.by_id[row.catalog_id],
+                State.from_json(orjson.loads(row.state)),
+                Memory(row.execution_id, orjson.loads(text), self.env),
+                row.root_execution_id,
+                row.parent_execution_id,
+                row.parent_job_id,
+                workload_size=len(text),
+                last_event_at=row.last_event_at,
+            )
+            self._views[row.execution_id] = view
+        view.values.trim()
+        self._views.move_to_end(row.execution_id)
+        if view.state.last_event_id < row.last_event_id:
+            view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
+        return view
+
+    def why_not(self, row: store.JobRow) -> str:
+        """Say why the last `of_jobs` gave no view for a job's execution."""
+        return self._unreadable.get(row.execution_id) or self.playbooks.unreadable[row.catalog_id]
 
     def of_execution(self, conn: Connection, execution_id: int, lock: store.Lock) -> View:
         """Return a view of one locked execution. Runs inside the caller's transaction."""

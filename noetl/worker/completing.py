@@ -2,31 +2,55 @@
 
 outcomes ──> batches: all in one, apart whose lock is to be waited for ──> one transaction each
                ^                                                               │
-               ├──── the execution is locked: with the next batch  <───────────┤
+               ├──── the execution is locked: with a later batch  <────────────┤
                └──── Postgres refuses what is to be written: one by one  <─────┘
+
+The worker has one connection for all of them. So an execution that somebody else keeps locked costs itself: it is tried
+again in growing pauses, and what is spent on waiting for such locks is a small share of the worker's time.
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import IdleInTransactionSessionTimeout, LockNotAvailable, ReadOnlySqlTransaction
+from psycopg.errors import (
+    IdleInTransactionSessionTimeout,
+    LockNotAvailable,
+    ReadOnlySqlTransaction,
+    TransactionTimeout,
+)
 
 from noetl.orchestrator.advance import Advance, Advanced
 from noetl.orchestrator.outcomes import Failed
 from noetl.orchestrator.part import Broken, Finished
 from noetl.orchestrator.prepare import failure
+from noetl.orchestrator.views import View
 from noetl.worker.holdings import Holdings
 
 log = logging.getLogger("noetl.worker")
 
-PATIENCE = 0.1
-"""Seconds an outcome is put off because its execution is locked, before a transaction waits for that."""
+PUT_OFF_SECONDS = 0.1
+"""How long an outcome whose execution is locked is tried with the others, before a transaction waits for the lock."""
+
+LOCK_PATIENCE = "200ms"
+BRIEF_PATIENCE = "20ms"
+"""How long a transaction waits for a lock; and one for an execution of which somebody holds more than its row."""
+
+WAITING_SHARE = 20
+"""Waits without an end take one part in so many of this worker's time, however many executions are locked."""
+
+SHORTEST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+"""Seconds between two tries of an execution that stays locked: from one to the other, doubling."""
 
 CROWD = 8
 """So many outcomes of an execution that others work on, too, are worth waiting for its lock at once."""
+
+TRY_SECONDS = 0.01
+"""Between two tries of what was found locked a moment ago."""
 
 PASSING = (
     psycopg.OperationalError,
@@ -34,6 +58,7 @@ PASSING = (
     psycopg.ProgrammingError,
     ReadOnlySqlTransaction,
     IdleInTransactionSessionTimeout,
+    TransactionTimeout,
 )
 
 
@@ -64,6 +89,7 @@ class Completing:
         self._room = room
         self._idle = idle
         self._then = then
+        self._waits_at = 0.0  # monotonic seconds before which no execution is waited for that was put off
 
     def __call__(self, conn: Connection) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged.
@@ -71,7 +97,8 @@ class Completing:
         Raises what `passes`: the connection is to be opened again, and this to be called again.
         """
         holdings, todo = self._holdings, self.batches()
-        holdings.finished = []
+        tried = {id(item) for batch, _ in todo for item in batch}
+        holdings.finished = [item for item in holdings.finished if id(item) not in tried]
         try:
             while todo:
                 self._settle_all(conn, *todo[0])
@@ -82,33 +109,62 @@ class Completing:
             raise
 
     def batches(self) -> list[Batch]:
-        """Divide the outcomes into transactions.
+        """Divide the outcomes that are to be tried now into transactions.
 
-        All that skip what is locked are one. An execution is waited for, apart, where it has been put off for long;
-        or where others work on it, too, as on a large loop, and many outcomes of it are here, or no others: to try
-        again and again would cost more, and each time it is tried its lock is likely to be held.
+        All that skip what is locked are one. An execution is waited for, apart, where others work on it, too, as on a
+        large loop, and many outcomes of it are here, or no others: to try again and again would cost more, and each
+        time it is tried its lock is likely to be held. Where an execution has been put off for long, one at a time is
+        waited for, so that each has its turn in the queue for its lock.
         """
-        executions: dict[int, list[Finished]] = {}
-        for item in self._holdings.finished:
-            executions.setdefault(item.view.execution_id, []).append(item)
-        patient_until = time.monotonic() - PATIENCE
+        now = time.monotonic()
+        executions = by_execution(self._holdings.finished)
         together: list[Finished] = []
         apart: list[Batch] = []
+        late: list[list[Finished]] = []
         for items in executions.values():
-            worth_it = items[0].view.contended and (len(items) >= CROWD or len(executions) == 1)
-            if worth_it or any(item.put_off and item.since < patient_until for item in items):
+            view = items[0].view
+            if view.contended and not view.in_vain and (len(items) >= CROWD or len(executions) == 1):
                 apart.append((items, True))
-            else:
-                together += items
+            elif now >= view.tries_at:
+                if self._is_late(items, now) and now >= self._waits_at:
+                    late.append(items)
+                elif not view.stuck:
+                    together += items
+        if late:
+            late.sort(key=lambda items: items[0].view.tries_at)
+            apart.append((late[0], not late[0][0].view.stuck))
+            together += [item for items in late[1:] if not items[0].view.stuck for item in items]
         return [(together, False), *apart] if together else apart
 
+    def due(self) -> float:
+        """Return the seconds until outcomes are to be tried, infinite where there are none."""
+        if not self._holdings.finished:
+            return math.inf
+        batches = self.batches()
+        if batches:
+            return 0.0 if any(waiting for _, waiting in batches) else TRY_SECONDS
+        next_try = min(max(item.view.tries_at, self._waits_at * item.view.stuck) for item in self._holdings.finished)
+        return max(TRY_SECONDS, next_try - time.monotonic())
+
+    @staticmethod
+    def _is_late(items: list[Finished], now: float) -> bool:
+        return items[0].view.stuck or any(item.put_off and item.since < now - PUT_OFF_SECONDS for item in items)
+
     def _settle_all(self, conn: Connection, batch: list[Finished], waiting: bool) -> None:
-        """Settle a batch; where Postgres refuses what one execution writes, only that one fails."""
+        """Settle a batch; where Postgres refuses what one execution writes, only that one fails, and where a lock
+        cannot be had, only the execution waits that needs it."""
+        begun = time.monotonic()
         try:
             self._settle(conn, batch, waiting)
             return
         except LockNotAvailable:
-            self._put_off(batch)
+            executions = by_execution(batch)
+            if len(executions) == 1:
+                self._put_off(batch, waiting, begun)
+                return
+            for items in executions.values():
+                items[0].view.stuck = True  # until it has been tried alone
+                self._settle_all(conn, items, False)
             return
         except psycopg.Error as error:
             if passes(error):
@@ -139,18 +195,50 @@ class Completing:
             return str(error).strip()
         return None
 
-    def _put_off(self, items: list[Finished]) -> None:
-        """Keep outcomes whose execution is locked by somebody who has perhaps been stopped: others come first."""
+    def _put_off(self, items: list[Finished], waiting: bool, begun: float) -> None:
+        """Keep outcomes of an execution whose lock could not be had: others come first."""
+        now = time.monotonic()
+        view = items[0].view
+        view.contended, view.in_vain, view.stuck = False, True, not waiting
+        self._waits_at = now + WAITING_SHARE * (now - begun)
         for item in items:
-            item.since, item.put_off = time.monotonic(), True
-            item.view.contended = False
+            item.put_off = True
+        _pause(view, now)
         self._holdings.finished += items
 
     def _settle(self, conn: Connection, items: list[Finished], waiting: bool) -> None:
-        advanced = self._advance(conn, items, room=self._room(), idle=self._idle(), waiting=waiting)
-        postponed = {id(item) for item in advanced.postponed}
+        brief = items[0].view.stuck
+        advanced = self._advance(
+            conn,
+            items,
+            room=self._room(),
+            idle=self._idle(),
+            waiting=waiting,
+            patience=BRIEF_PATIENCE if brief else LOCK_PATIENCE,
+        )
+        now = time.monotonic()
+        postponed = by_execution(advanced.postponed)
         for item in items:
-            if id(item) not in postponed:
+            view = item.view
+            if view.execution_id not in postponed:
+                view.in_vain, view.stuck, view.pause, view.tries_at = False, False, 0.0, 0.0
                 self._holdings.drop(item.job.job_id, item.job.attempts)
+        for late in postponed.values():
+            late[0].view.stuck = False  # its row is locked: it is left out without a wait
+            if self._is_late(late, now):
+                _pause(late[0].view, now)
         self._holdings.finished += advanced.postponed
         self._then(advanced)
+
+
+def _pause(view: View, now: float) -> None:
+    view.pause = min(max(2 * view.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
+    view.tries_at = now + view.pause
+
+
+def by_execution(items: Iterable[Finished]) -> dict[int, list[Finished]]:
+    """Group outcomes by their execution, in the order in which they came."""
+    groups: dict[int, list[Finished]] = {}
+    for item in items:
+        groups.setdefault(item.view.execution_id, []).append(item)
+    return groups

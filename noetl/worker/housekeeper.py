@@ -17,7 +17,7 @@ from noetl.database import runtime, store
 from noetl.database.connect import Database
 from noetl.database.leases import select_leases
 from noetl.database.notify import listen
-from noetl.errors import DatabaseError, NoetlError
+from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.files import executions_with_files, files_folder, remove_files
@@ -57,6 +57,7 @@ class Housekeeper:
         self._me = me
         self._orchestrator = Orchestrator(database, settings)
         self._instance: str | None = None
+        self._overdue: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
         self._next_due: float | None = None
         self._duties: list[tuple[float, Callable[[Connection], None]]] = [
             (SECOND, self.look_after_queue),
@@ -145,17 +146,25 @@ class Housekeeper:
     def end_overdue(self, conn: Connection) -> None:
         """End executions that are past their timeout."""
         with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_overdue_executions(conn, limit=BOUND)
+            overdue = store.select_overdue_executions(conn, limit=BOUND, skip=self._put_off(time.monotonic()))
         for execution_id in overdue:
             try:
                 self._orchestrator.expire(execution_id)
+            except Locked:
+                self._overdue[execution_id] = time.monotonic() + SECOND
             except (psycopg.Error, DatabaseError):
                 raise
             except Exception as error:
+                self._overdue[execution_id] = time.monotonic() + MINUTE
                 trace = None if isinstance(error, NoetlError) else error
                 log.error(
                     "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
                 )
+
+    def _put_off(self, now: float) -> list[int]:
+        """Return executions that are past their timeout, and could not be ended a moment ago: others come first."""
+        self._overdue = {execution: until for execution, until in self._overdue.items() if until > now}
+        return list(self._overdue)
 
     def renew(self, conn: Connection) -> None:
         """Renew the leases that have stood for a while; what is no longer ours is given up."""

@@ -14,6 +14,7 @@ from noetl.orchestrator.outcomes import Done, NotLoaded
 from noetl.orchestrator.part import Broken, What, job_ref
 from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
+from noetl.orchestrator.write import storable
 from noetl.tools.base import Call
 from noetl.worker.holdings import Holdings
 from noetl.worker.secrets import Secrets
@@ -81,9 +82,9 @@ class Intake:
         self.holdings.expect(rows)
         views = self.views.of_jobs(conn, rows)
         begun = []
+        self.set_aside(conn, [row for row in rows if row.execution_id not in views])
         for row in rows:
             if row.execution_id not in views:
-                self._set_aside(conn, row)
                 continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
@@ -184,10 +185,18 @@ class Intake:
             {**work.context, "files": self.files} if work.type in WITH_FILES else work.context,
         )
 
-    def _set_aside(self, conn: Connection, row: store.JobRow) -> None:
-        """Keep a job as `paused` whose playbook this version cannot read, and say so in the error log."""
-        reason = self.views.playbooks.unreadable[row.catalog_id]
-        log.error("execution %s is set aside: %s", row.execution_id, reason)
+    def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
+        """Keep jobs as `paused` that this version cannot read, and say why in the error log, in one transaction.
+
+        They are leased to this worker, or `expired`: leased to one that is gone.
+        """
+        if not rows:
+            return
+        reasons = {row.id: self.views.why_not(row) for row in rows}
         with store.transaction(conn, self.schema):
-            store.pause_job(conn, worker=self.holdings.worker_id, row=row, reason=reason)
-        self.holdings.forget_lease(row.id)
+            for row in rows:
+                reason = storable(reasons[row.id])
+                store.pause_job(conn, worker=self.holdings.worker_id, row=row, reason=reason, expired=expired)
+        for row in rows:
+            self.holdings.forget_lease(row.id)
+            log.error("execution %s is set aside: %s", row.execution_id, reasons[row.id])

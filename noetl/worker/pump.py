@@ -154,11 +154,10 @@ class Pump:
     def _timeout(self) -> float:
         if self.inbox:
             return 0.0
-        if self.holdings.finished or self._owes_notify:
-            return 0.0 if any(waiting for _, waiting in self._completing.batches()) else NOTIFY_EVERY
-        if self._draining:
-            return LONGEST_POLL
-        next_due = self._due
+        again = min(self._completing.due(), NOTIFY_EVERY if self._owes_notify else LONGEST_POLL)
+        if again <= NOTIFY_EVERY or self._draining:
+            return again
+        next_due = min(self._due, time.monotonic() + again)
         if self.holdings.isolated is None:  # else nothing is claimed, whatever is due
             if self.claim_now.is_set() and self._slots.free > 0:
                 return 0.0
@@ -276,9 +275,11 @@ class Pump:
         }  # not twice in one batch
         rows = [row for row in rows if row.id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
+        unreadable = [row for row in rows if row.execution_id not in views]
+        self._intake.set_aside(self._connected(), unreadable, expired=True)  # else they would hide those behind them
         for row in rows:
             if row.execution_id not in views:
-                continue  # a worker that can read its playbook will come
+                continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             self.holdings.finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
 

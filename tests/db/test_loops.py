@@ -16,12 +16,13 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.outcomes import Collected, Done, Failed
 from noetl.orchestrator.part import Finished
 from noetl.settings import Settings
-from noetl.worker.completing import CROWD, PATIENCE, Completing
+from noetl.worker.completing import CROWD, PUT_OFF_SECONDS, Completing
 from noetl.worker.pump import Pump
 from noetl.worker.slots import Slots
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
 from tests.support.pumps import a_pump
+from tests.support.waiting import wait_for
 from tests.support.working import Engine
 
 NESTED = playbook(
@@ -237,10 +238,10 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
         assert batches(pump) == [(3, False)]
         assert pump._timeout() > 0
         for item in finished:
-            item.since = time.monotonic() - 2 * PATIENCE
+            item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
         for item in pump.holdings.finished:
-            item.since = time.monotonic() - 2 * PATIENCE
-        assert batches(pump) == [(2, True), (1, True)], "each in its own transaction"
+            item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
+        assert batches(pump) == [(1, False), (2, True)], "one at a time is waited for, the others are tried"
     complete(pump)
     assert not pump.holdings.finished
     work(hand)
@@ -257,18 +258,23 @@ def opened_with(**settings: str) -> Iterator[None]:
     store.opening.cache_clear()
 
 
-def test_a_lock_that_does_not_come_is_waited_for_a_second_at_a_time(engine: Engine, hand: Hand, pump: Pump) -> None:
+def test_a_lock_that_does_not_come_is_waited_for_once_for_a_moment(engine: Engine, hand: Hand, pump: Pump) -> None:
     """Its holder may have been stopped; what belongs to others goes on in between."""
     engine.register(FLAT)
     stuck, other = begun(engine, hand, CROWD, 1)
-    with opened_with(LOCK_PATIENCE="50ms"):
-        take(pump, CROWD + 1)
-        with locked(engine.database, stuck):
-            complete(pump)
-            assert batches(pump) == [(CROWD, True)]
-            complete(pump)
-            assert batches(pump) == [(CROWD, False)], "it is tried with the others for a while"
+    take(pump, CROWD + 1)
+    with locked(engine.database, stuck):
         complete(pump)
+        assert batches(pump) == [(CROWD, True)]
+        complete(pump)
+        assert (CROWD, True) not in batches(pump), "it is tried with the others, in growing pauses"
+        assert pump._timeout() > 0
+
+    def tried() -> bool:
+        complete(pump)
+        return not pump.holdings.finished
+
+    wait_for(tried)
     assert engine.events(stuck)[-1] == engine.events(other)[-1] == "item_completed each"
     assert not pump.holdings.finished
     work(hand)

@@ -171,6 +171,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "lock_execution": {"execution": Query(EXECUTION)},
     "pause_job": {
         "worker": "worker8", "job": Query(f"SELECT min(id) {LEASES}"), "attempts": 1, "reason": "unreadable",
+        "expired": True,
     },
     "promote_jobs": {"limit": 100},
     "release_jobs": {"worker": "worker8", "jobs": Query(JOBS)},
@@ -185,7 +186,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_killed": {"executions": Query(SOME)},
     "select_leases": {"worker": "worker8"},
     "select_loop_items": {"execution": Query(LOOPING), "first": 4, "limit": 1000000},
-    "select_overdue_executions": {"limit": 100},
+    "select_overdue_executions": {"limit": 100, "skip": "{1,2}"},
     "select_playbooks": {"catalogs": "{1,2,3}"},
     "select_served_pools": {"seconds": 30.0},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
@@ -233,7 +234,7 @@ def sessions(server: TestServer) -> Iterator[dict[str, Session]]:
     conninfo = server.conninfo(database=name)
     with psycopg.connect(conninfo, autocommit=True) as early, psycopg.connect(conninfo, autocommit=True) as late:
         for conn in (early, late):
-            conn.execute(store.opening("noetl", False).replace(b", true)", b", false)"))
+            conn.execute(store.opening("noetl", False, bounded=False).replace(b", true)", b", false)"))
         early.execute("VACUUM ANALYZE")
         planned = _prepare(early)
         for each, order in planned.items():

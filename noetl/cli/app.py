@@ -12,7 +12,7 @@ from noetl.cli.show import complain
 from noetl.errors import NoetlError
 
 NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook")
-COMMANDS = ("run", "export")
+COMMANDS = ("dev", "run", "export")
 
 HELP = """Run YAML playbooks durably with nothing but Postgres.
 

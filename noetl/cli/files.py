@@ -65,7 +65,7 @@ def documents(given: Sequence[str]) -> Iterator[Path]:
         folder = Path(text)
         if folder.is_dir():
             below = (file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
-            files = [file for file in below if _DOCUMENT.search(read_text(file))]
+            files = [file for file in below if is_document(read_text(file))]
             if not files:
                 raise NotFound(f"there is no playbook in the folder {text}: no file there ends in .yaml and is one")
             yield from files
@@ -73,6 +73,11 @@ def documents(given: Sequence[str]) -> Iterator[Path]:
             yield found
         else:
             raise NotFound(f"there is no file {text}")
+
+
+def is_document(text: str) -> bool:
+    """Tell whether a YAML file's text looks like a document of NoETL."""
+    return _DOCUMENT.search(text) is not None
 
 
 def register_tree(file: Path, register: Register) -> list[Entry]:

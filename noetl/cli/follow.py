@@ -54,9 +54,11 @@ def exit_code(status: str) -> int:
 
 class Progress:
     """Show events as they come: a line for each thing that ended, with the reason of a failure below it, and what runs
-    at the bottom of a terminal. `place` knows where the code of steps stands in the playbook's file."""
+    at the bottom of a terminal. `place` knows where the code of steps stands in the playbook's file; `label` stands
+    before each line, and with one nothing stands at the bottom: several are shown at once."""
 
-    def __init__(self, quiet: bool = False, place: Place | None = None) -> None:
+    def __init__(self, quiet: bool = False, place: Place | None = None, label: str = "") -> None:
+        self._label = f"{label} " if label else ""
         self._quiet = quiet
         self._place = place
         self._reasons: set[str] = set()  # those that have been shown
@@ -64,7 +66,7 @@ class Progress:
         self._running: dict[tuple[str, int], tuple[int, int] | None] = {}  # of a loop: items that ended, all items
         self._queued: dict[tuple[str, int], str] = {}  # when a step run was queued
         self._console = None if quiet or not sys.stderr.isatty() else terminal(stderr=True)
-        self._status = self._console.status("waiting") if self._console is not None else None
+        self._status = self._console.status("waiting") if self._console is not None and not label else None
 
     def __enter__(self) -> "Progress":
         if self._status is not None:
@@ -125,11 +127,13 @@ class Progress:
     def _print(self, line: str, mark: str, style: str) -> None:
         if self._console is None:
             encoding = sys.stderr.encoding or "ascii"
-            print(f"{mark} {line}".encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
+            print(
+                f"{self._label}{mark} {line}".encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True
+            )
             return
         from rich.text import Text
 
-        self._console.print(Text.assemble((mark, style), " ", line))
+        self._console.print(Text.assemble((self._label, "dim"), (mark, style), " ", line))
 
 
 def _seconds(begin: str, end: str) -> float:

@@ -103,6 +103,7 @@ class ExecutionFilter:
     parent: int | None = None
     root: int | None = None
     since: datetime | None = None
+    after_id: int | None = None
 
 
 def list_executions(
@@ -122,6 +123,8 @@ def list_executions(
         where.add("parent_execution_id = %s", wanted.parent)
     if wanted.root is not None:
         where.add("root_execution_id = %s", wanted.root)
+    if wanted.after_id is not None:
+        where.add("execution_id > %s", wanted.after_id)
     if wanted.since is not None:
         where.add("execution_id >= %s", first_id(wanted.since))
     if after is not None:

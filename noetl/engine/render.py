@@ -12,22 +12,27 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.results import raw, result_view
-from noetl.playbook.templates import MappingTemplate
+from noetl.playbook.templates import Constant, MappingTemplate
 from noetl.words import NO_ITEM, fact, step_of
 
 PYTHON: Final = "python"
 SAVE: Final = "save"
+CHILD: Final = "playbook"
 
 
 @fact
 class Rendered:
-    """A step run ready to be carried out. `timeout` is in seconds, None where the playbook names none."""
+    """A step run ready to be carried out. `timeout` is in seconds, None where the playbook names none.
+
+    `passed` are the names of args that a child playbook may leave aside: the way to the step alone gave them.
+    """
 
     type: str
     fields: Mapping[str, Any]
     args: Mapping[str, Any]
     timeout: float | None
     auth: Any = None
+    passed: frozenset[str] = frozenset()
 
 
 def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) -> Rendered:
@@ -63,7 +68,14 @@ def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping
         args = {**handed, **args}
     fields = _mapping(step.fields, scopes, args)
     auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
-    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth)
+    passed = _passed(step, scopes) if step.type == CHILD else frozenset[str]()
+    return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth, passed)
+
+
+def _passed(step: Step, scopes: Scopes) -> frozenset[str]:
+    own = [template.keys for template in (step.args, step.task_args) if isinstance(template, MappingTemplate)]
+    own += [template.value for template in (step.args, step.task_args) if isinstance(template, Constant)]
+    return frozenset(scopes.transition_args()).difference(*own)
 
 
 def _args(step: Step, scopes: Scopes) -> dict[str, Any]:

@@ -33,11 +33,12 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class ChildCall:
-    """Which child a `playbook` step wants."""
+    """Which child a `playbook` step wants. `passed`: what of the payload it may leave aside."""
 
     path: str
     version: int | None
     payload: dict[str, Any]
+    passed: frozenset[str]
 
 
 def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Until:
@@ -103,6 +104,7 @@ def child_call(rendered: Rendered) -> ChildCall:
         path.strip().removesuffix(".yaml").removesuffix(".yml"),
         int(version) if version is not None else None,
         dict(rendered.args),
+        rendered.passed,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noetl.playbook.model import Playbook
+from noetl.playbook.parameters import check_payload
 
 
 def render_workload(
@@ -14,10 +15,13 @@ def render_workload(
     *,
     merge: bool = False,
     overlay: Mapping[str, Any] | None = None,
+    passed: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Return the workload. `payload` is laid over the rendered one, shallow or deep (`merge`), `overlay` over both,
-    always deep; both are data, never templates. Raises `TemplateError`.
+    always deep; both are data, never templates. Raises `TemplateError`, and `InputError` for a name that the playbook
+    does not have, unless it is one of `passed`: those are left aside.
     """
+    payload = check_payload(playbook, payload, overlay or (), passed)
     scope = {
         "execution_id": str(execution_id),
         "env": env,

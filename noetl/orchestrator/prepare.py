@@ -194,6 +194,7 @@ def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild:
         path=call.path,
         version=call.version,
         payload=call.payload,
+        passed=call.passed,
         key=child_key(view.execution_id, job.node_id, job.visit, job.item_index, job.failures),
         by=f"execution {view.execution_id}",
     )

@@ -42,7 +42,8 @@ class Parent:
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """What somebody wants to run. `payload` is laid over the playbook's workload: shallow, or deep with `merge`;
-    `overlay` is laid over both, deep.
+    `overlay` is laid over both, deep. `passed` are names of the payload that are left aside where the playbook does not
+    have them.
 
     `key` makes the start idempotent per path; `pool` and `priority` replace the playbook's.
     """
@@ -57,6 +58,7 @@ class StartRequest:
     pool: str | None = None
     key: str | None = None
     by: str | None = None
+    passed: frozenset[str] = frozenset()
 
 
 def prepare(conn: Connection, views: Views, request: StartRequest, parent: Parent | None = None) -> Part | int:
@@ -79,7 +81,13 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
     views.playbooks.load(conn, views.schema, [catalog_id])
     playbook = views.playbooks[catalog_id]
     workload = render_workload(
-        playbook, execution_id, views.env, request.payload, merge=request.merge, overlay=request.overlay
+        playbook,
+        execution_id,
+        views.env,
+        request.payload,
+        merge=request.merge,
+        overlay=request.overlay,
+        passed=request.passed,
     )
     root = parent.root_execution_id if parent else execution_id
     view = View(execution_id, catalog_id, playbook, State(), Memory(execution_id, workload, views.env), root)

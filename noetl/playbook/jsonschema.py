@@ -107,6 +107,7 @@ def _document() -> Mapping[str, Schema]:
         "kind": {"const": KIND},
         "metadata": {**_object(METADATA_KEYS, dict.fromkeys(METADATA_KEYS, _TEXT))},
         "workload": {"type": ["object", "null"]},
+        "additional": {"type": "boolean"},
         "workbook": {"type": ["array", "null"], "items": _ref("task")},
         "workflow": steps,
         "finally": steps,

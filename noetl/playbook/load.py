@@ -15,6 +15,7 @@ from noetl.playbook.generations import later_generation
 from noetl.playbook.graph import make_graph
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.names import did_you_mean
+from noetl.playbook.parameters import parameters
 from noetl.playbook.reader import Reader
 from noetl.playbook.steps import UNREADABLE, Task, read_step, read_task
 from noetl.playbook.templates import SECRET_CALL, AnyTemplate, Constant
@@ -28,6 +29,7 @@ KEYS: Final = frozenset(
         "kind",
         "metadata",
         "workload",
+        "additional",
         "workbook",
         "workflow",
         "finally",
@@ -174,6 +176,7 @@ class _Loader:
         priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
         if priority is not None and not -(2**31) <= priority < 2**31:
             reader.error(keys["priority"], "value", f"priority is {priority}: write a number of at most 32 bits")
+        additional = "additional" in keys and reader.boolean(keys["additional"], "additional") is True
         self._refuse_losses(tasks, workflow, finally_)
         if document is None or reader.errors:
             return None
@@ -182,6 +185,9 @@ class _Loader:
         after = make_graph(finally_.steps) if finally_ else None
         if after is not None and finally_ is not None:
             advise(reader, after, finally_.nodes)
+        steps = (*workflow.steps, *(finally_.steps if finally_ else ()))
+        given = keys.get("workload")
+        declared = frozenset[str](given.value if given is not None and given.kind == "mapping" else ())
         return Playbook(
             path=document.path,
             name=document.name,
@@ -194,7 +200,9 @@ class _Loader:
             priority=priority or 0,
             labels=labels,
             desc=document.description,
-            secrets=any(_has_secrets(step) for step in (*workflow.steps, *(finally_.steps if finally_ else ()))),
+            declared=declared,
+            parameters=None if additional else parameters(declared, text, steps),
+            secrets=any(map(_has_secrets, steps)),
         )
 
     def _refuse_losses(self, tasks: Mapping[str, Task | None], *sections: _Section | None) -> None:

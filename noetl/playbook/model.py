@@ -159,6 +159,8 @@ class Playbook:
     priority: int = 0
     labels: Mapping[str, str] | None = None
     desc: str = ""
+    declared: frozenset[str] = frozenset()  # the keys of the workload
+    parameters: frozenset[str] | None = None  # what a run may set; None: anything
     secrets: bool = False  # whether its calls may have references to secrets in them
 
     def step(self, name: str) -> Step:

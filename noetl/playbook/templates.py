@@ -232,7 +232,7 @@ class Path:
 class MappingTemplate:
     """A mapping with templates among its values."""
 
-    __slots__ = ("_items", "names")
+    __slots__ = ("_items", "keys", "names")
     constant = False
     sole = False
 
@@ -240,6 +240,7 @@ class MappingTemplate:
         self._items = [
             (key, item.value, None) if isinstance(item, Constant) else (key, None, item) for key, item in items.items()
         ]
+        self.keys: frozenset[str] = frozenset(items)
         self.names: frozenset[str] = frozenset().union(*(item.names for item in items.values()))
 
     def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Attempts:
             raise _no_child(call, wanted.path)
         playbook, stubs = found
         try:
-            child = self._sim.new_child(playbook, wanted.payload, stubs, (member, row))
+            child = self._sim.new_child(playbook, wanted, stubs, (member, row))
         except InputError as problem:
             return self._ending(member, row, Failed(error_value("playbook", str(problem))))
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Cancel, Collected, Done, Event, Failed, JobRef, Outcome, TimedOut
 from noetl.engine.failing import error_value
-from noetl.engine.waiting import BY_PARENT
+from noetl.engine.waiting import BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
 from noetl.playbook.environ import Env
@@ -107,11 +107,11 @@ class Simulation:
         self.start(root)
 
     def new_child(
-        self, playbook: Playbook, payload: Mapping[str, Any], stubs: Mapping[str, Stub], parent: tuple[Member, Row]
+        self, playbook: Playbook, call: ChildCall, stubs: Mapping[str, Stub], parent: tuple[Member, Row]
     ) -> Member:
         """Return a child that is about to start. Raises `InputError` where its workload cannot be rendered."""
         number = self.test.execution_id + len(self.members)
-        workload = render_workload(playbook, number, self._env, payload)
+        workload = render_workload(playbook, number, self._env, call.payload, passed=call.passed)
         child = self._add(playbook, number, workload, Answers(stubs, self.test.stubs))
         child.depth, child.parent = parent[0].depth + 1, parent
         return child

@@ -67,7 +67,7 @@ def test_a_child_is_started_by_its_parent_with_its_args_laid_over_the_workload(l
         """
     )
     assert ended.status == "completed", ended.error
-    assert ended.result == {"a": "child", "b": "way", "c": {"y": 1}, "path_": child}
+    assert ended.result == {"a": "child", "b": "way", "c": {"y": 1}}
     (only,) = children(lab, ended.execution_id)
     assert lab.rows("SELECT started_by, labels, version FROM execution WHERE execution_id = %s", only) == [
         (f"execution {ended.execution_id}", {"team": "blue"}, 1)

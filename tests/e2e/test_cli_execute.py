@@ -145,6 +145,9 @@ def test_payload_merge_and_set(home: Home) -> None:
     assert deep("--set", "deep.a=text", "--set", "deep.c=[1]") == {"a": "text", "b": 2, "c": [1]}
     stdin = home.json("execute", "playbook", "flows/greet", "--input", "-", stdin='{"message": "you"}')
     assert stdin["result"]["greeting"] == "Hello you"
+    for flags in (("--set", "mesage=you"), ("--payload", '{"mesage": "you"}')):
+        refused = home.run("execute", "playbook", "flows/greet", *flags, expect=2)
+        assert "flows/greet has nothing called 'mesage' (did you mean 'message'?) in its workload" in refused.stderr
 
 
 def test_a_failed_execution_exits_with_1(home: Home) -> None:

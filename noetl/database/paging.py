@@ -100,17 +100,21 @@ def keys_of(after: str, types: Sequence[type]) -> list[Any]:
         if not isinstance(found, list):
             raise ValueError
         keys = [_key(kind, value) for kind, value in zip(types, found, strict=True)]
-        if any(isinstance(key, int) and not -(2**63) <= key < 2**63 for key in keys):
-            raise ValueError
-        if any(isinstance(key, str) and "\0" in key for key in keys):
-            raise ValueError
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise InputError(f"after is {after!r}, which no list has given: take the next of the last page") from None
     return keys
 
 
 def _key(kind: type, value: Any) -> Any:
-    return datetime.fromisoformat(value) if kind is datetime else kind(value)
+    """Return one key of a cursor as it was put in: text, a whole number (an id as text), a time. Raises ValueError."""
+    if kind is int and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if kind is int and type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if kind is not int and isinstance(value, str) and "\0" not in value:
+        value.encode()  # a lone surrogate is no text
+        return datetime.fromisoformat(value) if kind is datetime else value
+    raise ValueError
 
 
 def fetch(conn: Connection, query: LiteralString, params: Sequence[Any]) -> list[Row]:

@@ -37,13 +37,21 @@ def parse_id(text: str, what: str = "execution") -> int:
     raise NotFound(f"there is no {what} {text!r}: an id is a whole number")
 
 
-def event_number(text: str | None) -> int:
+def id_filter(name: str, text: str | None) -> int | None:
+    """Return the id that a list is filtered by, None for none. Raises `InputError`."""
+    try:
+        return None if text is None else parse_id(text)
+    except NotFound:
+        raise InputError(f"{name} is {text!r}; it must be the id of an execution") from None
+
+
+def event_number(text: str | None, name: str = "after") -> int:
     """Return the number of an event given as text, 0 for none. Raises `InputError`."""
     if text is None:
         return 0
     if text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
-    raise InputError(f"after is {text!r}; it must be the number of an event")
+    raise InputError(f"{name} is {text!r}; it must be the number of an event")
 
 
 # ---- catalog -----------------------------------------------------------------------------------------------
@@ -204,7 +212,7 @@ def list_output(conn: Connection, execution_id: int, *, after: str | None = None
     where.add("execution_id = %s", execution_id)
     if after is not None:
         where.add(
-            "(created_at, node_id, visit, item_index, attempt) > (%s, %s, %s::integer, %s::integer, %s::integer)",
+            "(created_at, node_id, visit, item_index, attempt) > (%s, %s, %s::bigint, %s::bigint, %s::bigint)",
             *keys_of(after, (datetime, str, int, int, int)),
         )
     select: LiteralString = "SELECT execution_id, node_id, visit, item_index, attempt, text, created_at FROM output"

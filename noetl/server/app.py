@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from noetl import __version__
-from noetl.server import answers, failures
+from noetl.server import answers, describe, failures
 from noetl.server.gate import Gate, Hosts
+from noetl.server.queries import check_query
 from noetl.server.routes_catalog import catalog_routes
 from noetl.server.routes_credentials import credential_routes
 from noetl.server.routes_executions import execution_routes
@@ -30,8 +31,11 @@ def build_api(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=_FAILURES,
+        dependencies=[Depends(check_query)],
+        generate_unique_id_function=describe.operation_id,
     )
     failures.install(app)
+    describe.install(app)
     app.include_router(probe_routes(service))
     app.include_router(operation_routes(service))
     app.include_router(catalog_routes(service))

@@ -73,12 +73,19 @@ def _noetl_error(_request: Request, error: Exception) -> Response:
 def _validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [{"where": _where(item["loc"]), "message": _message(item)} for item in error.errors()]
-    text = "; ".join(f"{item['where']}: {item['message']}" for item in found)
+    text = "; ".join(_sentence(**item) for item in found)
     return answer(422, "validation", text, found)
 
 
+def _sentence(where: str, message: str) -> str:
+    return f"{where} {message}" if message.startswith(("is ", "must ")) else f"{where}: {message}"
+
+
 def _where(location: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in (location[1:] or location))
+    parts = list(location[1:] or location)
+    if location[0] == "query":  # one of several values of a parameter: people count them differently
+        parts = parts[:1]
+    return ".".join(str(part) for part in parts)
 
 
 def _message(item: dict[str, Any]) -> str:
@@ -86,6 +93,10 @@ def _message(item: dict[str, Any]) -> str:
         return "must be a JSON object"
     if item["type"] == "json_invalid":
         return f"is not JSON: {item.get('ctx', {}).get('error', '')}"
+    if item["type"] == "enum" and isinstance(item.get("input"), str):
+        return f"is {item['input']!r}; it must be {item['ctx']['expected']}"
+    if item["type"] == "int_parsing":
+        return f"is {str(item['input'])!r}; it must be a whole number"
     if item["type"] == "extra_forbidden":
         return "is not a field of this request"
     text = str(item["msg"]).removeprefix("Value error, ")

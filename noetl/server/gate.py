@@ -11,6 +11,7 @@ bytes of a request.
 import asyncio
 import hmac
 import ipaddress
+import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ answer."""
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """The only paths without a token."""
+
+YAML_PATH, YAML_TYPES = "/api/catalog", ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+"""Where a body may be the document itself, and what it then says it is."""
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -109,12 +113,18 @@ class Gate:
         refusal = self._judge(scope, headers)
         body = b""
         if refusal is None:
-            body, refusal = await self._body_in_time(headers, receive)
+            body, refusal = await self._body_in_time(scope["path"], headers, receive)
         else:
             await _drain(receive, self._drain)
         if refusal is not None:
             await _refuse(send, refusal)
             return
+        if body and _content_type(headers) in YAML_TYPES:
+            try:
+                scope, body = _as_json(scope, body)
+            except UnicodeDecodeError:
+                await _refuse(send, Refusal(422, "validation", "the document is not UTF-8 text: send it as UTF-8"))
+                return
         await self._app(scope, _replay(body, receive), send)
 
     def _judge(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
@@ -151,15 +161,19 @@ class Gate:
         scheme, _, token = values[0].partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self._token)
 
-    async def _body_in_time(self, headers: list[tuple[bytes, str]], receive: Receive) -> tuple[bytes, Refusal | None]:
+    async def _body_in_time(
+        self, path: str, headers: list[tuple[bytes, str]], receive: Receive
+    ) -> tuple[bytes, Refusal | None]:
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await self._body(headers, receive)
+                return await self._body(path, headers, receive)
         except TimeoutError:
             return b"", Refusal(408, "too_slow", f"the body was not there after {BODY_SECONDS:g} s: send it again")
 
-    async def _body(self, headers: list[tuple[bytes, str]], receive: Receive) -> tuple[bytes, Refusal | None]:
-        """Read the body whole, up to the limit; it must say that it is JSON unless it is empty."""
+    async def _body(
+        self, path: str, headers: list[tuple[bytes, str]], receive: Receive
+    ) -> tuple[bytes, Refusal | None]:
+        """Read the body whole, up to the limit; if not empty it must say that it is JSON, or YAML for the catalog."""
         parts: list[bytes] = []
         size = 0
         more = True
@@ -177,15 +191,28 @@ class Gate:
             parts.append(part)
         if size == 0:
             return b"", None
-        kind = next((value for name, value in headers if name == b"content-type"), "")
-        if kind.partition(";")[0].strip().lower() != "application/json":
-            return b"", Refusal(415, "not_json", f"the body is {kind or 'of no type'!r}: send it as application/json")
+        kind = _content_type(headers)
+        if kind not in ("application/json", *(YAML_TYPES if path == YAML_PATH else ())):
+            also = f"; a document for {YAML_PATH} may be application/yaml" if kind in YAML_TYPES else ""
+            return b"", Refusal(415, "not_json", f"the body is {kind or 'of no type'!r}: send application/json{also}")
         return b"".join(parts), None
 
     def _too_large(self) -> Refusal:
         return Refusal(
             413, "too_large", f"the body is larger than {self._limit:,} bytes: send less, or a reference to the data"
         )
+
+
+def _content_type(headers: list[tuple[bytes, str]]) -> str:
+    kind = next((value for name, value in headers if name == b"content-type"), "")
+    return kind.partition(";")[0].strip().lower()
+
+
+def _as_json(scope: Scope, body: bytes) -> tuple[Scope, bytes]:
+    """Return a request whose body is a YAML document as one that holds it in JSON. Raises `UnicodeDecodeError`."""
+    others = [pair for pair in scope["headers"] if pair[0].lower() not in (b"content-type", b"content-length")]
+    body = json.dumps({"content": body.decode()}).encode()
+    return {**scope, "headers": [*others, (b"content-type", b"application/json")]}, body
 
 
 def _own_origins(host: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ def catalog_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api/catalog", tags=["catalog"])
 
     @router.post("", status_code=201, response_model=answers.Registered)
-    def register(body: Register) -> Response:
+    def register_document(body: Register) -> Response:
         """Put a document into the catalog.
 
         Content equal to the newest version returns that one (200). Only playbooks are checked.
@@ -33,14 +33,14 @@ def catalog_routes(service: Service) -> APIRouter:
         return answer(found, 201 if done.created else 200)
 
     @router.get("", response_model=answers.Items)
-    def list_catalog(path: Filter = None, kind: Filter = None, after: After = None, limit: Limit = None) -> Response:
+    def list_documents(path: Filter = None, kind: Filter = None, after: After = None, limit: Limit = None) -> Response:
         """List the newest version of each path; with `path` all versions of that one."""
         with service.session() as conn:
             page = read.list_catalog(conn, path=path, kind=kind, after=after, limit=limit)
         return answer({"items": page.items, "next": page.next})
 
     @router.get("/{path:path}", response_model=answers.CatalogEntry)
-    def show_catalog(path: Text, version: Version = None) -> Response:
+    def show_document(path: Text, version: Version = None) -> Response:
         """Show one version of a document, the newest unless `version` says another."""
         with service.session() as conn:
             return answer(read.show_catalog(conn, path, version))

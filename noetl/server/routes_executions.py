@@ -28,7 +28,7 @@ def execution_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api/executions", tags=["executions"])
 
     @router.post("", status_code=201, response_model=answers.Started)
-    def start(body: Start) -> Response:
+    def start_execution(body: Start) -> Response:
         """Start an execution: 201, or 200 with the first one when its `key` exists for this path."""
         service.require()
         for name, value in (("payload", body.payload), ("set", body.set)):
@@ -75,8 +75,8 @@ def execution_routes(service: Service) -> APIRouter:
             path=path,
             key=key,
             labels=_labels(label),
-            parent=None if parent is None else read.parse_id(parent),
-            root=None if root is None else read.parse_id(root),
+            parent=read.id_filter("parent", parent),
+            root=read.id_filter("root", root),
             since=since,
         )
         with service.session() as conn:
@@ -97,7 +97,7 @@ def execution_routes(service: Service) -> APIRouter:
             return answer(explain(conn, number) if only is None else {"waits": waits_of(conn, number)})
 
     @router.post("/{execution_id}/cancel", status_code=202, response_model=answers.Status)
-    def cancel(execution_id: str, body: Cancel | None = None) -> Response:
+    def cancel_execution(execution_id: str, body: Cancel | None = None) -> Response:
         """Ask an execution to end. A second request also ends its `finally`."""
         service.require()
         given = body or Cancel()
@@ -115,7 +115,7 @@ def execution_routes(service: Service) -> APIRouter:
     @router.get("/{execution_id}/steps/{step}", response_model=answers.StepResult)
     def show_step(
         execution_id: str,
-        step: str,
+        step: Text,
         visit: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
         item: Filter = None,
     ) -> Response:
@@ -135,7 +135,7 @@ def execution_routes(service: Service) -> APIRouter:
         return answer({"items": page.items, "next": page.next, "last": page.last or after})
 
     @router.get("/{execution_id}/stream", response_class=StreamingResponse)
-    def stream(
+    def stream_events(
         execution_id: str, after: After = None, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:
         """Follow the events of an execution as server-sent events, until it has ended.
@@ -143,7 +143,8 @@ def execution_routes(service: Service) -> APIRouter:
         `after` (or the header Last-Event-ID, which a client sends when it comes back) is an event's number.
         """
         number = read.parse_id(execution_id)
-        begin = read.event_number(last_event_id if last_event_id is not None else after)
+        given = ("Last-Event-ID", last_event_id) if last_event_id is not None else ("after", after)
+        begin = read.event_number(given[1], given[0])
         with service.session() as conn:
             read.execution_status(conn, number)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

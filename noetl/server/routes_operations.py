@@ -18,13 +18,13 @@ def probe_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["probes"])
 
     @router.get("/livez")
-    async def livez() -> Response:
+    async def show_liveness() -> Response:
         """Say that the process lives, and which instance it serves (null: it has no schema yet)."""
         # A coroutine, which answers though every thread waits for the database.
         return answer({"status": "alive", "instance": service.instance, "version": __version__})
 
     @router.get("/readyz")
-    def readyz() -> Response:
+    def show_readiness() -> Response:
         """Say whether calls can be served, and if not, what to run."""
         problem = service.refresh()
         if problem is None:
@@ -39,7 +39,7 @@ def operation_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["operations"])
 
     @router.get("/health", response_model=answers.Health)
-    def health() -> Response:
+    def show_health() -> Response:
         """Show the instance, its jobs by status, and the servers and workers that run."""
         with service.session() as conn:
             found = read.counts(conn)
@@ -54,7 +54,7 @@ def operation_routes(service: Service) -> APIRouter:
         limit: Limit = None,
     ) -> Response:
         """List the work still to be done, the oldest first."""
-        number = None if execution_id is None else read.parse_id(execution_id)
+        number = read.id_filter("execution_id", execution_id)
         with service.session() as conn:
             page = read.list_queue(conn, status=status, pool=pool, execution_id=number, after=after, limit=limit)
         return answer({"items": page.items, "next": page.next})
@@ -74,7 +74,7 @@ def operation_routes(service: Service) -> APIRouter:
     @router.get("/errors", response_model=answers.Items)
     def list_errors(execution_id: Filter = None, after: After = None, limit: Limit = None) -> Response:
         """List the error log, the newest first."""
-        number = None if execution_id is None else read.parse_id(execution_id)
+        number = read.id_filter("execution_id", execution_id)
         with service.session() as conn:
             page = read.list_errors(conn, execution_id=number, after=after, limit=limit)
         return answer({"items": page.items, "next": page.next})

@@ -126,6 +126,10 @@ test: venv-dev ## Run the tests (ARGS="-k name")
 check: venv-dev ## Run ruff, mypy --strict and the test of the layers
 	@$(INVOKE) check
 
+.PHONY: fuzz
+fuzz: venv-dev ## Look for templates that get past their budget (NOETL_TEST_FUZZ=20000)
+	@$(INVOKE) fuzz
+
 .PHONY: bench
 bench: venv-dev ## Measure steps per second, latency and memory
 	@$(INVOKE) bench

@@ -9,13 +9,19 @@ from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.errors import InputError, TooLarge
+from noetl.playbook.bounds import on_one_budget
+from noetl.playbook.evaluate import evaluated
 from noetl.playbook.loops import CONCURRENCY
 from noetl.playbook.model import Loop, Playbook, Step, Template
-from noetl.playbook.values import plain
+from noetl.playbook.operators import ordered
+from noetl.playbook.values import brief, plain
 from noetl.words import CHUNK, NO_ITEM, step_of
 
 MOST_ITEMS: Final = 1_000_000
 """Items that one loop may have."""
+
+ITEMS_PER_BUDGET: Final = 100_000
+"""So many items have the budget of one render together, for `where` and `order_by` of all of them."""
 
 _NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
 
@@ -57,7 +63,14 @@ class _Collection:
     def collected(self, limit: int) -> Collected:
         loop = self._loop
         concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
-        items = self._items()
+        items = on_one_budget(self._items)
+        times = 1 + len(items) // ITEMS_PER_BUDGET
+        items = on_one_budget(self._chosen, items, times=times)
+        return Collected(len(items), concurrency, tuple(self._chunks(items, limit)))
+
+    def _chosen(self, items: list[Any]) -> list[Any]:
+        """Return those items that are to run, in order, in their batches."""
+        loop = self._loop
         if loop.where is not None:
             items = [item for index, item in enumerate(items) if self._of_item(loop.where, item, index)]
         if loop.order_by is not None:
@@ -67,7 +80,7 @@ class _Collection:
         if loop.batch is not None:
             size = self._number(loop.batch, "batch", 1, 1)
             items = [items[start : start + size] for start in range(0, len(items), size)]
-        return Collected(len(items), concurrency, tuple(self._chunks(items, limit)))
+        return items
 
     def _items(self) -> list[Any]:
         found = self._loop.items.render(self._scopes.scope(self._loop.items.names))
@@ -88,21 +101,23 @@ class _Collection:
         if order_by.constant:
             raise self._wrong("order_by", "is the same for every item: write a template, as '{{ item.name }}'")
         keys = [self._of_item(order_by, item, index) for index, item in enumerate(items)]
+        return evaluated(self._by_keys, items, keys)
+
+    def _by_keys(self, items: list[Any], keys: list[Any]) -> list[Any]:
         try:
-            order = sorted(range(len(items)), key=keys.__getitem__)
+            return ordered(items, keys)
         except TypeError:
             kinds = sorted({_kind(key) for key in keys})
             raise self._wrong(
                 "order_by", f"gives {' and '.join(kinds)}, which have no order: make them alike"
             ) from None
-        return [items[index] for index in order]
 
     def _number(self, template: Template | None, field: str, default: int, least: int) -> int:
         if template is None:
             return default
         found = template.render(self._scopes.scope(template.names))
         if isinstance(found, bool) or not isinstance(found, int) or found < least:
-            raise self._wrong(field, f"is {found!r}: it must be a whole number, {least} or more")
+            raise self._wrong(field, f"is {brief(found)}: it must be a whole number, {least} or more")
         return int(found)
 
     def _chunks(self, items: list[Any], limit: int) -> Iterable[bytes]:

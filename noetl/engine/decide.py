@@ -24,6 +24,7 @@ from noetl.engine.plan import plan_of
 from noetl.engine.settle import settle
 from noetl.engine.state import State
 from noetl.engine.turn import Turn
+from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.model import Playbook
 
 __all__ = ["Decision", "decide"]
@@ -37,11 +38,15 @@ def decide(playbook: Playbook, state: State, given: Input, values: Values) -> De
     after the terminal event, gives a decision without events.
     """
     turn = Turn(plan_of(playbook), state.copy(), values)
+    on_one_budget(_go, turn, given)
+    return turn.decision()
+
+
+def _go(turn: Turn, given: Input) -> None:
     _take(turn, given)
     settle(turn)
     while finish(turn):
         settle(turn)
-    return turn.decision()
 
 
 def _take(turn: Turn, given: Input) -> None:

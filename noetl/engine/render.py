@@ -9,6 +9,7 @@ from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.errors import InputError, TemplateError
+from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.results import raw, result_view
@@ -63,6 +64,10 @@ def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping
     """Return what a step is to do, with the scopes of its run. `handed`: what loops hand to code, below all args."""
     step = step_plan.step
     scopes.load(_names(step))
+    return on_one_budget(_rendered, plan, step, scopes, handed)
+
+
+def _rendered(plan: Plan, step: Step, scopes: Scopes, handed: Mapping[str, Any] | None) -> Rendered:
     args = _args(step, scopes)
     if handed and step.type == PYTHON:
         args = {**handed, **args}
@@ -114,12 +119,16 @@ def render_save(playbook: Playbook, state: State, job: JobRef, values: Values, r
     view = result_view(result)
     names: dict[str, Any] = {name: view}
     if job.item_index == NO_ITEM:
-        place = Place(name, job.visit, job.context.get("arrivals") or [], job_id=job.job_id)
+        arrivals = job.context.get("arrivals") or []
+        place = Place(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
     else:
         names |= names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
         place = _item_place(state, job, names)
     place.fixed = {**names, "result": view, "this": view}
-    scopes = Scopes(plan, state, Reader(values), place)
+    return on_one_budget(_rendered_save, step, template, Scopes(plan, state, Reader(values), place), job, result)
+
+
+def _rendered_save(step: Step, template: Template, scopes: Scopes, job: JobRef, result: Any) -> Rendered:
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
     fields = dict(_mapping(template, scopes, args))
     auth = fields.pop("auth", None)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from noetl.engine.scope import Scopes
 from noetl.errors import TemplateError
 from noetl.playbook.model import Clause, Edge
-from noetl.playbook.values import plain
+from noetl.playbook.values import brief, plain
 
 ARGS_LIMIT: Final = 32 * 1024 * 1024
 """The most bytes that the args of one arrival may have, as a result."""
@@ -69,7 +69,7 @@ def _way(edge: Edge, scopes: Scopes) -> dict[str, Any]:
         args = edge.args.render(scopes.scope(edge.args.names))
         if not isinstance(args, dict):
             raise TemplateError(
-                f"the args of the way to {edge.target!r} must be a mapping, they are {args!r}",
+                f"the args of the way to {edge.target!r} must be a mapping, they are {brief(args)}",
                 step=edge.source,
                 field="args",
             )

@@ -16,6 +16,7 @@ from noetl.engine.facts import NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Template
+from noetl.playbook.references import SECRET_CALL
 from noetl.playbook.results import ABSENT, result_view
 from noetl.playbook.templates import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
@@ -167,6 +168,9 @@ class Scopes:
         found = Scope(self)
         if not names:
             return found
+        if SECRET_CALL in names:
+            names = [name for name in names if name != SECRET_CALL]
+            found[SECRET_CALL] = self._key()
         self.load(names)
         unfixed = self._open(names)
         for name in names:
@@ -221,11 +225,14 @@ class Scopes:
         return result_view(self._reader.result(state.result)) if state.result else ABSENT
 
     def _job(self) -> dict[str, Any]:
+        job_id = self._place.job_id
+        return {"id": None if job_id is None else str(job_id), "uuid": self._key()}
+
+    def _key(self) -> str:
         place = self._place
-        key = idempotency_key(
+        return idempotency_key(
             self._reader.values.execution_id, place.inner or place.step, place.visit, place.item_index, place.repeats
         )
-        return {"id": None if place.job_id is None else str(place.job_id), "uuid": key}
 
     def _in_finally(self) -> bool:
         return self._state.outcome is not None

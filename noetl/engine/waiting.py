@@ -15,9 +15,12 @@ from noetl.engine.failing import error_value
 from noetl.engine.render import Rendered
 from noetl.errors import InputError
 from noetl.playbook.durations import moment, seconds
+from noetl.playbook.values import brief
 
 BY_PARENT: Final = ("parent", "the parent execution was cancelled")
 """Who cancels a child, and why."""
+
+_LONGEST_VERSION: Final = 10
 
 DEEPEST: Final = 50
 """How deep playbooks may call each other: beyond it, one surely calls itself."""
@@ -89,7 +92,7 @@ def return_step(rendered: Rendered) -> str | None:
     """Return the child's step whose result is wanted, None for the child's own. Raises `InputError`."""
     found = rendered.fields.get("return_step")
     if found is not None and not _is_name(found):
-        raise InputError(f"return_step: {found!r} is no step: write the name of one of the child's steps")
+        raise InputError(f"return_step: {brief(found)} is no step: write the name of one of the child's steps")
     return found
 
 
@@ -97,15 +100,21 @@ def child_call(rendered: Rendered) -> ChildCall:
     """Return which child a `playbook` step wants. Raises `InputError`."""
     path, version = rendered.fields.get("path"), rendered.fields.get("version")
     if not _is_name(path):
-        raise InputError(f"path: {path!r} is no path: write the path of a playbook in the catalog")
-    if version is not None and (isinstance(version, bool) or not str(version).isdigit()):
-        raise InputError(f"version: {version!r} is no version: write a number like 3")
+        raise InputError(f"path: {brief(path)} is no path: write the path of a playbook in the catalog")
+    if version is not None and (not _is_version(version)):
+        raise InputError(f"version: {brief(version)} is no version: write a number like 3")
     return ChildCall(
         path.strip().removesuffix(".yaml").removesuffix(".yml"),
         int(version) if version is not None else None,
         dict(rendered.args),
         rendered.passed,
     )
+
+
+def _is_version(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() and value.isdigit() and len(value) <= _LONGEST_VERSION
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.model import Playbook
 from noetl.playbook.parameters import check_payload
 
@@ -27,7 +28,7 @@ def render_workload(
         "env": env,
         "job": {"id": str(execution_id), "uuid": str(execution_id)},
     }
-    defaults: dict[str, Any] = playbook.workload.render(scope) or {}
+    defaults: dict[str, Any] = on_one_budget(playbook.workload.render, scope) or {}
     laid = merged(defaults, payload) if merge else {**defaults, **payload}
     return merged(laid, overlay) if overlay else laid
 

@@ -20,6 +20,8 @@ from noetl.orchestrator.views import View
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
 EVENT_LOG = "event_log"
+SAVE_SUFFIX = ":save"
+"""Behind the key of a step run in that of its block `save`."""
 
 
 @dataclass(slots=True)
@@ -169,10 +171,11 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     else:
         result = orjson.loads(ran.result)
     rendered = render_save(view.playbook, view.state, job, view.values, result)
-    if str(rendered.fields.get("storage", EVENT_LOG)).lower() == EVENT_LOG:
+    storage = rendered.fields.get("storage", EVENT_LOG)
+    if isinstance(storage, str) and storage.lower() == EVENT_LOG:
         return Done(ran.result)
     work = _work(leased, rendered)
-    return replace(work, key=f"{work.key}:save", where=f"{work.where} save")
+    return replace(work, key=f"{work.key}{SAVE_SUFFIX}", where=f"{work.where} save")
 
 
 def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:

@@ -1,30 +1,45 @@
-"""The bounds on templates: a render has a budget of steps and characters, and gives plain values only.
+"""The bounds on templates: a render has a budget of steps, characters and time, and gives plain values only.
 
-A step is a round of a loop or a value that a filter looks at; a call takes some. What is beyond the budget is a
-`SecurityError`.
+Whatever a template does is charged *before* it is done, by what it may come to: a step is about what a round of a
+loop takes, some hundred nanoseconds. What is beyond the budget is a `SecurityError`. Time is the thread's own time on
+a processor, so that a busy machine fails nothing; it is looked at every so many steps, and is there for what the
+charges estimate too low.
 """
 
 import math
-import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jinja2 import Undefined
-from jinja2.exceptions import FilterArgumentError, SecurityError
+from jinja2.exceptions import SecurityError
 
 from noetl.playbook.results import VIEW_TYPES, Absent, raw
+from noetl.playbook.values import brief
 from noetl.playbook.written import NullInText, null_in_text, written
+
+Result = TypeVar("Result")
 
 MAX_STEPS: Final = 2_000_000
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
+MAX_SECONDS: Final = 2.0
+"""Seconds on a processor that a render may take."""
 CALL: Final = 10
 """What a call takes from the budget of steps."""
-_VALUE: Final = 8
+VALUE: Final = 8
 """What a value in a list or mapping takes from the budget of characters."""
 MAX_NUMBER: Final = 100_000
 """The greatest width, precision, count of a filter's argument, and of a range."""
+
+_STEPS_PER_LOOK: Final = 20_000
+_LARGE: Final = 100_000
+"""The clock is looked at after so many steps, and whenever so many characters are made at once."""
+
+_FIRST_LOOK: Final = MAX_STEPS - _STEPS_PER_LOOK
+
+NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def limited_range(*bounds: int) -> range:
@@ -35,39 +50,76 @@ def limited_range(*bounds: int) -> range:
     return found
 
 
-_MAX_BITS: Final = 4096
-_FORMAT: Final = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
-
-
-NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
 class Budget(threading.local):
     """What the render under way in this thread may still spend, and the scope it reads."""
 
     steps: int = MAX_STEPS
     characters: int = MAX_CHARACTERS
-    scope: Mapping[str, Any] = {}
+    scope: Mapping[str, Any] = NO_SCOPE
+    shared: bool = False  # several renders spend of one budget
+    _most: float = MAX_SECONDS
+    _began: float = 0.0  # seconds on a processor at the first look: a render that is soon over has none
+    _first_look: int = _FIRST_LOOK
+    _next_look: int = _FIRST_LOOK
 
     def begin(self, scope: Mapping[str, Any]) -> None:
-        self.steps = MAX_STEPS
-        self.characters = MAX_CHARACTERS
+        """Begin a render: with a budget of its own, unless it is one of several that share one."""
         self.scope = scope
+        if not self.shared:
+            self.steps = MAX_STEPS
+            self.characters = MAX_CHARACTERS
+            self._next_look = _FIRST_LOOK
+
+    def share(self, times: int) -> None:
+        """Give the renders that follow, until `part`, so many times the budget of one for all of them."""
+        self.shared = True
+        self.steps, self.characters, self._most = MAX_STEPS * times, MAX_CHARACTERS * times, MAX_SECONDS * times
+        self._first_look = self._next_look = self.steps - _STEPS_PER_LOOK
+
+    def part(self) -> None:
+        """Give each render a budget of its own again."""
+        self.shared = False
+        self._most, self._first_look = MAX_SECONDS, _FIRST_LOOK
 
     def spend(self, steps: int) -> None:
         """Take steps from the budget. Raises `SecurityError` when it is used up."""
         self.steps -= steps
-        if self.steps < 0:
-            raise SecurityError(f"the template takes more than {MAX_STEPS:,} steps: compute this in a python step")
+        if self.steps < self._next_look:
+            self._look()
 
     def write(self, characters: int) -> None:
         """Take characters from the budget. Raises `SecurityError` when it is used up."""
         self.characters -= characters
+        if self.characters < 0 or characters > _LARGE:
+            self._look()
+
+    def _look(self) -> None:
+        if self.steps < 0:
+            raise SecurityError(f"the template takes more than {MAX_STEPS:,} steps: compute this in a python step")
         if self.characters < 0:
             raise SecurityError(f"the template makes more than {MAX_CHARACTERS:,} characters of text")
+        now = time.thread_time()
+        if self._next_look == self._first_look:
+            self._began = now
+        elif now - self._began > self._most:
+            raise SecurityError(
+                f"the template takes more than its budget of {self._most:g} s: compute this in a python step"
+            )
+        self._next_look = max(self.steps - _STEPS_PER_LOOK - 1, 0)
 
 
 BUDGET: Final = Budget()
+
+
+def on_one_budget(compute: Callable[..., Result], *args: Any, times: int = 1) -> Result:
+    """Return `compute(*args)`, all of whose renders together have the budget of one, or of so many."""
+    if BUDGET.shared:
+        return compute(*args)
+    BUDGET.share(times)
+    try:
+        return compute(*args)
+    finally:
+        BUDGET.part()
 
 
 # ---- values ------------------------------------------------------------------------------------------------------
@@ -130,12 +182,14 @@ class _Walk:
             return known[1]
         before = BUDGET.characters
         if isinstance(value, Mapping):
+            BUDGET.spend(1 + len(value) // 2)
             found: Any = self.mapping(value, depth)
         elif isinstance(value, _SEQUENCES):
-            items: Iterable[Any] = value
+            items: Iterable[Any] = iterate(value) if isinstance(value, Iterator) else value
+            BUDGET.spend(1 if isinstance(value, Iterator) else 1 + len(value) // 4)
             found = []
             for item in items:
-                BUDGET.write(_VALUE)
+                BUDGET.write(VALUE)
                 found.append(self.value(item, depth + 1))
         else:
             raise SecurityError(f"the value is a {type(value).__name__}, not data: is a call '()' missing?")
@@ -146,8 +200,8 @@ class _Walk:
         found = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise SecurityError(f"the key {key!r} is not text")
-            BUDGET.write(_VALUE + len(key))
+                raise SecurityError(f"the key {brief(key)} is not text")
+            BUDGET.write(VALUE + len(key))
             found[str.__str__(key)] = self.value(item, depth + 1)
         return found
 
@@ -192,65 +246,17 @@ def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
     return "".join(pieces)
 
 
-def iterate(value: Any) -> Any:
-    """Return what a `for` runs over, each round within the budget."""
+def iterate(value: Any, weight: int = 1) -> Any:
+    """Return what a `for` runs over, each round within the budget; `weight` is what one takes."""
     if isinstance(value, (list, tuple, dict, str, range)):
-        BUDGET.spend(len(value))
+        BUDGET.spend(len(value) * weight)
         return value
-    return _counted(value)
+    if weight == 1 and isinstance(value, Iterator):  # of a filter, which has taken as much for each item
+        return value
+    return _counted(value, weight)
 
 
-def _counted(value: Iterable[Any]) -> Iterator[Any]:
+def _counted(value: Iterable[Any], weight: int) -> Iterator[Any]:
     for item in value:
-        BUDGET.spend(1)
+        BUDGET.spend(weight)
         yield item
-
-
-# ---- operators ---------------------------------------------------------------------------------------------------
-
-
-def multiply(left: Any, right: Any) -> Any:
-    """`*`, bounded."""
-    for sequence, count in ((left, right), (right, left)):
-        if isinstance(sequence, (str, list, tuple)) and isinstance(count, int):
-            BUDGET.write(len(sequence) * max(count, 0))
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
-        raise SecurityError(f"the product has more than {_MAX_BITS} bits")
-    return left * right
-
-
-def power(left: Any, right: Any) -> Any:
-    """`**`, bounded."""
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > _MAX_BITS:
-        raise SecurityError(f"the power has more than {_MAX_BITS} bits")
-    return left**right
-
-
-def add(left: Any, right: Any) -> Any:
-    """`+`, bounded."""
-    if isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
-        BUDGET.write(len(left) + len(right))
-        left, right = raw(left), raw(right)
-    return left + right
-
-
-def modulo(left: Any, right: Any) -> Any:
-    """`%`, bounded where it formats text."""
-    if isinstance(left, str):
-        return format_text(left, *right) if isinstance(right, tuple) else format_text(left, right)
-    return left % right
-
-
-def format_text(pattern: str, *args: Any, **kwargs: Any) -> str:
-    """Jinja's `format` (printf-style), bounded."""
-    if args and kwargs:
-        raise FilterArgumentError("format takes positional or named arguments, not both")
-    for width, precision in _FORMAT.findall(pattern):
-        if "*" in (width, precision) or any(part and int(part[:9]) > 1000 for part in (width, precision)):
-            raise SecurityError("a width in a format is at most 1000")
-    if kwargs:
-        return text(pattern % {key: normal(value) for key, value in kwargs.items()})
-    values = tuple(normal(value) for value in args)
-    if len(values) == 1 and isinstance(values[0], dict):
-        return text(pattern % values[0])
-    return text(pattern % values)

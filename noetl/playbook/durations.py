@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from noetl.errors import InputError
+from noetl.playbook.values import brief
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})", re.ASCII)
@@ -14,6 +15,8 @@ PATTERN: Final = rf"(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_UNITS)}))+\s*|\s*[0-9]+(
 """Duration as text, for other programs."""
 MAX_SECONDS: Final = 100 * 365 * 86400.0
 """A hundred years: beyond it timestamps overflow."""
+_LONGEST: Final = 100
+"""Characters of a text that can be a time."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,11 +27,11 @@ def seconds(value: Any) -> float:
     """
     found = _parse(value)
     if found is None or not math.isfinite(found):
-        raise InputError(f"{value!r} is not a duration: write seconds (10) or text like '250ms', '10s', '1h30m'")
+        raise InputError(f"{brief(value)} is not a duration: write seconds (10) or text like '250ms', '10s', '1h30m'")
     if found < 0:
-        raise InputError(f"{value!r} is negative: a duration is zero or more")
+        raise InputError(f"{brief(value)} is negative: a duration is zero or more")
     if found > MAX_SECONDS:
-        raise InputError(f"{value!r} is more than a hundred years: write a shorter duration")
+        raise InputError(f"{brief(value)} is more than a hundred years: write a shorter duration")
     return found
 
 
@@ -37,12 +40,14 @@ def moment(value: Any) -> int:
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             found = datetime.fromtimestamp(value, UTC)
+        elif isinstance(value, str) and len(value) <= _LONGEST:
+            found = datetime.fromisoformat(value)
         else:
-            found = datetime.fromisoformat(str(value))
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+            raise ValueError
+        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)  # may be before the year 1
         return (found - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError, OSError):
-        told = f"{value!r} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        told = f"{brief(value)} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
         raise InputError(told) from None
 
 
@@ -51,7 +56,7 @@ def _parse(value: Any) -> float | None:
         return None
     if isinstance(value, (int, float)):
         return float(value)
-    if not isinstance(value, str) or len(value) > 100:
+    if not isinstance(value, str) or len(value) > _LONGEST:
         return None
     if _NUMBER.fullmatch(value):
         return float(value)

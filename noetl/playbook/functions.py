@@ -1,35 +1,41 @@
-"""What templates may call beside Jinja's own, and Jinja's filters wrapped to stay within the budget."""
+"""What templates may call and test, and the wrapping of every filter and test."""
 
-import base64
 import functools
-import json
+import re
 import uuid as uuids
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from jinja2 import Environment, Undefined, pass_environment
-from jinja2.exceptions import FilterArgumentError, SecurityError
-from jinja2.filters import make_attrgetter
-from markupsafe import Markup
+from jinja2 import Undefined, tests
+from jinja2.exceptions import SecurityError
+from jinja2.utils import Namespace
 
 from noetl.errors import InputError
-from noetl.playbook.bounds import BUDGET, MAX_NUMBER, format_text, normal, text
-from noetl.playbook.references import APOSTROPHE, MARK, REFERENCE, in_json, read_source, refer
+from noetl.playbook import filters, filters_text
+from noetl.playbook.bounds import BUDGET, limited_range, text
+from noetl.playbook.operators import COMPARISONS, make_dict, number
+from noetl.playbook.references import MARK, REFERENCE, read_source, refer
 from noetl.playbook.results import raw
-from noetl.playbook.truth import to_bool
-from noetl.playbook.written import default
 
 CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
 """What `now` asks for the time: tests of playbooks set their virtual clock."""
+
+_LONGEST_FORMAT: Final = 200
+_WIDTH: Final = re.compile(r"%[-_0^#+]*\d{3}")
+"""A width of three digits in a strftime format, which the C library fills."""
 
 
 def now(format: str | None = None) -> str:
     """Return the present time in UTC, ISO 8601, or by a strftime format."""
     clock = CLOCK.get()
     moment = datetime.now(UTC) if clock is None else clock()
-    return moment.isoformat() if format is None else moment.strftime(format)
+    if format is None:
+        return moment.isoformat()
+    if len(format) > _LONGEST_FORMAT or _WIDTH.search(format):
+        raise SecurityError(f"now(): a format has at most {_LONGEST_FORMAT} characters and widths of two digits")
+    return moment.strftime(format)
 
 
 def uuid() -> str:
@@ -37,127 +43,41 @@ def uuid() -> str:
     return str(uuids.uuid4())
 
 
-def secret(value: Any) -> str:
-    """Return the reference to a secret, in whose place the worker puts the value."""
+def namespace(*args: Any, **kwargs: Any) -> Namespace:
+    """Jinja's `namespace`, bounded."""
+    return Namespace(make_dict(*args, **kwargs))
+
+
+def secret(value: Any, bound: str) -> str:
+    """Return the reference to a secret, in whose place the worker puts the value; `bound`: where it is good."""
     try:
-        return refer(read_source(raw(value)))
+        return refer(read_source(raw(value)), bound)
     except InputError as error:
         raise SecurityError(str(error)) from None
 
 
-def fromjson(value: Any) -> Any:
-    """Return the value that a JSON text stands for."""
-    if not isinstance(value, str):
-        raise FilterArgumentError(f"fromjson takes text, not {type(value).__name__}")
-    BUDGET.write(len(value))
-    return json.loads(value, parse_constant=_no_constant)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def tojson(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON text, which may stand within apostrophes: its own are written as \\u0027."""
-    if indent is not None and not 0 <= indent <= 16:
-        raise FilterArgumentError("tojson: indent is between 0 and 16")
-    written = json.dumps(normal(value), ensure_ascii=False, indent=indent)
-    return text(in_json(written.replace("'", APOSTROPHE)))
-
-
-def b64encode(value: Any) -> str:
-    """Return text, as UTF-8, in Base64."""
-    return text(base64.b64encode(text(value).encode()).decode())
-
-
-def b64decode(value: Any) -> str:
-    """Return the UTF-8 text that Base64 stands for."""
-    return text(base64.b64decode(text(value), validate=True).decode())
-
-
-@pass_environment
-def join(environment: Environment, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
-    """Jinja's `join`, bounded."""
-    separator = text(d)
-    look = make_attrgetter(environment, attribute)
-    parts: list[str] = []
-    for item in value:
-        BUDGET.spend(1)
-        BUDGET.write(len(separator))
-        parts.append(text(look(item)))
-    return separator.join(parts)
-
-
-@pass_environment
-def attr(environment: Environment, value: Any, name: str) -> Any:
-    """Jinja's `attr`, by the same rules as `a.b`."""
-    return environment.getattr(value, name)
-
-
-def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
-    """Jinja's `replace`, bounded."""
-    source, old, new = text(value), text(old), text(new)
-    found = source.count(old) if count is None or count < 0 else min(source.count(old), count)
-    BUDGET.write(len(source) + found * len(new))
-    return source.replace(old, new, -1 if count is None else count)
-
-
-TEXT_FILTERS: Final = frozenset(
-    [
-        "capitalize",
-        "center",
-        "e",
-        "escape",
-        "forceescape",
-        "indent",
-        "lower",
-        "pprint",
-        "safe",
-        "string",
-        "striptags",
-        "title",
-        "trim",
-        "truncate",
-        "upper",
-        "urlencode",
-        "urlize",
-        "wordcount",
-        "wordwrap",
-    ]
-)
 KEEP_REFERENCES: Final = frozenset({"default", "d", "string", "trim", "join", "format", "tojson", "indent", "safe"})
 """Filters through which the reference to a secret comes whole."""
-_SIZED: Final = frozenset({"batch", "center", "indent", "round", "slice", "truncate", "wordwrap"})
 
 
 def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that charges the budget for its input and output, and refuses huge numbers and undefined."""
+    """Return a filter that takes no undefined value, charges its result, and hides no reference to a secret."""
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
-    as_text, sized, forgiving = name in TEXT_FILTERS, name in _SIZED, name in ("default", "d")
-    keeps = name in KEEP_REFERENCES
+    forgiving, keeps = name in ("default", "d"), name in KEEP_REFERENCES
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         value = args[value_at]
-        if isinstance(value, Undefined):
-            if not forgiving:
-                str(value)  # raises, with the name
-        elif isinstance(value, str):
-            BUDGET.spend(1 + len(value) // 100)
-        elif isinstance(value, (list, tuple, dict, range)):
-            BUDGET.spend(1 + len(value))
-            if as_text:
-                args = (*args[:value_at], normal(value), *args[value_at + 1 :])
-        if sized:
-            _check_sizes(name, value, (*args[value_at + 1 :], *kwargs.values()))
+        BUDGET.spend(1)
+        if isinstance(value, Undefined) and not forgiving:
+            str(value)  # raises, with the name
         if not keeps:
             _refuse_reference(name, value)
         found = function(*args, **kwargs)
         if isinstance(found, str):
             if not keeps:
                 _refuse_reference(name, found)
-            BUDGET.write(len(found))
-            return str.__str__(found) if isinstance(found, Markup) else found
+            return str.__str__(found)
         return found
 
     return call
@@ -172,44 +92,69 @@ def _refuse_reference(name: str, value: Any) -> None:
         )
 
 
-def _check_sizes(name: str, value: Any, args: tuple[Any, ...]) -> None:
-    """Refuse a filter's argument that would make its result huge."""
-    for arg in args:
-        if isinstance(arg, (int, float)) and abs(arg) > MAX_NUMBER:
-            raise SecurityError(f"{name}: {arg} is more than {MAX_NUMBER:,}")
-        if name == "indent":
-            width = len(arg) if isinstance(arg, str) else int(arg)
-            BUDGET.write(width * (text(value).count("\n") + 1))
+# ---- tests -------------------------------------------------------------------------------------------------------
 
 
-def with_raw(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a Jinja test that looks at what a step's result stands for."""
+def _checked(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a test that looks at what a step's result stands for, within the budget."""
 
     @functools.wraps(test)
-    def call(value: Any, *args: Any) -> Any:
-        return test(raw(value), *args)
+    def call(*args: Any) -> Any:
+        BUDGET.spend(1)
+        value_at = 1 if hasattr(test, "jinja_pass_arg") else 0
+        return test(*args[:value_at], raw(args[value_at]), *args[value_at + 1 :])
 
     return call
 
 
+def _of_text(test: Callable[[str], bool]) -> Callable[[Any], bool]:
+    return lambda value: test(text(value))
+
+
+def _divisible(value: Any, by: Any) -> bool:
+    return bool(number(value) % number(by) == 0)
+
+
+_COMPARING: Final = {
+    **dict.fromkeys(("eq", "equalto", "=="), "eq"),
+    **dict.fromkeys(("ne", "!="), "ne"),
+    **dict.fromkeys(("lt", "lessthan", "<"), "lt"),
+    **dict.fromkeys(("le", "<="), "lteq"),
+    **dict.fromkeys(("gt", "greaterthan", ">"), "gt"),
+    **dict.fromkeys(("ge", ">="), "gteq"),
+    "in": "in",
+}
+_TYPED: Final = (
+    *("boolean", "callable", "false", "float", "integer", "iterable", "mapping", "none", "number", "sameas"),
+    *("sequence", "string", "true"),
+)
+
+
+def _tests() -> dict[str, Callable[..., Any]]:
+    known = cast("Mapping[str, Callable[..., Any]]", tests.TESTS)
+    return {
+        **{name: known[name] for name in ("defined", "undefined", "filter", "test")},
+        **{name: _checked(known[name]) for name in _TYPED},
+        **{name: _checked(COMPARISONS[name_of]) for name, name_of in _COMPARING.items()},
+        "divisibleby": _checked(_divisible),
+        "even": _checked(lambda value: _divisible(value, 2)),
+        "odd": _checked(lambda value: not _divisible(value, 2)),
+        "escaped": _checked(lambda value: False),
+        "lower": _checked(_of_text(str.islower)),
+        "upper": _checked(_of_text(str.isupper)),
+    }
+
+
+TESTS: Final = _tests()
+FILTERS: Final = {name: bounded(name, function) for name, function in {**filters.TABLE, **filters_text.TABLE}.items()}
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "range": limited_range,
+    "dict": make_dict,
+    "namespace": namespace,
     "now": now,
     "uuid": uuid,
-    "fromjson": fromjson,
-    "tojson": tojson,
-    "b64encode": b64encode,
-    "b64decode": b64decode,
-}
-FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "fromjson": fromjson,
-    "tojson": tojson,
-    "b64encode": b64encode,
-    "b64decode": b64decode,
-    "attr": attr,
-    "bool": to_bool,
-    "d": default,
-    "default": default,
-    "format": format_text,
-    "join": join,
-    "replace": replace,
+    "fromjson": filters_text.fromjson,
+    "tojson": filters_text.tojson,
+    "b64encode": filters_text.b64encode,
+    "b64decode": filters_text.b64decode,
 }

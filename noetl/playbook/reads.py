@@ -10,7 +10,8 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
-from noetl.playbook.sandbox import ENVIRONMENT, SECRET
+from noetl.playbook.own_calls import is_own_call
+from noetl.playbook.sandbox import ENVIRONMENT
 from noetl.playbook.templates import DOTTED, KEYWORDS, PARTS, Syntax, is_template, program
 
 Path = tuple[str | int, ...]
@@ -153,7 +154,7 @@ class _Walk:
             case nodes.Filter(name=name, node=inner) if name in _DEFAULT and inner is not None:
                 self.visit(inner, perhaps=perhaps, guarded=True)
                 self.each(node.args, perhaps=True)
-            case nodes.Filter(name=name, node=nodes.Node() as source) if name == SECRET:  # a call of secret
+            case nodes.Call(args=[source]) if is_own_call(node, "refer"):  # a call of secret
                 constant = source.value if isinstance(source, nodes.Const) else None
                 offsets = self.positions.take("secret", ())
                 self.found.append(Read("secret", (), guarded, perhaps, True, offsets, constant))

@@ -5,7 +5,7 @@ error messages see references only; the worker puts the values in where a tool i
 stays the text that it is: those of `secret()` carry a code that only this process can make, those of `secrets` steps
 are sealed by the worker (`noetl.worker.references`).
 
-    noetl-secret:c.SOURCE.CODE:        of a call of `secret()`, good in this process only
+    noetl-secret:c.SOURCE.CODE:        of a call of `secret()`, good in this process and for one step run only
     noetl-secret:s.KEY.SEALED:         of a `secrets` step, good in its tree of executions
     noetl-secret:...+json:             the same where it has become part of a JSON text: so is the value to be written
 """
@@ -20,6 +20,10 @@ from typing import Final
 
 from noetl.errors import InputError
 from noetl.playbook.credential_types import check_name
+
+SECRET_CALL: Final = "secret()"  # noqa: S105 - a name
+"""Stands among a template's names where it calls `secret`, and in its scope for the step run that the reference is
+good for."""
 
 MARK: Final = "noetl-secret:"
 """What every reference begins with."""
@@ -90,16 +94,16 @@ def check_file(path: str) -> str:
     return path
 
 
-def refer(source: Source) -> str:
-    """Return the reference to a source."""
+def refer(source: Source, bound: str) -> str:
+    """Return the reference to a source; `bound` is the key of the step run that it is good for."""
     name = base64.urlsafe_b64encode(str(source).encode()).decode().rstrip("=")
-    return f"{MARK}c.{name}.{_code(name)}:"
+    return f"{MARK}c.{name}.{_code(name, bound)}:"
 
 
-def source_of(body: str) -> Source | None:
-    """Return the source of a reference's body, None where `refer` has not made it."""
+def source_of(body: str, bound: str) -> Source | None:
+    """Return the source of a reference's body, None where `refer` has not made it for this step run."""
     kind, name, code = body.split(".")
-    if kind != "c" or not hmac.compare_digest(code, _code(name)):
+    if kind != "c" or not hmac.compare_digest(code, _code(name, bound)):
         return None
     return read_source(base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
 
@@ -118,5 +122,5 @@ def in_json(text: str) -> str:
     return REFERENCE.sub(lambda found: f"{MARK}{found[1]}{found[2]}+json:", text) if MARK in text else text
 
 
-def _code(name: str) -> str:
-    return hmac.digest(_CODE_KEY, name.encode(), "sha256").hex()[:32]
+def _code(name: str, bound: str) -> str:
+    return hmac.digest(_CODE_KEY, f"{name}.{bound}".encode(), "sha256").hex()[:32]

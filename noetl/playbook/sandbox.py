@@ -5,8 +5,9 @@ No Python attribute of a value is reachable: `a.b` is the key `b` of `a`. The ex
 `groupby` offer.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
 
 from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -15,12 +16,14 @@ from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from noetl.playbook import bounds, functions
+from noetl.playbook import bounds, functions, operators
 from noetl.playbook.bounds import BUDGET, CALL
 from noetl.playbook.names import did_you_mean
+from noetl.playbook.references import SECRET_CALL
 from noetl.playbook.results import LOOP_NAMES, SELF_NAMES, VIEW_TYPES, Absent, LoopResult, ResultDict, is_envelope
-from noetl.playbook.truth import TRUTH, decide
-from noetl.playbook.written import name_of, of_text
+from noetl.playbook.truth import decide
+from noetl.playbook.values import brief
+from noetl.playbook.written import name_of
 
 _MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 _LOOP_NAMES: Final = frozenset(
@@ -40,13 +43,8 @@ _LOOP_NAMES: Final = frozenset(
         "depth0",
     ]
 )
-ITERATE: Final = "$iterate"
-"""The filter that every `for` runs its items through; no template can name it."""
-SECRET: Final = "$secret"  # noqa: S105 - a name
-"""The filter that every call of `secret` becomes; no template can name it, and no value can hide it."""
-
-_DROPPED: Final = ("cycler", "joiner", "lipsum")
-_TYPED_TESTS: Final = ("none", "boolean", "true", "false", "integer", "float", "number", "sameas", "string")
+_MOST_KEYS: Final = 1000
+"""So many keys of a mapping are looked at to tell which was meant."""
 
 
 class Missing(StrictUndefined):
@@ -60,7 +58,7 @@ class Missing(StrictUndefined):
             return self._undefined_hint
         name = self._undefined_name
         if isinstance(self._undefined_obj, type(_MISSING_OBJ)) and self._undefined_obj is _MISSING_OBJ:
-            return f"{name!r} is not defined{did_you_mean(str(name), BUDGET.scope)}"
+            return f"{name!r} is not defined{did_you_mean(str(name), islice(BUDGET.scope, _MOST_KEYS))}"
         return missing_key(self._undefined_obj, name)
 
 
@@ -71,8 +69,10 @@ class Method(Missing):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         obj, name = self._undefined_obj, self._undefined_name
+        if name == "get" and args:
+            operators.hashable(args[0])
         found = getattr(obj, str(name))(*args, **kwargs)
-        return found if name == "get" else list(found)
+        return found if name == "get" else list(bounds.iterate(found))
 
 
 _MISSING_OBJ: Final[Any] = Undefined()._undefined_obj
@@ -80,25 +80,26 @@ _MISSING_OBJ: Final[Any] = Undefined()._undefined_obj
 
 def missing_key(obj: Any, name: Any) -> str:
     """Return the sentence that says which key is missing in what."""
+    shown = brief(name, 80)
     if obj is None:
-        return f"None has no key {name!r}"
+        return f"None has no key {shown}"
     if isinstance(obj, Mapping):
-        keys = [str(key) for key in obj]
-        near = did_you_mean(str(name), keys)
+        keys = [str.__str__(key[:100]) for key in islice(obj, _MOST_KEYS) if isinstance(key, str)]
+        near = did_you_mean(str(name)[:100], keys)
         if not near and keys:
             near = f" (it has {', '.join(sorted(keys)[:8])}{', ...' if len(keys) > 8 else ''})"
-        return f"no key {name!r}{near}"
+        return f"no key {shown}{near}"
     if isinstance(obj, (list, tuple)):
         if isinstance(name, int):
-            return f"the list has {len(obj)} items, no item {name}"
-        return f"a list has no key {name!r}: use [0], or a filter"
-    advice = f": use the filter '| {name}'" if name in ENVIRONMENT.filters else ""
+            return f"the list has {len(obj)} items, no item {shown}"
+        return f"a list has no key {shown}: use [0], or a filter"
+    advice = f": use the filter '| {name}'" if isinstance(name, str) and name in ENVIRONMENT.filters else ""
     kind = {"str": "text", "ResultText": "text"}.get(type(obj).__name__, type(obj).__name__)
-    return f"{kind} has no key {name!r}{advice}"
+    return f"{kind} has no key {shown}{advice}"
 
 
 class _Generator(CodeGenerator):
-    """Jinja's code generator, with `~` within the budget."""
+    """Jinja's code generator, with all that works on values in the hands of the environment."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
         self.write("environment.joined((")
@@ -113,6 +114,63 @@ class _Generator(CodeGenerator):
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         self.write(f", {name_of(node)!r})")
 
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
+        """Each comparison of a chain is a call; what stands between two is evaluated once."""
+        self.write("(")
+        left: nodes.Expr | str = node.expr
+        for number, operand in enumerate(node.ops):
+            self.write(" and " if number else "")
+            self.write(f"environment.compare_{operand.op}(")
+            if isinstance(left, str):
+                self.write(left)
+            else:
+                self.visit(left, frame)
+            self.write(", ")
+            kept = self.temporary_identifier() if number + 1 < len(node.ops) else ""
+            self.write(f"({kept} := " if kept else "")
+            self.visit(operand.expr, frame)
+            self.write("))" if kept else ")")
+            left = kept
+        self.write(")")
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
+        self.write("environment.getitem(")
+        self.visit(node.node, frame)
+        self.write(", ")
+        if isinstance(node.arg, nodes.Slice):
+            self.write("slice(")
+            for part in (node.arg.start, node.arg.stop, node.arg.step):
+                if part is None:
+                    self.write("None")
+                else:
+                    self.visit(part, frame)
+                self.write(", ")
+            self.write(")")
+        else:
+            self.visit(node.arg, frame)
+        self.write(")")
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
+        self.write("{")
+        for pair in node.items:
+            plain = isinstance(pair.key, nodes.Const)
+            self.write("" if plain else "environment.hashable(")
+            self.visit(pair.key, frame)
+            self.write(": " if plain else "): ")
+            self.visit(pair.value, frame)
+            self.write(", ")
+        self.write("}")
+
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
+        if not isinstance(node.node, nodes.EnvironmentAttribute):
+            super().visit_Call(node, frame, forward_caller=forward_caller)
+            return
+        self.write(f"environment.{node.node.name}(")
+        for part in node.args:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write(")")
+
 
 class _SoleGenerator(_Generator):
     """For a template that is one expression: yield its value instead of text."""
@@ -126,16 +184,21 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
     """Jinja as playbooks see it. One for all playbooks; it holds nothing of any."""
 
     code_generator_class = _Generator
-    intercepted_binops = frozenset({"*", "**", "+", "%"})
+    intercepted_binops = frozenset(operators.BINARY)
     concat = staticmethod(bounds.join_text)
     joined = staticmethod(bounds.joined)
     placed = staticmethod(bounds.placed)
-    _binary: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
-        "*": bounds.multiply,
-        "**": bounds.power,
-        "+": bounds.add,
-        "%": bounds.modulo,
-    }
+    hashable = staticmethod(operators.hashable)
+    iterate = staticmethod(bounds.iterate)
+    decide = staticmethod(decide)
+    compare_eq = staticmethod(operators.COMPARISONS["eq"])
+    compare_ne = staticmethod(operators.COMPARISONS["ne"])
+    compare_lt = staticmethod(operators.COMPARISONS["lt"])
+    compare_lteq = staticmethod(operators.COMPARISONS["lteq"])
+    compare_gt = staticmethod(operators.COMPARISONS["gt"])
+    compare_gteq = staticmethod(operators.COMPARISONS["gteq"])
+    compare_in = staticmethod(operators.COMPARISONS["in"])
+    compare_notin = staticmethod(operators.COMPARISONS["notin"])
 
     def __init__(self) -> None:
         super().__init__(
@@ -146,22 +209,24 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             optimized=False,  # folding writes nan and inf as names
             cache_size=0,
         )
-        for name in _DROPPED:
-            del self.globals[name]
-        for name in functions.TEXT_FILTERS:
-            self.filters[name] = of_text(name, self.filters[name], bounds.text)
-        self.globals["range"] = bounds.limited_range
-        self.globals.update(functions.FUNCTIONS)
-        self.filters.update(functions.FILTERS)
-        del self.filters["xmlattr"]
-        for name, function in list(self.filters.items()):
-            self.filters[name] = functions.bounded(name, function)
-        self.filters[ITERATE] = bounds.iterate
-        self.filters[SECRET] = functions.secret
-        self.filters[TRUTH] = decide
-        for name in _TYPED_TESTS:
-            self.tests[name] = functions.with_raw(cast(Callable[..., Any], self.tests[name]))
-        self.binop_table.update(self._binary)
+        self.globals = dict(functions.FUNCTIONS)
+        self.filters = dict(functions.FILTERS)
+        self.tests = dict(functions.TESTS)
+        self.binop_table.update(operators.BINARY)
+
+    @staticmethod
+    def take(steps: int) -> str:
+        """Take what a round or a call costs from the budget."""
+        BUDGET.spend(steps)
+        return ""
+
+    @staticmethod
+    def refer(value: Any) -> str:
+        """Return the reference to a secret, good for the step run whose scope is read."""
+        bound = BUDGET.scope.get(SECRET_CALL)
+        if not isinstance(bound, str):
+            raise SecurityError("secret() is for fields, args and auth of a tool: here is no call to put it into")
+        return functions.secret(value, bound)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self._look(obj, attribute)
@@ -171,7 +236,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             return self._look(obj, str.__str__(argument))
         if isinstance(obj, (list, tuple, str, range)) and isinstance(argument, (int, slice)):
             try:
-                return obj[argument]
+                return operators.cut(obj, argument) if isinstance(argument, slice) else obj[argument]
             except IndexError:
                 return Missing(obj=obj, name=argument)  # type: ignore[arg-type]
         if isinstance(obj, (Undefined, Absent)):
@@ -215,7 +280,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         return Missing(obj=obj, name=name, hint=hint(name) if hint else None)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        BUDGET.spend(CALL + sum(len(arg) for arg in args if isinstance(arg, (list, tuple, dict))))
+        BUDGET.spend(CALL + len(args) + len(kwargs))
         if isinstance(__obj, Method):
             return __obj.call(*args, **kwargs)
         if isinstance(__obj, Absent):
@@ -226,7 +291,21 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"a {type(__obj).__name__} cannot be called")
         if not _may_be_called(__obj):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called here")
+        if getattr(__obj, "__func__", None) is LoopContext.changed:
+            return _changed(__obj.__self__, args)
         return super().call(__context, __obj, *args, **kwargs)
+
+
+def _finalize(value: Any) -> str:
+    return value if type(value) is str else bounds.text(value)
+
+
+def _changed(loop: Any, values: tuple[Any, ...]) -> bool:
+    """Jinja's `loop.changed`, bounded."""
+    if operators.equal(loop._last_changed_value, values):
+        return False
+    loop._last_changed_value = values
+    return True
 
 
 def _may_be_called(obj: Any) -> bool:

@@ -10,15 +10,13 @@ from jinja2 import nodes
 from noetl.errors import InputError
 from noetl.playbook.functions import KEEP_REFERENCES
 from noetl.playbook.names import did_you_mean
-from noetl.playbook.references import read_source
-from noetl.playbook.sandbox import ENVIRONMENT, ITERATE, SECRET
+from noetl.playbook.own_calls import own_call
+from noetl.playbook.references import SECRET_CALL, read_source
+from noetl.playbook.sandbox import ENVIRONMENT
 from noetl.playbook.truth import guard
 
 ANY_RESULT: Final = "*"
 """Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
-
-SECRET_CALL: Final = "secret()"  # noqa: S105 - a name
-"""Stands in `names` where a template calls `secret`."""
 
 _NO_NODES: Final[dict[type[nodes.Node], str]] = {
     nodes.Include: "include",
@@ -37,6 +35,8 @@ _CARRIERS: Final = (
 """What gives a value on as it is, or as part of a text: where `secret()` may stand."""
 _LOOKED_AT: Final = frozenset({"test", "iter", "target", "key"})
 """The parts of those that are looked at instead."""
+
+_NODES_PER_STEP: Final = 16
 
 _MAPPING_METHODS: Final = ("items", "keys", "values", "get")
 
@@ -118,7 +118,11 @@ def _prepare(tree: nodes.Template, returns: bool) -> frozenset[str]:
         elif isinstance(node, nodes.For):
             if node.recursive:
                 raise jinja2.TemplateSyntaxError("a recursive loop is not available", node.lineno)
-            node.iter = nodes.Filter(node.iter, ITERATE, [], [], None, None, lineno=node.lineno)
+            node.iter = own_call("iterate", node.iter, nodes.Const(_weight(node)), line=node.lineno)
+        elif isinstance(node, (nodes.Macro, nodes.CallBlock)):
+            line = node.lineno
+            charge = nodes.ExprStmt(own_call("take", nodes.Const(_weight(node)), line=line), lineno=line)
+            node.body = [charge, *node.body]
         else:
             _check(node)
     if opaque:
@@ -159,7 +163,7 @@ def _calls_secret(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "secret"
 
 
-def _reference(call: Any, placed: bool) -> nodes.Filter:
+def _reference(call: Any, placed: bool) -> nodes.Call:
     line = call.lineno
     if len(call.args) != 1 or call.kwargs or call.dyn_args or call.dyn_kwargs:
         raise jinja2.TemplateSyntaxError("secret() takes one text: the name of a credential, 'env:NAME' ...", line)
@@ -175,7 +179,7 @@ def _reference(call: Any, placed: bool) -> nodes.Filter:
         except InputError as error:
             raise jinja2.TemplateSyntaxError(str(error), line) from None
     _refer(nodes.Output([source], lineno=line), False)
-    return nodes.Filter(source, SECRET, [], [], None, None, lineno=line)
+    return own_call("refer", source, line=line)
 
 
 def _put_returns_back(node: nodes.TemplateData | nodes.Const) -> None:
@@ -191,6 +195,11 @@ def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
         node = stack.pop()
         stack.extend(node.iter_child_nodes())
         yield node
+
+
+def _weight(node: nodes.Node) -> int:
+    """Return what one round or call of a node takes from the budget of steps, beside what its operations take."""
+    return 1 + sum(1 for _ in _walk(node)) // _NODES_PER_STEP
 
 
 def _check(node: nodes.Node) -> None:

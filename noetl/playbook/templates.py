@@ -11,16 +11,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import jinja2
 from jinja2.runtime import Context
 
 from noetl.errors import TemplateError
 from noetl.playbook import syntax
 from noetl.playbook.bounds import BUDGET, NO_SCOPE, normal
 from noetl.playbook.environ import Env
+from noetl.playbook.evaluate import reason_of
+from noetl.playbook.references import SECRET_CALL
 from noetl.playbook.results import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.sandbox import ENVIRONMENT, SOLE
-from noetl.playbook.syntax import ANY_RESULT, SECRET_CALL, Syntax
+from noetl.playbook.syntax import ANY_RESULT, Syntax
 from noetl.playbook.truth import NoTruth, unclear
 
 __all__ = [
@@ -67,16 +68,6 @@ KEYWORDS: Final = frozenset(
 _PLAIN: Final = frozenset({dict, str, list, int, float, bool, type(None)})
 """Types of what a scope holds as JSON brought it: nothing in it is left to be checked."""
 
-_RENDER_ERRORS: Final = (
-    jinja2.TemplateError,
-    ArithmeticError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
-
 
 def is_template(text: str) -> bool:
     """Whether a string has anything to render in it."""
@@ -97,19 +88,27 @@ class Program:
         self._globals = {name: value for name, value in ENVIRONMENT.globals.items() if name in self.names}
         self._root: Any = None
 
-    def run(self, scope: Mapping[str, Any]) -> Any:
-        """Return the rendered value as plain JSON types."""
-        BUDGET.begin(scope)
-        root = self._root or self._compile()
+    def read(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that a render reads. Raises what the scope raises: that is not the template's fault."""
         variables = dict(self._globals)
         for name in self.names:
             try:
                 variables[name] = scope[name]
             except KeyError:
                 continue
+        return variables
+
+    def run(self, scope: Mapping[str, Any], variables: dict[str, Any]) -> Any:
+        """Return the rendered value as plain JSON types. Raises anything: see `evaluate`."""
+        BUDGET.begin(scope)
         try:
+            root = self._root or self._compile()
             pieces = root(Context(self._environment, variables, None, {}))
-            return normal(next(iter(pieces))) if self.sole else "".join(pieces)
+            if self.sole:
+                return normal(next(iter(pieces)))
+            texts = list(pieces)
+            BUDGET.write(sum(map(len, texts)))
+            return "".join(texts)
         finally:
             BUDGET.scope = NO_SCOPE  # keeps no results alive
 
@@ -166,23 +165,14 @@ class Expression:
 
 def _run(found: Program, scope: Mapping[str, Any], text: str, place: tuple[str, str, str]) -> Any:
     playbook, step, field = place
+    variables = found.read(scope)
     try:
-        return found.run(scope)
+        return found.run(scope, variables)
     except NoTruth as error:
         raise NoTruth(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
-    except TemplateError as error:
-        reason = error.reason
-    except _RENDER_ERRORS as error:
-        reason = _reason(error)
+    except Exception as error:  # noqa: BLE001 - the boundary: see `evaluate`
+        reason = reason_of(error)
     raise TemplateError(reason, playbook=playbook, step=step, field=field, template=_short(text))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, jinja2.TemplateError):
-        return error.message or type(error).__name__
-    return f"{type(error).__name__}: {error}"
 
 
 def _short(text: str) -> str:

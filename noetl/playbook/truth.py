@@ -12,10 +12,9 @@ from jinja2 import nodes
 from jinja2.exceptions import FilterArgumentError
 
 from noetl.errors import TemplateError
+from noetl.playbook.own_calls import own_call
 from noetl.playbook.results import raw
-
-TRUTH: Final = "$truth"
-"""The filter that the operands of a condition run through; no template can name it."""
+from noetl.playbook.values import brief
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "yes", "on", "y", "t"), True),
@@ -75,14 +74,13 @@ def to_bool(value: Any) -> bool:
         return False
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= _LONGEST:
         word = value.strip().casefold()
         found = _BOOLEANS.get(word, _DIGITS.get(word)) if word else False
         if found is not None:
             return found
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
     raise FilterArgumentError(
-        f"bool: {shown} is no truth value: it reads true, yes, on, 1, false, no, off, 0 and nothing else"
+        f"bool: {brief(value, 80)} is no truth value: it reads true, yes, on, 1, false, no, off, 0 and nothing else"
     )
 
 
@@ -90,7 +88,7 @@ def to_bool(value: Any) -> bool:
 
 
 def guard(node: nodes.Expr) -> nodes.Expr:
-    """Return the expression of a condition with each operand that decides it run through `TRUTH`.
+    """Return the expression of a condition with each operand that decides it run through `decide`.
 
     These are the operands of `not`, `and`, `or`, and the test of `a if b else c`, as far as the condition's own value
     comes from them.
@@ -106,5 +104,5 @@ def guard(node: nodes.Expr) -> nodes.Expr:
         case nodes.Compare() | nodes.Test():
             pass
         case _:
-            return nodes.Filter(node, TRUTH, [], [], None, None, lineno=node.lineno)
+            return own_call("decide", node, line=node.lineno)
     return node

@@ -4,8 +4,9 @@ Light on purpose: the children that run somebody's code import this and little e
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -118,14 +119,14 @@ def _fault(path: str, item: Any) -> str | None:
         return _text_fault(path, item)
     if isinstance(item, int):
         if not _SMALLEST <= item <= _GREATEST:
-            return f"{path} is an integer beyond 64 bits ({_short(item)}): return it as text"
+            return f"{path} is an integer beyond 64 bits ({brief(item)}): return it as text"
         return None
     if isinstance(item, float):
         return None if math.isfinite(item) else f"{path} is {item!r}, which JSON cannot hold: return None or text"
     if isinstance(item, dict):
         for key in item:
             if not isinstance(key, str):
-                return f"{path} has the key {_short(key)} of type {type(key).__name__}: keys must be text"
+                return f"{path} has the key {brief(key)} of type {type(key).__name__}: keys must be text"
             reason = _text_fault(f"a key of {path}", key)
             if reason:
                 return reason
@@ -146,8 +147,28 @@ def _text_fault(path: str, text: str) -> str | None:
     return None
 
 
-def _short(value: object) -> str:
+def brief(value: object, most: int = 40) -> str:
+    """Return a value as an error message can show it, whatever it is: short, and made in a moment."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"{value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    text = _shown(value, most, 0)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _shown(value: object, most: int, depth: int) -> str:
+    if isinstance(value, str):
+        return repr(str.__str__(value[:most]))
+    if isinstance(value, (int, float, bool)) or value is None:
+        return repr(value) if not isinstance(value, int) or value.bit_length() <= 256 else "..."
+    if depth > 2:
+        return "..."
+    if isinstance(value, Mapping):
+        pairs = islice(value.items(), most // 4)
+        inner = ", ".join(f"{_shown(key, most, depth + 1)}: {_shown(item, most, depth + 1)}" for key, item in pairs)
+        return f"{{{inner}}}"
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(_shown(item, most, depth + 1) for item in islice(value, most // 2))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, (bytes, bytearray)):
+        return repr(value[:most])
+    return f"a {type(value).__name__}"

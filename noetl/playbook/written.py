@@ -1,18 +1,13 @@
 """The text of values in templates: text as it is, everything else as JSON writes it, and null not at all."""
 
 import json
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Undefined, nodes
 from jinja2.exceptions import SecurityError
 
 from noetl.playbook.references import in_json
 from noetl.playbook.results import raw
-
-_PYTHON_TEXT: Final = frozenset({"pprint", "urlencode"})
-"""Filters that write values in a form of their own."""
 
 
 class NullInText(SecurityError):
@@ -56,22 +51,6 @@ def name_of(node: nodes.Node) -> str:
             return "none"
         case _:
             return "(...)"
-
-
-def of_text(name: str, function: Callable[..., Any], text: Callable[[Any], str]) -> Callable[..., Any]:
-    """Return a filter on text that takes other values by their text; `text` makes that of anything but undefined."""
-    if name in _PYTHON_TEXT:
-        return function
-    at = 1 if hasattr(function, "jinja_pass_arg") else 0
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        value = args[at]
-        if isinstance(value, str):
-            return function(*args, **kwargs)
-        return function(*args[:at], text(value), *args[at + 1 :], **kwargs)
-
-    return call
 
 
 def default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:

@@ -91,7 +91,7 @@ class Attempts:
             what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
             return self._ending(member, row, what)
         rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
-        rendered = with_secrets(rendered, self._sim.test)
+        rendered = with_secrets(rendered, self._sim.test, _key(member, job))
         if job.context.get("child") is not None:
             return self._look_at_child(member, row, rendered)
         if job.context.get("due") is not None:
@@ -130,9 +130,8 @@ class Attempts:
         if isinstance(wanted, Failed):
             what = wanted
         elif wanted is not None:
-            call = self._kept(
-                member, call_of(with_secrets(wanted, self._sim.test), row.job, self._sim.agenda.seconds, save=True)
-            )
+            wanted = with_secrets(wanted, self._sim.test, _key(member, row.job))
+            call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
             answer = member.answers.find(call)
             if answer is not None:
                 takes, saved = answer.takes, outcome_of(answer, call)
@@ -159,7 +158,7 @@ class Attempts:
         execution, own = member.execution, rendered.timeout
         call = base.Call(
             type=rendered.type,
-            key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
+            key=_key(member, job),
             where=member.where(job),
             fields=rendered.fields,
             args=rendered.args,
@@ -242,3 +241,7 @@ def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:
             holder = child.log[value_event(event) - 1]
             return Done(orjson.dumps(raw(child.result_of(holder))))
     return Failed(no_return_step(child.playbook.path, wanted))
+
+
+def _key(member: "Member", job: JobRef) -> str:
+    return idempotency_key(member.execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats)

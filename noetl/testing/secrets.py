@@ -9,29 +9,25 @@ from noetl.playbook.references import MARK, REFERENCE, Source, inside_json, sour
 from noetl.playbook.tests_model import Test
 
 
-def with_secrets(rendered: Rendered, test: Test) -> Rendered:
-    """Return a call with the values that the test gives; a secret that it does not give is told as `secret(name)`."""
-    return replace(
-        rendered,
-        args=_put_in(rendered.args, test),
-        fields=_put_in(rendered.fields, test),
-        auth=_put_in(rendered.auth, test),
-    )
+def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:
+    """Return the call of the step run with this key, with the values that the test gives; a secret that it does not
+    give is told as `secret(name)`."""
+
+    def text_of(found: Any) -> str:
+        return _text(source_of(found[1], key), found[2].count("+json"), found[0], test)
+
+    def put_in(value: Any) -> Any:
+        if isinstance(value, str):
+            return REFERENCE.sub(text_of, value) if MARK in value else value
+        if isinstance(value, Mapping):
+            return {name: put_in(item) for name, item in value.items()}
+        return [put_in(item) for item in value] if isinstance(value, list) else value
+
+    return replace(rendered, args=put_in(rendered.args), fields=put_in(rendered.fields), auth=put_in(rendered.auth))
 
 
-def _put_in(value: Any, test: Test) -> Any:
-    if isinstance(value, str):
-        if MARK not in value:
-            return value
-        return REFERENCE.sub(lambda found: _text(found[1], found[2].count("+json"), found[0], test), value)
-    if isinstance(value, Mapping):
-        return {name: _put_in(item, test) for name, item in value.items()}
-    return [_put_in(item, test) for item in value] if isinstance(value, list) else value
-
-
-def _text(body: str, within: int, whole: str, test: Test) -> str:
+def _text(source: Source | None, within: int, whole: str, test: Test) -> str:
     """Return what stands in the place of a reference; `within`: in so many JSON texts, each of which escapes it."""
-    source = source_of(body)
     if source is None:
         return whole
     text = _value(source, test)

@@ -38,16 +38,18 @@ class Seals:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def seal(self, fetch: Fetch, root: int) -> str:
-        """Return the reference to a secret in the tree of an execution. Raises `SettingsError` without a key."""
+    def seal(self, fetch: Fetch, root: int, bound: str) -> str:
+        """Return the reference to a secret in the tree of an execution; `bound` is the key of the step run that makes
+        it, for what `secret()` gave in `auth`. Raises `SettingsError` without a key."""
         sources: list[str] = []
-        parts = {**asdict(fetch), "auth": _each_text(fetch.auth, lambda text: _take_out(text, sources))}
+        parts = {**asdict(fetch), "auth": _each_text(fetch.auth, lambda text: _take_out(text, sources, bound))}
         plain = orjson.dumps({"fetch": parts, "sources": sources})
         key, data = self._keys.encrypting(REFERENCE).encrypt(plain, str(root))
         return f"{MARK}s.{key}.{base64.urlsafe_b64encode(data).decode().rstrip('=')}:"
 
-    def open(self, body: str, root: int) -> Fetch | None:
-        """Return what a reference's body stands for, None for one that was not made here for this tree."""
+    def open(self, body: str, root: int, bound: str) -> Fetch | None:
+        """Return what a reference's body stands for, None for one that was not made here for this tree; `bound` is the
+        key of the step run that needs it."""
         kind, key, text = body.split(".")
         if kind != "s":
             return None
@@ -58,7 +60,7 @@ class Seals:
             return None
         found = orjson.loads(plain)
         parts, sources = found["fetch"], [read_source(each) for each in found["sources"]]
-        return Fetch(**{**parts, "auth": _each_text(parts["auth"], lambda text: _put_back(text, sources))})
+        return Fetch(**{**parts, "auth": _each_text(parts["auth"], lambda text: _put_back(text, sources, bound))})
 
 
 def holds_reference(value: Any) -> bool:
@@ -76,11 +78,11 @@ def holds_reference(value: Any) -> bool:
     return False
 
 
-def _take_out(text: str, sources: list[str]) -> str:
+def _take_out(text: str, sources: list[str], bound: str) -> str:
     """Put numbers in the places of what `secret()` gave, which is good in this process only."""
 
     def number(found: Any) -> str:
-        source = source_of(found[1])
+        source = source_of(found[1], bound)
         if source is None:
             return str(found[0])
         sources.append(str(source))
@@ -89,9 +91,9 @@ def _take_out(text: str, sources: list[str]) -> str:
     return SHAPE.sub(number, text.replace(_PLACE, "")) if MARK in text else text.replace(_PLACE, "")
 
 
-def _put_back(text: str, sources: list[Source]) -> str:
+def _put_back(text: str, sources: list[Source], bound: str) -> str:
     pieces = text.split(_PLACE)
-    pieces[1::2] = [refer(sources[int(number)]) for number in pieces[1::2]]
+    pieces[1::2] = [refer(sources[int(number)], bound) for number in pieces[1::2]]
     return "".join(pieces)
 
 

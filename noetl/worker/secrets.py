@@ -16,7 +16,7 @@ import orjson
 
 from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
-from noetl.orchestrator.prepare import Work
+from noetl.orchestrator.prepare import SAVE_SUFFIX, Work
 from noetl.orchestrator.views import View
 from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
 from noetl.playbook.names import did_you_mean
@@ -63,7 +63,7 @@ class Secrets:
 
     def _first(self, call: Call, auth: Any, root: int) -> Call | Done | Failed | NotBegun:
         """Return the call with its secrets, or what it came to without being made."""
-        found = _Lookup(self._sources, self._seals, root)
+        found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_SUFFIX))
         try:
             if call.type == STEP:
                 return self._step(found, call, auth, root)
@@ -86,7 +86,11 @@ class Secrets:
         fetch = _fetch(fields, auth)
         _, version = found.fetched(fetch)
         pinned = replace(fetch, version=version) if fetch.provider in ("google", "aws") else fetch
-        result = {"secret_value": self._seals.seal(pinned, root), "version": version, "provider": fetch.provider}
+        result = {
+            "secret_value": self._seals.seal(pinned, root, found.bound),
+            "version": version,
+            "provider": fetch.provider,
+        }
         return Done(orjson.dumps(result))
 
 
@@ -115,6 +119,7 @@ class _Lookup:
     sources: Sources
     seals: Seals
     root: int
+    bound: str  # the key of the step run: `secret()` is good for that one
     depth: int = 0
     used: dict[str, None] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
@@ -146,10 +151,10 @@ class _Lookup:
         return text
 
     def _value(self, body: str) -> Any:
-        source = source_of(body)
+        source = source_of(body, self.bound)
         if source is not None:
             return self._use(self.sources.value(source))
-        fetch = self.seals.open(body, self.root)
+        fetch = self.seals.open(body, self.root, self.bound)
         return _NO_REFERENCE if fetch is None else self.fetched(fetch)[0]
 
     def fetched(self, fetch: Fetch) -> tuple[Any, str | None]:
@@ -183,7 +188,7 @@ class _Lookup:
         return found.value, found.version
 
     def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:
-        inner = _Lookup(self.sources, self.seals, self.root, self.depth + 1)
+        inner = _Lookup(self.sources, self.seals, self.root, self.bound, self.depth + 1)
         try:
             return inner.logins(auth, STEP)[""]
         finally:

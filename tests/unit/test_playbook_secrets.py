@@ -94,6 +94,10 @@ def test_a_use_that_could_never_work_is_told_when_the_file_is_read(template: str
     assert told in str(raised.value)
 
 
+RUN = {SECRET_CALL: "run"}
+"""The scope of a step run: its key stands beside the names that a template reads."""
+
+
 @pytest.mark.parametrize(
     "template",
     [
@@ -112,21 +116,21 @@ def test_it_renders_to_a_reference_whatever_stands_around_it(template: str) -> N
     """Whole, whatever the workload says `secret` is."""
     compiled = compile_template(template, playbook="p", step="s", field="f")
     assert SECRET_CALL in compiled.names
-    found = REFERENCE.search(str(compiled.render({"yes": True, "name": "n", "secret": "hidden"})))
+    found = REFERENCE.search(str(compiled.render({"yes": True, "name": "n", "secret": "hidden", **RUN})))
     assert found is not None
-    assert str(source_of(found[1])) == "credential:n"
+    assert str(source_of(found[1], "run")) == "credential:n"
 
 
 def test_a_name_that_comes_from_data_is_checked_when_it_is_rendered() -> None:
     compiled = compile_template("{{ secret(name) }}", playbook="p", step="s", field="f")
     for name in ("env:NOETL_PASSWORD", "a b", "", 7, None):
         with pytest.raises(TemplateError):
-            compiled.render({"name": name})
+            compiled.render({"name": name, **RUN})
 
 
 def test_no_filter_changes_a_reference_that_came_by_another_name() -> None:
     """Through args or a secrets step's result: an encoded reference would never be found again."""
-    reference = compile_template("{{ secret('n') }}", playbook="p", step="s", field="f").render({})
+    reference = compile_template("{{ secret('n') }}", playbook="p", step="s", field="f").render(RUN)
     for template in ("{{ x | b64encode }}", "{{ x | upper }}", "{{ [x] | map('lower') | list }}", "{{ x | length }}"):
         with pytest.raises(TemplateError, match="a secret is put in when the call is made"):
             compile_template(template, playbook="p", step="s", field="f").render({"x": reference})

@@ -1,0 +1,24 @@
+"""What compiled templates call by themselves: methods of their environment that no template and no data can name.
+
+In the tree of a template they are attributes of the environment, which have no spelling; they stand in no table of
+filters, where `map(name)` looks names up at run time.
+"""
+
+from typing import Final
+
+from jinja2 import nodes
+
+_METHODS: Final = {"iterate", "refer", "take", "decide"}
+
+
+def own_call(method: str, *args: nodes.Node, line: int) -> nodes.Call:
+    """Return the node that calls one of the environment's own methods."""
+    assert method in _METHODS
+    return nodes.Call(nodes.EnvironmentAttribute(method), list(args), [], None, None, lineno=line)
+
+
+def is_own_call(node: nodes.Node, method: str) -> bool:
+    """Whether a node is such a call."""
+    return (
+        isinstance(node, nodes.Call) and isinstance(node.node, nodes.EnvironmentAttribute) and node.node.name == method
+    )

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from noetl.cli.db_remove import remove
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import InputError
 from noetl.settings import Settings, load_settings
@@ -27,6 +28,9 @@ EnsureRole = Annotated[
         "server only.",
     ),
 ]
+
+
+app.command("remove")(remove)
 
 
 @app.command("apply-schema")

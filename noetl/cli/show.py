@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from noetl.reasons import visible
@@ -52,12 +53,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, em
         for row in rows:
             print("\t".join(cell(row.get(name)) for name in columns))
         return
-    cells = [[_short(name, row.get(name)) for name in columns] for row in rows]
+    cells = [[_short(name, row.get(name), wide=wide) for name in columns] for row in rows]
     shown = [number for number in range(len(columns)) if any(line[number] for line in cells)]
     heads = [columns[number].replace("_", " ") for number in shown]
     widths = [max(len(heads[place]), *(len(line[n]) for line in cells)) for place, n in enumerate(shown)]
     if not wide:
-        widths = fitting(widths, [len(head) for head in heads], [columns[n].endswith("_id") for n in shown])
+        widths = fitting(widths, [len(head) for head in heads], [columns[n].endswith(("_id", "parent")) for n in shown])
     from rich.text import Text
 
     console = terminal(width=10_000)  # nothing is wrapped here: an id in two pieces cannot be copied
@@ -106,10 +107,15 @@ def cell(value: Any) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _short(name: str, value: Any) -> str:
-    """Return a value as a person wants to see it: times to the second."""
+def _short(name: str, value: Any, *, wide: bool) -> str:
+    """Return a value as a person wants to see it: times to the second, or shorter where room is scarce."""
     text = cell(value)
-    return text[:19].replace("T", " ") if name.endswith("_at") else text
+    if not name.endswith("_at"):
+        return text
+    text = text[:19].replace("T", " ")
+    if wide or not text:
+        return text
+    return text[11:] if text[:10] == datetime.now(UTC).date().isoformat() else text[:16]
 
 
 STYLES = {

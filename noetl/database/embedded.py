@@ -26,6 +26,7 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
+from noetl.database.owner import mark_folder
 from noetl.database.passwords import SUPERUSER, Passwords, close
 from noetl.database.programs import copy_programs, installation, program_version
 from noetl.errors import DatabaseError, Locked, Unreachable
@@ -176,6 +177,7 @@ class EmbeddedServer:
 
     def _prepare(self) -> None:
         """Make whatever is missing: folders, the copy of the binaries, the cluster, its configuration."""
+        mark_folder(self.base, self.home)
         self._make_folder(self.socket_folder)
         if not (self.data / "PG_VERSION").exists():
             self._initdb()

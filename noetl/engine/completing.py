@@ -1,9 +1,8 @@
 """A step run that succeeded: its result is kept, its `next` followed."""
 
-from typing import Any
-
 from noetl.engine.failing import fail_run, template_error
 from noetl.engine.routing import follow
+from noetl.engine.scope import Scopes
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.results import result_view
@@ -19,14 +18,17 @@ def complete(turn: Turn, run: Run, result: bytes | None) -> None:
         routes = run.plan.fixed_next
         if routes is None:
             try:
-                routes = follow(run.plan.step.next, _next_scopes(turn, run, result), run.plan.next_names)
+                scopes = _next_scopes(turn, run, result)
+                if run.plan.step.is_router:  # it has nothing else to read its args
+                    scopes.add_args(run.plan.step.args)
+                routes = follow(run.plan.step.next, scopes, run.plan.next_names)
             except InputError as problem:
                 fail_run(turn, run, template_error(problem, phase="routing"), result=result)
                 return
     turn.end_run(EventType.STEP_COMPLETED, run, result=result, routes=routes)
 
 
-def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Any:
+def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Scopes:
     if result is None:
         return turn.scopes(run.place())
     own = turn.next_id if run.loop is None else run.loop["first"]

@@ -35,7 +35,7 @@ def _check(reader: Reader, section: Section, step: Step, task: Node | None) -> N
     local = local_names(section, step, At.FIELD, task)
     if local.args.open:
         return
-    given = local.args.sure | local.args.some | (local.iterators | _HANDED if local.iterators else set())
+    given = {"context"} | local.args.sure | local.args.some | (local.iterators | _HANDED if local.iterators else set())
     for parameter in _required(main.args):
         if parameter.arg not in given:
             told = (

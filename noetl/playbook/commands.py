@@ -6,8 +6,13 @@ from typing import Final
 from noetl.playbook.placeholders import check_placeholders, check_transactions
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
+from noetl.playbook.reads import reads_of
+from noetl.playbook.sandbox import ENVIRONMENT
 from noetl.playbook.sqltext import look_at
 from noetl.playbook.yamltree import Node
+
+_HARMLESS: Final = frozenset({"execution_id", "job"})
+"""Names whose values are letters, digits and hyphens."""
 
 _SQL_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "postgres": ("command", "commands"),
@@ -67,8 +72,9 @@ def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: s
 
 
 def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
-    if node.kind == "scalar" and type_ == "shell" and isinstance(node.value, str) and "{{" in node.value:
-        line, column = place_in(reader.lines, node, node.value.index("{{"), "{{")
+    written = _first_value(node.value) if type_ == "shell" and isinstance(node.value, str) else None
+    if written is not None:
+        line, column = place_in(reader.lines, node, written, "{{")
         told = (
             f"command of {what}: a template is written into the text that the shell reads: give the value in 'env' and"
             ' write "$NAME", or make the command a list'
@@ -76,6 +82,22 @@ def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
         reader.report(line, column, "warning", "shell-template", told)
     elif not node.null:
         _check_items(reader, node, "command", what)
+
+
+def _first_value(text: str) -> int | None:
+    """Return where the first template stands that brings data into a text: constants and what is raw bring none."""
+    reads = {read.name for read in reads_of(text).reads if not (read.called and read.name in ENVIRONMENT.globals)}
+    reads -= _HARMLESS
+    if not reads:
+        return None
+    begun, at = text.index("{{") if "{{" in text else 0, 0
+    for _, kind, value in ENVIRONMENT.lex(text):
+        at = max(text.find(value, at), at)
+        if kind == "variable_begin":
+            begun = at
+        elif kind == "name" and value in reads and text.startswith("{{", begun):
+            return begun
+    return begun
 
 
 def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:

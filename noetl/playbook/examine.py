@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.playbook import templates
+from noetl.playbook.actions import ACTIONS
 from noetl.playbook.arguments import check_arguments
 from noetl.playbook.clauses import Target
+from noetl.playbook.code_checks import check_code
 from noetl.playbook.commands import check_commands
 from noetl.playbook.constants import check_constants
 from noetl.playbook.graph import END
 from noetl.playbook.model import Step
 from noetl.playbook.naming import Names
+from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.repeats import check_repeats
 from noetl.playbook.scopes import Section, make_section
 from noetl.playbook.sites import scalars
+from noetl.playbook.template_faults import faults_of
 from noetl.playbook.yamltree import Node
 
 _BROKEN: Final = frozenset(
@@ -60,16 +64,20 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
     sound = not any(problem.severity == "error" and problem.code in _BROKEN for problem in reader.problems)
     names = Names(reader, given.workload, given.tasks, credentials)
     parts = [part for part in (given.workflow, given.finally_) if part is not None and part.steps]
+    known = {*names.keys, *(step.name for part in parts for step in part.steps)}
     for part in parts:
         for step in part.steps:
             _check_step(names, step, part.items[step.name])
+            _check_languages(reader, part.items[step.name], step.type, f"step {step.name!r}", known)
     for name, task in given.tasks.items():
         type_ = task.value.get("type")
+        _check_languages(reader, task, type_.value if type_ is not None else "", f"task {name!r}", known)
         check_commands(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         check_constants(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         _check_credentials(names, task)
     names.check_workload()
     _check_words(reader, given.workload)
+    _check_templates(reader, given.workload, "workload")
     before: Section | None = None
     for part in parts if sound else ():
         section = make_section(part.steps, part.items, given.ways, before)
@@ -94,6 +102,23 @@ def _check_step(names: Names, step: Step, node: Node) -> None:
         if order is not None and not order.null and not any(map(templates.is_template, _texts(order))):
             told = f"order_by in loop of step {step.name!r} is the same for every item: write '{{{{ item.name }}}}'"
             names.reader.error(order, "value", told)
+
+
+def _check_languages(reader: Reader, node: Node, type_: str, what: str, known: Collection[str]) -> None:
+    """Check the templates of a step or task, and its Python."""
+    if type_ == "python":
+        check_code(reader, node, what, known)
+    raw = {name for name, spec in ACTIONS.get(type_, {}).items() if spec.raw}
+    for key, value in node.value.items():
+        if key not in raw:
+            _check_templates(reader, value, f"{key} of {what}")
+
+
+def _check_templates(reader: Reader, node: Node | None, what: str) -> None:
+    """Report expressions that never work."""
+    for scalar in scalars(node):
+        for index, word, told in faults_of(scalar.value):
+            reader.report(*place_in(reader.lines, scalar, index, word), "error", "template", f"{what}: {told}")
 
 
 def _check_words(reader: Reader, node: Node | None) -> None:

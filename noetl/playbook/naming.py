@@ -176,8 +176,8 @@ class Names:
     # ---- what is wrong with it
 
     def _unknown(self, place: "_Place", read: Read) -> None:
-        if place.excused(read):
-            return
+        if place.excused(read) or (read.called and not read.path):
+            return  # what is called and is no function is told by who looks at calls
         name = read.name
         hint = did_you_mean(name, place.known(self.keys))
         if not hint and not self.keys:

@@ -30,7 +30,8 @@ def check(reader: Reader, node: Node, what: str) -> None:
     except SyntaxError as error:
         line, column = place_of(reader, node, error.lineno or 1, error.offset or 1, code)
         where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
-        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}{where}")
+        template = " (code is never a template: give the value in 'args')" if "{{" in (error.text or "") else ""
+        reader.report(line, column, "error", "python", f"code of {what}: {error.msg}{where}{template}")
         return
     except (RecursionError, MemoryError):
         reader.error(node, "python", f"code of {what} is nested too deeply")

@@ -165,7 +165,7 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
     args.some |= transition.some
     args.open |= transition.open
     once = at in _ONCE or (at is At.SAVE and "loop" in node.value)
-    if at is not At.ARGS and (at is At.RESULT or not once):
+    if at is not At.ARGS and (step.is_router or at is At.RESULT or not once):
         args.add(node.value.get("args"))
         if at is not At.TASK_ARGS and task is not None:
             args.add(task.value.get("args"))

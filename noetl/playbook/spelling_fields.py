@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from noetl.playbook import spelling_words as words
+from noetl.playbook.code_names import undefined_names
 from noetl.playbook.spelling_logins import database, logins
 from noetl.playbook.spelling_tree import Draft, items, text
 from noetl.playbook.yamltree import Node
@@ -50,6 +53,33 @@ def _plain(node: Node) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         return "", f"is no Base64 ({node.describe()})"
     return ("", "contains a NUL character") if "\x00" in found else (found, "")
+
+
+# ---- code ------------------------------------------------------------------------------------------------------------
+
+
+def imports(draft: Draft) -> None:
+    """Import at the end of some code what was a global and is not defined there: `main` is called after that."""
+    node = draft.get("code")
+    if node is None or not isinstance(node.value, str) or not any(name in node.value for name in words.GLOBALS):
+        return
+    missing = [name.id for name in undefined_names(node.value) if name.id in words.GLOBALS]
+    lines = [_import(name, node.value) for name in missing]
+    for line in lines:
+        draft.notes.hint(node, f"write {line!r} at the beginning of the code")
+    if lines:
+        code = node.value.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+        draft.put("code", replace(node, value=code, text=code), draft.key("code"))
+
+
+def _import(name: str, code: str) -> str:
+    """Return the line that imports a name; `datetime` is the class, unless the code looks for what the module has."""
+    looked = re.findall(r"\bdatetime\.(\w+)", code)
+    return (
+        "from datetime import datetime"
+        if name == "datetime" and words.OF_DATETIME.isdisjoint(looked)
+        else f"import {name}"
+    )
 
 
 # ---- save ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Final
 from noetl.playbook import spelling_words as words
 from noetl.playbook.actions import ACTIONS, ROUTER_TYPES, WITH_AUTH, WORKBOOK
 from noetl.playbook.credential_types import SEVERAL
-from noetl.playbook.spelling_fields import decode, save_block, save_step
+from noetl.playbook.spelling_fields import decode, imports, save_block, save_step
 from noetl.playbook.spelling_logins import database_in_args, logins
 from noetl.playbook.spelling_tree import Draft, Notes, inside, text
 from noetl.playbook.yamltree import Node
@@ -162,6 +162,8 @@ def _fields(draft: Draft, tool: str) -> None:
     for type_ in _UNTYPED if tool == ROUTER else (tool,):
         draft.rename(words.FIELDS.get(type_, {}))
         decode(draft, words.ENCODED.get(type_, {}))
+    if tool == "python":
+        imports(draft)
 
 
 def _loop(loop: Draft) -> None:

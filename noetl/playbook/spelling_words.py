@@ -109,5 +109,11 @@ DATABASE: Final[Words] = {
 }
 """Arguments of postgres steps that belong into `auth`."""
 
+GLOBALS: Final = ("os", "json", "datetime", "uuid")
+"""Modules that the code of python steps had as globals."""
+
+OF_DATETIME: Final = frozenset({"datetime", "timedelta", "date", "timezone", "UTC", "time", "tzinfo"})
+"""What the module `datetime` has and its class `datetime` has not, or not in this way."""
+
 IN_TEMPLATES: Final[Words] = {"_loop.current_index": "_loop.index"}
 """Names within templates."""

@@ -172,6 +172,8 @@ def _parameters(compiled: _Compiled, main: Callable[..., Any]) -> _Parameters:
 def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any]]:
     """Return positional and named arguments for `main`: extra names are dropped, missing ones are an error."""
     args = call.args
+    if "context" in parameters.required and "context" not in args:
+        args = {**args, "context": _context(call.context)}
     if parameters.whole:
         whole = args["input_data"] if "input_data" in args else dict(args)
         return ([whole], {}) if parameters.positional else ([], {"input_data": whole})

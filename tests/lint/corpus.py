@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from tests.lint import mistakes_code, mistakes_names, mistakes_routing, mistakes_structure, mistakes_templates
+from tests.lint import (
+    mistakes_code,
+    mistakes_names,
+    mistakes_routing,
+    mistakes_structure,
+    mistakes_templates,
+    mistakes_words,
+)
 from tests.lint.source import Base, Mistake
 
 HERE = Path(__file__).parent
@@ -21,7 +28,10 @@ CREDENTIALS = frozenset({"warehouse", "api_key", "env:API_TOKEN", "k", "w"})
 
 OPERATORS = {
     operator.__name__: operator
-    for module in (mistakes_structure, mistakes_routing, mistakes_names, mistakes_templates, mistakes_code)
+    for module in (
+        *(mistakes_structure, mistakes_routing, mistakes_names),
+        *(mistakes_templates, mistakes_code, mistakes_words),
+    )
     for operator in module.OPERATORS
 }
 

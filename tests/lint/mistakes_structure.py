@@ -247,8 +247,7 @@ def malformed_yaml(base: Base) -> Iterator[Mistake]:
         name = base.get(step, "step")
         if not step.flow_style:
             text = base.put(name, name.value + ": again")
-            line, column = base.place(name.end_mark.index)
-            yield Mistake(text, line, column, "yaml")
+            yield Mistake(text, *base.place(name.start_mark.index), "yaml")
 
 
 OPERATORS: list[Callable[[Base], Iterator[Mistake]]] = [

@@ -91,6 +91,15 @@ def test_an_argument_that_a_way_overrides_is_not_rendered() -> None:
     assert book.args("b") == {"z": 1}
 
 
+@pytest.mark.parametrize("result", [{}, {"result": "{{ own }}"}])
+def test_a_router_hands_its_own_args_on(result: dict[str, Any]) -> None:
+    """Its ways read them, as lint has it: it has no fields that could."""
+    hand_on = {"step": "r", "args": {"own": "{{ n + 1 }}"}, **result}
+    ways = [{"when": "{{ own == 2 }}", "then": [{"step": "b", "args": {"x": "{{ own }}"}}]}]
+    book = flow(router("start") | {"next": [{"step": "r", "args": {"n": 1}}]}, hand_on | {"next": ways}, py("b"))
+    assert book.args("b") == {"x": 2}
+
+
 def test_an_argument_that_nothing_overrides_is_rendered() -> None:
     execution = flow(py("start", args={"x": "{{ nobody }}"}))
     with pytest.raises(TemplateError, match="'nobody' is not defined"):

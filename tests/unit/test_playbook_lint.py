@@ -31,15 +31,6 @@ def test_what_was_registered_is_loaded_without_the_further_checks() -> None:
         stored_playbook(HEAD + "workflow: [{step: start, next: nowhere}]\n", "f.yaml")
 
 
-def test_args_of_a_router_are_for_its_result() -> None:
-    """Its ways cannot read them, as those of no step can."""
-    way = "next: {step: b, args: {x: NEXT}}"
-    text = f"{HEAD}workflow:\n- {{step: start, args: {{own: 1}}, result: '{{{{ own }}}}', {way}}}\n- step: b\n"
-    assert lint(text.replace("NEXT", "'{{ result }}'"), "f.yaml") == []
-    (found,) = lint(text.replace("NEXT", "'{{ own }}'"), "f.yaml")
-    assert found.code == "unknown-name"
-
-
 # ---- places ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +194,7 @@ def test_a_task_is_looked_at_where_it_is_used_and_told_once() -> None:
         ("a, b", "args: '{{ workload }}'", []),
         ("city, value, index, a", "loop: {in: [1], iterator: city}", ["a"]),
         ("k", "pool: p", []),
+        ("context, k", "pool: p", []),
     ],
 )
 def test_parameters_that_nobody_gives(parameters: str, more: str, missing: list[str]) -> None:

@@ -157,6 +157,19 @@ def test_the_global_context_reaches_results_and_this_run(expression: str, expect
     assert value(f"def main():\n    return {expression}\n", **given) == expected
 
 
+@pytest.mark.parametrize("parameters", ["context", "context, /", "*, context", "n, context", "context, **more"])
+def test_a_parameter_named_context_is_the_global(parameters: str) -> None:
+    """As older code has it."""
+    code = f"def main({parameters}):\n    return context['cities']['data']\n"
+    assert value(code, {"n": 1}, results={"cities": ["Oslo"]}) == ["Oslo"]
+
+
+def test_an_argument_or_a_default_named_context_wins() -> None:
+    code = "def main(context):\n    return context\n"
+    assert value(code, {"context": 5}, results={}) == 5
+    assert value(code.replace("context)", "context=7)"), {}, results={}) == 7
+
+
 def test_a_step_named_step_is_found_in_the_context() -> None:
     code = "def main():\n    return context.get('step', {}).get('data')\n"
     assert value(code, step="judge", results={"step": 5}) == 5

@@ -1,0 +1,230 @@
+"""Lint finds what parses and never works: Python in templates, templates in Python, names that nothing defines."""
+
+import pytest
+
+from noetl.playbook.code_names import undefined_names
+from noetl.playbook.load import lint
+from noetl.playbook.template_faults import faults_of
+
+METHODS = "text, lists and mappings have no methods"
+SET = "error: code of step 'start': '{{ ... }}' is a set within a set"
+HEAD = "metadata: {path: p}\nworkload: {url: a/b, names: [a], n: 1}\nworkflow:\n"
+
+
+def told(steps: str) -> list[str]:
+    return [f"{one.line}:{one.column}: {one.severity}: {one.message}" for one in lint(HEAD + steps, "f.yaml")]
+
+
+# ---- templates -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{{ url.split('/') }}", "7: split: METHODS"),
+        ("{{ url.upper() }}", "7: upper: METHODS: write '| upper'"),
+        ("{{ workload.url.strip() }}", "16: strip: METHODS: write '| trim'"),
+        ("{% set _ = names.append(1) %}", "17: append: METHODS: write 'items + [item]'"),
+        ("{{ 'a {}'.format(n) }}", '10: format: METHODS: write \'"%s and %s" | format'),
+        ("{{ ','.join(names) }}", "7: join: METHODS: write 'items | join(\", \")'"),
+        ("{{ url.get('a').lower() }}", "16: lower: METHODS: write '| lower'"),
+        ("a {{ url.title() }} {{ url.title() }}", "9: title: text"),
+        ("{{ len(names) }}", "3: len: there is no function 'len': write '| length'"),
+        ("{{ str(n) }}", "3: str: there is no function 'str': write '| string'"),
+        ("{{ open(url) }}", "3: open: there is no function 'open': a python step does that"),
+        ("{{ now() - 1 }}", "9: -: '-' with text never works: now() is text by ISO 8601"),
+        ("{{ n + now() }}", ""),
+        ("{{ 1 + now() }}", "5: +: text and a number cannot be added"),
+        ("{{ uuid() / 2 }}", "10: /: '/' with text never works"),
+        ("{{ (url | upper) + 1 }}", "17: +: text and a number cannot be added: write '~' to join them"),
+        ("{{ (names | join) > 3 }}", "18: >: text and a number cannot be compared by '>'"),
+        ("{{ names | length - 'x' }}", "18: -: '-' with text never works"),
+    ],
+)
+def test_an_expression_that_never_works(template: str, sentence: str) -> None:
+    found = [f"{index}: {word}: {message}" for index, word, message in faults_of(template)]
+    sentence = sentence.replace("METHODS", METHODS)
+    assert found[0].startswith(sentence) if sentence else found == []
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ url | upper }}",
+        "{{ x.items() | list }}",
+        "{% for a in names %}{{ loop.cycle('a', 'b') }}{% endfor %}",
+        "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1) }}",
+        "{{ '%s' % n }}",
+        "{{ url * 2 }}",
+        "{{ url + 'x' }}",
+        "{{ n - 1 }}",
+        "{{ dict(a=1).a }}",
+        "{{ range(3) | list }}",
+        "{{ secret('x') }}",
+        "{{ '1' | int - 1 }}",
+        "{{ url < 'x' }}",
+        "{{ x.get('a', 1) }}",
+        "{% raw %}{{ a.b() }}{% endraw %}",
+        "{{ namespace(a=1).a }}",
+        "{{ 5 }}",
+        "plain",
+    ],
+)
+def test_what_works_is_no_fault(template: str) -> None:
+    assert faults_of(template) == ()
+
+
+def test_a_fault_is_told_once_at_its_place() -> None:
+    """Wherever in a step it stands; the name that is called gives no finding beside it."""
+    found = told('- step: start\n  type: http\n  endpoint: "x"\n  params: {a: "{{ len(names) }} {{ url.upper() }}"}\n')
+    assert found == [
+        "7:19: error: params of step 'start': there is no function 'len': write '| length'",
+        f"7:40: error: params of step 'start': {METHODS}: write '| upper'",
+    ]
+
+
+def test_the_workload_and_tasks_are_looked_at() -> None:
+    text = "metadata: {path: p}\nworkload: {a: '{{ now() - 1 }}'}\n"
+    text += "workbook:\n- {name: t, type: http, endpoint: '{{ x.upper() }}'}\n"
+    text += "workflow:\n- {step: start, type: workbook, task: t, args: {x: a}}\n"
+    assert [(one.line, one.column, one.code) for one in lint(text, "f.yaml")] == [
+        (2, 25, "template"),
+        (4, 41, "template"),
+    ]
+
+
+# ---- shell -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "docker ps --format '{% raw %}{{ .Names }}{% endraw %}'",
+        "echo {{ 5 }}",
+        "echo {{ 'a' | upper }}",
+        "mkdir run-{{ execution_id }}",
+        "echo {{ now() }}",
+        "{% raw %}echo '{{ workload.url }}'{% endraw %}",
+    ],
+)
+def test_constants_in_a_shell_text_are_no_finding(command: str) -> None:
+    assert told(f'- {{step: start, type: shell, command: "{command}"}}\n') == []
+
+
+@pytest.mark.parametrize(
+    ("command", "column"),
+    [
+        ("{% raw %}{{ .A }}{% endraw %} {{ workload.url }}", 70),
+        ("echo {{ 5 }} {{ url }}", 53),
+        ("echo {{ url }} {{ 5 }}", 45),
+        ("{% for a in names %}{{ a }}{% endfor %}", 60),
+    ],
+)
+def test_data_in_a_shell_text_is_a_warning_at_its_place(command: str, column: int) -> None:
+    (found,) = told(f'- {{step: start, type: shell, command: "{command}"}}\n')
+    assert found.startswith(f"4:{column}: warning: command of step 'start': a template is written into the text")
+
+
+# ---- python ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("def main(): return jsn.dumps(1)", ["jsn"]),
+        ("def main():\n  return helper(math.pi)", ["helper", "math"]),
+        ("x = y\ndef main(): return x", ["y"]),
+        ("def main(a): return [b for c in a]", ["b"]),
+        ("class A:\n  z = q\ndef main(): return A.z", ["q"]),
+        ("def main(a):\n  def inner(): return a + late\n  return inner()", ["late"]),
+        ("def main(a=first): return a", ["first"]),
+        ("@wrap\ndef main(): return 1", ["wrap"]),
+        ("def main(): return f'{nothing}'", ["nothing"]),
+        ("def main():\n  try:\n    return 1\n  except Missing:\n    return 2", ["Missing"]),
+        ("lambda: gone\ndef main(): pass", ["gone"]),
+    ],
+)
+def test_a_name_that_nothing_defines(code: str, missing: list[str]) -> None:
+    assert [name.id for name in undefined_names(code)] == missing
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import json as j, os.path\ndef main(): return j, os",
+        "from math import *\ndef main(): return pi",
+        "def main(a, *b, c=1, **d): return a, b, c, d, context, __name__",
+        "def main(): return later()\ndef later(): return 1",
+        "def main():\n  global seen\n  seen = 1\n  return read()\ndef read(): return seen",
+        "def main(): return [x for y in [[1]] for x in y if (z := x) and z]",
+        "if True:\n  import re\ndef main(): return re",
+        "try:\n  import a\nexcept ImportError as error:\n  a = error\ndef main(): return a",
+        "def main():\n  try: return maybe\n  except NameError: return 1",
+        "exec('x = 1')\ndef main(): return x",
+        "globals()['x'] = 1\ndef main(): return x",
+        "def main(x: Missing) -> Other: return x",
+        "def main():\n  n: Missing = 1\n  return n",
+        "class A:\n  def me(self): return __class__, super().me\ndef main(): return A",
+        "def main(v):\n  match v:\n    case {'a': a, **rest}: return a, rest\n    case [b, *c]: return b, c",
+        "def main():\n  with open('x') as f, open('y') as (g, h): return f, g, h",
+        "for i in range(3): pass\ndef main(): return i",
+        "def main():\n  del_me = 1\n  del del_me\n  return ValueError, print",
+        "def main():\n  n = 0\n  def inc():\n    nonlocal n\n    n += 1\n  return n",
+        "def main(:",
+    ],
+)
+def test_a_name_that_something_defines_is_no_finding(code: str) -> None:
+    assert undefined_names(code) == ()
+
+
+def code(text: str, more: str = "") -> list[str]:
+    block = "".join(f"    {line}\n" for line in text.split("\n"))
+    return told(f"- step: start\n  type: python\n{more}  code: |\n{block}")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def main():\n  return jsn.dumps(1)", "8:14: error: CODE 'jsn' is not defined"),
+        ("def main():\n  return re.sub('a', 'b', 'c')", "8:14: error: CODE 're' is not defined: write 'import re'"),
+        (
+            "import requests\ndef main():\n  return request.get('x')",
+            "9:14: error: CODE 'request' is not defined (did you mean 'requests'?)",
+        ),
+        ("def main():\n  return 'é', {{ workload.n }}", "8:19: SET"),
+        ("def main():\n  n = {{ n }}\n  return n", "8:11: SET"),
+        ("def main():\n  return {{ n | default(5) }}", "8:14: SET"),
+        ("def main():\n  return {{ a b }}", "error: CODE invalid syntax"),
+        (
+            "def main():\n  return 'at {{ workload.url }}'",
+            "8:14: warning: CODE the text '{{ workload.url }}' stays as it is",
+        ),
+        ("def main():\n  return 'at {{ n }}'", "8:14: warning: CODE the text '{{ n }}' stays as it is"),
+    ],
+)
+def test_code_that_never_works(text: str, sentence: str) -> None:
+    found = code(text)
+    sentence = sentence.replace("SET", SET).replace("CODE ", "code of step 'start': ")
+    assert sentence in found[0], found
+    if "{{" in text:
+        assert "code is never a template" in found[0]
+
+
+def test_an_argument_that_is_taken_for_a_global_is_answered() -> None:
+    (found,) = code("def main():\n  return city", "  args: {city: Oslo}\n")
+    assert found.endswith("'city' is not defined: args are no globals, take it as a parameter of main")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def main(x=1):\n  return f'{{{x}}}'",
+        "def main():\n  return {1, 2}, {'a': {'b': 1}}",
+        "def main():\n  return 'a {{ b }}'",
+        "import jinja2\ndef main():\n  return jinja2.Template('{{ workload.x }}').render(workload={})",
+        "def main():\n  return '{{n}} {}'.format(1)",
+        "def main():\n  return {(1, 2), frozenset({3})}",
+    ],
+)
+def test_code_with_braces_that_works_is_no_finding(text: str) -> None:
+    assert code(text) == []

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from noetl.engine.facts import Values
+from noetl.engine.facts import ChunkKey, NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import State
 from noetl.playbook.model import Loop, Step
 from noetl.playbook.results import result_view
-from noetl.words import step_of
+from noetl.words import CHUNK, step_of
 
 
 def levels(step: Step, node: str, index: int) -> Iterator[tuple[Loop, str, int]]:
@@ -31,6 +31,19 @@ def names_of_item(plan: Plan, state: State, values: Values, node: str, visit: in
         names[loop.iterator] = values.item(at, visit, number)
         around = _position(number, state.loops[at]["count"], around)
     return {**names, "index": index, "_loop": around, step.name: result_view({"result_index": index})}
+
+
+def items_of_loop(values: Values, node: str, visit: int, count: int) -> list[Any]:
+    """Return all that a loop runs over. Raises `NotLoaded` for all of it that is missing at once."""
+    missing: set[ChunkKey] = set()
+    for start in range(0, count, CHUNK):
+        try:
+            values.item(node, visit, start)
+        except NotLoaded as error:
+            missing |= error.chunks
+    if missing:
+        raise NotLoaded(set(), missing)
+    return [values.item(node, visit, index) for index in range(count)]
 
 
 def arguments(step: Step, node: str, index: int, names: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.engine.facts import JobRef, Values
-from noetl.engine.item_scope import arguments, names_of_item
+from noetl.engine.item_scope import arguments, items_of_loop, names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
@@ -12,7 +12,7 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
-from noetl.playbook.results import raw, result_view
+from noetl.playbook.results import LoopResult, raw, result_view
 from noetl.playbook.templates import Constant, MappingTemplate
 from noetl.words import NO_ITEM, fact, step_of
 
@@ -124,17 +124,37 @@ def render_save(playbook: Playbook, state: State, job: JobRef, values: Values, r
     else:
         names |= names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
         place = _item_place(state, job, names)
-    place.fixed = {**names, "result": view, "this": view}
-    return on_one_budget(_rendered_save, step, template, Scopes(plan, state, Reader(values), place), job, result)
+    ended = "end" in job.context
+    place.fixed = {**names, "result": view, "this": view, **({"results": view} if ended else {})}
+    more = _names_in_save(plan, template, state, job, values, view)
+    scopes = Scopes(plan, state, Reader(values), place)
+    return on_one_budget(_rendered_save, step, template, scopes, job, result, more)
 
 
-def _rendered_save(step: Step, template: Template, scopes: Scopes, job: JobRef, result: Any) -> Rendered:
+def _rendered_save(
+    step: Step, template: Template, scopes: Scopes, job: JobRef, result: Any, more: Mapping[str, Any]
+) -> Rendered:
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
+    scopes.add_names({name: value for name, value in more.items() if name not in args})
     fields = dict(_mapping(template, scopes, args))
     auth = fields.pop("auth", None)
     if "data" not in fields and "statement" not in fields:
         fields["data"] = raw(result)
     return Rendered(SAVE, fields, {}, None, auth)
+
+
+def _names_in_save(
+    plan: Plan, template: Template, state: State, job: JobRef, values: Values, view: Any
+) -> dict[str, Any]:
+    """Return what a block `save` can name besides, where nothing else has the name: `data` of the result, and of a loop
+    that is over `count`, `errors` and `items`, which it ran over. Raises `NotLoaded`."""
+    found = {"data": view["data"] if isinstance(view, dict) and "data" in view else view}
+    if "end" in job.context:
+        loop = state.loops[job.node_id]
+        found |= {"count": loop["count"], "errors": view.errors if isinstance(view, LoopResult) else []}
+        if "items" in template.names and "items" not in values.workload:
+            found["items"] = items_of_loop(values, job.node_id, job.visit, loop["count"])
+    return {name: value for name, value in found.items() if name not in values.workload and name not in plan.steps}
 
 
 def _names(step: Step) -> frozenset[str]:

@@ -17,7 +17,7 @@ from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Template
 from noetl.playbook.references import SECRET_CALL
-from noetl.playbook.results import ABSENT, result_view
+from noetl.playbook.results import ABSENT, LoopResult, result_view
 from noetl.playbook.templates import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
 
@@ -158,6 +158,10 @@ class Scopes:
             own = template.render(scope) if mapping is None else mapping.render_missing(scope, transition)
             self._args = {**own, **transition} if isinstance(own, dict) else transition
 
+    def add_names(self, names: Mapping[str, Any]) -> None:
+        """Give names a meaning here, behind those that the place gives one already."""
+        self._place.fixed = {**names, **(self._place.fixed or {})}
+
     def known(self) -> list[str]:
         """Return every name that a template here could read and a person could have meant."""
         near = (*(self._place.fixed or ()), *(self._args or ()))
@@ -185,7 +189,10 @@ class Scopes:
             else:
                 self._far(name, found)
         results = {name: self._view(name) for name in self._steps_in(names)}
-        if results or "results" in names:
+        own = found.get("results")
+        if isinstance(own, LoopResult):
+            found["results"] = LoopResult(own.raw, own.errors, results)
+        elif results or "results" in names:
             found["results"] = results
         return found
 

@@ -92,6 +92,8 @@ def _check_step(names: Names, step: Step, node: Node) -> None:
     check_commands(names.reader, node, step.type, f"step {step.name!r}")
     if not (node.value.get("task") and step.type == "save"):  # the rest of its fields stands in the task
         check_constants(names.reader, node, step.type, f"step {step.name!r}")
+    if step.type == "save" and not step.task:
+        _check_has_data(names.reader, step, node)
     _check_credentials(names, node)
     for level in _levels(node):
         items = level.value.get("in")
@@ -131,6 +133,16 @@ def _check_words(reader: Reader, node: Node | None) -> None:
                 f"{scalar.value} is text: write {meant} for a truth value, or '{scalar.value}' in quotes for the text"
             )
             reader.report(scalar.line, scalar.column, "hint", "value", told)
+
+
+def _check_has_data(reader: Reader, step: Step, node: Node) -> None:
+    """Report a step of type save that has nothing to save; a block `save` in it is about its result."""
+    if any(name in node.value for name in ("data", "statement")):
+        return
+    block = "save" in node.value
+    advice = "write the fields of its block 'save' into the step itself" if block else "add 'data'"
+    told = f"step {step.name!r} of type save has nothing to save: {advice}"
+    reader.error(node.keys["save"] if block else node, "missing", told)
 
 
 def _texts(node: Node) -> Iterator[str]:

@@ -13,11 +13,14 @@ from noetl.playbook.reads import Read, reads_of
 from noetl.playbook.references import is_source, read_source
 from noetl.playbook.results import SELF_NAMES, is_envelope
 from noetl.playbook.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
-from noetl.playbook.shapes import ERROR, JOB, Shape, literal, result_shape
+from noetl.playbook.shapes import ERROR, JOB, TOOLS, Shape, literal, result_shape
 from noetl.playbook.sites import scalars, sites
 from noetl.playbook.yamltree import Node
 
 _METHODS: Final = frozenset({"items", "keys", "values", "get"})
+
+_OF_CALL: Final = frozenset(TOOLS["http"].keys) - {"data"}
+"""What an http step tells of its call, beside the answer's body."""
 
 
 class Names:
@@ -72,6 +75,8 @@ class Names:
         if name in place.local.names or name in args.sure:
             if name == "error":
                 self._check_fields(place, read, ERROR, 0, near=True)
+            if name in ("this", "result") and place.step.type == "http":
+                self._hint_at_body(place, read)
             if name in IN_FINALLY and name not in args.sure:
                 self._hint_at_end(place, read)
             return
@@ -96,6 +101,13 @@ class Names:
             self._check_fields(place, read, literal(self.workload), -1, near=True)
         else:
             self._unknown(place, read)
+
+    def _hint_at_body(self, place: "_Place", read: Read) -> None:
+        """Hint at a field of an http result that is looked for in the answer's body."""
+        if read.path[:1] == ("data",) and len(read.path) > 1 and read.path[1] in _OF_CALL and not place.excused(read):
+            field = read.path[1]
+            told = f"{read.name}.data.{field} is {field!r} of the answer's body; of the call it is {read.name}.{field}"
+            self._report(place.node, read, 2, "hint", "unknown-field", f"{place.what}: {told}")
 
     def _hint_at_end(self, place: "_Place", read: Read) -> None:
         """Hint at keys of `error` and `result` in `finally`, which are null after a success or without a result."""
@@ -180,6 +192,9 @@ class Names:
             return  # what is called and is no function is told by who looks at calls
         name = read.name
         hint = did_you_mean(name, place.known(self.keys))
+        if not hint and not self.keys and name in place.section.nodes[place.step.name].value:
+            told = f"{place.what} reads {name!r}, a field of the step and no name: read what the field is made of"
+            self._report(place.node, read, 0, "warning", "unknown-name", told)
         if not hint and not self.keys:
             return  # without a workload, everything can come with the run
         if not hint:

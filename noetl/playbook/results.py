@@ -5,7 +5,7 @@ result, so that filters, tests and arithmetic treat it as what it is. `None` has
 None, is false, and the `none` test knows it.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 SELF_NAMES: Final = frozenset({"data", "result"})
@@ -49,13 +49,17 @@ class ResultList(list[Any]):
 
 
 class LoopResult(ResultList):
-    """What the items of a loop gave, in the order of the input, null for those that failed; `errors` are theirs."""
+    """What the items of a loop gave, in the order of the input, null for those that failed; `errors` are theirs.
 
-    __slots__ = ("errors",)
+    `steps` are the results of steps that it answers to besides, where a loop's save calls it `results`.
+    """
 
-    def __init__(self, raw: list[Any], errors: list[Any]) -> None:
+    __slots__ = ("errors", "steps")
+
+    def __init__(self, raw: list[Any], errors: list[Any], steps: Mapping[str, Any] | None = None) -> None:
         super().__init__(raw)
         self.errors = errors
+        self.steps = steps or {}
 
     def look(self, name: str) -> Any:
         """Return what one of `LOOP_NAMES` stands for."""

@@ -255,6 +255,8 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             return obj
         if name in LOOP_NAMES and isinstance(obj, LoopResult):
             return obj.look(name)
+        if isinstance(obj, LoopResult) and name in obj.steps:
+            return obj.steps[name]
         if isinstance(obj, LoopContext) and name in _LOOP_NAMES:
             return getattr(obj, name)
         if isinstance(obj, Namespace) and not name.startswith("_"):

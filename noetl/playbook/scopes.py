@@ -19,6 +19,8 @@ ALWAYS: Final = frozenset(
 
 IN_WORKLOAD: Final = frozenset({"env", "job", "execution_id", "secret", *ENVIRONMENT.globals})
 _IN_LOOPS: Final = frozenset({"index", "_loop"})
+_OF_LOOP: Final = frozenset({"results", "count", "errors", "items"})
+"""What the save of a loop that is over can name besides."""
 _IN_RETRY: Final = frozenset({"error", "result", "status_code", "success", "data", "attempt"})
 IN_FINALLY: Final = frozenset({"status", "error", "result"})
 
@@ -175,6 +177,10 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
         names |= _IN_LOOPS
     if at in (At.NEXT, At.ON_ERROR, At.SAVE, At.ITEM_SAVE, At.RESULT):
         names |= {"result", "this"}
+    if at in (At.SAVE, At.ITEM_SAVE):
+        names.add("data")
+        if once:
+            names |= _OF_LOOP
     if at is At.ON_ERROR or (at is At.NEXT and step.on_error_continue):
         names.add("error")
     elif at is At.RETRY:

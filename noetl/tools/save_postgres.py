@@ -3,9 +3,12 @@
 `json_populate_recordset` reads dates, numerics, arrays, composite and JSON types as the columns have them.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 import psycopg.errors as pg
 
 from noetl.tools.postgres_session import Session
@@ -17,9 +20,17 @@ from noetl.tools.sql_values import Results
 
 FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 COLUMNS: Final = """
-SELECT attname::text FROM pg_catalog.pg_attribute
+SELECT attname::text, (atttypid IN ('json'::regtype, 'jsonb'::regtype))::text FROM pg_catalog.pg_attribute
  WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the table."""
+
+    name: str
+    is_json: bool
 
 
 def job_of(order: Order) -> Callable[[Session], bytes]:
@@ -66,15 +77,17 @@ def _fill(session: Session, order: Order) -> bytes:
     if not order.rows:
         return order.result(0, table)
     columns = _columns(session, order, table)
-    listed = ", ".join(identifier(columns[name]) for name in order.columns)
+    listed = ", ".join(identifier(columns[name].name) for name in order.columns)
     sql = f"INSERT INTO {table} ({listed}) SELECT {listed} FROM json_populate_recordset(NULL::{table}, $1::json)"
     if order.key:
-        keys = ", ".join(identifier(columns[name]) for name in order.key)
-        others = [identifier(columns[name]) for name in order.columns if name not in order.key]
+        keys = ", ".join(identifier(columns[name].name) for name in order.key)
+        others = [identifier(columns[name].name) for name in order.columns if name not in order.key]
         changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in others)
         sql += f" ON CONFLICT ({keys}) " + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING")
     session.untouched = False
-    data = [{columns[name]: value for name, value in row.items()} for row in order.rows]
+    data = [
+        {columns[name].name: _for_column(value, columns[name]) for name, value in row.items()} for row in order.rows
+    ]
     try:
         count = session.change(sql, _json(data))
     except pg.InvalidColumnReference:
@@ -84,6 +97,17 @@ def _fill(session: Session, order: Order) -> bytes:
             f"the table {table} has no unique index on its key: CREATE UNIQUE INDEX ON {table} ({keys})"
         ) from None
     return order.result(count, table)
+
+
+def _for_column(value: Any, column: _Column) -> Any:
+    """Return a value as its column takes it: for JSON, a text that is an array or object stands for that."""
+    if not column.is_json or not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return orjson.Fragment(value)
 
 
 def _json(rows: list[dict[str, Any]]) -> Value:
@@ -102,16 +126,17 @@ def _table(session: Session, order: Order) -> str:
     raise Invalid(f"there is no table {order.table!r} in {session.login.where}{hint}")
 
 
-def _columns(session: Session, order: Order, table: str) -> dict[str, str]:
-    """Return for each name in the data the column's: the same, or the same in small letters. Raises `Invalid`."""
+def _columns(session: Session, order: Order, table: str) -> dict[str, _Column]:
+    """Return for each name in the data its column: of the same name, or the same in small letters. Raises `Invalid`."""
     (oid,) = session.query(FIND, (0, table.encode()))[0]
-    there = [row[0] for row in session.query(COLUMNS, (0, str(oid).encode()))]
-    found: dict[str, str] = {}
+    json_of = dict(session.query(COLUMNS, (0, str(oid).encode())))
+    there = list(json_of)
+    found: dict[str, _Column] = {}
     for name in order.columns:
         column = name if name in there else name.lower()
         if column not in there:
             raise Invalid(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
-        if column in found.values():
+        if any(column == other.name for other in found.values()):
             raise Invalid(f"data has the column {column!r} twice, in capital and in small letters")
-        found[name] = column
+        found[name] = _Column(column, json_of[column] == "true")
     return found

@@ -209,3 +209,18 @@ def test_as_a_step_as_a_block_and_per_item(database: Database, settings: Setting
     assert (ended.status, ended.result) == ("completed", 3), ended.error
     assert sql.rows("SELECT * FROM t ORDER BY id") == [[1, "n"], [2, "nn"], [3, "nnn"]]
     assert sql.rows("SELECT n FROM total") == [[3]]
+
+
+def test_json_text_goes_into_a_column_of_json_as_the_value_it_is(steps: Steps, sql: Steps) -> None:
+    """As `"{{ tags | tojson }}"` gives it. Text that is no array and no object stays text, and in other columns all."""
+    sql.result("CREATE TABLE tagged (id int PRIMARY KEY, j jsonb, js json, t text)")
+    texts = ['["a", "b"]', '{"n": 12345678901234567890123, "x": [1.10]}', "[draft]", "5", "null", "plain", " [1]\n"]
+    rows = [{"id": number, "j": text, "js": text, "t": text} for number, text in enumerate(texts)]
+    steps.result(storage="postgres", table="tagged", data=rows)
+    kinds = sql.rows("SELECT jsonb_typeof(j), json_typeof(js) FROM tagged ORDER BY id")
+    assert kinds == [[kind, kind] for kind in ("array", "object", "string", "string", "string", "string", "array")]
+    assert sql.rows("SELECT t FROM tagged ORDER BY id") == [[text] for text in texts]
+    assert sql.one("SELECT j ->> 'n' FROM tagged WHERE id = 1") == "12345678901234567890123"
+    again = [{"id": 0, "j": '{"a": 1}'}]
+    steps.result(storage="postgres", table="tagged", mode="upsert", key="id", data=again)
+    assert sql.one("SELECT j -> 'a' FROM tagged WHERE id = 0") == 1

@@ -16,6 +16,7 @@ import os
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -121,7 +122,9 @@ class EmbeddedServer:
         return make_conninfo(host=str(self.socket_folder), dbname=database, user=user, password=password)
 
     def running(self) -> bool:
-        """Tell whether the server answers and lets sessions in."""
+        """Tell whether the server answers and lets sessions in. Raises `DatabaseError` for a foreign folder."""
+        if self.socket_folder.exists():
+            self._check_folder(self.socket_folder)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             try:
                 client.connect(str(self.socket_folder / ".s.PGSQL.5432"))
@@ -207,15 +210,17 @@ class EmbeddedServer:
 
     def _make_folder(self, folder: Path) -> None:
         """Make one folder with mode 0700 for the server's account, or check that it is such a folder."""
-        owner = self.account.pw_uid if self.account else os.geteuid()
         try:
             folder.mkdir(mode=0o700)
             if self.account:
                 os.chown(folder, self.account.pw_uid, self.account.pw_gid)
         except FileExistsError:
-            found = folder.lstat()
-            if found.st_uid != owner or found.st_mode & 0o077 or not folder.is_dir() or folder.is_symlink():
-                raise DatabaseError(f"{folder} belongs to somebody else or is open to others: move it away") from None
+            self._check_folder(folder)
+
+    def _check_folder(self, folder: Path) -> None:
+        owner, found = self.account.pw_uid if self.account else os.geteuid(), folder.lstat()
+        if found.st_uid != owner or found.st_mode & 0o077 or not stat.S_ISDIR(found.st_mode):
+            raise DatabaseError(f"{folder} belongs to somebody else or is open to others: move it away") from None
 
     def _write(self, name: str, text: str) -> None:
         path = self.data / name

@@ -26,7 +26,7 @@ def probe_routes(service: Service) -> APIRouter:
     @router.get("/readyz")
     def show_readiness() -> Response:
         """Say whether calls can be served, and if not, what to run."""
-        problem = service.refresh()
+        problem = service.look()
         if problem is None:
             return answer({"status": "ready", "instance": service.instance})
         return failures.answer(503, failures.status_of(problem)[1], str(problem))

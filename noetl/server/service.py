@@ -1,8 +1,10 @@
 """What every request needs: the database, the orchestrator, and whether the schema can serve."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -35,6 +37,7 @@ class Service:
         self.reader = Reader(database)
         self.instance: str | None = None
         self._announce = announce
+        self._looking, self._looked = threading.Lock(), 0.0
         self._problem: DatabaseError | None = None
         self.refresh()
         if self.instance is None:
@@ -56,6 +59,20 @@ class Service:
             self.instance = instance
         if self._problem is not None and str(self._problem) != str(before):
             log.warning("%s", self._problem)
+        return self._problem
+
+    def look(self) -> DatabaseError | None:
+        """Return what keeps the schema from serving, or None, as it was at most a second ago.
+
+        One caller at a time asks the database, the others are told what is known: anybody may ask, as often as he
+        likes, and is not to take the sessions and threads of those who have the token.
+        """
+        if (self._problem is not None or monotonic() - self._looked > 1.0) and self._looking.acquire(blocking=False):
+            try:
+                self.refresh()
+                self._looked = monotonic()
+            finally:
+                self._looking.release()
         return self._problem
 
     def require(self) -> None:

@@ -8,14 +8,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from noetl.errors import Unreachable
 from noetl.server import connections, gate
 from noetl.server.connections import Acceptor, Crowd, OncePerMinute, Web
 from noetl.server.gate import Gate, Hosts
+from noetl.server.service import Service
+from noetl.settings import Settings
 from tests.support.home import a_home
 from tests.support.postgres import TestServer
 from tests.support.waiting import wait_for
@@ -222,3 +227,41 @@ def test_half_open_connections_and_few_descriptors_leave_the_server_serving(serv
         assert len(ended) == 200
         log.flush()
         assert (tmp_path / "log").stat().st_size < 20_000, (tmp_path / "log").read_text()[-2000:]
+
+
+class Counting:
+    """A database that counts its sessions, and has no schema to show."""
+
+    schema = "noetl"
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def session(self) -> AbstractContextManager[Any]:
+        self.sessions += 1
+        self.entered.set()
+        assert self.go_on.wait(LIMIT)
+        raise Unreachable("no connection to the database")
+
+
+def test_readiness_asks_the_database_by_one_caller_at_a_time() -> None:
+    database = Counting()
+    settings = Settings(home=Path("/nowhere"))
+    service = Service(cast(Any, database), cast(Any, SimpleNamespace(settings=settings)))
+    assert database.sessions == 1
+    database.entered.clear()
+    database.go_on.clear()
+    slow = threading.Thread(target=service.look)
+    slow.start()
+    assert database.entered.wait(LIMIT)
+    for _ in range(20):
+        assert isinstance(service.look(), Unreachable)
+    assert database.sessions == 2
+    database.go_on.set()
+    slow.join(LIMIT)
+    service._problem = None
+    for _ in range(20):
+        assert service.look() is None
+    assert database.sessions == 2

@@ -9,6 +9,7 @@ import pytest
 
 from noetl.cli.processes import Background, alone, private
 from noetl.database.embedded import EmbeddedServer
+from noetl.errors import DatabaseError
 from noetl.home.files import make_folder, make_home, open_file
 from noetl.settings import Settings
 from tests.support.home import Home
@@ -140,3 +141,20 @@ def test_files_and_processes_are_private_whatever_the_umask(tmp_path: Path) -> N
     finally:
         os.umask(before)
     assert [mode(tmp_path / name) for name in ("file", "inside", "outside")] == [0o600, 0o600, 0o666]
+
+
+def test_a_database_behind_a_folder_of_somebody_else_is_not_talked_to(tmp_path: Path) -> None:
+    """The folder of a socket may stand in /tmp, where others can make it first."""
+    database = EmbeddedServer(tmp_path / ("long" * 30))
+    folder = database.socket_folder
+    assert tmp_path not in folder.parents
+    if os.geteuid() == 0:
+        folder = tmp_path / "run"
+        database.__dict__["socket_folder"] = folder
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    try:
+        with pytest.raises(DatabaseError, match="open to others"):
+            database.start()
+    finally:
+        folder.rmdir()

@@ -15,6 +15,14 @@ ATTEMPTS = 5
 """Roles belong to the whole server and no lock of ours spans its databases: colliding commands are repeated."""
 
 
+UNLOGGED = {
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+}
+"""Settings of the playbooks' role: its SQL, the values in it and what Postgres says of them may hold secrets."""
+
 Connection = psycopg.Connection[Any]
 
 
@@ -25,6 +33,7 @@ class Role:
     name: str
     password: str | None
     setting: str  # the variable that names it
+    shared: bool = False  # whether SQL of playbooks runs under it
 
 
 def wanted_roles(settings: Settings) -> list[Role]:
@@ -36,11 +45,11 @@ def wanted_roles(settings: Settings) -> list[Role]:
         known = Passwords(settings.home)
         return [
             Role(settings.user, known.verifier(settings.user), "NOETL_USER"),
-            Role(settings.playbook_user, known.verifier(settings.playbook_user), "NOETL_PLAYBOOK_USER"),
+            Role(settings.playbook_user, known.verifier(settings.playbook_user), "NOETL_PLAYBOOK_USER", shared=True),
         ]
     return [
         Role(settings.user, settings.password, "NOETL_USER"),
-        Role(settings.playbook_user, settings.playbook_password, "NOETL_PLAYBOOK_USER"),
+        Role(settings.playbook_user, settings.playbook_password, "NOETL_PLAYBOOK_USER", shared=True),
     ]
 
 
@@ -57,12 +66,13 @@ def ensure_roles(conn: Connection, roles: list[Role]) -> list[str]:
 def _ensure_role(conn: Connection, role: Role) -> Iterator[str]:
     for attempt in range(ATTEMPTS):
         exists = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (role.name,)).rowcount > 0
-        if exists and role.password is None:
-            return
         try:
-            with conn.transaction():
-                conn.execute("SET LOCAL log_statement = 'none'" if _may_quiet(conn) else "SELECT")
-                conn.execute(_statement(role, exists))
+            if not exists or role.password is not None:
+                with conn.transaction():
+                    conn.execute("SET LOCAL log_statement = 'none'" if _is_superuser(conn) else "SELECT")
+                    conn.execute(_statement(role, exists))
+            if role.shared:
+                yield from _bound(conn, role)
             return
         except (pg.DuplicateObject, pg.UniqueViolation, pg.InternalError_) as error:
             if attempt == ATTEMPTS - 1:
@@ -72,8 +82,30 @@ def _ensure_role(conn: Connection, role: Role) -> Iterator[str]:
             return
 
 
-def _may_quiet(conn: Connection) -> bool:
-    """Tell whether this login may keep the statement, and so the password, out of the server's log."""
+def _bound(conn: Connection, role: Role) -> Iterator[str]:
+    """Leave the other logins half of the server's connections, and the server's log without playbooks' values.
+
+    A limit that somebody has set stays. Only a superuser may set what is logged; the role itself cannot undo it.
+    """
+    row = conn.execute(
+        "SELECT rolconnlimit, current_setting('max_connections')::integer / 2, array_to_string(rolconfig, ' ')"
+        " FROM pg_roles WHERE rolname = %s",
+        (role.name,),
+    ).fetchone()
+    limit, half, config = row or (0, 0, "")
+    if limit == -1:
+        try:
+            conn.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(Identifier(role.name), Literal(half)))
+        except pg.InsufficientPrivilege as error:
+            reason = str(error).strip().splitlines()[0]
+            yield f"role {role.name} may take all connections of the server ({reason}): give it a CONNECTION LIMIT"
+    if _is_superuser(conn):
+        for name, value in UNLOGGED.items():
+            if f"{name}={value}" not in (config or ""):
+                conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(role.name), Identifier(name), value))
+
+
+def _is_superuser(conn: Connection) -> bool:
     row = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return bool(row and row[0])
 

@@ -84,7 +84,7 @@ class Postgres:
     def _default(self) -> "Login | None":
         from noetl.tools.postgres_login import make_login
 
-        return None if self._parts is None else make_login(self._parts)
+        return None if self._parts is None else make_login(self._parts, own=True)
 
     def _working(self) -> "Work":
         from noetl.tools.postgres_work import Work

@@ -16,11 +16,13 @@ CONNECT_SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login at a server. `where` is for people; `secrets` must not be seen by any."""
+    """A login at a server. `where` is for people; `secrets` must not be seen by any. `own`: it is the one that
+    playbooks share on the engine's server."""
 
     conninfo: str = field(repr=False)
     where: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    own: bool = False
 
     def hide(self, text: str) -> str:
         """Return text without the login's secrets."""
@@ -39,7 +41,7 @@ def login_of(auth: Mapping[str, Mapping[str, Any]], default: Login | None) -> Lo
     return make_login(postgres_parts(credential, f"the credential {alias!r}" if alias else "the credential"))
 
 
-def make_login(parts: Mapping[str, Any]) -> Login:
+def make_login(parts: Mapping[str, Any], *, own: bool = False) -> Login:
     """Return a login from what the client library calls its parts. Raises `Invalid`."""
     closed = {
         "password": "",
@@ -59,4 +61,4 @@ def make_login(parts: Mapping[str, Any]) -> Login:
         raise Invalid("the login has a value that the client library does not take") from None
     host = str(parts.get("host") or parts.get("hostaddr"))
     port = "" if host.startswith("/") else f":{parts.get('port') or 5432}"
-    return Login(conninfo, f"{parts.get('user')}@{host}{port}/{parts.get('dbname')}", secrets_of(parts))
+    return Login(conninfo, f"{parts.get('user')}@{host}{port}/{parts.get('dbname')}", secrets_of(parts), own)

@@ -11,8 +11,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
+from noetl.tools import postgres_own
 from noetl.tools.postgres_login import CONNECT_SECONDS, Login
-from noetl.tools.postgres_session import Session
+from noetl.tools.postgres_session import Able, Session
 from noetl.tools.postgres_values import make_adapters
 
 LIMIT: Final = 10
@@ -22,7 +23,7 @@ IDLE_SECONDS: Final = 30.0
 """How long a connection that nobody uses is kept."""
 
 _LOOK: Final = 0.2  # seconds between two looks whether a waiting call was cancelled
-_NOTICES_GONE: Final = "SET client_connection_check_interval = '2s'"
+_QUIET: Final = "SET log_min_error_statement = 'panic'; RESET log_min_error_statement"
 
 
 class NoRoom(Exception):
@@ -33,7 +34,7 @@ class NoRoom(Exception):
 class _Shelf:
     """The connections of one login."""
 
-    idle: list[tuple[float, "psycopg.Connection[Any]", bool]] = field(default_factory=list)  # since, and `watched`
+    idle: list[tuple[float, "psycopg.Connection[Any]", Able]] = field(default_factory=list)  # since when
     lent: int = 0
 
 
@@ -64,7 +65,7 @@ class Pool:
             for conn in stale:
                 conn.close()
             if kept is not None:
-                return Session(kept[1], login, watched=kept[2])
+                return Session(kept[1], login, kept[2])
             return self._connect(login, deadline)
         except BaseException:
             self._returned(login, None)
@@ -74,7 +75,7 @@ class Pool:
         """Take a session back. It is closed unless it is to be kept and can be made like new."""
         conn = session.conn
         if keep and self._reset(session):
-            self._returned(session.login, (time.monotonic(), conn, session.watched))
+            self._returned(session.login, (time.monotonic(), conn, session.able))
             return
         conn.close()
         self._returned(session.login, None)
@@ -91,19 +92,30 @@ class Pool:
         conninfo = login.conninfo
         if deadline is not None and (left := max(1, ceil(deadline - time.monotonic()))) < CONNECT_SECONDS:
             conninfo = make_conninfo(conninfo, connect_timeout=left)
-        conn: psycopg.Connection[Any] = psycopg.connect(
-            conninfo,
-            autocommit=True,
-            prepare_threshold=None,
-            context=_Context(self._adapters),
+        conn = self._open(conninfo, login)
+        able = Able(
+            watched=_works(conn, "SET client_connection_check_interval = '2s'"),  # from 14, where the system can tell
+            quiet=_works(conn, _QUIET),
         )
-        try:
-            conn.execute(_NOTICES_GONE)
-        except psycopg.Error:
-            if conn.closed:
-                raise
-            return Session(conn, login, watched=False)  # a server older than 14, or on a system that cannot tell
-        return Session(conn, login, watched=True)
+        return Session(conn, login, able)
+
+    def _open(self, conninfo: str, login: Login) -> "psycopg.Connection[Any]":
+        """Open a connection; that of the login which playbooks share has no settings that one of them made."""
+        for mended in (not login.own, True):
+            conn: psycopg.Connection[Any] | None = None
+            try:
+                conn = psycopg.connect(
+                    conninfo, autocommit=True, prepare_threshold=None, context=_Context(self._adapters)
+                )
+                if not login.own or not postgres_own.is_changed(conn):
+                    return conn
+            except psycopg.Error as failure:
+                if mended or (conn is None and "FATAL" not in str(failure)):
+                    raise  # where nobody answers no setting is at fault
+            if conn is not None:
+                conn.close()
+            postgres_own.mend(login)
+        raise psycopg.OperationalError("the settings of this login's role are changed again and again")
 
     def _reset(self, session: Session) -> bool:
         """Undo what a call may have left in the session: settings, roles, temporary tables, locks."""
@@ -115,7 +127,7 @@ class Pool:
             return False
         return True
 
-    def _returned(self, login: Login, kept: "tuple[float, psycopg.Connection[Any], bool] | None") -> None:
+    def _returned(self, login: Login, kept: "tuple[float, psycopg.Connection[Any], Able] | None") -> None:
         with self._changed:
             shelf = self._shelves[login]
             shelf.lent -= 1
@@ -148,6 +160,17 @@ class Pool:
                 self._sweep_later()
         for conn in old:
             conn.close()
+
+
+def _works(conn: "psycopg.Connection[Any]", text: str) -> bool:
+    """Tell whether a session may run a statement. Raises `psycopg.Error` where the connection is lost."""
+    try:
+        conn.execute(text.encode())
+    except psycopg.Error:
+        if conn.closed:
+            raise
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

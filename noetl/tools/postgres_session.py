@@ -1,6 +1,7 @@
 """A connection of the postgres tool while one call has it: statements, and what can be told of their errors."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -30,16 +31,24 @@ class CopyRefused(Exception):
     """A COPY has nothing at its other end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Able:
+    """What a server lets a session do: notice by itself that we are gone, keep failed SQL out of its log."""
+
+    watched: bool
+    quiet: bool
+
+
 class Session:
     """A connection and what its call has come to. It belongs to one thread; `cancel` may be called from any.
 
     `untouched`: nothing of the playbook's has been sent yet. `command` counts from 0, None between commands.
     """
 
-    def __init__(self, conn: "psycopg.Connection[Any]", login: Login, *, watched: bool) -> None:
+    def __init__(self, conn: "psycopg.Connection[Any]", login: Login, able: Able) -> None:
         self.conn = conn
         self.login = login
-        self.watched = watched  # whether the server can notice by itself that we are gone
+        self.able = able
         self.untouched = True
         self.command: int | None = None
         self._notices: list[str] = []

@@ -69,8 +69,10 @@ class Run:
             "tcp_keepalives_count": "3",
             "idle_in_transaction_session_timeout": _ABANDONED,
         }
-        if self.session is not None and self.session.watched:
-            given["client_connection_check_interval"] = "2s"
+        if self.session is not None and self.session.able.watched:
+            given |= {"client_connection_check_interval": "2s", "log_parameter_max_length_on_error": "0"}
+        if self.session is not None and self.session.able.quiet:
+            given["log_min_error_statement"] = "panic"
         if self.deadline is not None:
             given["statement_timeout"] = f"{max(1, int((self.deadline - time.monotonic()) * 1000))}ms"
         return "; ".join(f"{scope} {name} = '{value}'" for name, value in given.items())

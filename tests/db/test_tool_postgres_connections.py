@@ -55,7 +55,7 @@ def test_calls_one_after_the_other_share_a_connection(steps: Steps) -> None:
 @pytest.mark.parametrize("once", [True, False])
 def test_nothing_of_a_call_is_left_for_the_next(steps: Steps, once: bool) -> None:
     pid = steps.one(
-        """SET search_path = nowhere; SET DateStyle = 'German'; SET statement_timeout = 5;
+        """SET search_path = nowhere; SET DateStyle = 'German'; SET statement_timeout = '9min';
            CREATE TEMP TABLE mine (a int); SELECT pg_advisory_lock(1); LISTEN something; PREPARE p AS SELECT 1;
            DECLARE c CURSOR WITH HOLD FOR SELECT 1; SELECT pg_backend_pid()""",
         once=once,

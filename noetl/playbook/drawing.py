@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from noetl.playbook.layers import place
 from noetl.playbook.model import Playbook
-from noetl.playbook.picture import Arrow, Box, Picture, pictures, short
+from noetl.playbook.picture import Arrow, Box, Picture, cut_apart, pictures, short
 
 _CHAR: Final = 7.0
 """The width of a character, about: fonts differ."""
@@ -31,23 +31,39 @@ viewBox="0 0 {width:.0f} {height:.0f}" font-family="ui-sans-serif, 'DejaVu Sans'
 <path d="M0 0.5 L7.5 4 L0 7.5 z" fill="{failing}"/></marker>
 </defs>
 <rect width="100%" height="100%" fill="#ffffff"/>"""
-_LEGEND: Final = "heavy top: waits for all branches; red, dashed: on error"
+_TITLE: Final = 8.8
+"""The width of a character of the title, which is larger and bold."""
 
 
 def svg(playbook: Playbook) -> str:
     """Return the drawing of a playbook."""
     parts: list[str] = []
     width, top = 360.0, _MARGIN + 20
-    for picture in pictures(playbook):
+    shown = pictures(playbook)
+    for picture in shown:
         chart = _Chart(picture, top)
         parts += chart.draw()
         width = max(width, chart.width + 2 * _MARGIN)
         top += chart.height + 2 * _MARGIN
+    legend = _legend(shown)
+    width = max(width, len(playbook.path) * _TITLE + 2 * _MARGIN, len(legend) * 6.0 + 2 * _MARGIN)
     title = escape(_clean(playbook.path))
     head = _HEAD.format(width=width, height=top, title=title, ink=_INK, failing=_FAILING)
     named = f'<text x="{_MARGIN}" y="{_MARGIN}" font-weight="bold" font-size="14" fill="{_INK}">{title}</text>'
-    legend = f'<text x="{_MARGIN}" y="{top - 12:.1f}" font-size="10" fill="{_SOFT}">{_LEGEND}</text>'
-    return "\n".join([head, named, *parts, legend, "</svg>"]) + "\n"
+    told = [f'<text x="{_MARGIN}" y="{top - 12:.1f}" font-size="10" fill="{_SOFT}">{legend}</text>'] if legend else []
+    return "\n".join([head, named, *parts, *told, "</svg>"]) + "\n"
+
+
+def _legend(shown: Sequence[Picture]) -> str:
+    """Return what the signs mean that the drawing has."""
+    boxes = [box for picture in shown for box in picture.boxes]
+    arrows = [arrow for picture in shown for arrow in picture.arrows]
+    signs = (
+        ("heavy top: waits for all branches", any(box.join for box in boxes)),
+        ("red, dashed: on error", any(arrow.failing for arrow in arrows) or any(box.handler for box in boxes)),
+        ("red box: fails", any(box.kind == "fail" for box in boxes)),
+    )
+    return "; ".join(text for text, there in signs if there)
 
 
 def _clean(text: str) -> str:
@@ -159,14 +175,35 @@ class _Chart:
         return path + f"{right + 1:.1f} {middle - 9:.1f}", (right + _LOOP - 4 + _label_size(arrow)[0] / 2, middle)
 
     def _between(self, arrow: Arrow, passing: Sequence[tuple[float, int]]) -> tuple[str, tuple[float, float]]:
-        """Return a curve through the points of the layers that it passes, and the first of them."""
+        """Return a curve through the points of the layers that it passes, and where its label goes."""
         source, target = self.areas[arrow.source], self.areas[arrow.target]
-        down = self.layout.layer[arrow.source] < self.layout.layer[arrow.target]
-        points = [(source.x + self._aside(arrow, source), source.y + source.height if down else source.y)]
+        if self.layout.layer[arrow.source] > self.layout.layer[arrow.target]:
+            return self._back(source, target, passing)
+        points = [(source.x + self._aside(arrow, source), source.y + source.height)]
         for x, layer in self._bends(arrow, passing):
             upper, lower = self.tops[layer], self.tops[layer + 1] - _ROOM
-            points += [(x + _MARGIN, y) for y in ((upper, lower) if down else (lower, upper))]
-        points.append((target.x + self._aside(arrow, target), target.y - 1 if down else target.y + target.height + 1))
+            points += [(x + _MARGIN, y) for y in (upper, lower)]
+        points.append((target.x + self._aside(arrow, target), target.y - 1))
+        return self._curve(points)
+
+    def _back(
+        self, source: _Area, target: _Area, passing: Sequence[tuple[float, int]]
+    ) -> tuple[str, tuple[float, float]]:
+        """Return an arrow that leads up: beside the arrows that lead down, at both of its ends and on its way."""
+        points = [(self._side(source, passing[0][0]), source.y)]
+        for x, layer in passing:
+            points += [(x + _MARGIN, self.tops[layer + 1] - _ROOM), (x + _MARGIN, self.tops[layer])]
+        points.append((self._side(target, passing[-1][0]), target.y + target.height + 1))
+        return self._curve(points)
+
+    @staticmethod
+    def _side(area: _Area, towards: float) -> float:
+        """Return where an arrow that leads up meets a box: on the side from which it comes."""
+        return area.x + min(26.0, area.width / 3) * (1 if towards + _MARGIN >= area.x else -1)
+
+    @staticmethod
+    def _curve(points: Sequence[tuple[float, float]]) -> tuple[str, tuple[float, float]]:
+        """Return a curve through points, straight through each layer, and where its label goes."""
         path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
         for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
             if number % 2:
@@ -213,7 +250,7 @@ class _Chart:
 
 
 def _label_lines(arrow: Arrow) -> list[str]:
-    return [short(label, 30) for label in arrow.labels[:3]] + ["…"] * (len(arrow.labels) > 3)
+    return [cut_apart(label, arrow.beside, 30) for label in arrow.labels[:3]] + ["…"] * (len(arrow.labels) > 3)
 
 
 def _is_loop(arrow: Arrow) -> bool:

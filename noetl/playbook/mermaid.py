@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from noetl.playbook.model import Playbook
-from noetl.playbook.picture import Arrow, Box, Picture, pictures, short
+from noetl.playbook.picture import Arrow, Box, Picture, cut_apart, pictures, short
 
 _SHAPES: Final = {"action": ('["', '"]'), "router": ('(["', '"])'), "fail": ('{{"', '"}}')}
 _CLASSES: Final = (
@@ -51,7 +51,7 @@ def _box(box: Box) -> str:
 
 
 def _arrow(arrow: Arrow) -> str:
-    label = "<br/>".join(_escaped(short(label)) for label in arrow.labels)
+    label = "<br/>".join(_escaped(cut_apart(label, arrow.beside)) for label in arrow.labels)
     if arrow.failing:
         return f'{_id(arrow.source)} -. "{f"on error: {label}" if label else "on error"}" .-> {_id(arrow.target)}'
     return f"{_id(arrow.source)} {f'-- {chr(34)}{label}{chr(34)} ' if label else ''}--> {_id(arrow.target)}"

@@ -1,7 +1,8 @@
 """What a drawing of a workflow shows, whatever draws it: boxes with lines of text, and arrows with labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final
 
 from noetl.playbook.graph import END
@@ -26,12 +27,14 @@ class Box:
 
 @dataclass(slots=True)
 class Arrow:
-    """All ways of one kind from a step to another; a label for each that has one."""
+    """All ways of one kind from a step to another; a label for each that has one. `beside`: those of all ways of the
+    step, from which they have to be told apart."""
 
     source: str
     target: str
     failing: bool
     labels: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,15 @@ def pictures(playbook: Playbook) -> list[Picture]:
 def _picture(title: str, graph: Graph) -> Picture:
     arrows: dict[tuple[str, str, bool], Arrow] = {}
     for step in graph.steps.values():
+        beside: list[str] = []
         for failing, clauses in ((False, step.next), (True, step.on_error)):
             for clause, label in labelled(clauses):
                 for edge in clause.edges:
                     key = step.name, edge.target, failing
-                    arrow = arrows.setdefault(key, Arrow(*key))
+                    arrow = arrows.setdefault(key, Arrow(*key, beside=beside))
                     if label and label not in arrow.labels:
                         arrow.labels.append(label)
+                        beside.append(label)
     boxes = tuple(_box(graph, step) for step in graph.steps.values())
     return Picture(title, graph.entry, boxes, tuple(arrows.values()))
 
@@ -106,3 +111,23 @@ def short(text: str, longest: int = LONGEST) -> str:
     """Return a line that is not too long to be drawn, without signs that have no picture."""
     plain = "".join(char if char.isprintable() else " " for char in text)
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+
+
+def cut_apart(text: str, beside: Sequence[str], longest: int = LONGEST) -> str:
+    """Return a line that is not too long to be drawn, cut where it differs from those beside it.
+
+    >>> cut_apart("fetch.data.status == 'running'", ["fetch.data.status == 'done'"], 14)
+    "… == 'running'"
+    """
+    cut = short(text, longest)
+    alike = [other for other in beside if other != text and short(other, longest) == cut]
+    if len(text) <= longest or not alike:
+        return cut
+    differs = min(_alike(text, other) for other in alike)
+    begin = min(max(0, differs - longest // 3), len(text) - longest + 1)
+    return "…" + short(text[begin:], longest - 1)
+
+
+def _alike(text: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginnings."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))

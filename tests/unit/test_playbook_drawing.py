@@ -136,3 +136,60 @@ def test_an_outline_tells_what_steps_do_and_where_they_lead() -> None:
         {"when": None, "then": ["end"]},
     ]
     assert data["workflow"][1]["loop"] == [{"in": "workload.cities", "iterator": "city", "mode": "async"}]
+
+
+CYCLE = """metadata: {path: %s}
+workflow:
+  - {step: start, type: python, code: "def main(): return 1", next: check}
+  - step: check
+    next:
+      - {when: "{{ start.summary.processing_status == 'running' }}", then: start}
+      - {when: "{{ start.summary.processing_status == 'done' }}", then: good}
+      - else: end
+  - {step: good, type: python, code: "def main(): pass", next: end}
+  - {step: end}
+"""
+
+
+def drawn(path: str, text: str = CYCLE) -> ElementTree.Element:
+    return ElementTree.fromstring(svg(stored_playbook(text % path, path)))
+
+
+def ends(path: ElementTree.Element) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where an arrow begins and ends."""
+    found = re.findall(r"-?[\d.]+ -?[\d.]+", path.get("d") or "")
+    return tuple(found[0].split()), tuple(found[-1].split())
+
+
+def test_a_long_title_widens_the_drawing() -> None:
+    path = "department/" + "very_long_folder/" * 6 + "name"
+    root = drawn(path)
+    assert float(root.get("width", "0")) >= 24 + len(path) * 8 + 24
+
+
+def test_an_arrow_back_meets_no_other_arrow_at_its_ends() -> None:
+    """Where it did, its head lay on the line of the arrow down, and it could not be told from that."""
+    root = drawn("p")
+    arrows = [ends(path) for path in root.iter(f"{SVG}path") if path.get("marker-end")]
+    back = [arrow for arrow in arrows if float(arrow[0][1]) > float(arrow[1][1])]
+    assert len(back) == 1
+    others = [arrow for arrow in arrows if arrow not in back]
+    for begin, end in others:
+        assert abs(float(begin[0]) - float(back[0][1][0])) > 8 or abs(float(begin[1]) - float(back[0][1][1])) > 8
+        assert abs(float(end[0]) - float(back[0][0][0])) > 8 or abs(float(end[1]) - float(back[0][0][1])) > 8
+
+
+def test_conditions_that_begin_alike_are_cut_where_they_differ() -> None:
+    texts = [text.text or "" for text in drawn("p").iter(f"{SVG}text")]
+    assert [text for text in texts if text.endswith("'running'")]
+    assert [text for text in texts if text.endswith("'done'")]
+    assert "'running'" in mermaid(stored_playbook(CYCLE % "p", "p"))
+
+
+def test_the_legend_explains_what_is_there() -> None:
+    plain = "metadata: {path: %s}\nworkflow:\n  - {step: start, type: python, code: 'def main(): pass'}\n"
+    assert [text.text for text in drawn("p", plain).iter(f"{SVG}text")] == ["p", "start", "python"]
+    failing = plain + "    \n"
+    failing = failing.replace("pass'}", "pass', on_error: [mend]}\n  - {step: mend, type: fail, message: m}")
+    texts = [text.text for text in drawn("p", failing).iter(f"{SVG}text")]
+    assert texts[-1] == "red, dashed: on error; red box: fails"

@@ -31,7 +31,7 @@ def check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -
         return  # reported by who read it
     for name in undefined_names(code):
         _report(reader, node, name, "error", f"code of {what}: {name.id!r} is not defined{_meant(name.id, tree, args)}")
-    for found, told in _templates(tree, names if not _RENDERS.search(code) else ()):
+    for found, told in _templates(tree, names if not _RENDERS.search(code) else ()) if "{{" in code else ():
         severity = "error" if isinstance(found, ast.Set) else "warning"
         _report(reader, node, found, severity, f"code of {what}: {told}: {_ADVICE}")
 

@@ -17,6 +17,9 @@ from noetl.playbook.templates import is_template
 Fault = tuple[int, str, str]
 """Where it stands in the template's text, the word that stands there, and the sentence."""
 
+_PLAIN: Final = re.compile(r"[^(\"'|~]*")
+"""Templates with neither calls, filters nor text in them: nothing is known of what their operators get."""
+
 _CALLABLE: Final = frozenset({"items", "keys", "values", "get"})
 _OWN: Final = frozenset({"loop", "caller", "self", "super", "secret", "varargs", "kwargs"})
 _PYTHON: Final = "a python step does that"
@@ -65,7 +68,7 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     >>> faults_of("{{ name.upper() }}")
     ((8, 'upper', "text, lists and mappings have no methods: write '| upper'"),)
     """
-    if not is_template(text):
+    if not is_template(text) or _PLAIN.fullmatch(text):
         return ()
     try:
         tree = ENVIRONMENT.parse(text)

@@ -301,3 +301,63 @@ def test_python_that_names_context_reads_results_of_other_steps(lab: Lab) -> Non
         """
     )
     assert ended.result == [{"a": 1}, None], ended.error
+
+
+# ---- the end of 2025 -------------------------------------------------------------------------------------------------
+
+LATE_2025 = """
+version: "1.0"
+workload:
+  customer: O'Hara
+  password: "{{ env.POSTGRES_PASSWORD | default('none') }}"
+workbook:
+- name: keep
+  tool: postgres
+  auth: {type: postgres, host: "{{ db_host }}", user: "{{ db_user }}", database: "{{ db_name }}", password: "{{ pw }}"}
+  with: {pw: "{{ workload.password }}", text: "{{ nobody.gives_this }}"}
+  commands: |
+    CREATE TEMP TABLE kept (j jsonb);
+    INSERT INTO kept VALUES ('{{ [workload.customer, start.n] | tojson }}');
+    SELECT j->>0 AS customer, j->>1 AS n, '{{ text }}' AS text FROM kept;
+workflow:
+- step: start
+  name: The beginning
+  tool: python
+  assert: {returns: [status]}
+  code: |
+    def main(context):
+        n = len(json.dumps([str(uuid.UUID(int=1))]))
+        return {"status": "success", "data": {"n": n, "run": context["execution_id"]}}
+  next: count
+- step: count
+  tool: python
+  loop: {collection: [a, b, c], element: letter, filter: "{{ letter != 'b' }}"}
+  args: {at: "{{ _loop.current_index }}"}
+  code: "def main(letter, at): return letter + str(at)"
+  next: [{step: store, with: {text: given}}]
+- step: store
+  tool: workbook
+  task: keep
+  with: {db_host: "{{ workload.host }}", db_user: "{{ workload.user }}", db_name: "{{ workload.dbname }}"}
+  next: end
+- step: end
+  result: {rows: "{{ store.command_2.rows }}", counted: "{{ count.result }}", same: "{{ start.run == execution_id }}"}
+  save: {storage: event}
+"""
+
+
+def test_a_playbook_of_the_end_of_2025_runs(lab: Lab) -> None:
+    """`tool` for `type`, what nothing reads, logins fed by arguments, envelopes, globals, a save at the end."""
+    login = conninfo_to_dict(lab.settings.database_url or "")
+    given = {name: login[name] for name in ("host", "user", "dbname")}
+    names = "".join(f"  {name}: ''\n" for name in given)
+    path = lab.put(LATE_2025.replace("workload:\n", f"workload:\n{names}", 1))
+    ended = lab.end(lab.start(path, payload=given))
+    assert ended.status == "completed", ended.error
+    assert ended.result == {
+        "rows": [{"customer": "O'Hara", "n": "40", "text": "given"}],
+        "counted": ["a0", "c1"],
+        "same": True,
+    }
+    (saved,) = lab.facts(ended.execution_id, "result", "event_type = 'step_completed' AND node_id = 'end'")
+    assert saved["result"]["saved"] == "event_log"

@@ -12,7 +12,7 @@ import typer
 from noetl.cli.dev_executions import Executions
 from noetl.cli.dev_files import Folder
 from noetl.cli.dev_screen import Screen
-from noetl.cli.execute import Set
+from noetl.cli.execute import Set, SetString
 from noetl.cli.files import catalog_path, find_file
 from noetl.cli.options import Json
 from noetl.cli.payload import read_sets
@@ -37,6 +37,7 @@ def dev(
         str | None, typer.Option("--run", metavar="PATH", help="Execute this one at first and after each save.")
     ] = None,
     sets: Set = None,
+    set_strings: SetString = None,
     as_json: Json = False,
 ) -> None:
     """Start what is missing (database, schema, server, worker), register the playbooks of a folder and register them
@@ -46,8 +47,8 @@ def dev(
     """
     if not folder.is_dir():
         raise NotFound(f"there is no folder {folder}: noetl dev takes the folder in which the playbooks stand")
-    overlay = read_sets(sets or [])
-    if sets and run is None:
+    overlay = read_sets(sets or [], set_strings or [])
+    if overlay and run is None:
         raise InputError("--set is for the playbook of --run: name it, too")
     settings, screen = load_settings(), Screen(as_json)
     with _interrupted() as stop, running(settings, screen):

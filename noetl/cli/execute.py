@@ -34,6 +34,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="a.b=v", help="Laid deep, and last; v is JSON if it parses, else text."),
 ]
+SetString = Annotated[
+    list[str] | None, typer.Option("--set-string", metavar="a.b=v", help="As --set, and over it; v is always text.")
+]
 Merge = Annotated[bool, typer.Option("--merge", help="Lay the payload over the workload deep, not shallow.")]
 Prints = Annotated[bool, typer.Option("--prints", help="Show what the steps print, too, as each attempt ends.")]
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help="May be given more than once.")]
@@ -45,6 +48,7 @@ def playbook(
     payload: Payload = None,
     input_file: Input = None,
     sets: Set = None,
+    set_strings: SetString = None,
     merge: Merge = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="Not the newest version.")] = None,
     label: Label = None,
@@ -64,7 +68,10 @@ def playbook(
     A file is registered first, with the child playbooks it names.
     """
     settings = load_settings()
-    body: dict[str, Any] = {"payload": read_payload(payload, input_file), "set": read_sets(sets or [])}
+    body: dict[str, Any] = {
+        "payload": read_payload(payload, input_file),
+        "set": read_sets(sets or [], set_strings or []),
+    }
     body |= {"labels": read_labels(label or []), "merge": merge, "by": who()}
     # With a key of our own the start can be asked for again where its answer was lost.
     body |= {"key": f"cli:{uuid4()}" if key is None else key}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from noetl.cli.show import note
 from noetl.errors import InputError
 
 
@@ -44,21 +45,27 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def read_sets(given: Sequence[str]) -> dict[str, Any]:
-    """Return the `--set a.b=v` as one nested object; v is JSON if it parses, else text. Raises `InputError`."""
+def read_sets(given: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the `--set a.b=v` as one nested object, `texts` (those of `--set-string`) laid over the others.
+
+    v is JSON if it parses, else text; of `texts` always text. A number that reads back otherwise is told on stderr.
+    Raises `InputError`.
+    """
     found: dict[str, Any] = {}
-    for each in given:
+    for each, option in [*((each, "--set") for each in given), *((each, "--set-string") for each in texts)]:
         path, equals, text = each.partition("=")
         names = path.split(".")
         if not equals or not all(names):
-            raise InputError(f"--set {each!r} is not of the form name=value or name.name=value")
+            raise InputError(f"{option} {each!r} is not of the form name=value or name.name=value")
         place = found
         for name in names[:-1]:
             inner = place.setdefault(name, {})
             if not isinstance(inner, dict):
                 inner = place[name] = {}
             place = inner
-        value = _value(text)
+        value = _value(text) if option == "--set" else text
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and json.dumps(value) != text.strip():
+            note(f"--set {each} gives the number {json.dumps(value)}: --set-string {each} gives the text")
         last = place.get(names[-1])
         place[names[-1]] = _laid(last, value) if isinstance(last, dict) and isinstance(value, dict) else value
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noetl.cli.execute import Input, Label, Merge, Payload, Set
+from noetl.cli.execute import Input, Label, Merge, Payload, Set, SetString
 from noetl.cli.files import find_file, register_tree
 from noetl.cli.follow import Progress, exit_code
 from noetl.cli.lookout import Lookout
@@ -39,6 +39,7 @@ def run(
     payload: Payload = None,
     input_file: Input = None,
     sets: Set = None,
+    set_strings: SetString = None,
     merge: Merge = False,
     label: Label = None,
     slots: Annotated[int | None, typer.Option("--slots", min=1, max=1024, help="Calls at once.")] = None,
@@ -58,7 +59,7 @@ def run(
     if found is None:
         raise NotFound(f"there is no file {file}")
     settings = load_settings(slots=slots)
-    overlay, given = read_sets(sets or []), read_payload(payload, input_file)
+    overlay, given = read_sets(sets or [], set_strings or []), read_payload(payload, input_file)
     for name, value in (("payload", given), ("--set", overlay)):
         plain(value, settings.body_limit, name)
     labels = read_labels(label or [])

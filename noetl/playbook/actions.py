@@ -11,13 +11,15 @@ class Field:
     """A tool's field. `kind` is what a value without a template must be: text, mapping, integer, boolean, duration,
     any.
 
-    `raw` text is never a template; `choices` are the values it can have, as text.
+    `raw` text is never a template; `choices` are the values it can have, as text; `texts`: the values of the mapping
+    are texts, and numbers in it stay as they are written.
     """
 
     kind: str = "text"
     required: bool = False
     raw: bool = False
     choices: tuple[str, ...] = ()
+    texts: bool = False
 
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -30,8 +32,8 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     "http": {
         "method": Field(choices=METHODS),
         "endpoint": Field(required=True),
-        "headers": Field("mapping"),
-        "params": Field("mapping"),
+        "headers": Field("mapping", texts=True),
+        "params": Field("mapping", texts=True),
         "payload": Field("any"),
         "data": Field("any"),
         "big_numbers": Field(choices=("error", "text")),
@@ -50,13 +52,13 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     },
     "shell": {
         "command": Field("any", required=True),
-        "env": Field("mapping"),
+        "env": Field("mapping", texts=True),
         "cwd": Field(),
     },
     "container": {
         "image": Field(required=True),
         "command": Field("any"),
-        "env": Field("mapping"),
+        "env": Field("mapping", texts=True),
         "volumes": Field("any"),
         "workdir": Field(),
         "user": Field("any"),

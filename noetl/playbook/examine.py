@@ -3,7 +3,7 @@
 They are for people who write or register a playbook; one that stands in the catalog is loaded without them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from noetl.playbook.constants import check_constants
 from noetl.playbook.graph import END
 from noetl.playbook.model import Step
 from noetl.playbook.naming import Names
+from noetl.playbook.number_texts import check_numbers
 from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.repeats import check_repeats
@@ -75,6 +76,7 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         check_commands(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         check_constants(reader, task, type_.value if type_ is not None else "", f"task {name!r}")
         _check_credentials(names, task)
+    check_numbers(reader, given.workload, _owners(given, parts))
     names.check_workload()
     _check_words(reader, given.workload)
     _check_templates(reader, given.workload, "workload")
@@ -86,6 +88,13 @@ def examine(reader: Reader, given: Given, credentials: Collection[str] | None) -
         check_repeats(reader, section)
         check_arguments(reader, section, given.tasks)
         before = section
+
+
+def _owners(given: Given, parts: Iterable[Part]) -> list[tuple[Node, str]]:
+    """Return the mappings of all steps and tasks, each with its type."""
+    steps = [(part.items[step.name], step.type) for part in parts for step in part.steps]
+    types = [(task, task.value.get("type")) for task in given.tasks.values()]
+    return steps + [(task, type_.text if type_ is not None else "") for task, type_ in types]
 
 
 def _check_step(names: Names, step: Step, node: Node) -> None:

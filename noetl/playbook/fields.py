@@ -9,6 +9,7 @@ from noetl.playbook.actions import ACTIONS, ONE_OF, WITHOUT_SECRETS, Field
 from noetl.playbook.auth import check_auth
 from noetl.playbook.model import Retry
 from noetl.playbook.names import did_you_mean
+from noetl.playbook.number_texts import as_texts
 from noetl.playbook.reader import Reader
 from noetl.playbook.templates import AnyTemplate, Constant
 from noetl.playbook.yamltree import Node
@@ -71,7 +72,7 @@ class Owner:
         if isinstance(value, str) and templates.is_template(value):
             return reader.template(node, self.place, name)
         if spec.kind == "mapping":
-            return reader.mapping_template(node, self.place, name, what)
+            return reader.mapping_template(as_texts(node) if spec.texts else node, self.place, name, what)
         if spec.kind == "integer" and reader.integer(node, what, 1) is None:
             return None
         if spec.kind == "boolean" and reader.boolean(node, what) is None:

@@ -91,3 +91,28 @@ def test_a_version_stands_behind_the_last_at() -> None:
     for wrong in ("a@", "a@x", "a@0", "a@-1", "a@²"):
         with pytest.raises(InputError, match="must be a whole number"):
             split_version(wrong)
+
+
+def test_set_string_is_text_whatever_it_looks_like_and_over_set() -> None:
+    texts = ["a=1e3", "b=1.10", "c.d=true", "e=null", "f=[1]", "g="]
+    assert read_sets(["c.x=1", "a=5"], texts) == {
+        "a": "1e3",
+        "b": "1.10",
+        "c": {"x": 1, "d": "true"},
+        "e": "null",
+        "f": "[1]",
+        "g": "",
+    }
+    with pytest.raises(InputError, match="--set-string 'a' is not of the form"):
+        read_sets([], ["a"])
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e3", "1000.0"), ("1.10", "1.1"), ("-0", "0"), ("12", ""), ("1.5", "")])
+def test_set_tells_of_a_number_that_reads_back_otherwise(
+    text: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_sets([f"v={text}"])
+    told = capsys.readouterr().err
+    assert told == (
+        f"--set v={text} gives the number {number}: --set-string v={text} gives the text\n" if number else ""
+    )

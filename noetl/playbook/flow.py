@@ -110,6 +110,7 @@ class Flow:
         self._before = self._befores()
         self._spans = _spans(self.entry, self._gates)
         self._sure: dict[tuple[str, str], bool] = {}
+        self._repeated: dict[str, str | None] = {}
 
     def _by_condition(self, steps: Sequence[Step]) -> dict[str, dict[str, set[str]]]:
         """Return by condition, and by the step that has it, where it leads."""
@@ -205,15 +206,27 @@ class Flow:
         None where there is none, or a join waits for its end.
         """
         seen: set[str] = set()
+        found: str | None = None
         while name not in seen and not self.is_join(name) and len(self.sources[name]) == 1:
+            if name in self._repeated:
+                found = self._repeated[name]
+                break
             seen.add(name)
             (source,) = self.sources[name]
-            cycle = {other for other in self.steps if self._cycle[other] == self._cycle[source]}
-            for way in self._ways[source]:
-                if name not in cycle and name in way.targets and not cycle.isdisjoint(way.targets):
-                    return source
+            if self._leads_out_and_back(source, name):
+                found = source
+                break
             name = source
-        return None
+        self._repeated.update(dict.fromkeys(seen, found))  # a chain is walked once, however long
+        return found
+
+    def _leads_out_and_back(self, source: str, name: str) -> bool:
+        """Whether a way out of a cycle to a step goes on with the cycle, too."""
+        cycle = self._cycle[source]
+        return self._cycle[name] != cycle and any(
+            name in way.targets and any(self._cycle[target] == cycle for target in way.targets)
+            for way in self._ways[source]
+        )
 
     # ---- every way
 

@@ -19,6 +19,11 @@ MAX_DEPTH: Final = 100
 MAX_NODES: Final = 500_000
 """How many values a document may have, those repeated by aliases counted as often as they stand."""
 
+MAX_REPEATED: Final = 1_000_000
+"""Characters that aliases may repeat, those within what is repeated counted as often as they stand."""
+_NODE: Final = 16
+"""Characters that a value counts for beside its text."""
+
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BLOCK_STYLES: Final = ("|", ">")
 _COMMENT: Final = re.compile(r"#\w")
@@ -36,6 +41,7 @@ class Node:
     block: bool = False  # a block scalar: its text begins on the next line
     keys: dict[str, "Node"] = field(default_factory=dict)
     size: int = 1
+    length: int = 0  # characters of all that is in it, aliases unfolded
     apart: bool = False  # its text was written otherwise (Base64): its lines are not the file's
     _plain: Any = None
 
@@ -88,6 +94,7 @@ class _Builder:
         self.anchors: dict[str, Node | None] = {}  # None: not complete yet
         self.unused: dict[str, Node] = {}  # anchors of scalars that no alias has named yet
         self.stack: list[tuple[Node, str | None]] = []  # open collections and their anchors
+        self.repeated = 0  # characters that aliases have repeated
         self.pending: list[Node | None] = []  # per open mapping: the key that waits for its value
 
     def problem(self, mark: Any, code: str, message: str) -> None:
@@ -117,6 +124,7 @@ class _Builder:
             node.value = scalar_value(event.value, event.tag, event.implicit[0])
         except ValueError as error:
             self.problem(mark, "value", str(error))
+        node.length = _NODE + len(event.value)
         self.doubt(event, node)
         self.anchor(event.anchor, node)
         self.place(node, mark)
@@ -154,6 +162,7 @@ class _Builder:
             self.merge(node)
         children = node.value if node.kind == "list" else node.value.values()
         node.size = 1 + sum(child.size for child in children)
+        node.length = _NODE + sum(child.length for child in children) + sum(map(len, node.keys))
         if node.size > MAX_NODES:
             raise self.stop(event.start_mark, f"the document has more than {MAX_NODES:,} values, aliases unfolded")
         self.anchor(anchor, node)
@@ -167,6 +176,10 @@ class _Builder:
         node = self.anchors[event.anchor]
         if node is None:
             raise self.stop(event.start_mark, f"the alias *{event.anchor} stands inside its own anchor")
+        self.repeated += node.length
+        if self.repeated > MAX_REPEATED:
+            told = f"aliases repeat more than {MAX_REPEATED:,} characters, unfolded: write less of the file with them"
+            raise self.stop(event.start_mark, told)
         self.place(node, event.start_mark)
 
     # -- building

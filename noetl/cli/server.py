@@ -80,7 +80,7 @@ def status(as_json: Json = False) -> None:
 
 def run_server(settings: Settings) -> None:
     """Be this home's server until a signal ends it."""
-    from noetl.cli.logs import log_to_stderr
+    from noetl.logs import log_to_stderr
 
     log_to_stderr()
     with server_of(settings).hold("a server"):

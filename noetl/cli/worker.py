@@ -85,7 +85,7 @@ def list_workers(
 
 def run_workers(settings: Settings, name: str) -> None:
     """Be this home's supervisor of that name until a signal ends it."""
-    from noetl.cli.logs import log_to_stderr
+    from noetl.logs import log_to_stderr
     from noetl.worker.supervise import Supervisor, worker_command
 
     log_to_stderr()

@@ -43,6 +43,12 @@ _REFUSED = re.compile(r"authentication failed|no password supplied|role .* does 
 """What the server says where the login is at fault, and not the network. The client library gives it no code."""
 
 
+READ_ONLY = (
+    "the database is read-only: it is a standby, or default_transaction_read_only is on; "
+    "what runs waits until it can be written to"
+)
+
+
 @contextmanager
 def translate() -> Iterator[None]:
     """Turn errors of psycopg that mean "cannot serve" into `DatabaseError`s; let all others pass.
@@ -67,12 +73,22 @@ def translate() -> Iterator[None]:
         raise Locked(f"a lock could not be had in time ({_first_line(error)}): try again") from error
     except (pg.InvalidPassword, pg.InvalidAuthorizationSpecification) as error:
         raise Unreachable(f"the database refuses the login ({_first_line(error)})") from error
+    except pg.ReadOnlySqlTransaction as error:
+        raise DatabaseError(READ_ONLY) from error
     except (PoolTimeout, PoolClosed) as error:
         raise Unreachable("no connection to the database: is it running?") from error
     except psycopg.OperationalError as error:
         if not is_connection_lost(error):
+            if (error.sqlstate or "")[:2] in ("53", "58"):  # a full disk, memory, files that cannot be read or written
+                raise DatabaseError(f"the database cannot serve ({_first_line(error)}): look at its server") from error
             raise
         raise Unreachable(f"no connection to the database ({_first_line(error)})") from error
+
+
+def is_writable(conn: Connection) -> bool:
+    """Tell whether the server takes writes: no standby, and not read-only by default. Runs in a transaction."""
+    row = conn.execute("SELECT current_setting('transaction_read_only') = 'off' AND NOT pg_is_in_recovery()").fetchone()
+    return bool(row and row[0])
 
 
 def is_connection_lost(error: psycopg.Error) -> bool:

@@ -31,6 +31,10 @@ _STATUS: tuple[tuple[type[errors.NoetlError], int, str], ...] = (
 )
 
 
+_LASTING = (errors.Unreachable, errors.SchemaMissing, errors.SchemaMismatch)
+"""What the server looks at by itself, and says once: not with each request."""
+
+
 def status_of(error: errors.NoetlError) -> tuple[int, str]:
     """Return the HTTP status and the type word of an error."""
     for kind, status, word in _STATUS:
@@ -52,7 +56,7 @@ def answer(status: int, type_: str, message: str, detail: Any = None) -> Respons
 def _noetl_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NoetlError)
     status, word = status_of(error)
-    if status >= 500:
+    if status >= 500 and not isinstance(error, _LASTING):
         log.warning("%s", error)
     detail = None
     if isinstance(error, errors.PlaybookError):

@@ -117,7 +117,7 @@ class _Heartbeat:
                     since = 0.0
                     self._beat()
             except (DatabaseError, psycopg.Error) as error:
-                log.warning("no heartbeat: %s", error)
+                self._service.wrote(error if isinstance(error, DatabaseError) else DatabaseError(str(error)))
             if self._stop.wait(LOOK):
                 return
             since += LOOK
@@ -125,3 +125,4 @@ class _Heartbeat:
     def _beat(self) -> None:
         with self._service.database.session(asynchronous=True) as conn:
             beat(conn, self._process)
+        self._service.wrote(None)

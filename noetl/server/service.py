@@ -11,10 +11,11 @@ import orjson
 from psycopg import Connection
 from starlette.responses import Response
 
-from noetl.database.connect import Database
+from noetl.database.connect import READ_ONLY, Database, is_writable
 from noetl.database.keys import Keys
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
+from noetl.logs import Trouble
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.stream import Reader
 
@@ -39,16 +40,21 @@ class Service:
         self._announce = announce
         self._looking, self._looked = threading.Lock(), 0.0
         self._problem: DatabaseError | None = None
+        self._unwritable: DatabaseError | None = None
+        self._trouble = Trouble(log)
         self.refresh()
         if self.instance is None:
             announce(None)
 
     def refresh(self) -> DatabaseError | None:
         """Look at the schema again; remember and return what keeps it from serving, or None."""
-        before = self._problem
         try:
             with self.database.session() as conn:
                 status = read_state(conn, self.database.schema)
+                if not is_writable(conn):
+                    self._unwritable = DatabaseError(READ_ONLY)
+                elif str(self._unwritable) == READ_ONLY:
+                    self._unwritable = None
             self._problem = schema_problem(status, self.database.schema)
             instance = None if status.instance is None else str(status.instance)
         except DatabaseError as error:  # the instance is still the one we know
@@ -57,23 +63,32 @@ class Service:
         if instance != self.instance:
             self._announce(instance)
             self.instance = instance
-        if self._problem is not None and str(self._problem) != str(before):
-            log.warning("%s", self._problem)
+        found = self._problem or self._unwritable
+        if found is not None:
+            self._trouble.happened(f"calls cannot be served: {found}")
+        else:
+            self._trouble.over("calls are served again")
         return self._problem
 
     def look(self) -> DatabaseError | None:
-        """Return what keeps the schema from serving, or None, as it was at most a second ago.
+        """Return what keeps calls from being served, those that write included, or None, as it was at most a second ago.
 
         One caller at a time asks the database, the others are told what is known: anybody may ask, as often as he
         likes, and is not to take the sessions and threads of those who have the token.
         """
-        if (self._problem is not None or monotonic() - self._looked > 1.0) and self._looking.acquire(blocking=False):
+        known = self._problem or self._unwritable
+        if (known is not None or monotonic() - self._looked > 1.0) and self._looking.acquire(blocking=False):
             try:
                 self.refresh()
                 self._looked = monotonic()
             finally:
                 self._looking.release()
-        return self._problem
+        return self._problem or self._unwritable
+
+    def wrote(self, error: DatabaseError | None) -> None:
+        """Remember what came of the last write: a full disk still lets everybody read."""
+        if error is not None or str(self._unwritable) != READ_ONLY:
+            self._unwritable = error
 
     def require(self) -> None:
         """Raise what keeps the schema from serving, if it still does."""

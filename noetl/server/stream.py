@@ -17,6 +17,7 @@ from noetl.database import read
 from noetl.database.connect import Database
 from noetl.database.paging import Connection, Row
 from noetl.errors import DatabaseError
+from noetl.logs import Trouble
 from noetl.words import TERMINAL, TERMINAL_EVENTS
 
 log = logging.getLogger("noetl.server")
@@ -107,6 +108,7 @@ class Reader:
 
     def _run(self) -> None:
         conn: Connection | None = None
+        trouble = Trouble(log)
         while True:
             with self._changed:
                 if self._pause:
@@ -120,7 +122,7 @@ class Reader:
                 moved = self._deliver(conn, idle) if idle else False
             except Exception as error:
                 if isinstance(error, psycopg.Error | DatabaseError):
-                    log.warning("the event stream waits: %s", error)
+                    trouble.happened(f"the event stream waits: {error}")
                 else:  # without this thread every stream would be silent for ever: its watchers ask again instead
                     log.error("the event stream failed and goes on: %r", error, exc_info=error)
                     self._end(idle)
@@ -128,6 +130,7 @@ class Reader:
                     conn.close()
                 self._pause, conn = PAUSE, None
             else:
+                trouble.over("the event stream goes on")
                 self._pause = 0.0 if moved else min(max(self._pause * GROWTH, TICK), LONGEST_TICK)
         if conn is not None:
             conn.close()

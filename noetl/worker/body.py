@@ -1,7 +1,6 @@
 """What a supervised worker process runs: `python -m noetl.worker.body`, started by the supervisor."""
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -10,6 +9,7 @@ import threading
 from noetl.database.connect import open_database
 from noetl.database.schema import require_schema
 from noetl.errors import NoetlError
+from noetl.logs import log_to_stderr
 from noetl.settings import load_settings
 from noetl.worker.process import run_worker
 from noetl.worker.supervise import watch_channel
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--slots", type=int)
     parser.add_argument("--pool", action="append", default=[])
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     os.set_inheritable(given.channel, False)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,10 +18,11 @@ from noetl.database.connect import Database
 from noetl.database.leases import select_leases
 from noetl.database.notify import listen
 from noetl.errors import DatabaseError, Locked, NoetlError
+from noetl.logs import Trouble
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.files import executions_with_files, files_folder, remove_files
-from noetl.worker.pump import Pump
+from noetl.worker.pump import QUIET_SECONDS, Pump
 from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
@@ -73,7 +74,7 @@ class Housekeeper:
     def run(self, stop: threading.Event) -> None:
         """Do the duties when they are due, until told to stop."""
         conn: Connection | None = None
-        said = ""
+        trouble = Trouble(log)
         while not stop.is_set():
             try:
                 if conn is None:
@@ -81,16 +82,15 @@ class Housekeeper:
                     if self._settings.notify:
                         listen(conn, self._schema)
                 self._round(conn)
-                said = ""
+                trouble.over("the housekeeper goes on", quiet=QUIET_SECONDS)
                 self._listen(conn, stop)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the outermost loop of a thread without which leases end
                 if isinstance(error, psycopg.Error | DatabaseError):
-                    text = str(error).strip()
-                    if text != said:  # once, not twice a second
-                        log.warning("the housekeeper lost the database (%s): trying again", text)
-                    said = text
+                    trouble.happened(
+                        f"the housekeeper is not served by the database ({str(error).strip()}): trying again"
+                    )
                 else:
-                    log.error("the housekeeper failed and goes on: %r", error, exc_info=error)
+                    trouble.happened(f"the housekeeper failed and tries again: {error!r}", error)
                 if conn is not None:
                     conn.close()
                 conn = None

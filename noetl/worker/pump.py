@@ -24,6 +24,7 @@ from noetl.database.connect import Database
 from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
+from noetl.logs import Trouble
 from noetl.orchestrator.advance import Advance, Advanced
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.orchestrator.part import Finished, job_ref
@@ -52,6 +53,9 @@ PROMOTED = 100
 """Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
 
 NOTIFY_EVERY = 0.01
+
+QUIET_SECONDS = 5.0
+"""How long nothing goes wrong before a trouble counts as over: a full disk lets some statements through."""
 
 
 class Pump:
@@ -98,7 +102,7 @@ class Pump:
             self._completed,
         )
         self._conn: Connection | None = None
-        self._said = ""  # of the database that does not answer
+        self._trouble = Trouble(log)
         self._draining = False
         self._reports: deque[Report] = deque()
         self._last_claim_full = False
@@ -150,6 +154,7 @@ class Pump:
             self._claim()
         if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_EVERY:
             self._notify()
+        self._trouble.over("the database serves again", quiet=QUIET_SECONDS)
 
     def _timeout(self) -> float:
         if self.inbox:
@@ -332,16 +337,13 @@ class Pump:
         self._views.keep(unchanged)
         self.lose(self.holdings.reread(leases, unchanged))
         self._intake.begin(self._conn, [leased for leased in self.holdings.jobs.values() if not leased.handed_out])
-        self._said = ""
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
 
     def _disconnect(self, error: Exception) -> None:
         conn, self._conn = self._conn, None
         text = str(error).strip() or type(error).__name__
-        if text != self._said:  # once, not five times a second
-            log.warning("the database does not answer (%s): trying again", text)
-        self._said = text
+        self._trouble.happened(f"the database does not serve ({text}): trying again")
         if conn is not None:
             conn.close()
 

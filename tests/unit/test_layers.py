@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "noetl"
-EVERYBODY = {"words", "errors", "reasons"}
+EVERYBODY = {"words", "errors", "logs", "reasons"}
 
 ALLOWED = {
     "__main__": {"cli"},
@@ -28,6 +28,7 @@ ALLOWED = {
     "home": set(),
     "words": set(),
     "errors": set(),
+    "logs": set(),
     "reasons": set(),
 }
 """Which rooms a room may import, itself, `words`, `errors` and `reasons` aside."""

@@ -155,10 +155,11 @@ def verify(as_json: Json = False) -> None:
     from noetl.database.schema import require_schema
     from noetl.database.verify import verify as verify_invariants
     from noetl.orchestrator import verify_replay
+    from noetl.orchestrator.catalog_check import verify_catalog
 
     with open_database(load_settings(), application="noetl db") as database:
         require_schema(database)
-        findings = verify_invariants(database) + verify_replay(database)
+        findings = verify_invariants(database) + verify_catalog(database) + verify_replay(database)
     if as_json:
         print_json({"findings": findings})
     else:

@@ -11,12 +11,31 @@ from psycopg import Connection
 
 from noetl.database.sql import sql
 
+CLOCK_SLACK_SECONDS = 5.0
+"""So much longer than a lease is granted it may last before it counts as one from before the clock was set back."""
+
 
 class Lease(NamedTuple):
     """A lease as the queue has it."""
 
     attempts: int
     execution_id: int
+
+
+def cut_leases(conn: Connection, *, lease: float, limit: int) -> None:
+    """Shorten leases that end later than their worker's ever do, and than one of `lease` seconds would from now on.
+
+    Runs in a transaction.
+    """
+    slack = CLOCK_SLACK_SECONDS
+    conn.execute(sql("cut_leases"), {"beyond": slack + lease, "limit": limit, "slack": slack}, prepare=True)
+
+
+def database_clock(conn: Connection) -> float:
+    """Return the database's time, in seconds since 1970."""
+    row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::double precision").fetchone()
+    assert row is not None
+    return float(row[0])
 
 
 def select_leases(conn: Connection, *, worker: str) -> dict[int, Lease]:

@@ -143,13 +143,82 @@ CHECKS = (
     ),
     Check(
         "a loop that has begun has what it runs over, in chunks of 500 items",
-        """SELECT l.execution_id, format('%s, visit %s: %s items, %s chunks', l.node_id, l.visit,
-                                         l.context ->> 'count', c.n)
+        """SELECT l.execution_id, format('%s, visit %s: %s items, %s of them in %s chunks', l.node_id, l.visit,
+                                         l.context ->> 'count', c.items, c.n)
              FROM event_log AS l
-            CROSS JOIN LATERAL (SELECT count(*) AS n FROM loop_item AS c
+            CROSS JOIN LATERAL (SELECT count(*) AS n, count(*) FILTER (WHERE chunk >= 0) AS numbered,
+                                       coalesce(max(chunk) + 1, 0) AS following,
+                                       coalesce(sum(CASE json_typeof(items) WHEN 'array' THEN json_array_length(items)
+                                                    END), 0) AS items
+                                  FROM loop_item AS c
                                  WHERE c.execution_id = l.execution_id AND c.node_id = l.node_id
                                    AND c.visit = l.visit) AS c
-            WHERE l.event_type = 'loop_started' AND ((l.context ->> 'count')::bigint + 499) / 500 <> c.n""",
+            WHERE l.event_type = 'loop_started'
+              AND (((l.context ->> 'count')::bigint + 499) / 500 <> c.n OR c.numbered <> c.n OR c.following <> c.n
+                   OR (l.context ->> 'count')::bigint <> c.items)""",
+    ),
+    Check(
+        "every item that has a job or an event is one of its loop's",
+        """SELECT x.execution_id, format('%s, visit %s, item %s', x.node_id, x.visit, x.item_index)
+             FROM (SELECT execution_id, node_id, visit, item_index FROM event_log WHERE item_index >= 0
+                   UNION ALL
+                   SELECT execution_id, node_id, visit, item_index FROM queue WHERE item_index >= 0) AS x
+            WHERE NOT EXISTS (SELECT FROM event_log AS l
+                               WHERE l.execution_id = x.execution_id AND l.node_id = x.node_id AND l.visit = x.visit
+                                 AND l.event_type = 'loop_started'
+                                 AND (l.context ->> 'count')::bigint > x.item_index)""",
+    ),
+    Check(
+        "a child that is waited for knows the job that it wakes at its end",
+        """SELECT c.execution_id, format('job %s of execution %s waits for it, it knows of job %s', q.id,
+                                         q.execution_id, coalesce(c.parent_job_id::text, 'none'))
+             FROM queue AS q JOIN execution AS c ON c.execution_id = (q.context ->> 'child')::bigint
+            WHERE q.status = 'waiting' AND c.finished_at IS NULL
+              AND (c.parent_job_id IS DISTINCT FROM q.id OR c.parent_execution_id IS DISTINCT FROM q.execution_id)""",
+    ),
+    Check(
+        "a job waits, or is leased, until a moment that will come",
+        """SELECT execution_id, format('job %s (%s) is %s until %s', id, node_id, status,
+                                       coalesce(available_at, lease_until))
+             FROM queue WHERE NOT isfinite(available_at) OR NOT isfinite(lease_until)""",
+    ),
+    Check(
+        "no lease is longer than its worker's are (a day, where the worker is not known)",
+        """SELECT q.execution_id, format('job %s (%s) is leased to %s until %s', q.id, q.node_id, q.worker_id,
+                                         q.lease_until)
+             FROM queue AS q LEFT JOIN runtime AS r ON r.runtime_id = q.worker_id
+            WHERE q.status = 'leased'
+              AND q.lease_until > clock_timestamp() + interval '1 minute'
+                                  + coalesce((r.meta ->> 'lease')::float, 86400) * interval '1 second'""",
+    ),
+    Check(
+        "a job that was set aside has its reason in the error log",
+        """SELECT q.execution_id, format('job %s (%s)', q.id, q.node_id)
+             FROM queue AS q JOIN execution AS e USING (execution_id)
+            WHERE q.status = 'paused' AND e.status <> 'paused'
+              AND NOT EXISTS (SELECT FROM error_log AS r
+                               WHERE r.execution_id = q.execution_id AND r.node_id = q.node_id
+                                 AND r.error_type = 'quarantined')""",
+    ),
+    Check(
+        "an execution, its first event and its catalog version name one playbook",
+        """SELECT e.execution_id, format('%s version %s; the event says %s version %s, the catalog %s version %s',
+                                         e.path, e.version, l.context ->> 'path', l.context ->> 'version',
+                                         c.path, c.version)
+             FROM execution AS e
+             JOIN catalog AS c USING (catalog_id)
+             LEFT JOIN event_log AS l ON l.execution_id = e.execution_id AND l.event_id = 1
+            WHERE e.path <> c.path OR e.version <> c.version OR l.context ->> 'path' <> e.path
+               OR (l.context ->> 'version')::integer <> e.version OR l.context ->> 'hash' <> c.content_hash""",
+    ),
+    Check(
+        "a payload is what its event stored",
+        """SELECT p.execution_id, format('payload %s has %s bytes, it was stored with %s', p.payload_id,
+                                         octet_length(p.body::text), p.size)
+             FROM payload AS p
+             LEFT JOIN event_log AS l ON l.execution_id = p.execution_id AND l.event_id = p.payload_id
+            WHERE octet_length(p.body::text) <> p.size
+               OR l.meta ->> 'sha256' <> encode(sha256(convert_to(p.body::text, 'UTF8')), 'hex')""",
     ),
     Check(
         "a job waits without a time only for a child that has not ended, since nobody else will wake it",

@@ -4,6 +4,7 @@ Times are microseconds since 1970. An event's time is `max(clock under the lock,
 times strictly increase in an execution whatever the clock does.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
@@ -121,6 +122,7 @@ def event_row(rows: Rows, execution_id: int, event: Event, at: int, inline_limit
     if result is not None:
         if len(result) > inline_limit:
             row["result_ref"] = event.event_id
+            row["meta"] = {**(event.meta or {}), "sha256": hashlib.sha256(result).hexdigest()}  # for `db verify`
             rows.payloads.append(
                 {
                     "execution_id": execution_id,

@@ -15,12 +15,13 @@ from psycopg import Connection
 
 from noetl.database import runtime, store
 from noetl.database.connect import Database
-from noetl.database.leases import select_leases
+from noetl.database.leases import cut_leases, database_clock, select_leases
 from noetl.database.notify import listen
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.logs import Trouble
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
+from noetl.worker.clock import ClockWatch, told
 from noetl.worker.files import executions_with_files, files_folder, remove_files
 from noetl.worker.pump import QUIET_SECONDS, Pump
 from noetl.worker.slots import Slots
@@ -58,6 +59,7 @@ class Housekeeper:
         self._me = me
         self._orchestrator = Orchestrator(database, settings)
         self._instance: str | None = None
+        self._clock = ClockWatch()
         self._overdue: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
         self._next_due: float | None = None
         self._duties: list[tuple[float, Callable[[Connection], None]]] = [
@@ -189,11 +191,25 @@ class Housekeeper:
         with store.transaction(conn, self._schema, asynchronous=True):
             instance = runtime.beat(conn, self._me)
             runtime.mark_offline(conn, runtime.STALE_SECONDS)
+            cut_leases(conn, lease=self._settings.lease_seconds, limit=BOUND)
+        self._watch_clock(conn)
         if self._instance is not None and instance != self._instance:
             log.warning("the database was made anew: everything that is known is compared with it")
             self._pump.inbox.append(self._pump.forget)
             self._slots.wake()
         self._instance = instance
+
+    def _watch_clock(self, conn: Connection) -> None:
+        """Say that the database's clock was set: nothing here could put right what that means for waits."""
+        earliest = time.monotonic()
+        with store.transaction(conn, self._schema, asynchronous=True):
+            now = database_clock(conn)
+        jump = self._clock.jump(now, earliest, time.monotonic())
+        if jump:
+            log.warning("%s", told(jump))
+            row = {"worker_id": self._me.runtime_id, "error_type": "clock", "message": told(jump)}
+            with store.transaction(conn, self._schema):
+                store.insert_rows(conn, "insert_errors", [row])
 
     def forget_gone(self, conn: Connection) -> None:
         """Remove processes from the registry that are gone for long: each start of one adds a row."""

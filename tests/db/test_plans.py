@@ -125,6 +125,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "claim_lost_job": {"worker": "w", "pool": "default", "lease": 30},
     "claim_tree_jobs": {"worker": "w", "root": Query("SELECT id FROM run WHERE n = 9"), "slots": 16, "lease": 30},
     "count_lost_jobs": {},
+    "cut_leases": {"limit": 100, "slack": 5.0, "beyond": 86400.0},
     "delete_credential": {"name": "name7"},
     "delete_gone_runtimes": {"seconds": 86400, "limit": 100},
     "insert_credential": {**CREDENTIAL, "name": "new"},

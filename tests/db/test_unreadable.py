@@ -36,7 +36,7 @@ def test_unreadable_jobs_are_set_aside_and_hold_up_nobody(case: str, database: D
     later = [engine.start("later") for _ in range(MANY)]
     quick = engine.start("quick")
     with database.session() as conn:
-        conn.execute("UPDATE catalog SET content = %s, content_hash = 'other' WHERE path = 'later'", [UNREADABLE[case]])
+        conn.execute("UPDATE catalog SET content = %s WHERE path = 'later'", [UNREADABLE[case]])
     with working(settings, slots=4):
         assert engine.wait(quick, limit=20) == "completed"
         wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == MANY)
@@ -82,7 +82,7 @@ def test_unreadable_jobs_of_a_worker_that_is_gone_do_not_hide_those_behind_them(
         assert len(hand.claim(BOUND)) == BOUND
         assert len(hand.claim(1)) == 1
     with database.session() as conn:
-        conn.execute("UPDATE catalog SET content = 'a: [', content_hash = 'other' WHERE path = 'later'")
+        conn.execute("UPDATE catalog SET content = 'a: [' WHERE path = 'later'")
     with working(settings, slots=4):
         assert engine.wait(quick) == "completed"
         wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == BOUND)
@@ -101,7 +101,7 @@ def test_overdue_executions_that_cannot_be_ended_do_not_hide_those_behind_them(
         engine.start("later")
     quick = engine.start("quick")
     with database.session() as conn:
-        conn.execute("UPDATE catalog SET content = 'a: [', content_hash = 'other' WHERE path = 'later'")
+        conn.execute("UPDATE catalog SET content = 'a: [' WHERE path = 'later'")
         conn.execute("UPDATE queue SET pool = 'nobody'")
     with working(settings, slots=4):
         assert engine.wait(quick) == "failed"

@@ -50,6 +50,40 @@ UPDATE execution
 """
 )
 
+PARENT = (
+    RUNNING.replace("(7", "(8").replace(", 7,", ", 8,")
+    + RUNNING.replace("INSERT INTO catalog (path, version, content, content_hash) VALUES ('p', 1, '', '');", "")
+    + """
+UPDATE queue SET status = 'waiting', context = '{"child": "8"}' WHERE execution_id = 7;
+UPDATE execution SET parent_execution_id = 7, root_execution_id = 7,
+                     parent_job_id = (SELECT id FROM queue WHERE execution_id = 7) WHERE execution_id = 8;
+"""
+)
+
+PAYLOAD = (
+    RUNNING
+    + """
+INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit, result_ref, meta)
+  SELECT 7, 3, '2026-01-01 00:00:03Z', 'attempt_failed', 'a', 1, 3,
+         json_build_object('sha256', encode(sha256('{"n": 1}'), 'hex'));
+INSERT INTO payload (execution_id, payload_id, size, body) VALUES (7, 3, 8, 'BODY');
+UPDATE execution SET last_event_id = 3, last_event_at = '2026-01-01 00:00:03Z';
+"""
+)
+
+FIRST = """
+INSERT INTO catalog (path, version, content, content_hash) VALUES ('p', 1, '', '');
+INSERT INTO execution (execution_id, catalog_id, path, version, status, state, last_event_id, last_event_at,
+                       root_execution_id, started_at)
+  VALUES (7, (SELECT catalog_id FROM catalog), 'p', 1, 'paused', '{{}}', 1, '2026-01-01Z', 7, '2026-01-01Z');
+INSERT INTO workload (execution_id, payload) VALUES (7, '{{}}');
+INSERT INTO event_log (execution_id, event_id, timestamp, event_type, context)
+  VALUES (7, 1, '2026-01-01Z', 'execution_start', '{}');
+"""
+
+LEASED = """UPDATE queue SET status = 'leased', worker_id = 'w', attempts = 1,
+                             lease_until = clock_timestamp() + interval '{}'"""
+
 APPEND = "INSERT INTO event_log (execution_id, event_id, timestamp, event_type, node_id, visit) VALUES "
 
 BROKEN = {
@@ -150,6 +184,70 @@ BROKEN = {
         "DELETE FROM loop_item WHERE node_id = 'a'",
         "has what it runs over",
     ),
+    "a chunk with fewer items": (
+        LOOPING,
+        "UPDATE loop_item SET items = '[1, 2]' WHERE node_id = 'a'",
+        "has what it runs over",
+    ),
+    "a chunk that is no list": (LOOPING, "UPDATE loop_item SET items = '{}' WHERE node_id = 'a'", "what it runs over"),
+    "a chunk with another number": (LOOPING, "UPDATE loop_item SET chunk = 4 WHERE node_id = 'a'", "what it runs over"),
+    "a loop that counts wrong": (
+        LOOPING.replace('{"count": 3, "concurrency"', '{"count": 4, "concurrency"'),
+        "",
+        "has what it runs over",
+    ),
+    "an event of an item beyond the list": (
+        LOOPING,
+        "INSERT INTO event_log (execution_id, event_id, event_type, node_id, visit, item_index)"
+        " VALUES (7, 6, 'item_completed', 'a', 1, 3)",
+        "is one of its loop's",
+    ),
+    "a job of an item beyond the list": (
+        LOOPING,
+        "UPDATE queue SET item_index = 9 WHERE node_id = 'a'",
+        "is one of its loop's",
+    ),
+    "a job of an item of no loop": (RUNNING, "UPDATE queue SET item_index = 0", "is one of its loop's"),
+    "a child that nobody would hear of": (
+        PARENT,
+        "UPDATE execution SET parent_job_id = NULL WHERE execution_id = 8",
+        "knows the job that it wakes",
+    ),
+    "a child of another job": (
+        PARENT,
+        "UPDATE execution SET parent_job_id = parent_job_id + 1 WHERE execution_id = 8",
+        "knows the job that it wakes",
+    ),
+    "a wait for ever": (
+        RUNNING,
+        "UPDATE queue SET status = 'waiting', available_at = 'infinity'",
+        "until a moment that will come",
+    ),
+    "a lease for ever": (
+        RUNNING,
+        LEASED.format("0").replace("clock_timestamp() + interval '0'", "'infinity'"),
+        "until a moment that will come",
+    ),
+    "a dead worker's lease of a year": (
+        RUNNING,
+        "INSERT INTO runtime (runtime_id, kind, status, meta) VALUES ('w', 'worker', 'offline', '{\"lease\": 30}'); "
+        + LEASED.format("1 year"),
+        "no lease is longer",
+    ),
+    "a lease of an hour where the worker's are of 30 seconds": (
+        RUNNING,
+        "INSERT INTO runtime (runtime_id, kind, meta) VALUES ('w', 'worker', '{\"lease\": 30}'); "
+        + LEASED.format("1 hour"),
+        "no lease is longer",
+    ),
+    "a lease of a year of a worker that nobody knows": (RUNNING, LEASED.format("1 year"), "no lease is longer"),
+    "a job set aside without a reason": (RUNNING, "UPDATE queue SET status = 'paused'", "has its reason"),
+    "another version": (RUNNING, "UPDATE execution SET version = 2", "name one playbook"),
+    "another path": (RUNNING, "UPDATE execution SET path = 'q'", "name one playbook"),
+    "another version than the first event's": (FIRST.format('{"path": "p", "version": 3}'), "", "name one playbook"),
+    "another text than the first event's": (FIRST.format('{"hash": "other"}'), "", "name one playbook"),
+    "a payload cut short": (PAYLOAD.replace("BODY", '{"n":1}'), "", "a payload is what its event stored"),
+    "a payload with another value": (PAYLOAD.replace("BODY", '{"n": 2}'), "", "a payload is what its event stored"),
     "no workload": (RUNNING, "DELETE FROM workload", "every execution has its workload"),
     "a root that is not the parent's": (RUNNING, "UPDATE execution SET root_execution_id = 6", "a child's root"),
 }
@@ -168,17 +266,10 @@ def _make(database: Database, *statements: str) -> None:
             conn.execute(statement.encode())
 
 
-PARENT = (
-    RUNNING.replace("(7", "(8").replace(", 7,", ", 8,")
-    + RUNNING.replace("'p', 1", "'q', 1").replace("catalog)", "catalog LIMIT 1)")
-    + "UPDATE queue SET status = 'waiting', context = '{\"child\": \"8\"}' WHERE execution_id = 7;"
-)
-
-
 @pytest.mark.parametrize(
     "sound",
-    ["", RUNNING, COMPLETED, PARENT, LOOPING],
-    ids=["empty", "running", "completed", "waiting for a child", "in a loop"],
+    ["", RUNNING, COMPLETED, PARENT, LOOPING, PAYLOAD.replace("BODY", '{"n": 1}'), RUNNING + LEASED.format("30 s")],
+    ids=["empty", "running", "completed", "waiting for a child", "in a loop", "with a payload", "leased"],
 )
 def test_what_is_sound_has_no_findings(unverified: Database, sound: str) -> None:
     """Else no test could end with it."""

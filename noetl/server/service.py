@@ -71,7 +71,7 @@ class Service:
         return self._problem
 
     def look(self) -> DatabaseError | None:
-        """Return what keeps calls from being served, those that write included, or None, as it was at most a second ago.
+        """Return what keeps calls from being served, writing ones included, or None, as it was a second ago at most.
 
         One caller at a time asks the database, the others are told what is known: anybody may ask, as often as he
         likes, and is not to take the sessions and threads of those who have the token.

@@ -65,9 +65,8 @@ _STEP: Final[_Sentences] = {
     ),
     "write 'type: shell' and 'command'": "run script bash bash_command cmd cmds shell_command exec sh",
     "write 'type: python' and 'code' with a 'def main(...)'": "python_callable func callable lambda python",
-    "write 'args'": (
-        "inputs arguments parameters op_kwargs op_args vars variables parameter kwargs template_fields values"
-    ),
+    "write 'args'": ("inputs arguments parameters op_kwargs op_args parameter kwargs template_fields values"),
+    "values for the step stand in 'args', what it gave is there under its name, as {{ step.field }}": "vars variables",
     "nothing is declared: the result is there under the step's name, as {{ step.field }}": (
         "outputs output register result_path output_path returns return publish set_fact xcom_push result_selector"
     ),

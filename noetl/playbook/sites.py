@@ -6,6 +6,7 @@ from typing import Final
 from noetl.playbook.actions import ACTIONS
 from noetl.playbook.model import Step
 from noetl.playbook.scopes import At, Section
+from noetl.playbook.steps import STEP_KEYS
 from noetl.playbook.yamltree import Node
 
 _APART: Final = frozenset(
@@ -38,6 +39,7 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
 
 def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
     """Yield what a step or its task has; of its args those that no nearer ones (`given`) override."""
+    known = STEP_KEYS | ACTIONS.get(step.type, {}).keys()  # another key is a mistake itself
     raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
     for key, value in owner.value.items():
         if key == "args":
@@ -52,7 +54,7 @@ def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Itera
             for name in ("when", "until"):
                 if name in value.value:
                     yield At.RETRY, f"retry.{name}", value.value[name]
-        elif key not in _APART and key not in raw and not (of_task and key == "name"):
+        elif key in known and key not in _APART and key not in raw and not (of_task and key == "name"):
             yield At.FIELD, key, value
 
 

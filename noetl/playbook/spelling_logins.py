@@ -45,6 +45,7 @@ def _login(login: Draft) -> None:
 def _one_login(login: Draft) -> None:
     """Rewrite the keys of one login, and leave out what says nothing beside a `key`."""
     login.rename(words.AUTH_INSIDE)
+    login.rename_value("type", words.AUTH_TYPES)
     stored = login.word("source") == words.CREDENTIAL
     if "key" not in login and ("type" in login or stored):
         login.rename({words.SECRET_NAME: "key"})

@@ -19,6 +19,7 @@ TYPE: Final[Words] = {"tool": "type"}
 TYPES: Final[Words] = {"playbooks": "playbook"}
 
 AUTH: Final[Words] = {"credential": "auth", "credentials": "auth", "credentialRef": "auth"}
+AUTH_TYPES: Final[Words] = {"hmac": "s3", "postgresql": "postgres", "pg": "postgres"}
 AUTH_INSIDE: Final[Words] = {"credential": "key"}
 """Keys of one login that `auth` describes."""
 
@@ -30,7 +31,7 @@ CREDENTIAL: Final = "credential"
 
 AUTH_IDLE: Final[Words] = {
     "source": "the credentials of the store are the only ones that a key names",
-    "scope": "every playbook reads the same credentials",
+    "scope": "a login holds for all that its step opens",
     "service": "the credential says itself what it is for",
 }
 """Keys of one login with a `key` that nothing depends on, with the reason."""

@@ -84,6 +84,13 @@ def test_a_key_of_another_system_at_the_top(key: str, answer: str) -> None:
     assert answer in told(f"{key}\nmetadata: {{path: p}}\nworkflow: [{{step: start}}]\n")
 
 
+def test_what_an_unknown_key_holds_is_not_looked_at() -> None:
+    """One mistake is one problem."""
+    assert "what it gave is there under its name" in step(
+        f"type: python, code: {CODE}, vars: {{a: '{{{{ result.x }}}}'}}"
+    )
+
+
 def test_a_misspelt_key_is_told_as_ever() -> None:
     """A word that no other system has either, with the nearest key or with all of them."""
     assert step(f"type: python, code: {CODE}, retri: 3").endswith("(did you mean 'retry'?)")

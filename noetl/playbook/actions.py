@@ -43,6 +43,7 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
         "commands": Field("any"),
         "params": Field("any"),
         "once": Field("boolean"),
+        "isolation": Field(choices=("read committed", "repeatable read", "serializable")),
     },
     "duckdb": {
         "command": Field("any"),

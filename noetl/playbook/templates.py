@@ -233,6 +233,11 @@ class MappingTemplate:
         self.keys: frozenset[str] = frozenset(items)
         self.names: frozenset[str] = frozenset().union(*(item.names for item in items.values()))
 
+    def text_of(self, key: str) -> str | None:
+        """Return the text of a template that stands under a key, None where the value is no text with a template."""
+        found = [item for name, _, item in self._items if name == key]
+        return found[0].text if found and isinstance(found[0], Expression | Path) else None
+
     def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value if item is None else item.render(scope) for key, value, item in self._items}
 

@@ -23,7 +23,9 @@ from noetl.tools.duckdb_open import (
     needed_by,
     open_duckdb,
 )
+from noetl.tools.duckdb_values import Reader, columns_of, rewritten
 from noetl.tools.exact_json import exact_json
+from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of
 from noetl.tools.sql_values import Results, jsonable
 
@@ -42,6 +44,7 @@ def run(call: Call) -> Done | Failed:
 
     def work() -> bytes:
         commands = bind(commands_of(call.fields), call.fields.get("params"), question=True)
+        refuse_home(call, "params", call.fields.get("params"))
         loads = [asked_for(command) for command in commands]
         opened.append(open_duckdb(file_of(call)))
         for needed in needed_by(commands):
@@ -91,7 +94,9 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
 
     conn = opened.conn
     kinds = [statement.type for statement in duckdb.extract_statements(command.text)]
-    cursor = conn.execute(command.text, list(command.values)) if command.values else conn.execute(command.text)
+    columns = columns_of(conn, command) if len(kinds) == 1 else None
+    text = command.text if columns is None else rewritten(command, columns)
+    cursor = conn.execute(text, list(command.values)) if command.values else conn.execute(text)
     described = cursor.description or []
     names, types = [column[0] for column in described], [str(column[1]) for column in described]
     if names in _COUNTED and kinds[-1:] != [duckdb.StatementType.SELECT]:
@@ -100,15 +105,18 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
         results.end(rows[0][0] if rows and names == ["Count"] else 0)
         return
     json = [place for place, type_ in enumerate(types) if type_ == "JSON"]
+    if columns is not None:
+        names = [column.name for column in columns]
+    readers: list[Reader] = [jsonable for _ in names] if columns is None else [column.read for column in columns]
     results.begin(names)
     while rows := cursor.fetchmany(CHUNK):
         for row in rows:
-            results.row(_plain(row, json))
+            results.row(_plain(row, readers, json))
     results.end()
 
 
-def _plain(row: tuple[Any, ...], json: list[int]) -> list[Any]:
-    values = [jsonable(value) for value in row]
+def _plain(row: tuple[Any, ...], readers: list[Reader], json: list[int]) -> list[Any]:
+    values = [read(value) for read, value in zip(readers, row, strict=True)]
     for place in json:
         if isinstance(row[place], str):
             values[place] = exact_json(row[place].encode())

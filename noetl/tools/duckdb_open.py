@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from noetl.tools.base import Call
 from noetl.tools.credential import hide, postgres_parts, secrets_of
+from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql_bind import Bound, Invalid, check_text, kind_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def file_of(call: Call) -> str:
         if not isinstance(name, str) or not name:
             raise Invalid(f"database must be a path or {MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
         check_text("database", name)
+        if name != MEMORY:
+            refuse_home(call, "database", name)
         return name
     folder = call.context.get("files")
     if folder is None:
@@ -130,13 +133,16 @@ def needed_by(commands: Iterable[Bound]) -> set[str]:
 
 
 def asked_for(command: Bound) -> str | None:
-    """Return the extension that a LOAD names, None for any other command. Raises `Invalid` for an INSTALL."""
+    """Return the extension that a LOAD or an INSTALL names, None for any other command.
+
+    Both take what is installed as a package. Raises `Invalid` for an INSTALL that asks for a download.
+    """
     first = command.words[:1]
-    if first == ("INSTALL",) or command.words[:2] == ("FORCE", "INSTALL"):
-        raise Invalid("nothing is downloaded while a playbook runs: leave INSTALL out, LOAD takes what is installed")
-    if first != ("LOAD",):
+    if command.words[:2] == ("FORCE", "INSTALL") or (first == ("INSTALL",) and len(command.text.split()) != 2):
+        raise Invalid("nothing is downloaded while a playbook runs: write INSTALL name, which takes what is installed")
+    if first not in (("LOAD",), ("INSTALL",)):
         return None
-    name = command.text[4:].strip().strip("'\"").lower()
+    name = command.text[len(first[0]) :].strip().strip("'\"").lower()
     name = {"postgres": "postgres_scanner", "mysql": "mysql_scanner", "sqlite": "sqlite_scanner"}.get(name, name)
     return name if name.isidentifier() else None
 

@@ -1,14 +1,15 @@
 """Run SQL on a Postgres.
 
 Fields: `command` or `commands` (text with `;` between commands, or a list), `params` (a list for `$1` or `%s`, a
-mapping for `:name` or `%(name)s`), `once` (true), `timeout` of the step. The result is `{command_0: {status, rows,
-row_count, columns}, ..., executed_commands}`; the first error ends it, and nothing of it stays. All commands are one
-transaction, exactly-once where the database has the inbox; with `once: false` each stands for itself.
+mapping for `:name` or `%(name)s`), `once` (true), `isolation` (a level's name), `timeout` of the step. The result is
+`{command_0: {status, rows, row_count, columns}, ..., executed_commands}`; the first error ends it, and nothing of it
+stays. All commands are one transaction, exactly-once where the database has the inbox; with `once: false` each stands
+for itself.
 """
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # imported by the first call: the runners' children, which kn
     from noetl.tools.postgres_session import Session
     from noetl.tools.postgres_work import Work
 
+ISOLATIONS: Final = ("read committed", "repeatable read", "serializable")
 _CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
 
 
@@ -41,6 +43,7 @@ class Postgres:
             if not isinstance(once, bool):
                 raise Invalid(f"once must be true or false, not {kind_of(once)}")
             commands = bind(commands_of(call.fields), call.fields.get("params"))
+            isolation = _isolation(call.fields.get("isolation"), once)
             if once:
                 refuse_transactions(commands)
         except Invalid as failure:
@@ -49,6 +52,7 @@ class Postgres:
             call,
             _job(commands, call.limit),
             once=once,
+            isolation=isolation,
             texts=[command.text for command in commands],
             resets=any(command.words[:1] and command.words[0] in _CHANGES_ROLE for command in commands),
         )
@@ -59,6 +63,7 @@ class Postgres:
         job: "Callable[[Session], bytes]",
         *,
         once: bool = True,
+        isolation: str = "",
         texts: list[str] | None = None,
         resets: bool = False,
     ) -> Done | Failed:
@@ -69,7 +74,7 @@ class Postgres:
             login = login_of(call.auth, self._default())
         except Invalid as failure:
             return Failed(error("validation", storable(f"{call.where}: {failure}")))
-        return self._working().run(call, login, once, job, texts=texts or [], resets=resets)
+        return self._working().run(call, login, once, job, isolation=isolation, texts=texts or [], resets=resets)
 
     def cancel(self, call: Call) -> None:
         """End a call that runs, on the server, too."""
@@ -93,6 +98,16 @@ class Postgres:
             if self._work is None:
                 self._work = Work(self._secret)
             return self._work
+
+
+def _isolation(value: Any, once: bool) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or value.lower() not in ISOLATIONS:
+        raise Invalid(f"isolation {value!r} is none of {', '.join(ISOLATIONS)}")
+    if not once:
+        raise Invalid("isolation is the level of the step's transaction, and with once: false there is none")
+    return value.lower()
 
 
 def _job(commands: list[Bound], limit: int) -> "Callable[[Session], bytes]":

@@ -60,6 +60,8 @@ def of_command(where: str, login: Login, failure: psycopg.Error, command: int | 
         place = f" (line {line}, column {column})"
     if is_lost(failure):
         primary = f"the connection to {login.where} was lost: {primary}"
+    elif failure.sqlstate == "25001" and "ISOLATION LEVEL" in primary:
+        primary += ": give the step the field isolation"
     elif failure.sqlstate == "25001":
         primary += ": with once: false each command runs on its own, outside a transaction"
     number = "" if command is None else f"command_{command}: "

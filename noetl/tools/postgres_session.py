@@ -15,11 +15,14 @@ from psycopg.pq.abc import PGresult
 from noetl.tools.base import storable
 from noetl.tools.postgres_login import Login
 from noetl.tools.postgres_values import Value, parameters
-from noetl.tools.sql_bind import Bound
+from noetl.tools.sql_bind import Bound, Invalid
 from noetl.tools.sql_values import Results
 
 CHUNK: Final = 20
 """Rows that come at once: what is held before the limit is looked at."""
+
+MOST_VALUES: Final = 65535
+"""Values of one command: their number has two bytes in Postgres' protocol."""
 
 OUTPUT_LIMIT: Final = 64 * 1024
 _ROWS: Final = frozenset({ExecStatus.SINGLE_TUPLE, ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK})
@@ -89,6 +92,11 @@ class Session:
         Raises `psycopg.Error`, `Invalid`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
         is still busy and must be closed.
         """
+        if command.values is not None and len(command.values) > MOST_VALUES:
+            raise Invalid(
+                f"the command has {len(command.values):,} values, and Postgres takes {MOST_VALUES:,}: give a list as"
+                " one value (= ANY($1), unnest($1::int[])), or store rows with a save step"
+            )
         self.untouched = False
         query = command.text.encode()
         self._send(query, parameters(self.conn, query, command.values or ()))

@@ -17,7 +17,7 @@ from psycopg.pq import ExecStatus
 
 from noetl.tools.exact_json import exact_json
 from noetl.tools.sql_bind import Invalid, check_text
-from noetl.tools.sql_values import number, real
+from noetl.tools.sql_values import iso_moment, number, real
 
 _BOOL, _INT4, _INT8, _NUMERIC, _JSONB = 16, 23, 20, 1700, 3802
 _ARRAY: Final = "SELECT typcategory = 'A' FROM pg_catalog.pg_type WHERE oid = $1"
@@ -147,12 +147,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _moment(data: bytes) -> str:
-    """Return a timestamp as ISO 8601 writes it: with a T, and minutes in the zone."""
-    text = data.decode()
-    if len(text) < 19 or text[10] != " " or text.endswith("BC"):
-        return text  # infinity, years beyond 9999 or before 1, or a format that the SQL has set
-    text = text[:10] + "T" + text[11:]
-    return text + ":00" if text[-3] in "+-" else text
+    return iso_moment(data.decode())
 
 
 def make_adapters() -> AdaptersMap:
@@ -168,6 +163,7 @@ def make_adapters() -> AdaptersMap:
         "bytea": _bytes,
         "timestamp": _moment,
         "timestamptz": _moment,
+        "timetz": _moment,
     }
     for info in postgres.types:
         if info.name not in kept:

@@ -45,6 +45,7 @@ class Run:
     login: Login
     once: bool
     deadline: float | None  # on the monotonic clock
+    isolation: str = ""  # the level of the transaction, where the step names one
     resets: bool = False  # whether the job may have changed its role
     texts: list[str] = field(default_factory=list)
     session: Session | None = None
@@ -54,6 +55,10 @@ class Run:
     @property
     def over(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    @property
+    def begin(self) -> str:
+        return f"BEGIN ISOLATION LEVEL {self.isolation}" if self.isolation else "BEGIN"
 
     def settings(self) -> str:
         """Return the settings that the SQL runs under, as statements."""
@@ -88,11 +93,13 @@ class Work:
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}  # by the identity of the call
 
-    def run(self, call: Call, login: Login, once: bool, job: Job, *, texts: list[str], resets: bool) -> Done | Failed:
+    def run(
+        self, call: Call, login: Login, once: bool, job: Job, *, isolation: str, texts: list[str], resets: bool
+    ) -> Done | Failed:
         """Run a job in one transaction, or, without `once`, outside of any. Errors: `validation`, `postgres`,
         `timeout`, `cancelled`, `too_large`, `not_json`."""
         seconds = None if call.timeout is None or call.timeout == inf else call.timeout
-        run = Run(call, login, once, None if seconds is None else time.monotonic() + seconds, resets, texts)
+        run = Run(call, login, once, None if seconds is None else time.monotonic() + seconds, isolation, resets, texts)
         with self._known(call, run):
             for pause in (*PAUSES, None):
                 answer = self._attempt(run, job, pause is None)
@@ -208,7 +215,7 @@ class Work:
 
     def _begin(self, run: Run, session: Session) -> postgres_once.Inbox | None:
         """Open the transaction; return the inbox, if there is one. Raises `Invalid` where it may not be used."""
-        found = session.simple(f"BEGIN; {run.settings()}; {postgres_once.FIND}")[-1]
+        found = session.simple(f"{run.begin}; {run.settings()}; {postgres_once.FIND}")[-1]
         rows = [tuple(found.get_value(row, column) for column in range(3)) for row in range(found.ntuples)]
         inbox = postgres_once.chosen(rows)
         if inbox is None:
@@ -224,7 +231,7 @@ class Work:
 
     def _begin_again(self, run: Run, session: Session) -> None:
         session.rollback()
-        session.simple(f"BEGIN; {run.settings()}")
+        session.simple(f"{run.begin}; {run.settings()}")
 
     def _outside(self, session: Session, job: Job) -> bytes:
         result = job(session)

@@ -16,6 +16,7 @@ import orjson
 from noetl.tools.base import Call, Done, Failed
 from noetl.tools.duckdb import failed_as
 from noetl.tools.duckdb_open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
+from noetl.tools.own_folder import refuse_home
 from noetl.tools.save import Order
 from noetl.tools.save_rows import create_table, duckdb_types, identifier, name_parts
 from noetl.tools.sql_bind import Bound, Invalid
@@ -38,6 +39,7 @@ def store(call: Call, order: Order) -> Done | Failed:
         opened.append(open_duckdb(MEMORY if order.storage == "file" else file_of(call)))
         log_in(opened[0], call.auth, statements)
         if order.storage == "file":
+            refuse_home(call, "path", order.path)
             return _write(opened[0], order, call.key)
         opened[0].conn.execute("BEGIN")
         result = _run(opened[0], order, statements) if order.statements else _fill(opened[0], order)

@@ -4,7 +4,7 @@ whole numbers, booleans, text            as they are; beyond 64 bits as text
 numeric, decimal                         a number where a JSON number holds it exactly, else text
 NaN, infinity (float, numeric, dates)    text
 date, time, timestamp                    text in ISO 8601: 2026-01-31, 08:00:00, 2026-01-31T08:00:00.5+00:00
-interval                                 text in ISO 8601: P1DT2H
+interval                                 text in ISO 8601: P1Y2M3DT4H5M6.5S
 bytea, blob                              text in base64
 json, arrays, structs, maps              lists and mappings
 everything else (uuid, ranges, inet ...) the text that the database writes for it
@@ -47,6 +47,19 @@ def real(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+def iso_moment(text: str) -> str:
+    """Return a time or a timestamp as ISO 8601 writes it: with a T, and minutes in the zone.
+
+    >>> iso_moment("2026-01-31 08:00:00.5+02")
+    '2026-01-31T08:00:00.5+02:00'
+    """
+    if text.endswith("BC") or ":" not in text:
+        return text  # infinity, a date, a year before 1
+    if len(text) > 10 and text[10] == " ":
+        text = text[:10] + "T" + text[11:]
+    return text + ":00" if text[-3] in "+-" else text
+
+
 def jsonable(value: Any) -> Any:
     """Return a value that a driver made of a column as plain JSON types; what is unknown becomes text."""
     match value:
@@ -58,7 +71,10 @@ def jsonable(value: Any) -> Any:
             return real(value)
         case Decimal():
             return number(format(value, "f"))
-        case dt.datetime() | dt.date() | dt.time():
+        case dt.datetime() | dt.time():
+            fraction = f".{value.microsecond:06}"
+            return value.isoformat().replace(fraction, fraction.rstrip("0").rstrip("."), 1)
+        case dt.date():
             return value.isoformat()
         case dt.timedelta():
             return interval(value)

@@ -59,7 +59,7 @@ def test_values_of_drivers_become_plain() -> None:
         1: {dt.date(2026, 1, 1): 2**70},
     }
     assert jsonable(given) == {
-        "moment": "2026-01-31T08:00:00.500000+02:00",
+        "moment": "2026-01-31T08:00:00.5+02:00",
         "day": "2026-01-31",
         "span": "P1DT2H4.5S",
         "back": "P-1DT-3S",

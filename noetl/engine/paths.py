@@ -1,0 +1,52 @@
+"""Paths with data in them: the text before the first template names the folder that data must not lead out of."""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, Final
+
+from noetl.errors import TemplateError
+from noetl.playbook.model import Template
+from noetl.playbook.templates import MappingTemplate
+
+FIELDS: Final = ("path", "database")
+"""The fields of save and duckdb steps that hold a path."""
+
+
+def keep_within(fields: Mapping[str, Any], template: Template | None) -> None:
+    """Raise `TemplateError` where a rendered path leaves the folder that the playbook's own text names."""
+    if not isinstance(template, MappingTemplate):
+        return
+    for field in FIELDS:
+        text, value = template.text_of(field), fields.get(field)
+        if text is not None and isinstance(value, str) and not is_within(text, value):
+            raise TemplateError(
+                f"{field} {value!r} leads out of the folder {folder_of(text) or '.'!r}, which the playbook names: data"
+                " may name files below it only; write the whole path as a template where data may choose the folder"
+            )
+
+
+def folder_of(text: str) -> str:
+    """Return the folder that a template's own text begins with, with its slash; empty for the working folder.
+
+    >>> folder_of("/data/{{ city }}.csv"), folder_of("day-{{ n }}.csv")
+    ('/data/', '')
+    """
+    literal = text[: min(at for at in (*map(text.find, ("{{", "{%", "{#")), len(text)) if at >= 0)]
+    return literal[: literal.rfind("/") + 1]
+
+
+def is_within(text: str, value: str) -> bool:
+    """Tell whether a rendered path is below the folder of its template. A path that begins with a template is free.
+
+    >>> is_within("/data/{{ city }}.csv", "/data/../etc/x.csv")
+    False
+    """
+    if text.startswith(("{{", "{%", "{#")):
+        return True
+    path, folder = posixpath.normpath(value), folder_of(text)
+    if not folder:
+        return not path.startswith(("../", "/")) and path != ".."
+    base = posixpath.normpath(folder).rstrip("/") + "/"
+    if base == "./":
+        return not path.startswith(("../", "/")) and path != ".."
+    return path.startswith(base)

@@ -1,0 +1,148 @@
+"""What DuckDB's columns hold, as the JSON that the postgres tool writes for the same value.
+
+DuckDB's driver loses the months of an interval, tells an infinite date as the last one of a calendar, and gives a float
+the digits of a double. So columns of such types, or with such types in them, are read as the text that DuckDB writes.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from noetl.tools.sql_bind import Bound
+from noetl.tools.sql_values import iso_moment, jsonable, real
+
+if TYPE_CHECKING:
+    import duckdb
+
+Reader = Callable[[Any], Any]
+
+_QUERIES: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE"})
+_UNIT: Final = re.compile(r"(-?\d+) (year|month|day)s?")
+_CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a column is read: its name, the type that it is cast to (None: as it is), and what makes JSON of a value."""
+
+    name: str
+    cast: str | None
+    read: Reader
+
+
+def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column] | None:
+    """Return how to read the columns of a query, None for a command that is none, or that fails: it says so itself."""
+    if command.words[:1] and command.words[0] not in _QUERIES and not command.text.startswith("("):
+        return None
+    import duckdb
+
+    try:
+        described = conn.execute(f"DESCRIBE {command.text}", list(command.values or ())).fetchall()
+    except duckdb.Error:
+        return None
+    return [_column(name, type_) for name, type_, *_ in described]
+
+
+def rewritten(command: Bound, columns: Sequence[Column]) -> str:
+    """Return a query whose columns are cast as they are to be read; the same where none is."""
+    if not any(column.cast for column in columns):
+        return command.text
+    names = [f"c{place}" for place in range(len(columns))]
+    listed = ", ".join(
+        f"CAST({name} AS {column.cast})" if column.cast else name for name, column in zip(names, columns, strict=True)
+    )
+    return f"SELECT {listed} FROM (\n{command.text}\n) AS t({', '.join(names)})"
+
+
+def _column(name: str, type_: str) -> Column:
+    import duckdb
+
+    try:
+        cast, read = _reading(duckdb.type(type_))
+    except duckdb.InvalidInputException:  # a struct without names, which no cast can name either
+        cast, read = None, jsonable
+    return Column(name, cast, read)
+
+
+def _reading(type_: Any) -> tuple[str | None, Reader]:
+    """Return the type to cast to, None where the value is right as it is, and the reader of the value."""
+    leaf = _LEAVES.get(type_.id)
+    if leaf is not None:
+        return "VARCHAR", leaf
+    match type_.id:
+        case "list" | "array":
+            ((_, inner), *rest) = type_.children
+            cast, read = _reading(inner)
+            size = rest[0][1] if rest else ""
+            return cast and f"{cast}[{size}]", lambda value: None if value is None else [read(item) for item in value]
+        case "struct":
+            fields = [(name, inner, *_reading(inner)) for name, inner in type_.children]
+            readers = {name: read for name, _, _, read in fields}
+            parts = ", ".join(f"{_quoted(name)} {cast or inner}" for name, inner, cast, _ in fields)
+            return (
+                f"STRUCT({parts})" if any(cast for _, _, cast, _ in fields) else None,
+                lambda value: _struct(value, readers),
+            )
+        case "map":
+            (_, key), (_, item) = type_.children
+            (key_cast, read_key), (item_cast, read_item) = _reading(key), _reading(item)
+            cast = f"MAP({key_cast or key}, {item_cast or item})" if key_cast or item_cast else None
+            return cast, lambda value: _map(value, read_key, read_item)
+        case _:
+            return None, jsonable
+
+
+def _struct(value: Any, readers: dict[str, Reader]) -> Any:
+    if not isinstance(value, dict):  # a struct without names is a tuple
+        return None if value is None else [read(item) for read, item in zip(readers.values(), value, strict=True)]
+    return {name: readers[name](item) for name, item in value.items()}
+
+
+def _map(value: Any, read_key: Reader, read_item: Reader) -> Any:
+    if value is None:
+        return None
+    return jsonable({read_key(key): read_item(item) for key, item in value.items()})
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# ---- leaves ----------------------------------------------------------------------------------------------------------
+
+
+def _text(read: Callable[[str], Any]) -> Reader:
+    return lambda value: None if value is None else read(value)
+
+
+def _moment(text: str) -> str:
+    before_christ = " (BC)" in text
+    return text.replace(" (BC)", "") + " BC" if before_christ else iso_moment(text)
+
+
+def _interval(text: str) -> str:
+    """Return DuckDB's `1 year 2 months 04:05:06` as Postgres' ISO 8601 style writes it: P1Y2MT4H5M6S."""
+    date = "".join(f"{amount}{unit[0].upper()}" for amount, unit in _UNIT.findall(text))
+    found = _CLOCK.search(text)
+    clock = ""
+    if found:
+        sign, hours, minutes, seconds = found.groups()
+        exact = seconds.rstrip("0").rstrip(".") if "." in seconds else seconds
+        amounts = ((str(int(hours)), "H"), (str(int(minutes)), "M"), (exact.lstrip("0") or "0", "S"))
+        clock = "".join(
+            f"{sign}{'0' if amount.startswith('.') else ''}{amount}{unit}" for amount, unit in amounts if amount != "0"
+        )
+    return f"P{date}{'T' + clock if clock else ''}" if date or clock else "PT0S"
+
+
+_LEAVES: Final[dict[str, Reader]] = {
+    "interval": _text(_interval),
+    "float": _text(lambda text: real(float(text))),
+    "time": _text(str),
+    "time with time zone": _text(iso_moment),
+    "date": _text(_moment),
+    **dict.fromkeys(
+        ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"), _text(_moment)
+    ),
+}

@@ -24,6 +24,7 @@ class Field:
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 STORAGES: Final = ("event_log", "postgres", "duckdb", "file")
+SHELLS: Final = ("bash", "sh")
 PROVIDERS: Final = ("env", "credential", "file", "google", "aws")
 
 ACTIONS: Final[dict[str, dict[str, Field]]] = {
@@ -53,6 +54,8 @@ ACTIONS: Final[dict[str, dict[str, Field]]] = {
     },
     "shell": {
         "command": Field("any", required=True),
+        "shell": Field(choices=SHELLS),
+        "stdin": Field("any"),
         "env": Field("mapping", texts=True),
         "cwd": Field(),
     },

@@ -82,6 +82,14 @@ def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
         reader.report(line, column, "warning", "shell-template", told)
     elif not node.null:
         _check_items(reader, node, "command", what)
+        for item in node.value if node.kind == "list" and type_ == "shell" else ():
+            if isinstance(item.value, str) and "secret(" in item.value and "{{" in item.value:
+                told = (
+                    f"command of {what}: arguments of a program are seen in the machine's list of processes: give the"
+                    " secret in 'env' or 'stdin'"
+                )
+                line, column = place_in(reader.lines, item, item.value.index("{{"), "{{")
+                reader.report(line, column, "warning", "shell-secret", told)
 
 
 def _first_value(text: str) -> int | None:

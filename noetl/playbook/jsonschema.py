@@ -52,6 +52,8 @@ SAID: Final[Mapping[str, str]] = {
     "when": "A condition: true, false or exactly one {{ expression }}.",
     "code": "Python with a 'def main(...)'.",
     "command": "SQL, or what a shell or container runs.",
+    "shell": "What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
+    "stdin": "What the command reads from its standard input: text, or a value that is written as JSON.",
     "endpoint": "The URL.",
     "task": "The name of a task of the workbook.",
 }

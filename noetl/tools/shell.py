@@ -1,16 +1,22 @@
-"""Run a command: `command` as a list is its argv, as text it is given to `sh -c`.
+"""Run a command: `command` as a list is its argv, as text it is run by `bash -eo pipefail`, or by `sh -e`.
 
-Runs in a runner child, in the child's process group: whoever ends the runner ends the command with all it started.
-What it prints is in the result, and goes on to the runner's own output as it comes, so that the output of a command
-that was killed is not lost. Imported by every runner child, hence light.
+The text reaches the shell as a file in memory: nobody sees it in the list of processes, and it may be of any size. So
+may `stdin`. It runs in a fork of a runner, which ends all that the command has started. What the command prints is in
+the result, and goes on to the runner's own output as it comes, so that a killed command's output is not lost.
+Imported by every runner child, hence light.
 """
 
+import contextlib
+import errno
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.errors import TooLarge
@@ -36,11 +42,11 @@ def run(call: Call) -> Done | Failed:
     Errors: `validation` (a field is wrong, no such program), `shell` (it ended with another code than 0; retryable,
     `detail` has code and output), `too_large`.
     """
-    try:
-        argv, environment, folder = _command(call), _environment(call), _folder(call)
-        process = _start(argv, environment, folder)
-    except _Invalid as failure:
-        return Failed(error("validation", storable(f"{call.where}: {failure}")))
+    with contextlib.ExitStack() as files:
+        try:
+            process = _start(_wanted(call, files))
+        except (_Invalid, TooLarge) as failure:
+            return Failed(error("validation", storable(f"{call.where}: {failure}")))
     try:
         stdout, stderr = _read(process, call.limit)
     except TooLarge as failure:
@@ -53,13 +59,67 @@ def run(call: Call) -> Done | Failed:
 # ---- what is to be run -----------------------------------------------------------------------------------------------
 
 
-def _command(call: Call) -> list[str]:
-    given = call.fields.get("command")
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A command as it is started: `script` is the descriptor of its text, `stdin` of what it reads."""
+
+    argv: list[str]
+    script: tuple[int, ...]
+    stdin: int
+    environment: Mapping[str, str]
+    folder: str | None
+
+
+def _wanted(call: Call, files: contextlib.ExitStack) -> _Wanted:
+    """Return what is to be started; `files` closes the descriptors. Raises `_Invalid`."""
+    given, shell = call.fields.get("command"), call.fields.get("shell")
+    environment, folder, stdin = _environment(call), _folder(call), _stdin(call, files)
     if isinstance(given, str) and given.strip():
-        return ["/bin/sh", "-c", _argument("command", given)]
-    if isinstance(given, list) and given:
-        return [_argument(f"command[{place}]", part) for place, part in enumerate(given)]
-    raise _Invalid(f"command is {given!r}: write a text for the shell, or a list of the program and its arguments")
+        script = _file(_argument("command", given).encode(), files)
+        return _Wanted([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
+    if not isinstance(given, list) or not given:
+        raise _Invalid(f"command is {given!r}: write a text for the shell, or a list of the program and its arguments")
+    if shell is not None:
+        raise _Invalid(
+            f"shell is {shell!r}, and command a list, which no shell reads: make it a text, or leave shell out"
+        )
+    argv = [_argument(f"command[{place}]", part) for place, part in enumerate(given)]
+    return _Wanted(argv, (), stdin, environment, folder)
+
+
+def _interpreter(shell: Any) -> list[str]:
+    """Return what runs a text, by the field `shell`: bash where there is one, else sh."""
+    if shell not in (None, "bash", "sh"):
+        raise _Invalid(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
+    bash = shutil.which("bash") if shell != "sh" else None
+    if bash is not None:
+        return [bash, "-eo", "pipefail"]
+    if shell == "bash":
+        raise _Invalid("shell is 'bash', and there is none on the worker's machine: install it, or write shell: sh")
+    return ["/bin/sh", "-e"]
+
+
+def _stdin(call: Call, files: contextlib.ExitStack) -> int:
+    """Return the descriptor from which the command reads: text as it is, other values as JSON, nothing for null."""
+    given = call.fields.get("stdin")
+    if given is None:
+        return subprocess.DEVNULL
+    return _file(given.encode() if isinstance(given, str) else plain(given, call.limit, "stdin"), files)
+
+
+def _file(content: bytes, files: contextlib.ExitStack) -> int:
+    """Return the descriptor of a file in memory, at its beginning."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("noetl-shell")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    files.callback(os.close, descriptor)
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _argument(name: str, value: Any) -> str:
@@ -98,20 +158,23 @@ def _folder(call: Call) -> str | None:
     raise _Invalid(f"cwd is {given!r}: there is no such folder")
 
 
-def _start(argv: list[str], environment: Mapping[str, str], folder: str | None) -> "subprocess.Popen[bytes]":
+def _start(wanted: _Wanted) -> "subprocess.Popen[bytes]":
+    program = wanted.argv[0]
     try:
         return subprocess.Popen(
-            argv,
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
+            wanted.argv,
+            env=wanted.environment,
+            cwd=wanted.folder,
+            stdin=wanted.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=wanted.script,
         )
     except FileNotFoundError:
-        raise _Invalid(f"there is no program {argv[0]!r} on the worker's machine") from None
+        raise _Invalid(f"there is no program {program!r} on the worker's machine") from None
     except (OSError, ValueError) as failure:
-        raise _Invalid(f"{argv[0]!r} cannot be started: {failure}") from None
+        large = ": give large values in 'stdin'" if getattr(failure, "errno", None) == errno.E2BIG else ""
+        raise _Invalid(f"{program!r} cannot be started: {failure}{large}") from None
 
 
 # ---- what it prints --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The shell tool: argv or `sh -c`, code and output as the result, every ending told in one sentence."""
+"""The shell tool: argv or a shell's text, code and output as the result, every ending told in one sentence."""
 
 import os
 import signal
@@ -53,6 +53,55 @@ def test_a_list_is_the_argv_and_nothing_in_it_is_special() -> None:
     assert value(command=["printf", "%s|", "a b", "$HOME", "*", "'; exit 1", 5, 1.5])["stdout"] == (
         "a b|$HOME|*|'; exit 1|5|1.5|"
     )
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh", None])
+@pytest.mark.parametrize("text", ["false\necho on", "test -d /no/such/folder\necho on", "(exit 3); echo on"])
+def test_a_text_stops_at_the_first_command_that_fails(text: str, shell: str | None) -> None:
+    error = failure(command=text, shell=shell)
+    assert error["detail"]["stdout"] == ""
+
+
+def test_with_bash_a_pipe_fails_where_any_part_of_it_does() -> None:
+    error = failure(command="cat /no/such/file | sort\necho done")
+    assert error["detail"]["exit_code"] == 1
+    assert "No such file" in error["message"]
+    assert value(command="cat /no/such/file | sort; echo done", shell="sh")["stdout"] == "done\n"
+
+
+def test_a_failure_that_is_meant_can_be_written() -> None:
+    assert value(command="set +e\nfalse\ngrep -q x /dev/null || true\necho on")["stdout"] == "on\n"
+
+
+def test_the_shell_that_is_asked_for_runs_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = "echo ${BASH_VERSION:+bash}"
+    assert value(command=asks)["stdout"] == "bash\n"
+    assert value(command=asks, shell="sh")["stdout"] in ("\n", "bash\n")
+    monkeypatch.setenv("PATH", "/no/such/folder")
+    assert value(command="echo here")["stdout"] == "here\n"
+    assert "there is none on the worker's machine" in failure(command="true", shell="bash")["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("a\nb ü", "a\nb ü"), ({"a": [1, None]}, '{"a":[1,null]}'), (True, "true"), (1.5, "1.5"), (None, ""), ("", "")],
+)
+def test_stdin_is_read_from_the_standard_input(given: Any, read: str) -> None:
+    assert value(command=["cat"], stdin=given)["stdout"] == read
+    assert value(command="cat", stdin=given)["stdout"] == read
+
+
+def test_texts_and_standard_input_may_be_large() -> None:
+    large = "x" * 3_000_000
+    assert value(command="wc -c", stdin=large)["stdout"].strip() == "3000000"
+    assert value(command=f"printf %s {large} | wc -c")["stdout"].strip() == "3000000"
+    assert "give large values in 'stdin'" in failure(command="true", env={"A": large})["message"]
+
+
+def test_a_text_is_not_seen_in_the_list_of_processes() -> None:
+    shown = value(command="tr '\\0' ' ' < /proc/$$/cmdline # canary")["stdout"]
+    assert "canary" not in shown
+    assert shown.startswith("/")
 
 
 def test_env_reaches_the_command_as_text() -> None:
@@ -115,6 +164,8 @@ def test_a_command_ended_by_a_signal_says_so() -> None:
         ({"command": "echo \0"}, "command contains a NUL character"),
         ({"command": ["no-such-program-here"]}, "there is no program 'no-such-program-here' on the worker's machine"),
         ({"command": ["/"]}, "'/' cannot be started: "),
+        ({"command": "true", "shell": "zsh"}, "shell is 'zsh': write bash or sh"),
+        ({"command": ["true"], "shell": "sh"}, "command a list, which no shell reads"),
         ({"command": "true", "env": "A=1"}, "env must be a mapping, not a str"),
         ({"command": "true", "env": {"A=B": "1"}}, "env: 'A=B' is no name for a variable"),
         ({"command": "true", "env": {"A": "\0"}}, "env.A contains a NUL character"),

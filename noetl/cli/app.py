@@ -14,6 +14,9 @@ from noetl.errors import NoetlError
 NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook")
 COMMANDS = ("dev", "run", "export")
 
+LASTING = ("server", "worker", "run", "dev")
+"""What runs long enough for a step to look at it."""
+
 HELP = """Run YAML playbooks durably with nothing but Postgres.
 
 Exit codes: 0 completed, 1 failed or cancelled, 2 wrong usage or not reachable."""
@@ -56,6 +59,10 @@ def run() -> NoReturn:
     """Run the command line; never show a traceback, unless NOETL_DEBUG asks for it."""
     debug = os.environ.get("NOETL_DEBUG", "") not in ("", "0", "false")
     first = sys.argv[1] if len(sys.argv) > 1 else None
+    if first in LASTING:
+        from noetl.process_memory import hide_environment
+
+        hide_environment()
     try:
         build(first if first in (*NOUNS, *COMMANDS) else None)()
     except NoetlError as error:

@@ -10,6 +10,7 @@ from noetl.database.connect import open_database
 from noetl.database.schema import require_schema
 from noetl.errors import NoetlError
 from noetl.logs import log_to_stderr
+from noetl.process_memory import hide_environment
 from noetl.settings import load_settings
 from noetl.worker.process import run_worker
 from noetl.worker.supervise import watch_channel
@@ -17,6 +18,7 @@ from noetl.worker.supervise import watch_channel
 
 def main() -> int:
     """Work until SIGTERM, or until the supervisor is gone. Return the exit code."""
+    hide_environment()
     parser = argparse.ArgumentParser(prog="noetl.worker.body")
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--slots", type=int)

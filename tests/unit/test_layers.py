@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "noetl"
-EVERYBODY = {"words", "errors", "logs", "reasons"}
+EVERYBODY = {"words", "errors", "logs", "process_memory", "reasons"}
 
 ALLOWED = {
     "__main__": {"cli"},
@@ -27,6 +27,7 @@ ALLOWED = {
     "settings": set(),
     "home": set(),
     "words": set(),
+    "process_memory": set(),
     "errors": set(),
     "logs": set(),
     "reasons": set(),

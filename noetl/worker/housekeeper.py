@@ -40,6 +40,9 @@ MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 
+RETRY_SECONDS = MINUTE
+"""Until an execution is tried again that is past its timeout and could not be ended."""
+
 KEPT = DAY
 """Seconds for which the registry remembers a process that is gone: long enough to see what happened in the night."""
 
@@ -157,7 +160,7 @@ class Housekeeper:
             except (psycopg.Error, DatabaseError):
                 raise
             except Exception as error:
-                self._overdue[execution_id] = time.monotonic() + MINUTE
+                self._overdue[execution_id] = time.monotonic() + RETRY_SECONDS
                 trace = None if isinstance(error, NoetlError) else error
                 log.error(
                     "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace

@@ -52,9 +52,10 @@ class Job:
 
 @fact
 class Done:
-    """The attempt succeeded. `result` is raw JSON."""
+    """The attempt succeeded. `result` is raw JSON; `saved` is what a block `save` keeps in the log beside it."""
 
     result: bytes
+    saved: Any = None
 
 
 @fact

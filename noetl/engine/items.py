@@ -121,6 +121,8 @@ def _end_item(
     meta = _queued(run) or {}
     if reason is not None:
         meta["reason"] = reason
+    if run.saved is not None:
+        meta["saved"] = run.saved
     if run.loop is not None:
         meta["loop"] = {"first": run.loop["first"], "count": run.loop["count"]}
     node, begun = run.node, turn.state.loops[run.node]["begun"]

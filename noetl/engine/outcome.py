@@ -27,6 +27,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     run = run_of(turn, outcome)
     what = outcome.what
     if isinstance(what, Done):
+        run.saved = what.saved
         _done(turn, run, outcome, what.result)
     elif isinstance(what, Collected):
         collected(turn, run, what)

@@ -13,14 +13,18 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
+from noetl.playbook.references import MARK
 from noetl.playbook.results import LoopResult, raw, result_view
 from noetl.playbook.templates import Constant, MappingTemplate
+from noetl.playbook.values import plain
 from noetl.words import NO_ITEM, fact, step_of
 
 PYTHON: Final = "python"
 SAVE: Final = "save"
 WITH_PATHS: Final = (SAVE, "duckdb")
 CHILD: Final = "playbook"
+MOST_SAVED: Final = 256 * 1024
+"""Bytes that a block `save` can keep in the log beside a result, as JSON."""
 
 
 @fact
@@ -146,6 +150,20 @@ def _rendered_save(
     if "data" not in fields and "statement" not in fields:
         fields["data"] = raw(result)
     return Rendered(SAVE, fields, {}, None, auth)
+
+
+def saved_in_log(rendered: Rendered, result: Any) -> Any:
+    """Return what a block `save` with the storage event_log keeps beside the result: its data, where it says some.
+
+    Raises `InputError` for what is no JSON, too large, or a secret.
+    """
+    data = rendered.fields.get("data")
+    if data is None or data == raw(result):
+        return None
+    text = plain(data, MOST_SAVED, "data of save")
+    if MARK.encode() in text:
+        raise InputError("data of save: a secret cannot be kept in the event log")
+    return data
 
 
 def _names_in_save(

@@ -34,6 +34,7 @@ class Run:
     item: int = NO_ITEM
     inner: str | None = None
     loop: dict[str, int] | None = None
+    saved: Any = None
 
     @property
     def node(self) -> str:
@@ -130,6 +131,8 @@ class Turn:
             meta["queued"] = round(run.queued, 6)
         if reason is not None:
             meta["reason"] = reason
+        if run.saved is not None:
+            meta["saved"] = run.saved
         if run.loop is not None and result is not None:
             meta["loop"] = {"first": run.loop["first"], "count": run.loop["count"]}
         step = run.plan.step

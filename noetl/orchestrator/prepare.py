@@ -11,7 +11,7 @@ from noetl.engine.calling import call_context
 from noetl.engine.collect import collect, to_collect
 from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef
 from noetl.engine.items import why_not
-from noetl.engine.render import Rendered, render_job, render_save, save_of
+from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
 from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
 from noetl.orchestrator.part import Deferral
@@ -163,7 +163,8 @@ def saves(leased: Leased) -> bool:
 def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     """Return what the block `save` of a job has to do with the result; the result itself where that is nothing.
 
-    The log has the result in any case: that is what `event_log`, the default, means.
+    The log has the result in any case: that is what `event_log`, the default, means. Data that such a block says
+    itself is kept with the event.
     """
     view, job = leased.view, leased.job
     if "end" in job.context:
@@ -173,7 +174,7 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     rendered = render_save(view.playbook, view.state, job, view.values, result)
     storage = rendered.fields.get("storage", EVENT_LOG)
     if isinstance(storage, str) and storage.lower() == EVENT_LOG:
-        return Done(ran.result)
+        return Done(ran.result, saved_in_log(rendered, result))
     work = _work(leased, rendered)
     return replace(work, key=f"{work.key}{SAVE_SUFFIX}", where=f"{work.where} save")
 

@@ -57,7 +57,9 @@ class _Named(dict[str, Any]):
 def _ready(value: Any) -> Any:
     """Return a value as a pattern may take it: what is neither text nor number becomes text once, not at each place."""
     plain = normal(value)
-    return _Text(text(plain)) if isinstance(plain, (list, dict)) else plain
+    if isinstance(plain, (int, float, str)) and not isinstance(plain, bool):
+        return plain
+    return _Text(text(value if plain is None else plain))
 
 
 def _charge(pattern: str, values: Any) -> None:

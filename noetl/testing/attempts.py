@@ -127,7 +127,7 @@ class Attempts:
             return
         takes = 0.0
         wanted = to_save(member.execution, row.job, what) if isinstance(what, Done) else None
-        if isinstance(wanted, Failed):
+        if isinstance(wanted, (Done, Failed)):
             what = wanted
         elif wanted is not None:
             wanted = with_secrets(wanted, self._sim.test, _key(member, row.job))

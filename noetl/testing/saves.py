@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Done, Failed, JobRef
 from noetl.engine.failing import error_value
-from noetl.engine.render import Rendered, render_save, save_of
+from noetl.engine.render import Rendered, render_save, save_of, saved_in_log
 from noetl.errors import InputError, TemplateError
 from noetl.testing.execution import Execution, decoded
 from noetl.words import step_of
@@ -13,7 +13,7 @@ EVENT_LOG: Final = "event_log"
 """The storage of saves that need no tool: the log has the result in any case."""
 
 
-def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Failed | None:
+def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Done | Failed | None:
     """Return what the block `save` of a job is to do with its result, None where it has none or nothing to do."""
     playbook, state = execution.playbook, execution.state
     if save_of(playbook.step(step_of(job.node_id)), job) is None:
@@ -24,6 +24,8 @@ def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Failed 
         result = decoded(done.result)
     try:
         rendered = execution.loading(lambda values: render_save(playbook, state, job, values, result))
+        if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG:
+            return Done(done.result, saved_in_log(rendered, result))
     except InputError as problem:
         return Failed(error_value("template" if isinstance(problem, TemplateError) else "validation", str(problem)))
-    return None if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG else rendered
+    return rendered

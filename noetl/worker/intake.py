@@ -162,7 +162,7 @@ class Intake:
         done = leased.done
         if done is not None:
             seconds, output = done.seconds + seconds, done.output + output
-            what = Done(done.result) if isinstance(what, Done) else what
+            what = Done(done.result, what.saved) if isinstance(what, Done) else what
         self.holdings.finish(leased, what, seconds, output)
 
     def _answer(self, conn: Connection, leased: Leased) -> Work | What:

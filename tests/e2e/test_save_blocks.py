@@ -1,5 +1,6 @@
 """Blocks `save`: carried out when the tool is done, before the outcome goes into the log."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,23 @@ def test_the_log_has_it_in_any_case(lab: Lab, saver: Saver) -> None:
         - {step: more, type: python, code: "def main(): return 8", save: {data: "{{ result }}"}}
         """)
     assert (ended.status, ended.result) == ("completed", 8)
+    assert saver.calls == []
+
+
+def test_data_of_its_own_is_kept_in_the_log_beside_the_result(lab: Lab, saver: Saver) -> None:
+    """A secret is not."""
+    ended = lab.run("""
+        - {step: start, type: python, code: "def main(): return 7", next: more,
+           save: {storage: event_log, data: {n: "{{ result }}", day: "2026-01-01"}}}
+        - {step: more, type: python, code: "def main(): return 8", on_error: end, next: end,
+           save: {data: {k: "{{ secret('env:HOME') }}"}}}
+        - {step: end, result: ["{{ start }}", "{{ error.message | default('kept') }}"]}
+        """)
+    assert ended.status == "completed"
+    assert ended.result[0] == 7
+    assert "a secret cannot be kept in the event log" in ended.result[1]
+    saved = "SELECT meta ->> 'saved' FROM event_log WHERE execution_id = %s AND meta ->> 'saved' IS NOT NULL"
+    assert [json.loads(row[0]) for row in lab.rows(saved, ended.execution_id)] == [{"n": 7, "day": "2026-01-01"}]
     assert saver.calls == []
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from noetl.testing.python import PythonChild
+from tests.support.trials import Trials
 from tests.unit.engine_model import Execution, flow, playbook, py, router
 
 
@@ -72,3 +74,43 @@ def test_an_argument_a_key_of_the_workload_and_a_step_keep_their_names_in_a_save
     execution = flow(router("start", "data"), py("data", "store"), py("store", save=save))
     execution.done("data", 3)
     assert execution.saving("store", 5).fields["data"] == {"d": 3}
+
+
+# ---- the event log as storage ----------------------------------------------------------------------------------------
+
+KEPT = """
+- step: start
+  type: python
+  code: |
+    def main(): return {"n": 7, "rows": [1, 2]}
+  save: { storage: event_log, data: { n: "{{ result.n }}", day: "2026-01-01" } }
+  next: many
+- step: many
+  type: python
+  loop: { in: [4, 5], iterator: x, save: { data: { x: "{{ x }}" } } }
+  code: |
+    def main(x): return x * x
+  save: { data: "{{ results }}" }
+  next: end
+- step: end
+  result: [ "{{ start.n }}", "{{ many }}" ]
+"""
+
+
+def test_data_for_the_event_log_is_kept_with_the_event_beside_the_result() -> None:
+    """Not dropped; and where it is the result itself, it is not kept twice."""
+    with PythonChild({}) as python:
+        verdict = Trials(python).passes(KEPT, "expect: {status: completed, result: [7, [16, 25]]}")
+    events = [moment.event for moment in verdict.ran.timeline]
+    saved = [(event.node_id, event.item_index, (event.meta or {}).get("saved")) for event in events]
+    assert [one for one in saved if one[2] is not None] == [
+        ("start", -1, {"n": 7, "day": "2026-01-01"}),
+        ("many", 0, {"x": 4}),
+        ("many", 1, {"x": 5}),
+    ]
+
+
+def test_too_much_for_the_log_fails_the_step() -> None:
+    large = KEPT.replace('day: "2026-01-01"', "day: \"{{ 'x' * 300000 }}\"")
+    with PythonChild({}) as python:
+        Trials(python).passes(large, "expect: {status: failed, error: {type: validation, step: start}}")

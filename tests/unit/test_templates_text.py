@@ -39,6 +39,8 @@ def test_a_value_in_text_is_written_as_json_writes_it(value: Any, text: str, vie
         found = render("{{ " + source + " | " + filter_ + " }}", v=v)
         assert found.replace("&#34;", '"').replace("&#39;", "'") == text, filter_
     assert render("{{ v | upper }}", v=v) == text.upper()
+    assert render("{{ '<%s>' | format(v) }}", v=v) == (f"<{text}>")
+    assert render("{{ '%(k)s' % {'k': v} }}", v=v) == text
 
 
 def test_constants_are_written_alike() -> None:
@@ -59,6 +61,9 @@ def test_constants_are_written_alike() -> None:
         ("{{ [1, v] | join(',') }}", "null"),
         ("{{ v | string }}", "null"),
         ("{{ v | upper }}", "null"),
+        ("{{ '%s' % v }}", "null"),
+        ("{{ '%s-%s' | format(1, v) }}", "null"),
+        ("{{ '%(k)s' % {'k': v} }}", "null"),
         ("{{ 'a' | replace('a', v) }}", "null"),
     ],
 )
@@ -92,6 +97,7 @@ def test_an_empty_choice_is_still_empty_text() -> None:
         ("{{ e.message | truncate(20) }}{{ e.message | upper }}!", "!"),
         ("{{ 'failed: ' + e.message }}", "failed: "),
         ("{{ 'failed: ' ~ e.message ~ '.' }}", "failed: ."),
+        ("{{ '%s' % e.message }}-", "-"),
         ("{{ e.message | length }}", 0),
         ("{{ e.get('message') }}", None),
         ("{{ e.items() | list }}", []),

@@ -78,7 +78,7 @@ class Passwords:
 
     def _secret(self) -> str | None:
         try:
-            text = self.file.read_text(encoding="ascii").strip()
+            text = self.file.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:

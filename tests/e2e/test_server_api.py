@@ -315,7 +315,7 @@ def test_queue_runtime_errors_and_health(api: ApiClient) -> None:
     health = answers.Health.model_validate(api.get("/api/health").json(), strict=True)
     assert health.queue == {"queued": 3}
     assert len(api.get(f"/api/executions/{numbers[0]}").json()["jobs"]) == 1
-    assert api.get(f"/api/executions/{numbers[0]}/output").json() == {"items": [], "next": None}
+    assert api.get(f"/api/executions/{numbers[0]}/output").json() == {"items": [], "next": None, "last": None}
 
 
 def test_a_list_of_errors_is_paged(api: ApiClient, database: Database) -> None:

@@ -19,6 +19,10 @@ from noetl.errors import SettingsError
 POSTGRES_NAMES = ("POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD")
 
 
+_PLACES = ("POSTGRES_HOST", "POSTGRES_PORT", "NOETL_DATABASE_URL")
+_PASSWORDS = ("POSTGRES_PASSWORD", "NOETL_PASSWORD", "NOETL_PLAYBOOK_PASSWORD")
+
+
 @dataclass(frozen=True, repr=False)
 class Settings:
     """Everything that can be set. Sizes are in bytes, times in seconds. `repr` shows no secret."""
@@ -76,10 +80,10 @@ class Settings:
 
         Raises `SettingsError` naming what is missing.
         """
-        from psycopg.conninfo import make_conninfo
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
         if self.database_url is not None:
-            return self.database_url
+            return make_conninfo("", **self._guarded(dict(conninfo_to_dict(self.database_url))))
         host, password = self.postgres_host, self.postgres_password
         missing = [
             name
@@ -93,13 +97,8 @@ class Settings:
         ]
         if missing:
             raise SettingsError(_missing(missing))
-        return make_conninfo(
-            host=host,
-            port=self.postgres_port,
-            dbname=self.postgres_db,
-            user=self.postgres_user,
-            **({"password": password} if password else {}),
-        )
+        parts = {"host": host, "port": self.postgres_port, "dbname": self.postgres_db, "user": self.postgres_user}
+        return make_conninfo("", **self._guarded({**parts, "password": password or None}))
 
     def login_conninfo(self, user: str, password: str | None) -> str:
         """Return the connection string of another login than the administrator's, who need not be known here.
@@ -123,7 +122,14 @@ class Settings:
             parts |= {"user": self.postgres_user, "password": self.postgres_password or None}
         if parts.get("user") != user or password is not None:
             parts |= {"user": user, "password": password}
-        return make_conninfo("", **parts)
+        return make_conninfo("", **self._guarded(parts))
+
+    def _guarded(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Keep a password that `.env` does not hold from being shown to a server that it names: proved it may be."""
+        outside = {self.environment.get(name) for name in _PASSWORDS if name not in self.from_dotenv}
+        if self.from_dotenv.isdisjoint(_PLACES) or parts.get("password") not in {None, *outside}:
+            return parts
+        return {**parts, "require_auth": "scram-sha-256,none"}
 
 
 def _missing(names: list[str]) -> str:

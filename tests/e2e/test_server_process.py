@@ -93,7 +93,7 @@ def test_a_killed_server_is_no_hindrance(home: Home) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: Background(home.settings.home, "server").pid() is None, "the end of the server")
     assert home.json("server", "status", expect=1)["status"] == "stopped"
-    assert "no server can be reached" in home.run("execute", "list", expect=2).stderr
+    assert "no server can be reached" in home.run("credential", "list", expect=2).stderr
     home.run("server", "start")
     assert home.run("execute", "list").stderr == "there are no executions\n"
 
@@ -158,7 +158,7 @@ def test_without_a_schema_it_starts_and_says_what_to_run(server: TestServer, tmp
     with a_home(server, tmp_path, with_schema=False) as home:
         started = home.run("server", "start")
         assert "it cannot serve yet: schema noetl is not in the database: run noetl db apply-schema" in started.stderr
-        told = home.run("execute", "list", expect=2)
+        told = home.run("credential", "list", expect=2)
         assert told.stderr == "error: schema noetl is not in the database: run noetl db apply-schema\n"
         worker = home.run("worker", "start", expect=2)
         assert worker.stderr.endswith("schema noetl is not in the database: run noetl db apply-schema\n")

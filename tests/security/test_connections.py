@@ -220,7 +220,7 @@ def test_half_open_connections_and_few_descriptors_leave_the_server_serving(serv
             peers.append(stack.enter_context(connect(port)))
             if number % 2:
                 peers[-1].sendall(b"GET /api/health HTTP/1.1\r\nHo")
-        assert home.json("execute", "list") == []
+        assert home.json("credential", "list") == []
         with connect(port) as honest:
             assert b"404" in ask(honest, token).split(b"\r\n")[0], "there is no such path, and the token was heard"
         ended = [peer for peer in peers[:200] if receive(peer) == b""]

@@ -40,12 +40,12 @@ def test_whoever_holds_the_port_of_a_killed_server_hears_nothing(home: Home) -> 
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: background.pid() is None)
     with Listener([ALIVE, OK], port=port) as thief:
-        told = home.run("execute", "list", expect=2)
+        told = home.run("credential", "list", expect=2)
         assert f"no server can be reached at {local_socket.path_of(home.settings.home)}" in told.stderr
-        home.run("credential", "list", expect=2)
+        home.run("catalog", "register", ".", expect=2)
         home.run("server", "status", expect=1)
         assert thief.connections == 0
-        told = home.run("execute", "list", "--port", str(port), expect=2)
+        told = home.run("credential", "list", "--port", str(port), expect=2)
         assert "no server can be reached" in told.stderr, "it is still the address of this home's server"
         assert token.encode() not in thief.text
 
@@ -53,11 +53,11 @@ def test_whoever_holds_the_port_of_a_killed_server_hears_nothing(home: Home) -> 
 def test_an_address_that_was_given_gets_the_token_that_was_given_and_liveness_none(home: Home) -> None:
     home.run("server", "start")
     with Listener([ALIVE, OK]) as other:
-        told = home.run("execute", "list", "--port", str(other.port), expect=2)
+        told = home.run("credential", "list", "--port", str(other.port), expect=2)
         assert f"there is no token for http://127.0.0.1:{other.port}: set NOETL_API_TOKEN" in told.stderr
         assert b"uthorization" not in other.text
     with Listener([ALIVE, OK.replace(b"2\r\n\r\n{}", b'24\r\n\r\n{"items":[],"next":null}')]) as other:
-        home.run("execute", "list", "--port", str(other.port), env={"NOETL_API_TOKEN": "its-own"})
+        home.run("credential", "list", "--port", str(other.port), env={"NOETL_API_TOKEN": "its-own"})
         probe, call = other.heard
         assert probe.startswith(b"GET /livez")
         assert b"its-own" not in probe
@@ -71,11 +71,11 @@ def test_a_dotenv_of_a_foreign_folder_sends_no_token_anywhere(home: Home) -> Non
     with Listener([ALIVE, ALIVE, ALIVE]) as thief:
         lines = f"NOETL_HOST=127.0.0.1\nNOETL_PORT={thief.port}\nNOETL_EMBEDDED=false\n"
         (home.work / ".env").write_text(lines)
-        told = home.run("execute", "list", expect=2)
+        told = home.run("credential", "list", expect=2)
         assert "there is no token for" in told.stderr
-        told = home.run("execute", "list", expect=2, env={"NOETL_API_TOKEN": "ours"})
+        told = home.run("credential", "list", expect=2, env={"NOETL_API_TOKEN": "ours"})
         assert "NOETL_API_TOKEN is not from there" in told.stderr
-        told = home.run("execute", "list", "--host", "127.0.0.1", expect=2, env={"NOETL_API_TOKEN": "ours"})
+        told = home.run("credential", "list", "--host", "127.0.0.1", expect=2, env={"NOETL_API_TOKEN": "ours"})
         assert "NOETL_API_TOKEN is not from there" in told.stderr, "the port is still the file's"
         assert b"ours" not in thief.text
         assert home.token.encode() not in thief.text
@@ -179,7 +179,7 @@ def test_a_server_whose_home_can_have_no_socket_serves_its_port(home: Home) -> N
     (home.settings.home).mkdir(exist_ok=True)
     (home.settings.home / "run").write_text("a file where the folder should be")
     assert "cannot be listened on" in home.run("server", "start").stderr
-    told = home.run("execute", "list", expect=2)
+    told = home.run("credential", "list", expect=2)
     assert "has no socket" in told.stderr
     with socket.create_connection(("127.0.0.1", int(home.address.rpartition(":")[2])), timeout=5):
         pass

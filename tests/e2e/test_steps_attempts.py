@@ -75,7 +75,7 @@ def test_retry_ends_with_its_attempts_or_its_condition_and_never_retries_what_ca
         "template": 'retry: 5, args: {a: "{{ nothing }}"}, code: "def main(a): return a"',
         "validation": """retry: 5, args: "{{ {'b': 1} }}", code: "def main(a): return 1\"""",
         "broken when": 'retry: {max_attempts: 5, when: "{{ nothing }}"}, code: "def main(): raise ValueError()"',
-        "number": 'retry: 2, code: "def main(): return {1}"',
+        "number": 'retry: 2, code: "def main(): return 1j"',
     }
     started = {name: lab.begin(f"- {{step: start, type: python, {body}}}") for name, body in bodies.items()}
     ended = {name: lab.end(execution) for name, execution in started.items()}

@@ -28,7 +28,7 @@ def build(only: str | None = None) -> typer.Typer:
         name="noetl",
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,10 +55,17 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _first_word() -> str | None:
+    """Return the noun of the command, also of one that a shell wants to complete: only that is imported."""
+    completing = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
+    words = completing.split() if completing and "_NOETL_COMPLETE" in os.environ else sys.argv
+    return words[1] if len(words) > 1 else None
+
+
 def run() -> NoReturn:
     """Run the command line; never show a traceback, unless NOETL_DEBUG asks for it."""
     debug = os.environ.get("NOETL_DEBUG", "") not in ("", "0", "false")
-    first = sys.argv[1] if len(sys.argv) > 1 else None
+    first = _first_word()
     if first in LASTING:
         from noetl.process_memory import hide_environment
 

@@ -11,6 +11,7 @@ import typer
 
 from noetl.cli.catalog import put
 from noetl.cli.client import Client, connect, segment
+from noetl.cli.completing import execution_ids, playbooks
 from noetl.cli.files import catalog_path, find_file, register_tree
 from noetl.cli.follow import Progress, exit_code, follow
 from noetl.cli.options import Host, Json, Port
@@ -27,7 +28,7 @@ from noetl.words import TERMINAL, ExecutionStatus
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
 Payload = Annotated[str | None, typer.Option("--payload", metavar="JSON", help="Laid over the workload.")]
 Input = Annotated[str | None, typer.Option("--input", metavar="FILE", help="The payload from a file; - is stdin.")]
 Set = Annotated[
@@ -44,7 +45,12 @@ Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help=
 
 @app.command()
 def playbook(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A file (.yaml may be left out), or a catalog path.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="A file (.yaml may be left out), or a catalog path.", autocompletion=playbooks
+        ),
+    ],
     payload: Payload = None,
     input_file: Input = None,
     sets: Set = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from noetl.cli.completing import files as complete_files
 from noetl.cli.files import documents, read_text
 from noetl.cli.options import Json
 from noetl.cli.playbook_test import run_playbook_tests
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Playbook files: lint, test, graph, show, schema.", no_args_is_help=True)
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.")]
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.", autocompletion=complete_files),
+]
 
 DRAWINGS = ("mermaid", "svg")
 

@@ -131,6 +131,10 @@ def _read(file: Path) -> Tests | None:
     from noetl.playbook.tests_load import load_tested, load_tests
 
     text = read_text(file)
+    if _holds_tests_only(text, str(file)):
+        raise InputError(
+            f"{file} holds tests and no playbook: call it NAME.test.yaml beside the playbook NAME.yaml, and name either"
+        )
     if document_kind(text, str(file))[0] != KIND:
         return None
     playbook, tests = load_tested(text, str(file))
@@ -139,6 +143,14 @@ def _read(file: Path) -> Tests | None:
         if beside.is_file():
             tests += load_tests(read_text(beside), str(beside), playbook)
     return Tests(file, playbook, tests)
+
+
+def _holds_tests_only(text: str, name: str) -> bool:
+    """Tell whether a document is what stands beside a playbook: its only key is `tests`."""
+    from noetl.playbook.load import read_document
+
+    root, _problems = read_document(text, name)
+    return root is not None and root.kind == "mapping" and list(root.value) == ["tests"]
 
 
 class Finder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from noetl.cli.completing import files
 from noetl.cli.execute import Input, Label, Merge, Payload, Set, SetString
 from noetl.cli.files import find_file, register_tree
 from noetl.cli.follow import Progress, exit_code
@@ -35,7 +36,9 @@ TICK = 0.05
 
 
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The playbook's file (.yaml may be left out).")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The playbook's file (.yaml may be left out).", autocompletion=files)
+    ],
     payload: Payload = None,
     input_file: Input = None,
     sets: Set = None,

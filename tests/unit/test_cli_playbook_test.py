@@ -197,3 +197,9 @@ def test_the_examples_pass_their_own_tests(capsys: pytest.CaptureFixture[str], m
         "subplaybook",
         "wait",
     } <= tested
+
+
+def test_a_file_of_tests_alone_is_told_where_it_belongs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "only.yaml", "tests:\n" + "".join(f"  {line}\n" for line in GOOD.splitlines()))
+    assert run("only.yaml") == 2
+    assert "holds tests and no playbook: call it NAME.test.yaml beside the playbook" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""What shells complete: ids of executions, and playbooks by file and by catalog path. They never wait for long."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from noetl.cli.files import SUFFIXES
+from noetl.errors import NoetlError
+
+MOST = 50
+"""Proposals at most."""
+
+
+def execution_ids(incomplete: str) -> list[tuple[str, str]]:
+    """Return the newest executions that the home's server knows, with what they are. No server: none."""
+    rows = _ask("/api/executions", {"limit": MOST})
+    found = [(row["execution_id"], f"{row['path']} {row['status']} {row['started_at'][:19]}") for row in rows]
+    return [one for one in found if one[0].startswith(incomplete)]
+
+
+def playbooks(incomplete: str) -> list[str]:
+    """Return the YAML files and folders that a text begins, and the catalog's paths."""
+    found = [*_files(incomplete), *(row["path"] for row in _ask("/api/catalog", {"limit": MOST}))]
+    return sorted({path for path in found if path.startswith(incomplete)})[:MOST]
+
+
+def files(incomplete: str) -> list[str]:
+    """Return the YAML files and folders that a text begins."""
+    return sorted(path for path in _files(incomplete) if path.startswith(incomplete))[:MOST]
+
+
+def _files(incomplete: str) -> Iterator[str]:
+    head, _slash, start = incomplete.rpartition("/")
+    folder = Path(head or ("/" if incomplete.startswith("/") else "."))
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return  # no such folder: nothing to propose
+    for entry in entries:
+        if entry.name.startswith(".") and not start.startswith("."):
+            continue
+        name = f"{head}/{entry.name}" if "/" in incomplete else entry.name
+        if entry.is_dir():
+            yield f"{name}/"
+        elif entry.suffix in SUFFIXES:
+            yield name
+
+
+def _ask(path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    from noetl.cli.client import connect
+    from noetl.settings import load_settings
+
+    try:
+        found: list[dict[str, Any]] = connect(load_settings()).get(path, query)["items"]
+    except NoetlError:
+        return []  # without a server there is nothing to propose, and nobody to tell
+    return found

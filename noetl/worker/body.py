@@ -13,6 +13,7 @@ from noetl.logs import log_to_stderr
 from noetl.process_memory import hide_environment
 from noetl.settings import load_settings
 from noetl.worker.process import run_worker
+from noetl.worker.pulse import Pulse, beat
 from noetl.worker.supervise import watch_channel
 
 
@@ -35,7 +36,13 @@ def main() -> int:
         with open_database(settings, application="noetl worker") as database:
             require_schema(database)
         ready()
-        run_worker(settings, pools=tuple(given.pool) or settings.pools, slots=given.slots, stop=stop)
+        pulse, ended = Pulse(), threading.Event()
+        beating = beat(given.channel, pulse, ended)
+        try:
+            run_worker(settings, pools=tuple(given.pool) or settings.pools, slots=given.slots, stop=stop, pulse=pulse)
+        finally:
+            ended.set()
+            beating.join()
     except NoetlError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

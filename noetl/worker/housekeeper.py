@@ -172,7 +172,13 @@ class Housekeeper:
         return list(self._overdue)
 
     def renew(self, conn: Connection) -> None:
-        """Renew the leases that have stood for a while; what is no longer ours is given up."""
+        """Renew the leases that have stood for a while; what is no longer ours is given up.
+
+        A pump that stands still completes nothing any more: what it holds is left to other workers.
+        """
+        if self._pump.pulse.stands_still():
+            log.error("the pump of this worker stands still: its leases are not renewed")
+            return
         young = time.monotonic() - self._settings.lease_seconds / 8
         held = {job: attempts for job, (attempts, since) in self._pump.holdings.leases.copy().items() if since < young}
         if not held:

@@ -21,6 +21,7 @@ from noetl.playbook.templates import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools
 from noetl.worker.housekeeper import Housekeeper
+from noetl.worker.pulse import Pulse
 from noetl.worker.pump import Pump
 from noetl.worker.references import Seals
 from noetl.worker.secrets import Secrets
@@ -41,6 +42,7 @@ def run_worker(
     only_root: int | None = None,
     stop: threading.Event | None = None,
     drain_seconds: float = 25.0,
+    pulse: Pulse | None = None,
 ) -> None:
     """Work until `stop` is set, then settle what runs. `only_root`: take jobs of that execution's tree only.
 
@@ -79,6 +81,7 @@ def run_worker(
         pools=pools,
         only_root=only_root,
         drain_seconds=drain_seconds,
+        pulse=pulse,
     )
     housekeeper = Housekeeper(database, settings, pump, hands, me)
     tidy = threading.Event()
@@ -90,6 +93,7 @@ def run_worker(
             _bring_back(database, pools)
         pump.run(stop)
     finally:
+        pump.pulse.rest()
         tidy.set()
         hands.close()
         secrets.close()

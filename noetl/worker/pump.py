@@ -36,6 +36,7 @@ from noetl.worker.completing import Completing
 from noetl.worker.files import files_folder
 from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
+from noetl.worker.pulse import Pulse
 from noetl.worker.secrets import Secrets
 from noetl.worker.slots import NotBegun, Report, Slots
 
@@ -73,6 +74,7 @@ class Pump:
         pools: tuple[str, ...],
         only_root: int | None = None,
         drain_seconds: float = 25.0,
+        pulse: Pulse | None = None,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -81,6 +83,7 @@ class Pump:
         self._slots = slots
         self._worker = worker_id
         self._drain_seconds = drain_seconds
+        self.pulse = pulse or Pulse()
         self.holdings = Holdings(worker_id)
         self._intake = Intake(
             self._schema,
@@ -124,6 +127,7 @@ class Pump:
         itself: a lost connection is opened again."""
         give_up, self._draining = None, False
         while True:
+            self.pulse.turn()
             try:
                 if self._conn is None:
                     self._connect()

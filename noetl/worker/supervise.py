@@ -1,7 +1,7 @@
 """Keep N worker processes alive: start them, start a crashed one again, let all of them drain.
 
-The supervisor touches no database. It hands each worker one end of a pipe: a worker says "ready" through it, and
-drains when the supervisor is gone, however it went.
+The supervisor touches no database. It hands each worker one end of a pipe: a worker says "ready" through it and beats
+once a second (`pulse`), and drains when the supervisor is gone, however it went. One that does not beat is ended.
 """
 
 import logging
@@ -30,6 +30,12 @@ STEADY = 30.0
 LOOK = 0.2
 """Seconds between two looks at the workers."""
 
+SILENCE = 30.0
+"""Seconds without a beat after which a worker is ended: its interpreter is held, or its pump stands still."""
+
+OWN_PAUSE = 5.0
+"""Seconds between two looks after which the supervisor itself was stopped, and says nothing about its workers."""
+
 
 class WorkerDied(NoetlError):
     """A worker could not even begin; its own message is in the log."""
@@ -45,6 +51,7 @@ class _Worker:
     begun: float = 0.0
     delay: float = FIRST_DELAY
     again_at: float = 0.0
+    heard: float = 0.0  # when it last said something
 
 
 def worker_command(slots: int, pools: Sequence[str]) -> list[str]:
@@ -58,12 +65,21 @@ def worker_command(slots: int, pools: Sequence[str]) -> list[str]:
 class Supervisor:
     """Run `processes` workers until it is told to stop. Each gets `--channel N`, its end of the pipe."""
 
-    def __init__(self, processes: int, command: Sequence[str], on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        processes: int,
+        command: Sequence[str],
+        on_ready: Callable[[], None] = lambda: None,
+        *,
+        silence: float = SILENCE,
+    ) -> None:
         self._places = [_Worker() for _ in range(processes)]
         self._command = list(command)
         self._on_ready = on_ready
         self._told = False
         self._stopping = 0
+        self._silence = silence
+        self._looked = time.monotonic()
         self._wake_in, self._wake_out = os.pipe()
         self._channels = selectors.DefaultSelector()
         os.set_blocking(self._wake_in, False)
@@ -125,11 +141,26 @@ class Supervisor:
                 os.close(place.channel)
                 place.channel = -1
                 continue
-            place.ready = True
-            log.info("worker %d is ready", place.process.pid)
+            place.heard = time.monotonic()
+            if not place.ready:
+                place.ready = True
+                log.info("worker %d is ready", place.process.pid)
+        self._end_silent()
         if not self._told and all(place.ready for place in self._places):
             self._told = True
             self._on_ready()
+
+    def _end_silent(self) -> None:
+        """Kill workers that have said nothing for long: what they held goes on when their leases have run out."""
+        now = time.monotonic()
+        paused, self._looked = now - self._looked > OWN_PAUSE, now
+        for place in self._places:
+            if paused or not place.ready:
+                place.heard = now
+            elif place.process is not None and place.channel >= 0 and now - place.heard > self._silence:
+                log.error("worker %d has not answered for %.0f s: it is ended", place.process.pid, now - place.heard)
+                place.process.kill()
+                place.heard = now
 
     def _drain(self) -> None:
         living = [place.process for place in self._places if place.process is not None]

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from noetl.worker import supervise
+from noetl.worker.pulse import Pulse
 from noetl.worker.supervise import Supervisor, WorkerDied, worker_command
 
 WORKER = """
-import os, signal, sys, threading
+import os, re, signal, sys, threading
+from noetl.worker.pulse import Pulse, beat
 from noetl.worker.supervise import watch_channel
 folder, mode, channel = sys.argv[1], sys.argv[2], int(sys.argv[4])
 stop = threading.Event()
@@ -26,6 +28,10 @@ ready = watch_channel(channel, stop)
 open(f"{folder}/{os.getpid()}", "w").close()
 if mode != "slow":
     ready()
+if mode == "held":
+    beat(channel, Pulse(), threading.Event())
+    if len(os.listdir(folder)) < 2:
+        re.match("(a+)+b", "a" * 100)  # never ends, and lets no other thread run
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Event().wait()
@@ -122,3 +128,63 @@ def test_the_command_of_a_worker_carries_slots_and_pools() -> None:
         "--pool",
         "b",
     ]
+
+
+def test_a_worker_whose_interpreter_is_held_is_ended_and_another_started(tmp_path: Path) -> None:
+    """Nothing inside it can notice: a loop in C lets no thread of its run."""
+    supervisor = Supervisor(1, command(tmp_path, "held"), silence=3.0)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2, limit=60)
+    supervisor.stop()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert [one.name for one in tmp_path.iterdir() if one.name.endswith("-drained")], "the second one drained"
+
+
+def test_a_supervisor_that_was_stopped_itself_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = Supervisor(1, command(tmp_path, "plain"), silence=10.0)
+    place = supervisor._places[0]
+    supervisor._start(place, time.monotonic())
+    assert place.process is not None
+
+    def listened() -> bool:
+        supervisor._listen()
+        return place.ready
+
+    wait_for(listened)
+    now = time.monotonic()
+    monkeypatch.setattr("noetl.worker.supervise.time.monotonic", lambda: now + 100)  # nobody looked for so long
+    supervisor._end_silent()
+    assert place.process.poll() is None
+    assert place.heard == now + 100
+    monkeypatch.undo()
+    supervisor._end()
+
+
+def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_none() -> None:
+    """What counts is the time on a processor since the last turn, not that on the wall."""
+    pulse, go_on, computed, ended = Pulse(longest_turn=0.05), threading.Event(), threading.Event(), threading.Event()
+
+    def pump() -> None:
+        pulse.turn()
+        assert go_on.wait(20)
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        computed.set()
+        assert ended.wait(20)
+        pulse.turn()
+        pulse.rest()
+
+    assert not pulse.stands_still(), "it has not begun"
+    thread = threading.Thread(target=pump)
+    thread.start()
+    assert not pulse.stands_still()
+    go_on.set()
+    assert computed.wait(20)
+    still = pulse.stands_still()
+    ended.set()
+    thread.join()
+    assert still
+    assert not pulse.stands_still()

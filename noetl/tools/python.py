@@ -4,6 +4,7 @@ Everything happens in one fresh module per call, so that imports and helpers are
 code is kept. Imported by every runner child, hence light.
 """
 
+import contextlib
 import inspect
 import linecache
 import sys
@@ -93,6 +94,14 @@ def run(call: Call) -> Done | Failed:
         return Failed(error("too_large", storable(f"{call.where}: {failure}")))
     except BaseException as failure:  # noqa: BLE001  no memory is left, or a class of somebody's code does not play
         return Failed(_raised(call.where, failure))
+
+
+def compile_ahead(call: Call) -> None:
+    """Compile a call's code, so that forks of this process need not; what is wrong with it is told by `run`."""
+    code = call.fields.get("code")
+    if isinstance(code, str):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+            _compile(call.where, code)
 
 
 def _written(value: Any, limit: int) -> bytes:

@@ -156,7 +156,9 @@ class Runner:
         return found
 
     def _fork(self, call: Call) -> Ran:
-        if call.type != "python":
+        if call.type == "python":
+            python.compile_ahead(call)
+        else:
             self._preloaded.load(call.type, ())
         if call.context.get("attempt", 1) > 1:
             end_leftovers(f"NOETL_IDEMPOTENCY_KEY={call.key}".encode())

@@ -20,6 +20,7 @@ from typing import Any, Final
 from noetl.worker.runner_descendants import LINUX, die_with_parent, end_descendants
 
 _UNWANTED: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
+_REGISTRY: Final = "noetl.tools.registry"
 _TOOLS: Final = {"duckdb": ("duckdb", "pytz"), "save": ("duckdb", "pytz")}
 """What tools import when they are first called."""
 
@@ -36,19 +37,24 @@ class Preloaded:
 
     def load(self, tool: str, names: Iterable[str]) -> None:
         """Import what a call is going to, as far as that is safe."""
-        new = [name for name in (*_TOOLS.get(tool, ()), *names) if name not in self._seen]
+        own = () if tool == "python" else (_REGISTRY, *_TOOLS.get(tool, ()))
+        new = [name for name in (*own, *names) if name not in self._seen]
         if not new:
             return
         self._seen.update(new)
-        wanted = [name for name in new if name not in sys.modules and self._is_installed(name.partition(".")[0])]
+        wanted = [name for name in new if name not in sys.modules and self._may_be_shared(name.partition(".")[0])]
+        if _REGISTRY in new:
+            importlib.import_module(_REGISTRY)
         for name in wanted:
-            if name.partition(".")[0] in sys.stdlib_module_names or _is_quiet(name):
+            if name == "duckdb":
+                _import_duckdb()
+            elif name.partition(".")[0] in sys.stdlib_module_names or _is_quiet(name):
                 with contextlib.suppress(Exception):  # the call will say it
                     importlib.import_module(name)
         gc.collect()
         gc.freeze()  # so that a fork's collector does not touch, and thereby copy, all of this
 
-    def _is_installed(self, root: str) -> bool:
+    def _may_be_shared(self, root: str) -> bool:
         if root in _UNWANTED:
             return False
         if root in sys.stdlib_module_names:
@@ -59,6 +65,12 @@ class Preloaded:
             return False
         origin = spec.origin if spec is not None else None
         return origin is not None and os.path.realpath(origin).startswith(self._installed)
+
+
+def _import_duckdb() -> None:
+    """Import DuckDB and end the thread that its default connection has: `run_step` opens another for who uses it."""
+    duckdb: Any = importlib.import_module("duckdb")
+    duckdb.default_connection().close()
 
 
 def _is_quiet(name: str) -> bool:

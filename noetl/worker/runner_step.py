@@ -20,8 +20,8 @@ from typing import Any, Final, NoReturn
 
 from orjson import dumps as _dumps
 
-from noetl.tools.base import Call, Failed
-from noetl.tools.registry import TOOLS
+from noetl.tools import python
+from noetl.tools.base import Call, Failed, Tool
 from noetl.worker.runner_descendants import die_with_parent
 from noetl.worker.runner_wire import DONE, FAILED
 
@@ -60,7 +60,7 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
         answer = _settle_in(pipes, runner)
         own, begun = getpid(), _monotonic()
         _name_the_world(call)
-        what = TOOLS[call.type].run(call)
+        what = _tool(call.type).run(call)
         if getpid() != own:
             _exit(0)  # a fork of the call came back from `main`: not ours to answer
         _flush()
@@ -77,6 +77,15 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
             _flush()
     finally:
         _exit(status)
+
+
+def _tool(type_: str) -> Tool:
+    """Return the tool of a type. The runner has imported the others when it was first asked for one of them."""
+    if type_ == python.TOOL.type:
+        return python.TOOL
+    from noetl.tools.registry import TOOLS
+
+    return TOOLS[type_]
 
 
 def _settle_in(pipes: Pipes, runner: int) -> int:
@@ -110,6 +119,9 @@ def _name_the_world(call: Call) -> None:
     sys.modules["__main__"] = ModuleType("__main__")
     os.environ.update({"NOETL_IDEMPOTENCY_KEY": call.key})
     code = call.fields.get("code")
+    if call.type == "python" and isinstance(code, str) and "duckdb" in code and "duckdb" in sys.modules:
+        duckdb = sys.modules["duckdb"]
+        duckdb.set_default_connection(duckdb.connect())  # the runner's has no thread
     if call.type == "python" and isinstance(code, str) and any(word in code.lower() for word in SPAWNS):
         sys.path.append(_importable(code))
 

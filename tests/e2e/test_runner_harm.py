@@ -182,6 +182,15 @@ def test_an_installed_module_is_imported_once_by_the_runner(slots: Slots) -> Non
     assert run(slots, python(dynamic, {"name": "colorsys"})).answer == Done(b"false")
 
 
+def test_the_default_connection_of_duckdb_works_in_each_step(slots: Slots) -> None:
+    """The runner has imported DuckDB for all, without the thread that this connection has."""
+    code = "import duckdb\ndef main():\n    return duckdb.sql('SELECT 42').fetchall()\n"
+    for _ in range(2):
+        assert run(slots, python(code)).answer == Done(b"[[42]]")
+    for pid in slots.runner_pids:
+        assert len(os.listdir(f"/proc/{pid}/task")) == 1
+
+
 def test_the_processes_of_a_step_are_told_its_key(slots: Slots, tmp_path: Path) -> None:
     code = "import subprocess\ndef main():\n    return subprocess.check_output(['printenv', 'NOETL_IDEMPOTENCY_KEY'])\n"
     code = code.replace("'])\n", "'], text=True)\n")

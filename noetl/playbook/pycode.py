@@ -42,10 +42,6 @@ def check(reader: Reader, node: Node, what: str) -> None:
     bound = list(bindings(tree.body))
     if MAIN not in (name for name, _ in bound) and "*" not in (name for name, _ in bound):
         reader.error(node, "python", f"code of {what} has no 'def main(...)': the step calls it")
-    for name, found in bound:
-        if name == MAIN and isinstance(found, ast.AsyncFunctionDef):
-            line, column = place_of(reader, node, found.lineno, found.col_offset + 1, code)
-            reader.report(line, column, "error", "python", f"main of {what} is async: write 'def main(...)'")
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:

@@ -44,8 +44,16 @@ def of_connect(where: str, login: Login, failure: psycopg.Error) -> Failed:
     return Failed(error("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
 
 
-def of_command(where: str, login: Login, failure: psycopg.Error, command: int | None, text: str | None) -> Failed:
-    """Return the error of a command, or of what stands around them where `command` is None. `text` is its SQL."""
+def of_command(
+    where: str,
+    login: Login,
+    failure: psycopg.Error,
+    command: int | None,
+    text: str | None,
+    refused: tuple[int, str] | None = None,
+) -> Failed:
+    """Return the error of a command, or of what stands around them where `command` is None. `text` is its SQL,
+    `refused` the row and the column of a save's data."""
     diagnostic = failure.diag
     primary = diagnostic.message_primary or str(failure).strip() or type(failure).__name__
     detail: dict[str, Any] = {"sqlstate": failure.sqlstate, "command": command}
@@ -53,6 +61,9 @@ def of_command(where: str, login: Login, failure: psycopg.Error, command: int | 
     if text is not None:
         detail["sql"] = text[:KEPT]  # its params are apart: no value stands in it
     place = ""
+    if refused is not None:
+        detail |= {"row": refused[0], "column": refused[1]}
+        place = f" (data[{refused[0]}].{refused[1]})"
     if diagnostic.statement_position and text is not None:
         before = text[: int(diagnostic.statement_position) - 1]
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1

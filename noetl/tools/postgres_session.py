@@ -54,6 +54,7 @@ class Session:
         self.able = able
         self.untouched = True
         self.command: int | None = None
+        self.place: tuple[int, str] | None = None  # the row and the column of a save's data that was refused
         self._notices: list[str] = []
         self._noted = 0
         conn.add_notice_handler(self._notice)

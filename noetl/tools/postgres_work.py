@@ -251,7 +251,7 @@ class Work:
                 return late
         number = session.command
         text = run.texts[number] if number is not None and number < len(run.texts) else None
-        failed = postgres_errors.of_command(run.call.where, run.login, failure, number, text)
+        failed = postgres_errors.of_command(run.call.where, run.login, failure, number, text, session.place)
         return Failed(failed.error, session.output())
 
     def _late(self, run: Run, session: Session | None = None) -> Failed | None:

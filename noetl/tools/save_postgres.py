@@ -20,17 +20,36 @@ from noetl.tools.sql_values import Results
 
 FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 COLUMNS: Final = """
-SELECT attname::text, (atttypid IN ('json'::regtype, 'jsonb'::regtype))::text FROM pg_catalog.pg_attribute
+SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
  WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 
 
+LOCATE: Final = """
+SELECT (line.number - 1)::text, given.key
+  FROM pg_catalog.json_array_elements($1::json) WITH ORDINALITY AS line (row, number),
+       pg_catalog.json_each(line.row) AS given JOIN pg_catalog.json_each_text($2::json) AS kind ON kind.key = given.key
+ WHERE pg_catalog.json_typeof(given.value) NOT IN ('null', 'object', 'array')
+   AND NOT pg_catalog.pg_input_is_valid(given.value #>> '{}', kind.value)
+ ORDER BY line.number LIMIT 1
+"""
+"""The first row and column whose value is none of the column's type, from Postgres 16 on."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of the table."""
+    """A column of the table, and its type as SQL writes it."""
 
     name: str
-    is_json: bool
+    type: str
+
+    @property
+    def is_json(self) -> bool:
+        return self.type in ("json", "jsonb")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.type in ("smallint", "integer", "bigint")
 
 
 def job_of(order: Order) -> Callable[[Session], bytes]:
@@ -90,6 +109,9 @@ def _fill(session: Session, order: Order) -> bytes:
     ]
     try:
         count = session.change(sql, _json(data))
+    except (pg.DataError, pg.NotNullViolation) as failure:
+        session.place = _place(session, columns, data, failure)
+        raise
     except pg.InvalidColumnReference:
         if not order.key:
             raise
@@ -100,7 +122,10 @@ def _fill(session: Session, order: Order) -> bytes:
 
 
 def _for_column(value: Any, column: _Column) -> Any:
-    """Return a value as its column takes it: for JSON, a text that is an array or object stands for that."""
+    """Return a value as its column takes it: for JSON, a text that is an array or object stands for that; a float
+    without a fraction is a whole number."""
+    if column.is_whole and isinstance(value, float) and value.is_integer():
+        return int(value)
     if not column.is_json or not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
@@ -108,6 +133,24 @@ def _for_column(value: Any, column: _Column) -> Any:
     except (ValueError, RecursionError):
         return value
     return orjson.Fragment(value)
+
+
+def _place(
+    session: Session, columns: dict[str, _Column], data: list[dict[str, Any]], failure: pg.DatabaseError
+) -> tuple[int, str] | None:
+    """Return the row and the column that Postgres refused, None where that cannot be told. Ends the transaction."""
+    names = {column.name: name for name, column in columns.items()}
+    if isinstance(failure, pg.NotNullViolation):
+        column = failure.diag.column_name or ""
+        rows = [number for number, row in enumerate(data) if row.get(column) is None]
+        return (rows[0], names.get(column, column)) if rows else None
+    session.rollback()
+    kinds = {column.name: column.type for column in columns.values()}
+    try:
+        found = session.query(LOCATE, _json(data), (0, orjson.dumps(kinds)))
+    except pg.Error:  # a server before 16; what it has said of the value is told all the same
+        return None
+    return (int(found[0][0]), names[found[0][1]]) if found else None
 
 
 def _json(rows: list[dict[str, Any]]) -> Value:
@@ -129,8 +172,8 @@ def _table(session: Session, order: Order) -> str:
 def _columns(session: Session, order: Order, table: str) -> dict[str, _Column]:
     """Return for each name in the data its column: of the same name, or the same in small letters. Raises `Invalid`."""
     (oid,) = session.query(FIND, (0, table.encode()))[0]
-    json_of = dict(session.query(COLUMNS, (0, str(oid).encode())))
-    there = list(json_of)
+    types = dict(session.query(COLUMNS, (0, str(oid).encode())))
+    there = list(types)
     found: dict[str, _Column] = {}
     for name in order.columns:
         column = name if name in there else name.lower()
@@ -138,5 +181,5 @@ def _columns(session: Session, order: Order, table: str) -> dict[str, _Column]:
             raise Invalid(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
         if any(column == other.name for other in found.values()):
             raise Invalid(f"data has the column {column!r} twice, in capital and in small letters")
-        found[name] = _Column(column, json_of[column] == "true")
+        found[name] = _Column(column, types[column])
     return found

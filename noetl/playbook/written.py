@@ -1,13 +1,15 @@
 """The text of values in templates: text as it is, everything else as JSON writes it, and null not at all."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Undefined, nodes
 from jinja2.exceptions import SecurityError
 
 from noetl.playbook.references import in_json
 from noetl.playbook.results import raw
+
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class NullInText(SecurityError):
@@ -24,7 +26,9 @@ def written(value: Any) -> str:
         return value
     if value is None:
         raise NullInText("null has no text: write default('') behind it, or another text that stands for it")
-    return in_json(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    if type(value) is int or type(value) is float:  # most often; finite ones are written alike
+        return repr(value)
+    return in_json(_ENCODE(value))
 
 
 def null_in_text(name: str) -> NullInText:

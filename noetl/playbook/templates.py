@@ -65,6 +65,9 @@ KEYWORDS: Final = frozenset(
         "kwargs",
     ]
 )
+_FEW: Final = 8
+"""So many pieces of a text are joined before they are charged: together they are no more than a few results."""
+
 _PLAIN: Final = frozenset({dict, str, list, int, float, bool, type(None)})
 """Types of what a scope holds as JSON brought it: nothing in it is left to be checked."""
 
@@ -107,8 +110,12 @@ class Program:
             if self.sole:
                 return normal(next(iter(pieces)))
             texts = list(pieces)
-            BUDGET.write(sum(map(len, texts)))
-            return "".join(texts)
+            if len(texts) > _FEW:
+                BUDGET.write(sum(map(len, texts)))
+                return "".join(texts)
+            text = "".join(texts)
+            BUDGET.write(len(text))
+            return text
         finally:
             BUDGET.scope = NO_SCOPE  # keeps no results alive
 

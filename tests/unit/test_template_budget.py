@@ -164,10 +164,10 @@ def test_what_the_scope_raises_is_not_the_templates_fault() -> None:
 
 
 def test_renders_on_one_budget_have_one_together() -> None:
-    loop = compile_template("{% for i in range(9000) %}{{ i }}{% endfor %}", playbook="p", step="s", field="f")
+    loop = compile_template("{% for i in range(90000) %}{% endfor %}x", playbook="p", step="s", field="f")
 
     def many_times() -> int:
-        return sum(len(loop.render({})) for _ in range(250))
+        return sum(len(loop.render({})) for _ in range(25))
 
     assert many_times() > 0
     with pytest.raises(TemplateError, match="more than"):

@@ -23,9 +23,6 @@ from noetl.tools.http_request import TIMEOUT, Invalid, Request, request_of
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
 
-BODY_LIMIT: Final = 32 * 1024 * 1024
-"""The greatest response body read, in bytes, after decompression."""
-
 KEPT: Final = 64 * 1024
 """How much of a body an error keeps, in bytes."""
 
@@ -77,7 +74,7 @@ class Http:
         what = f"{call.where}: {request.method} {_without_secrets(request.url)}"
         try:
             with self._client() as client:
-                response = _exchange(client, request)
+                response = _exchange(client, request, call.limit)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as failure:
             return Failed(error("validation", storable(f"{what}: {failure}")))
         except Refused as failure:
@@ -131,14 +128,15 @@ def make_tool(*, allow_link_local: bool = False) -> Tool:
 # ---- exchange --------------------------------------------------------------------------------------------------------
 
 
-def _exchange(client: "httpx.Client", wanted: Request) -> _Response:
+def _exchange(client: "httpx.Client", wanted: Request, limit: int) -> _Response:
+    """Return the answer to a request. `limit` holds for its body, in bytes: more would not fit into the result."""
     from noetl.tools.http_guard import begin_call
     from noetl.tools.http_redirects import send
 
     start = time.monotonic()
     deadline = begin_call(wanted.timeout)
     with send(client, wanted) as response:
-        body = read_body(response, BODY_LIMIT, deadline)
+        body = read_body(response, limit, deadline)
         return _Response(
             status=response.status_code,
             reason=response.reason_phrase,

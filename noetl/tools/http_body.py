@@ -70,7 +70,9 @@ def read_body(response: "httpx.Response", limit: int, deadline: float) -> bytes:
         for piece in (chunk,) if decompress is None else decompress.pieces(chunk):
             body += piece
             if max(len(body), sent) > limit:
-                raise TooLarge(f"the response is larger than {limit:,} bytes: ask for less, or in pages")
+                raise TooLarge(
+                    f"the response is larger than {limit:,} bytes (NOETL_RESULT_LIMIT): ask for less, or in pages"
+                )
             if time.monotonic() > deadline:
                 raise httpx.ReadTimeout("the time is over", request=response.request)
     if decompress is not None and sent:

@@ -247,11 +247,10 @@ def test_a_long_connection_attempt_ends_in_time() -> None:
     assert error["type"] == "timeout"
 
 
-def test_an_endless_body_ends_at_the_limit(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_LIMIT", 1_000_000)
-    error = failure(f"{stub.url}/endless")
+def test_an_endless_body_ends_at_the_limit_of_results(stub: Stub) -> None:
+    error = failure(f"{stub.url}/endless", limit=1_000_000)
     assert error["type"] == "too_large"
-    assert "1,000,000 bytes" in error["message"]
+    assert "1,000,000 bytes (NOETL_RESULT_LIMIT)" in error["message"]
 
 
 def test_a_result_over_the_limit_is_an_error(stub: Stub) -> None:

@@ -131,11 +131,10 @@ def test_a_bomb_ends_at_the_limit(stub: Stub, encoding: str) -> None:
     assert peak < 100 << 20
 
 
-def test_members_without_content_end_at_the_limit(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_without_content_end_at_the_limit(stub: Stub) -> None:
     """What is sent counts too: a body may be large and give nothing."""
-    monkeypatch.setattr("noetl.tools.http.BODY_LIMIT", 100_000)
     stub.raw["/body"] = ({"Content-Encoding": "gzip"}, packed(b"") * 10_000)
-    assert failure(f"{stub.url}/body")["type"] == "too_large"
+    assert failure(f"{stub.url}/body", limit=100_000)["type"] == "too_large"
 
 
 def test_a_head_of_something_compressed_has_no_body(stub: Stub) -> None:

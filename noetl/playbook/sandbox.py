@@ -85,7 +85,7 @@ def missing_key(obj: Any, name: Any) -> str:
         return f"None has no key {shown}"
     if isinstance(obj, Mapping):
         keys = [str.__str__(key[:100]) for key in islice(obj, _MOST_KEYS) if isinstance(key, str)]
-        near = did_you_mean(str(name)[:100], keys)
+        near = did_you_mean(name[:100], keys) if isinstance(name, str) else ""
         if not near and keys:
             near = f" (it has {', '.join(sorted(keys)[:8])}{', ...' if len(keys) > 8 else ''})"
         return f"no key {shown}{near}"

@@ -61,7 +61,8 @@ ONE_BY_ONE = playbook(
       def main(n):
           began = time.monotonic()
           time.sleep(0.005)
-          return {"span": [began, time.monotonic()], "worker": os.getppid()}
+          worker = int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1])
+          return {"span": [began, time.monotonic()], "worker": worker}
     next: [end]
   - {step: end, result: "{{ each }}"}
 """,

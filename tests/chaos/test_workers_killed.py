@@ -28,7 +28,7 @@ SLOW = playbook(
           with open(mark, "a") as file:
               file.write(f"{os.getpid()}\\n")
           time.sleep(seconds)
-          return os.getppid()
+          return int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1])  # its runner's worker
     next: [end]
   - step: end
 """,
@@ -37,7 +37,13 @@ SLOW = playbook(
 DEADLY = playbook(
     "deadly",
     """
-  - {step: start, type: python, code: "def main():\\n  import os; os.kill(os.getppid(), 9)", next: [end]}
+  - step: start
+    type: python
+    code: |
+      import os
+      def main():
+          os.kill(int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1]), 9)
+    next: [end]
   - {step: end}
 """,
 )

@@ -8,11 +8,11 @@ from typing import Final
 
 LONG_ENOUGH: Final = 8
 LETTERS_ENOUGH: Final = 16
-"""Characters from which a secret stands nowhere by chance: of any kind, and where all are letters or all are digits."""
+"""Characters from which a secret stands nowhere by chance: of any kind, and where all are letters."""
 
 
 COMMON: Final = (
-    "is so short, or so much like a word or a number, that it stands in other texts by chance: it is masked as a whole"
+    "is so short, or so much like a word, that it stands in other texts by chance: it is masked as a whole"
     " word, and only in errors and output, not in results"
 )
 """The warning about such a secret, behind its name."""
@@ -20,4 +20,4 @@ COMMON: Final = (
 
 def is_common(secret: str) -> bool:
     """Return whether a secret may well be a part of other texts."""
-    return len(secret) < LONG_ENOUGH or (len(secret) < LETTERS_ENOUGH and (secret.isalpha() or secret.isdecimal()))
+    return len(secret) < LONG_ENOUGH or (len(secret) < LETTERS_ENOUGH and secret.isalpha())

@@ -76,7 +76,7 @@ def test_values_that_look_like_json_do_not_break_it() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("secret", ["demo", "1234", "true", "postgres", "p@ss", "correcthorse", "123456789012"])
+@pytest.mark.parametrize("secret", ["demo", "1234", "true", "postgres", "p@ss", "correcthorse", "1234567"])
 def test_a_common_secret_is_masked_as_a_word_where_people_read_and_stays_in_data(secret: str) -> None:
     """`SELECT 'a demonstration'` by a login whose password is `demo` gives what it says."""
     mask = Mask([secret])

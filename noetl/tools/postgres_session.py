@@ -12,6 +12,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from noetl.tools import postgres_types
 from noetl.tools.base import storable
 from noetl.tools.postgres_login import Login
 from noetl.tools.postgres_values import Value, parameters
@@ -106,20 +107,23 @@ class Session:
         else:
             self.conn.pgconn.set_single_row_mode()
         self.conn.wait(generators.send(self.conn.pgconn))
-        begun = False
+        begun, ended = False, 0
+        own: dict[int, int] = {}
         transformer = Transformer(self.conn)
         for result in self._results():
             if result.status in _ROWS:
                 if not begun:
-                    results.begin([(result.fname(place) or b"").decode() for place in range(result.nfields)])
+                    own = postgres_types.unknown(result)
+                    names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
+                    results.begin(names, kept=bool(own))
                     begun = True
                 for row in self._load(transformer, result):
                     results.row(row)
             else:
                 results.begin()
                 begun = True
-            if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-                results.end(result.command_tuples or 0)
+            ended = result.command_tuples or 0
+        results.end(ended, postgres_types.readers(self.conn, own) if own else {})
 
     def _send(self, query: bytes, values: Sequence[Value]) -> None:
         """Send one statement, and one only: the extended protocol takes no second one."""

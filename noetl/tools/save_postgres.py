@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from noetl.tools.postgres_values import Value, dump_json
 from noetl.tools.save import Order
 from noetl.tools.save_rows import create_table, identifier, name_parts, postgres_types
 from noetl.tools.sql_bind import Invalid
-from noetl.tools.sql_values import Results
+from noetl.tools.sql_values import Reader, Results
 
 FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 COLUMNS: Final = """
@@ -78,7 +78,7 @@ class _Counted(Results):
         self.count = 0
         self._returns = False
 
-    def begin(self, columns: Sequence[str] = ()) -> None:
+    def begin(self, columns: Sequence[str] = (), *, kept: bool = False) -> None:
         """Begin the next command."""
         self._returns = bool(columns)
 
@@ -86,7 +86,7 @@ class _Counted(Results):
         """Count a row that is returned."""
         self.count += 1
 
-    def end(self, affected: int = 0) -> None:
+    def end(self, affected: int = 0, readers: Mapping[int, Reader] | None = None) -> None:
         """Count the rows of a command that returned none."""
         self.count += 0 if self._returns else affected
 

@@ -6,14 +6,14 @@ NaN, infinity (float, numeric, dates)    text
 date, time, timestamp                    text in ISO 8601: 2026-01-31, 08:00:00, 2026-01-31T08:00:00.5+00:00
 interval                                 text in ISO 8601: P1Y2M3DT4H5M6.5S
 bytea, blob                              text in base64
-json, arrays, structs, maps              lists and mappings
+json, arrays, structs, rows, maps        lists and mappings
 everything else (uuid, ranges, inet ...) the text that the database writes for it
 """
 
 import base64
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ import orjson
 from noetl.errors import TooLarge
 from noetl.playbook.values import plain
 from noetl.tools.exact_json import whole
+
+Reader = Callable[[str], Any]
+"""Makes JSON of the text of a value that is not NULL."""
 
 _FEW_DIGITS: Final = 15
 """So many digits survive the way through a double and back."""
@@ -116,7 +119,8 @@ class Results:
     executed_commands}`.
 
     It is written while rows come, so that neither more rows nor a second copy of them are ever held than the limit
-    (bytes) lets pass. Methods raise `TooLarge`, or `ValueNotJson` for what JSON cannot hold.
+    (bytes) lets pass; rows that are kept are a second copy. Methods raise
+    `TooLarge`, or `ValueNotJson` for what JSON cannot hold.
     """
 
     def __init__(self, limit: int) -> None:
@@ -125,23 +129,40 @@ class Results:
         self._commands = 0
         self._rows = 0
         self._names: list[str] = []
+        self._kept: list[bytes] | None = None  # rows whose columns are read when the command ends
+        self._size = 0  # bytes of these rows
 
-    def begin(self, columns: Sequence[str] = ()) -> None:
-        """Begin the next command. Of columns that share a name the later ones get a number."""
+    def begin(self, columns: Sequence[str] = (), *, kept: bool = False) -> None:
+        """Begin the next command. Of columns that share a name the later ones get a number. `kept`: `end` is to be
+        told how texts are read."""
         self._names, self._rows = unique(columns), 0
+        self._kept, self._size = [] if kept else None, 0
         self._write(b'%b"command_%d":{"status":"success","rows":[' % (b"," if self._commands else b"", self._commands))
 
     def row(self, values: Sequence[Any]) -> None:
         """Add a row of plain values."""
         name = f"command_{self._commands}.rows[{self._rows}]"
         text = plain(dict(zip(self._names, values, strict=True)), self._limit, name)
+        if self._kept is not None:
+            self._rows += 1
+            self._kept.append(text)
+            self._size += len(text)
+            self._check(len(self._text) + self._size)
+            return
         if self._rows:
             self._text += b","
         self._rows += 1
         self._write(text)
 
-    def end(self, affected: int = 0) -> None:
-        """End the command; `affected` rows where it returned none."""
+    def end(self, affected: int = 0, readers: Mapping[int, Reader] | None = None) -> None:
+        """End the command; `affected` rows where it returned none. `readers`: of texts in rows that were kept, by
+        the place of the column."""
+        rows, self._kept, self._rows = self._kept or (), None, 0 if self._kept else self._rows
+        read = {self._names[place]: reader for place, reader in (readers or {}).items()}
+        for text in rows:
+            row = orjson.loads(text)
+            row |= {name: reader(row[name]) for name, reader in read.items() if row[name] is not None}
+            self.row(list(row.values()))
         count = self._rows if self._names else max(0, affected)
         self._write(b'],"row_count":%d,"columns":%b}' % (count, orjson.dumps(self._names)))
         self._commands += 1
@@ -153,7 +174,10 @@ class Results:
 
     def _write(self, text: bytes) -> None:
         self._text += text
-        if len(self._text) > self._limit:
+        self._check(len(self._text))
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
             raise TooLarge(
                 f"the result has more than {self._limit:,} bytes as JSON at row {self._rows} of command"
                 f" {self._commands}: select less, or keep it in the database"

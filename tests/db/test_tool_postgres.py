@@ -179,7 +179,7 @@ def test_params_go_into_columns_of_any_type(steps: Steps) -> None:
 def test_a_type_of_the_databases_own_takes_a_list_too(steps: Steps) -> None:
     sql = "CREATE TYPE mood AS ENUM ('sad', 'ok'); SELECT 'ok' = ANY($1::mood[]), $1::mood[]; DROP TYPE mood"
     result = steps.result(sql, [["sad", "ok"]])
-    assert list(result["command_1"]["rows"][0].values()) == [True, "{sad,ok}"]
+    assert list(result["command_1"]["rows"][0].values()) == [True, ["sad", "ok"]]
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,10 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
     _run(conn, "release_jobs", {"worker": worker, "jobs": numbers(jobs)})
 
 
-def select_expired_jobs(conn: Connection, *, limit: int) -> list[JobRow]:
-    """Return jobs whose lease has run out, the oldest first."""
-    return [JobRow._make(row) for row in _run(conn, "select_expired_jobs", {"limit": limit}).fetchall()]
+def select_expired_jobs(conn: Connection, *, limit: int, seconds: float = 0.0) -> list[JobRow]:
+    """Return jobs whose lease has run out, so many seconds ago at least, the oldest first."""
+    found = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
+    return [JobRow._make(row) for row in found.fetchall()]
 
 
 def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:

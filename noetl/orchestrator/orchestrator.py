@@ -77,7 +77,7 @@ class Orchestrator:
     def start(self, request: StartRequest, parent: Parent | None = None) -> Started:
         """Accept an execution. Raises `NotFound`, `InputError`, `TemplateError`."""
         with self._database.connection() as conn:
-            views = Views(self._schema, self._env, self._playbooks)
+            views = self.views()
             for _ in range(3):
                 part = prepare(conn, views, request, parent)
                 if isinstance(part, int):
@@ -103,6 +103,10 @@ class Orchestrator:
         """
         return self._act(execution_id, None, patience=EXPIRE_PATIENCE)
 
+    def views(self) -> Views:
+        """Return views that know nothing yet but the playbooks that were compiled here."""
+        return Views(self._schema, self._env, self._playbooks)
+
     def _insert(self, conn: Connection, part: Part) -> bool:
         rows = Rows()
         assert part.start is not None
@@ -118,7 +122,7 @@ class Orchestrator:
         return Started(execution_id, False, path, version, status)
 
     def _act(self, execution_id: int, given: Cancel | None, patience: str = "") -> str:
-        views = Views(self._schema, self._env, self._playbooks)
+        views = self.views()
         with (
             self._database.connection() as conn,
             store.transaction(conn, self._schema, patience=patience, then=self._news),

@@ -18,6 +18,7 @@ from noetl.database.schema import apply_schema
 from noetl.errors import DatabaseError, SettingsError
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.app import build_app
+from noetl.server.caretaker import Caretaker
 from noetl.server.connections import Web
 from noetl.server.gate import is_loopback
 from noetl.server.listen import bind, bind_home
@@ -65,7 +66,8 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
         # first must not be lost before, the second must not end us afterwards.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, web.handle_exit)
-        with _Heartbeat(service, host, port):
+        heartbeat = _Heartbeat(service, host, port)
+        with heartbeat, Caretaker(service, heartbeat.runtime_id):
             log.info("serving on %s port %d", host, port)
             web.run(sockets=[listening] if local is None else [listening, local])
         service.reader.stop()
@@ -88,8 +90,9 @@ class _Heartbeat:
         name = socket.gethostname()
         self._service = service
         self._stop = threading.Event()
+        self.runtime_id = f"server-{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._process = Process(
-            runtime_id=f"server-{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            runtime_id=self.runtime_id,
             kind="server",
             host=name,
             pid=os.getpid(),
@@ -107,7 +110,7 @@ class _Heartbeat:
         self._stop.set()
         self._thread.join(timeout=5)
         with suppress(DatabaseError, psycopg.Error), self._service.session() as conn:
-            leave(conn, self._process.runtime_id)
+            leave(conn, self.runtime_id)
 
     def _run(self) -> None:
         since = BEAT

@@ -17,8 +17,9 @@ from noetl.database import runtime, store
 from noetl.database.connect import Database
 from noetl.database.leases import cut_leases, database_clock, select_leases
 from noetl.database.notify import listen
-from noetl.errors import DatabaseError, Locked, NoetlError
+from noetl.errors import DatabaseError
 from noetl.logs import Trouble
+from noetl.orchestrator.lost import BOUND, Overdue
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
@@ -28,9 +29,6 @@ from noetl.worker.slots import Slots
 
 log = logging.getLogger("noetl.worker")
 
-BOUND = 100
-"""Rows that a duty takes in hand each time."""
-
 AGAIN = 0.1
 """Seconds after which a duty is done again that has found as many: time for the pump to complete some of them."""
 
@@ -39,9 +37,6 @@ HEARTBEAT = 5.0
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
-
-RETRY_SECONDS = MINUTE
-"""Until an execution is tried again that is past its timeout and could not be ended."""
 
 KEPT = DAY
 """Seconds for which the registry remembers a process that is gone: long enough to see what happened in the night."""
@@ -60,10 +55,9 @@ class Housekeeper:
         self._pump = pump
         self._slots = slots
         self._me = me
-        self._orchestrator = Orchestrator(database, settings)
+        self._overdue = Overdue(Orchestrator(database, settings), database.schema)
         self._instance: str | None = None
         self._clock = ClockWatch()
-        self._overdue: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
         self._next_due: float | None = None
         self._duties: list[tuple[float, Callable[[Connection], None]]] = [
             (SECOND, self.look_after_queue),
@@ -150,26 +144,7 @@ class Housekeeper:
 
     def end_overdue(self, conn: Connection) -> None:
         """End executions that are past their timeout."""
-        with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_overdue_executions(conn, limit=BOUND, skip=self._put_off(time.monotonic()))
-        for execution_id in overdue:
-            try:
-                self._orchestrator.expire(execution_id)
-            except Locked:
-                self._overdue[execution_id] = time.monotonic() + SECOND
-            except (psycopg.Error, DatabaseError):
-                raise
-            except Exception as error:
-                self._overdue[execution_id] = time.monotonic() + RETRY_SECONDS
-                trace = None if isinstance(error, NoetlError) else error
-                log.error(
-                    "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
-                )
-
-    def _put_off(self, now: float) -> list[int]:
-        """Return executions that are past their timeout, and could not be ended a moment ago: others come first."""
-        self._overdue = {execution: until for execution, until in self._overdue.items() if until > now}
-        return list(self._overdue)
+        self._overdue(conn)
 
     def renew(self, conn: Connection) -> None:
         """Renew the leases that have stood for a while; what is no longer ours is given up.

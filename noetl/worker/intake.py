@@ -10,11 +10,11 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.children import await_child, start_child
+from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Done, NotLoaded
 from noetl.orchestrator.part import Broken, What, job_ref
 from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
-from noetl.orchestrator.write import storable
 from noetl.tools.base import Call
 from noetl.worker.holdings import Holdings
 from noetl.worker.secrets import Secrets
@@ -186,17 +186,7 @@ class Intake:
         )
 
     def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
-        """Keep jobs as `paused` that this version cannot read, and say why in the error log, in one transaction.
-
-        They are leased to this worker, or `expired`: leased to one that is gone.
-        """
-        if not rows:
-            return
-        reasons = {row.id: self.views.why_not(row) for row in rows}
-        with store.transaction(conn, self.schema):
-            for row in rows:
-                reason = storable(reasons[row.id])
-                store.pause_job(conn, worker=self.holdings.worker_id, row=row, reason=reason, expired=expired)
+        """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""
+        set_aside(conn, self.views, rows, by=self.holdings.worker_id, expired=expired)
         for row in rows:
             self.holdings.forget_lease(row.id)
-            log.error("execution %s is set aside: %s", row.execution_id, reasons[row.id])

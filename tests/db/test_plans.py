@@ -182,7 +182,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_depth": {"execution": Query(EXECUTION)},
     "select_ended": {"execution": Query(EXECUTION), "step": "a"},
     "select_events": {"execution": Query(EXECUTION), "events": "{2,3}"},
-    "select_expired_jobs": {"limit": 100},
+    "select_expired_jobs": {"limit": 100, "seconds": 5.0},
     "select_finished": {"executions": Query(SOME), "seconds": 60.0},
     "select_killed": {"executions": Query(SOME)},
     "select_leases": {"worker": "worker8"},

@@ -17,11 +17,12 @@ from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
 from noetl.orchestrator import views as views_module
+from noetl.orchestrator.lost import BOUND
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completing import passes
-from noetl.worker.housekeeper import BOUND, SECOND, Housekeeper
+from noetl.worker.housekeeper import SECOND, Housekeeper
 from noetl.worker.pump import PROMOTED, Pump
 from noetl.worker.slots import First, NotBegun, Report, Slots
 from tests.support.hand import with_hand

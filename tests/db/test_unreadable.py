@@ -4,10 +4,10 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.orchestrator import views
+from noetl.orchestrator.lost import BOUND
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.settings import Settings
-from noetl.worker.housekeeper import BOUND
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working

@@ -1,4 +1,4 @@
--- Leases that have run out, read without a lock: they are completed like any other outcome, under their fence.
+-- Leases that have run out some seconds ago, read without a lock: they are completed like any other outcome, under their fence.
 SELECT q.id, q.execution_id, q.node_id, q.visit, q.item_index, q.attempts, q.failures, q.lost, q.context::text,
        q.pool, q.priority, (extract(epoch FROM q.created_at) * 1000000)::bigint,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
@@ -6,6 +6,6 @@ SELECT q.id, q.execution_id, q.node_id, q.visit, q.item_index, q.attempts, q.fai
        e.status
   FROM queue q
   JOIN execution e USING (execution_id)
- WHERE q.status = 'leased' AND q.lease_until < (SELECT clock_timestamp())
+ WHERE q.status = 'leased' AND q.lease_until < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s))
  ORDER BY q.lease_until
  LIMIT %(limit)s

@@ -1,0 +1,121 @@
+"""Work that nobody ends by itself: executions past their timeout, and jobs whose worker is gone.
+
+Every worker looks for both once a second, and so does every server, later: the only worker of a database may be the
+one that is gone. It takes no slot, is bounded each time, and is done under the same locks and fence as all else.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.database.connect import Database
+from noetl.database.notify import notify
+from noetl.errors import DatabaseError, Locked, NoetlError
+from noetl.orchestrator.advance import Advance
+from noetl.orchestrator.orchestrator import EXPIRE_PATIENCE, Orchestrator
+from noetl.orchestrator.outcomes import Expired
+from noetl.orchestrator.part import Broken, Finished, job_ref
+from noetl.orchestrator.views import Views
+from noetl.orchestrator.write import storable
+
+log = logging.getLogger("noetl.orchestrator")
+
+BOUND = 100
+"""Rows that are taken in hand each time."""
+
+AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 60.0
+"""Until an execution is tried again that was locked, and one that could not be ended."""
+
+OVERDUE_SECONDS = 5.0
+"""How long a lease has run out before a server ends it: workers, of which each looks every second, come first."""
+
+
+class Overdue:
+    """Ends executions that are past their timeout; those that cannot be ended now are left out for a while."""
+
+    def __init__(self, orchestrator: Orchestrator, schema: str) -> None:
+        self._orchestrator = orchestrator
+        self._schema = schema
+        self._put_off: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
+
+    def __call__(self, conn: Connection) -> None:
+        """End those that are found now. Raises `psycopg.Error`, `DatabaseError`."""
+        now = time.monotonic()
+        self._put_off = {execution: until for execution, until in self._put_off.items() if until > now}
+        with store.transaction(conn, self._schema, asynchronous=True):
+            overdue = store.select_overdue_executions(conn, limit=BOUND, skip=list(self._put_off))
+        for execution_id in overdue:
+            try:
+                self._orchestrator.expire(execution_id)
+            except Locked:
+                self._put_off[execution_id] = time.monotonic() + AGAIN_SECONDS
+            except (psycopg.Error, DatabaseError):
+                raise
+            except Exception as error:
+                self._put_off[execution_id] = time.monotonic() + RETRY_SECONDS
+                trace = None if isinstance(error, NoetlError) else error
+                log.error(
+                    "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
+                )
+
+
+def expire_leases(database: Database, orchestrator: Orchestrator, *, by: str, seconds: float = OVERDUE_SECONDS) -> int:
+    """Complete jobs whose lease ran out so many `seconds` ago as lost, and return how many.
+
+    `by` names the process in the error log. Executions that are locked come the next time. Raises `psycopg.Error`,
+    `DatabaseError`.
+    """
+    schema, settings = database.schema, orchestrator.settings
+    with database.connection() as conn:
+        with store.transaction(conn, schema, asynchronous=True):
+            rows = store.select_expired_jobs(conn, limit=BOUND, seconds=seconds)
+        if not rows:
+            return 0
+        views = orchestrator.views()
+        known = views.of_jobs(conn, rows)
+        set_aside(conn, views, [row for row in rows if row.execution_id not in known], by=by, expired=True)
+        lost: dict[int, list[Finished]] = {}
+        for row in rows:
+            if row.execution_id in known:
+                job = job_ref((row.id, *row[2:9], row.pool, row.priority))
+                lost.setdefault(row.execution_id, []).append(Finished(known[row.execution_id], job, Expired()))
+        advance = Advance(schema, by, settings.lease_seconds, settings.inline_limit, views)
+        queued = [_completed(conn, advance, items) for items in lost.values()]
+        if any(queued):
+            notify(conn, schema, settings.notify)
+        return len(rows)
+
+
+def _completed(conn: Connection, advance: Advance, items: list[Finished]) -> bool:
+    """Complete lost jobs of one execution; tell whether workers have something to do now.
+
+    Where Postgres refuses what follows from them, the execution is set aside: else it would hide those behind it.
+    """
+    try:
+        return advance(conn, items, room=0, idle=False, patience=EXPIRE_PATIENCE).queued
+    except psycopg.errors.LockNotAvailable:
+        return False
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
+        for item in items:
+            item.what = Broken(RuntimeError(f"nothing that follows can be stored: {str(error).strip()}"))
+        return advance(conn, items, room=0, idle=False, patience=EXPIRE_PATIENCE).queued
+
+
+def set_aside(conn: Connection, views: Views, rows: Iterable[store.JobRow], *, by: str, expired: bool = False) -> None:
+    """Keep jobs as `paused` that this version cannot read, and say why in the error log, in one transaction.
+
+    They are leased to the worker `by`, or `expired`: leased to one that is gone.
+    """
+    reasons = [(row, views.why_not(row)) for row in rows]
+    if not reasons:
+        return
+    with store.transaction(conn, views.schema):
+        for row, reason in reasons:
+            store.pause_job(conn, worker=by, row=row, reason=storable(reason), expired=expired)
+    for row, reason in reasons:
+        log.error("execution %s is set aside: %s", row.execution_id, reason)

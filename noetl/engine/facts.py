@@ -61,9 +61,11 @@ class Done:
 @fact
 class Failed:
     """The attempt failed. `error` is `{type, message, retryable, detail}`; types are words like `timeout`,
-    `python`, `http`, `template`, `validation`, `cancelled`, `routing`."""
+    `python`, `http`, `template`, `validation`, `cancelled`, `routing`. `result`: what the call gave, where only its
+    block `save` failed."""
 
     error: dict[str, Any]
+    result: bytes | None = None
 
 
 @fact

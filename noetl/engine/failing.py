@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from noetl.engine.facts import Event
+from noetl.engine.facts import Event, Failed
 from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
@@ -29,6 +29,11 @@ def template_error(error: InputError, **more: Any) -> dict[str, Any]:
     return error_value(type_, str(error), **more)
 
 
+def save_failed(error: dict[str, Any], result: bytes) -> Failed:
+    """Return the outcome of an attempt whose call gave a result, and whose block `save` failed."""
+    return Failed({**error, "phase": "save"}, result)
+
+
 def fail_run(
     turn: Turn,
     run: Run,
@@ -38,8 +43,8 @@ def fail_run(
     handle: bool = True,
     note: bool = True,
 ) -> None:
-    """End a step run by a failure. `result` is kept where only the routing failed; `handle`: look at `on_error`;
-    `note`: in the error log, too."""
+    """End a step run by a failure. `result` is kept where only the routing or the save failed; `handle`: look at
+    `on_error`; `note`: in the error log, too."""
     step = run.plan.step
     error = {**error, "step": step.name, "attempt": run.attempt or error.get("attempt") or 1}
     if step.retry.max_attempts > 1:

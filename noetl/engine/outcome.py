@@ -32,7 +32,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     elif isinstance(what, Collected):
         collected(turn, run, what)
     elif isinstance(what, Failed):
-        _failed(turn, run, outcome, dict(what.error))
+        _failed(turn, run, outcome, dict(what.error), what.result)
     elif isinstance(what, Expired):
         _expired(turn, run, outcome)
     else:
@@ -76,16 +76,18 @@ def _fail(turn: Turn, run: Run, error: dict[str, Any], result: bytes | None = No
         fail_run(turn, run, error, result=result)
 
 
-def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
+def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any], result: bytes | None) -> None:
     job = outcome.job
+    if result is not None and run.loop is not None:
+        result = counts(run.loop)
     if nothing_begins(turn, run):
         if error.get("type") == "cancelled":
             give_up(turn, run, error)
         else:
-            _fail(turn, run, error)
+            _fail(turn, run, error, result)
         return
     if not may_retry(run.plan.step.retry, job.failures + 1, error) or not wanted(turn, run, error):
-        _fail(turn, run, error)
+        _fail(turn, run, error, result)
         return
     turn.note_error(run, error)
     _next_attempt(turn, run, outcome, error)

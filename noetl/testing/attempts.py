@@ -9,7 +9,7 @@ from noetl.engine.calling import call_context
 from noetl.engine.collect import collect, to_collect
 from noetl.engine.evolve import value_event
 from noetl.engine.facts import Collected, Continue, Done, Failed, JobRef
-from noetl.engine.failing import error_value
+from noetl.engine.failing import error_value, save_failed
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (
     DEEPEST,
@@ -129,13 +129,13 @@ class Attempts:
         wanted = to_save(member.execution, row.job, what) if isinstance(what, Done) else None
         if isinstance(wanted, (Done, Failed)):
             what = wanted
-        elif wanted is not None:
+        elif isinstance(what, Done) and wanted is not None:
             wanted = with_secrets(wanted, self._sim.test, _key(member, row.job))
             call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
             answer = member.answers.find(call)
             if answer is not None:
                 takes, saved = answer.takes, outcome_of(answer, call)
-                what = saved if isinstance(saved, Failed) else what
+                what = save_failed(saved.error, what.result) if isinstance(saved, Failed) else what
         if takes:
             self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, took + takes))
         else:

@@ -11,7 +11,7 @@ from noetl.playbook.load import read_document
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates import is_template
 from noetl.playbook.tests_load import steps_of
-from noetl.playbook.tests_stubs import INLINE
+from noetl.playbook.tests_stubs import INLINE, SAVE_SUFFIX
 from noetl.testing.calls import item_of
 from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
 
@@ -99,7 +99,7 @@ class Recording:
         for step, item, answer in self._answers(detail):
             if types.get(step, "router") not in INLINE and (detail.timed or types[step] != "wait"):
                 found.setdefault(step, {}).setdefault(item, []).append(answer)
-        return {step: _stub(by_item) for step, by_item in found.items()}
+        return {step: _stub(by_item) for step, by_item in found.items() if not _all_saved(step, by_item)}
 
     def _answers(self, detail: Detail) -> Iterator[tuple[str, str, dict[str, Any]]]:
         since: dict[tuple[str, str], Row] = {}  # when a step, or one of its items, began what ends next
@@ -111,7 +111,9 @@ class Recording:
                 continue
             if not step or step.startswith("$"):
                 continue
-            answer = self._answer(kind, event)
+            saved, answer = self._saved(kind, step, event), self._answer(kind, event)
+            if saved is not None:
+                yield step + SAVE_SUFFIX, "", saved
             if answer is None:
                 continue
             took = float(event.get("duration") or 0.0)
@@ -135,7 +137,18 @@ class Recording:
         if kind is EventType.STEP_CANCELLED or (kind is EventType.ITEM_SKIPPED and error):
             return {"error": {"type": CANCELLED, "message": "it was running when it was cancelled"}}
         if kind in _FAILURE and error.get("type") not in _NO_CALL:
-            return {"error": {key: error[key] for key in _ERROR_KEYS if error.get(key) is not None}}
+            return {"error": _plain(error)}
+        return None
+
+    def _saved(self, kind: EventType, step: str, event: Row) -> dict[str, Any] | None:
+        """Return what the block `save` behind a call got, None where no event tells that it was called."""
+        found, error = self.playbook.step(step), event["error"] or {}
+        if (found.item_save if _is_item(event) else found.save) is None:
+            return None
+        if kind in _SUCCESS or (kind is EventType.STEP_FAILED and _had_result(error) and not _save_failed(error)):
+            return {"result": {}}
+        if kind is EventType.STEP_FAILED and _save_failed(error) and error.get("type") not in _NO_CALL:
+            return {"error": _plain(error)}
         return None
 
     # -- how it ended
@@ -182,7 +195,20 @@ def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:
 
 def _had_result(error: Row) -> bool:
     """Whether a step failed although its call had not: by what was to follow, or because `retry` waits for another."""
-    return error.get("phase") in ("routing", "retry") or error.get("type") == UNSATISFIED
+    return error.get("phase") in ("routing", "retry", "save") or error.get("type") == UNSATISFIED
+
+
+def _save_failed(error: Row) -> bool:
+    return bool(error.get("phase") == "save")
+
+
+def _all_saved(step: str, by_item: Mapping[str, list[dict[str, Any]]]) -> bool:
+    """Whether a step is a block `save` that went well each time: that is what one without a stub does."""
+    return step.endswith(SAVE_SUFFIX) and not any("error" in answer for answer in by_item[""])
+
+
+def _plain(error: Row) -> dict[str, Any]:
+    return {key: error[key] for key in _ERROR_KEYS if error.get(key) is not None}
 
 
 def _is_item(event: Row) -> bool:

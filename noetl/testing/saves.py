@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from noetl.engine.facts import Done, Failed, JobRef
-from noetl.engine.failing import error_value
+from noetl.engine.failing import error_value, save_failed
 from noetl.engine.render import Rendered, render_save, save_of, saved_in_log
 from noetl.errors import InputError, TemplateError
 from noetl.testing.execution import Execution, decoded
@@ -27,5 +27,6 @@ def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Done | 
         if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG:
             return Done(done.result, saved_in_log(rendered, result))
     except InputError as problem:
-        return Failed(error_value("template" if isinstance(problem, TemplateError) else "validation", str(problem)))
+        type_ = "template" if isinstance(problem, TemplateError) else "validation"
+        return save_failed(error_value(type_, str(problem)), done.result)
     return rendered

@@ -11,7 +11,7 @@ from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.lost import set_aside
-from noetl.orchestrator.outcomes import Done, NotLoaded
+from noetl.orchestrator.outcomes import Done, Failed, NotLoaded, save_failed
 from noetl.orchestrator.part import Broken, What, job_ref
 from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
@@ -162,7 +162,10 @@ class Intake:
         done = leased.done
         if done is not None:
             seconds, output = done.seconds + seconds, done.output + output
-            what = Done(done.result, what.saved) if isinstance(what, Done) else what
+            if isinstance(what, Done):
+                what = Done(done.result, what.saved)
+            elif isinstance(what, Failed):
+                what = save_failed(what.error, done.result)
         self.holdings.finish(leased, what, seconds, output)
 
     def _answer(self, conn: Connection, leased: Leased) -> Work | What:

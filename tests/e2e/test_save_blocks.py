@@ -84,7 +84,28 @@ def test_a_save_that_fails_is_a_failed_attempt(lab: Lab, saver: Saver, tmp_path:
     ended = lab.run(body, payload={"file": str(broken), "table": "broken"})
     assert (ended.status, ended.error["message"]) == ("failed", "there is no table broken")
     assert "attempt_failed start" in ended.events
-    assert ended.error["attempt"] == 2
+    assert (ended.error["attempt"], ended.error["phase"]) == (2, "save")
+    failed = lab.facts(ended.execution_id, "result", "event_type IN ('attempt_failed', 'step_failed')")
+    assert [fact["result"] for fact in failed] == [None, 1]
+
+
+def test_a_handler_reads_what_could_not_be_saved(lab: Lab, saver: Saver) -> None:
+    """The result of the call, and of a loop what its items gave."""
+    ended = lab.run("""
+        - step: start
+          type: python
+          code: "def main(): return {'n': 7}"
+          save: {storage: postgres, table: broken}
+          on_error: [{step: each, args: {kept: "{{ result }}"}}]
+        - step: each
+          type: python
+          loop: {in: [1, 2]}
+          code: "def main(value): return value"
+          save: {storage: postgres, table: broken}
+          on_error: [{step: end, args: {of: "{{ start.n }}", kept: "{{ result }}"}}]
+        - {step: end, result: {of: "{{ of }}", kept: "{{ kept }}"}}
+        """)
+    assert (ended.status, ended.result) == ("completed", {"of": 7, "kept": [1, 2]})
 
 
 def test_the_log_has_it_in_any_case(lab: Lab, saver: Saver) -> None:

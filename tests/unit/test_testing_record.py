@@ -218,6 +218,59 @@ def test_a_failure_of_routing_keeps_the_result(python: PythonChild) -> None:
     assert run_again(found, VARIANTS[0], python).ok
 
 
+SAVING = """
+    - step: start
+      type: http
+      endpoint: x
+      retry: {max_attempts: 2, initial_delay: 1ms}
+      save: {storage: postgres, table: t}
+      next: [{when: "{{ result.n < 2 }}", then: start}, {else: end}]
+      on_error: [{step: end, args: {n: "{{ result.n }}"}}]
+    - {step: end, result: "{{ n }}"}
+"""
+
+
+def test_a_failure_of_a_save_keeps_the_result_of_the_call(python: PythonChild) -> None:
+    """The stub of the step has what the call gave, that of the save its error, after the saves that went well."""
+    full = {"error": {"type": "postgres", "message": "full", "retryable": False}}
+    stubs = {"start": [{"result": {"n": 1}}, {"result": {"n": 2}}], "start.save": [{"result": {}}, full]}
+    found = recorded(python, orjson.dumps([{"name": "it", "stubs": stubs}]).decode(), SAVING)
+    assert (found.shown["status"], found.shown["result"]) == ("completed", 2)
+    (test,) = found.document(VARIANTS[0])["tests"]
+    assert test["stubs"] == stubs
+    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+
+
+def test_a_save_that_fails_and_is_tried_again(python: PythonChild) -> None:
+    """The log has the result of the last attempt only: an earlier one is recorded as a failure of the step."""
+    again = "{error: {type: postgres, message: busy, retryable: true}}"
+    found = recorded(python, f"- {{name: it, stubs: {{start: {{result: {{n: 5}}}}, start.save: {again}}}}}", SAVING)
+    assert (found.shown["status"], found.shown["result"]) == ("completed", 5)
+    (test,) = found.document(VARIANTS[0])["tests"]
+    busy = {"error": {"type": "postgres", "message": "busy", "retryable": True}}
+    assert test["stubs"] == {"start": [busy, {"result": {"n": 5}}], "start.save": busy}
+    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+
+
+def test_the_save_of_a_whole_loop_that_fails(python: PythonChild) -> None:
+    """Its items have their results, and their own saves went well."""
+    body = """
+    - step: start
+      type: http
+      endpoint: x
+      loop: {in: [1, 2], save: {storage: postgres, table: t}}
+      save: {storage: postgres, table: whole}
+    """
+    full = {"error": {"type": "postgres", "message": "full", "retryable": False}}
+    stubs = {"start": {"result": {"n": 1}}, "start.save": [{"result": {}, "times": 2}, full]}
+    found = recorded(python, orjson.dumps([{"name": "it", "stubs": stubs}]).decode(), body)
+    assert (found.shown["status"], found.shown["error"]["message"]) == ("failed", "full")
+    (test,) = found.document(VARIANTS[0])["tests"]
+    item = {"result": {"n": 1}}
+    assert test["stubs"] == {"start": {"items": {"0": item, "1": item}}, "start.save": stubs["start.save"]}
+    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+
+
 def test_a_result_that_looks_like_contains_is_told_apart(python: PythonChild) -> None:
     body = "- {step: start, type: python, code: \"def main(): return {'contains': 1}\"}"
     found = recorded(python, "- {name: it}", body)

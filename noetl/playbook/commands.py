@@ -8,7 +8,7 @@ from noetl.playbook.places import place_in
 from noetl.playbook.reader import Reader
 from noetl.playbook.reads import reads_of
 from noetl.playbook.sandbox import ENVIRONMENT
-from noetl.playbook.sqltext import look_at
+from noetl.playbook.sqltext import look_at, template_at
 from noetl.playbook.yamltree import Node
 
 _HARMLESS: Final = frozenset({"execution_id", "job"})
@@ -51,10 +51,19 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
             index, sign, message = found.fault
             line, column = place_in(reader.lines, item, index, sign) if sign else (item.line, item.column)
             reader.report(line, column, "error", "sql", f"{name} of {what}: {message}")
+        secrets = _secrets_in(item.value)
+        for index in secrets:
+            line, column = place_in(reader.lines, item, index, item.value[index : index + 2])
+            told = (
+                f"{name} of {what}: a secret is written into the SQL, which servers log and errors show: give it in"
+                " 'params' instead"
+            )
+            reader.report(line, column, "warning", "sql-secret", told)
         for index in found.values:
-            line, column = place_in(reader.lines, item, index, "{{")
-            told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
-            reader.report(line, column, "warning", "sql-template", told)
+            if index not in secrets and _data_in(template_at(item.value, index)):
+                line, column = place_in(reader.lines, item, index, "{{")
+                told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
+                reader.report(line, column, "warning", "sql-template", told)
 
 
 def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, what: str) -> None:
@@ -94,8 +103,7 @@ def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
 
 def _first_value(text: str) -> int | None:
     """Return where the first template stands that brings data into a text: constants and what is raw bring none."""
-    reads = {read.name for read in reads_of(text).reads if not (read.called and read.name in ENVIRONMENT.globals)}
-    reads -= _HARMLESS
+    reads = _data_in(text)
     if not reads:
         return None
     begun, at = text.index("{{") if "{{" in text else 0, 0
@@ -106,6 +114,20 @@ def _first_value(text: str) -> int | None:
         elif kind == "name" and value in reads and text.startswith("{{", begun):
             return begun
     return begun
+
+
+def _data_in(text: str) -> set[str]:
+    """Return the names by which a template reads data."""
+    reads = {read.name for read in reads_of(text).reads if not (read.called and read.name in ENVIRONMENT.globals)}
+    return reads - _HARMLESS
+
+
+def _secrets_in(text: str) -> list[int]:
+    """Return where the templates of a text begin that ask for secrets."""
+    if "secret" not in text:
+        return []
+    asked = [read.offsets[0] for read in reads_of(text).reads if read.name == "secret" and read.called]
+    return sorted({max(text.rfind("{{", 0, at), text.rfind("{%", 0, at)) for at in asked})
 
 
 def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:

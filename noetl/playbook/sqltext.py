@@ -72,6 +72,12 @@ def look_at(text: str) -> Sql:
     return Sql(scan.fault, scan.values, scan.marks, scan.commands)
 
 
+def template_at(text: str, index: int) -> str:
+    """Return the template that begins at an index, of those where `look_at` found a value."""
+    found = _TEMPLATE.match(text, index)
+    return found[0] if found else ""
+
+
 class _Scan:
     """Goes through a text once."""
 

@@ -1,4 +1,8 @@
-"""What a loop runs over: `in`, then `where`, `order_by`, `limit`, `batch`, in this order, cut into chunks. Pure."""
+"""What a loop runs over: `in`, then `where`, `order_by`, `limit`, `batch`, in this order, cut into chunks. Pure.
+
+`in` has the budget of one render. All that follows is work for each item, which may take many times as long, so a
+`Collection` can be finished in another thread than that which began it.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -23,6 +27,9 @@ MOST_ITEMS: Final = 1_000_000
 ITEMS_PER_BUDGET: Final = 100_000
 """So many items have the budget of one render together, for `where` and `order_by` of all of them."""
 
+LONG: Final = 1_000
+"""A loop over more items is worth a thread of its own before it begins: it may take longer than handing it over."""
+
 _NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
 
 
@@ -35,23 +42,31 @@ def to_collect(step: Step, job: JobRef) -> Loop | None:
 
 
 def collect(playbook: Playbook, state: State, job: JobRef, values: Values, limit: int) -> Collected:
-    """Return what the loop of a job runs over. `limit`: the most bytes it may have as JSON.
+    """Return what the loop of a job runs over, all at once. `limit`: the most bytes it may have as JSON.
 
     Raises `TemplateError`, `InputError` for what is no list or too long, `NotLoaded`.
     """
+    return begin_collection(playbook, state, job, values).collected(limit)
+
+
+def begin_collection(playbook: Playbook, state: State, job: JobRef, values: Values) -> "Collection":
+    """Return the items of the loop of a job, of which none has been looked at yet. Raises as `collect` does."""
     plan = plan_of(playbook)
     step_plan = plan.steps[step_of(job.node_id)]
     loop = to_collect(step_plan.step, job)
     assert loop is not None
-    return _Collection(plan, step_plan, state, job, values, loop).collected(limit)
+    return Collection(plan, step_plan, state, job, values, loop)
 
 
-class _Collection:
-    """One loop about to begin."""
+class Collection:
+    """One loop about to begin. `given_up` may be set from another thread: nobody waits for it any more."""
 
     def __init__(self, plan: Plan, step_plan: StepPlan, state: State, job: JobRef, values: Values, loop: Loop) -> None:
+        self.given_up = False
         self._step = step_plan.step
         self._loop = loop
+        self._plan = plan
+        self._state = state
         names: Mapping[str, Any] = {}
         if job.item_index != NO_ITEM:
             names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
@@ -59,14 +74,23 @@ class _Collection:
         arrivals = state.runs[self._step.name][1]
         self._place = Place(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
         self._scopes = Scopes(plan, state, Reader(values), self._place)
+        self._concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
+        self._given = on_one_budget(self._items)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the rest had better be done in another thread."""
+        return len(self._given) > LONG
+
+    def read_from(self, values: Values) -> None:
+        """Read what the rest needs from other values: from a copy that no other thread changes."""
+        self._scopes = Scopes(self._plan, self._state, Reader(values), self._place)
 
     def collected(self, limit: int) -> Collected:
-        loop = self._loop
-        concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
-        items = on_one_budget(self._items)
-        times = 1 + len(items) // ITEMS_PER_BUDGET
-        items = on_one_budget(self._chosen, items, times=times)
-        return Collected(len(items), concurrency, tuple(self._chunks(items, limit)))
+        """Return what the loop runs over, of `limit` bytes as JSON at most. Raises as `collect` does."""
+        times = 1 + len(self._given) // ITEMS_PER_BUDGET
+        items = on_one_budget(self._chosen, self._given, times=times)
+        return Collected(len(items), self._concurrency, tuple(self._chunks(items, limit)))
 
     def _chosen(self, items: list[Any]) -> list[Any]:
         """Return those items that are to run, in order, in their batches."""
@@ -93,6 +117,8 @@ class _Collection:
         return found
 
     def _of_item(self, template: Template, item: Any, index: int) -> Any:
+        if self.given_up:
+            raise self._wrong("where", "was given up")
         names = {**self._names, self._loop.iterator: item, "index": index}
         self._place.fixed = names
         return template.render(self._scopes.scope(template.names))

@@ -35,6 +35,14 @@ class Memory(Values):
         """Bytes of results and args that were remembered since `trim` last forgot them, as JSON."""
         return self._size
 
+    def copy(self) -> "Memory":
+        """Return what is remembered now, for another thread: neither of both changes the other."""
+        found = Memory(self.execution_id, self.workload, self.env)
+        found._raw, found._loops, found._refused = self._raw.copy(), self._loops.copy(), self._refused.copy()
+        found._results, found._args = self._results.copy(), self._args.copy()
+        found._errors, found._chunks = self._errors.copy(), self._chunks.copy()
+        return found
+
     def trim(self) -> None:
         """Forget everything where it has become too much; not while a decision gathers what it needs."""
         if self._size > MEMORY:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from noetl.engine.calling import call_context
-from noetl.engine.collect import collect, to_collect
+from noetl.engine.collect import Collection, begin_collection, to_collect
 from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef
 from noetl.engine.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
@@ -34,6 +34,7 @@ class Leased:
     leased_at: int
     handed_out: bool = False  # to a slot, or an answer is on its way
     at_work: bool = False  # in a slot, or what is on its way was given by one
+    rounds: int = 0  # how often values were read for what a thread of the slots computes
     done: "Ran | None" = None  # what its tool gave, where a block `save` is still due
     killed: bool = False  # whatever has not begun of it shall not begin
     token: int = field(default_factory=count(1).__next__)
@@ -99,7 +100,9 @@ class AwaitChild:
     wait: Wait
 
 
-Prepared = Work | Done | Failed | Collected | Deferral | Cancel | Continue | NewChild | AwaitChild
+Ready = Work | Done | Failed | Collected | Deferral | Cancel | Continue | NewChild | AwaitChild
+Prepared = Ready | Collection
+"""What a job needs. A `Collection` is of a long loop, to be `collected` where it holds up nobody."""
 
 
 def prepare(leased: Leased, limit: int) -> Prepared:
@@ -122,7 +125,11 @@ def prepare(leased: Leased, limit: int) -> Prepared:
         if "end" in job.context:
             return Done(b"null")
         if to_collect(view.playbook.step(step_of(job.node_id)), job) is not None:
-            return collect(view.playbook, view.state, job, view.values, limit)
+            collection = begin_collection(view.playbook, view.state, job, view.values)
+            if not collection.is_long:
+                return collection.collected(limit)
+            collection.read_from(view.values.copy())
+            return collection
         rendered = render_job(view.playbook, view.state, job, view.values)
         if rendered.type == "wait":
             return _wait(leased, rendered)
@@ -133,6 +140,16 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     except InputError as problem:
         return Failed(failure("validation", str(problem)))
     return _work(leased, rendered)
+
+
+def collected(collection: Collection, limit: int) -> Collected | Failed:
+    """Finish what a long loop runs over; a template error is an answer, not an exception. Raises `NotLoaded`."""
+    try:
+        return collection.collected(limit)
+    except TemplateError as problem:
+        return Failed(failure("template", str(problem)))
+    except InputError as problem:
+        return Failed(failure("validation", str(problem)))
 
 
 def failure(kind: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The taking half of a worker: lease jobs, render them, hand them to slots or answer them at once."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,14 +12,14 @@ from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.lost import set_aside
-from noetl.orchestrator.outcomes import Done, Failed, NotLoaded, save_failed
+from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
 from noetl.orchestrator.part import Broken, What, job_ref
-from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, prepare, saves
+from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
 from noetl.tools.base import Call
 from noetl.worker.holdings import Holdings
 from noetl.worker.secrets import Secrets
-from noetl.worker.slots import Slots
+from noetl.worker.slots import Computed, Slots
 
 log = logging.getLogger("noetl.worker")
 
@@ -141,12 +142,50 @@ class Intake:
             if isinstance(what, Work):
                 self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
                 leased.handed_out = leased.at_work = True
+            elif isinstance(what, Collection):
+                self._compute(leased, what)
             else:
                 self.finish(leased, what)
         except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
             self.holdings.finish(leased, Broken(error))
+
+    def _compute(self, leased: Leased, collection: Collection) -> None:
+        """Have a long loop collected in a thread of the slots, in place of a call: nothing else waits for it."""
+
+        def first(_call: Call) -> Computed:
+            try:
+                return Computed(collected(collection, self.result_limit))
+            except NotLoaded as missing:
+                return Computed(missing)
+            except Exception as error:  # noqa: BLE001 - as where a job is handed out
+                return Computed(Broken(error))
+
+        def give_up(_call: Call) -> None:
+            collection.given_up = True
+
+        where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
+        call = Call("loop", where, where, {}, {}, math.inf, self.result_limit, {})
+        self.slots.submit(leased.token, call, first, give_up)
+        leased.handed_out = leased.at_work = True
+
+    def computed(self, conn: Connection, leased: Leased, found: What | NotLoaded, seconds: float) -> None:
+        """Take what a thread has computed; where that lacked values, they are read and it begins again."""
+        if not isinstance(found, NotLoaded):
+            self.finish(leased, found, seconds)
+            return
+        leased.handed_out, leased.rounds = False, leased.rounds + 1
+        if leased.rounds > MOST_ROUNDS:
+            self.holdings.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
+            return
+        wanted = Wanted(leased.view)
+        wanted.add(found)
+        broken = self._load(conn, {leased.view.execution_id: wanted})
+        if broken:
+            self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
+        else:
+            self.begin(conn, [leased])
 
     def conclude(self, conn: Connection, leased: Leased, done: Ran) -> None:
         """Take what a tool gave: it is on its way into the log, or a block `save` has to be done first, which is begun
@@ -168,7 +207,7 @@ class Intake:
                 what = save_failed(what.error, done.result)
         self.holdings.finish(leased, what, seconds, output)
 
-    def _answer(self, conn: Connection, leased: Leased) -> Work | What:
+    def _answer(self, conn: Connection, leased: Leased) -> Work | Collection | What:
         what = prepare(leased, self.result_limit)
         if isinstance(what, NewChild):
             return start_child(conn, self.views, what)

@@ -38,7 +38,7 @@ from noetl.worker.holdings import Holdings
 from noetl.worker.intake import Intake
 from noetl.worker.pulse import Pulse
 from noetl.worker.secrets import Secrets
-from noetl.worker.slots import NotBegun, Report, Slots
+from noetl.worker.slots import Computed, NotBegun, Report, Slots
 
 log = logging.getLogger("noetl.worker")
 
@@ -235,6 +235,8 @@ class Pump:
         elif isinstance(answer, tools.Done):
             ran = Ran(answer.result, report.seconds, answer.output)
             self._intake.conclude(self._connected(), leased, ran)
+        elif isinstance(answer, Computed):
+            self._intake.computed(self._connected(), leased, answer.value, report.seconds)
         else:
             self._intake.finish(leased, Failed(answer.error), report.seconds, answer.output)
 

@@ -7,7 +7,8 @@ How much may be held: `count` calls, one per slot, as long as runs take their ti
 moving average under 2 ms), up to eight times as many, so that the next calls lie ready when these end. Should they
 turn out slow after all, what has not begun half a second later and is beyond `count` is given back as surplus.
 
-What has to be done before a call (its `first`) is done in a thread; then the call is pending like any other.
+What has to be done before a call (its `first`) is done in a thread; then the call is pending like any other. It may
+also be all there is to do (`Computed`): so the engine has long computations made beside its pump.
 
 Pending calls start in order, except that a call known to be fast may pass a slow one that waits for a free runner,
 for as long as that has waited less than 50 ms.
@@ -69,7 +70,14 @@ class NotBegun:
     surplus: bool = False
 
 
-First = Callable[[Call], Call | Done | Failed | NotBegun]
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a computation of the engine's own came to, made in a thread instead of a call. Slots only pass it on."""
+
+    value: Any
+
+
+First = Callable[[Call], Call | Done | Failed | NotBegun | Computed]
 """What is done before a call: it gives the call as it is to be made, or what it came to without being made."""
 
 
@@ -78,7 +86,7 @@ class Report:
     """What came of a submitted call. `seconds` it ran, measured where it ran."""
 
     token: int
-    answer: Done | Failed | NotBegun
+    answer: Done | Failed | NotBegun | Computed
     seconds: float
 
 
@@ -153,11 +161,14 @@ class Slots:
         """Process ids of the runners."""
         return self._runners.pids
 
-    def submit(self, token: int, call: Call, first: First | None = None) -> None:
-        """Take a call. It starts with the next `poll`. `token` names it in reports and must not be held already."""
+    def submit(
+        self, token: int, call: Call, first: First | None = None, give_up: Callable[[Call], None] | None = None
+    ) -> None:
+        """Take a call. It starts with the next `poll`. `token` names it in reports and must not be held already.
+        `give_up` tells `first` that nobody waits for it any more."""
         if token in self._held:
             raise ValueError(f"token {token} is held already")
-        tool = self._tools.get(call.type) if first is None else _first_tool(call.type, first)
+        tool = self._tools.get(call.type) if first is None else _first_tool(call.type, first, give_up)
         if tool is None:
             known = ", ".join(sorted(self._tools))
             self._held.add(token)
@@ -300,7 +311,7 @@ class Slots:
         tool = self._tools[call.type]
         self._pending.appendleft(_Waiting(sent.token, call, tool, sent.timeout, time.monotonic()))
 
-    def _report(self, token: int, answer: Done | Failed | NotBegun, seconds: float = 0.0) -> None:
+    def _report(self, token: int, answer: Done | Failed | NotBegun | Computed, seconds: float = 0.0) -> None:
         self._held.discard(token)
         self._reports.append(Report(token, answer, seconds))
 
@@ -314,8 +325,8 @@ class Slots:
                 if isinstance(answer, Call):
                     self._held.discard(token)
                     self.submit(token, answer)
-                elif isinstance(answer, NotBegun):
-                    self._report(token, answer)
+                elif isinstance(answer, NotBegun | Computed):
+                    self._report(token, answer, seconds)
                 else:
                     self.finished(token, in_thread.call, answer, seconds)
 
@@ -342,8 +353,8 @@ class Slots:
             self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
 
 
-def _first_tool(type_: str, first: First) -> Tool:
-    return Tool(type_, "thread", cast(Any, first), FIRST_LIMIT)  # it may give more than a tool does
+def _first_tool(type_: str, first: First, give_up: Callable[[Call], None] | None) -> Tool:
+    return Tool(type_, "thread", cast(Any, first), FIRST_LIMIT, cancel=give_up)  # it may give more than a tool does
 
 
 def _rank(event: tuple[int, object, object] | None) -> int:

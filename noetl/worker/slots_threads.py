@@ -64,6 +64,7 @@ class Threads:
             with self._lock:
                 self._idle += 1
             self._answers.append((name, answer, time.monotonic() - start))
+            del task, name, tool, call, answer  # large as they may be, they would be kept until the next call
             self._wake()
 
 

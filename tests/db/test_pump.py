@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,11 @@ class Watched(Slots):
                 reports[place] = Report(report.token, NotBegun(), 0.0)
         return reports
 
-    def submit(self, token: int, call: Call, first: First | None = None) -> None:
+    def submit(
+        self, token: int, call: Call, first: First | None = None, give_up: Callable[[Call], None] | None = None
+    ) -> None:
         self.submitted.append(token)
-        super().submit(token, call, first)
+        super().submit(token, call, first, give_up)
 
     def kill(self, token: int) -> None:
         self.killed.append(token)

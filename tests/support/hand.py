@@ -7,10 +7,12 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.advance import Advance, Advanced
-from noetl.orchestrator.outcomes import Done, NotLoaded
+from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
 from noetl.orchestrator.part import Finished, What, job_ref
-from noetl.orchestrator.prepare import Leased, Prepared, prepare
+from noetl.orchestrator.prepare import Leased, Ready, collected, prepare
 from noetl.orchestrator.views import Views, load_missing, loading
+
+LIMIT = 32 * 1024 * 1024
 
 
 class Hand:
@@ -48,7 +50,7 @@ class Hand:
         with store.transaction(self.conn, self.schema, asynchronous=True):
             return store.promote_jobs(self.conn, limit=limit)
 
-    def prepared(self, row: JobRow) -> Prepared:
+    def prepared(self, row: JobRow) -> Ready:
         """Render what a leased job is to do, as this worker sees its execution."""
         leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], job_ref(job(row)), 0, 0)
 
@@ -56,7 +58,8 @@ class Hand:
             with store.transaction(self.conn, self.schema, asynchronous=True):
                 load_missing(self.conn, leased.view, missing)
 
-        return loading(lambda: prepare(leased, 32 * 1024 * 1024), load)
+        found = loading(lambda: prepare(leased, LIMIT), load)
+        return loading(lambda: collected(found, LIMIT), load) if isinstance(found, Collection) else found
 
     def finished(self, row: JobRow, what: What) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""

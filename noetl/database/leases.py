@@ -4,7 +4,7 @@ A database can lose its tail while workers live: it was put back to an earlier t
 received everything. The numbers of jobs and events are then given again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from psycopg import Connection
@@ -42,6 +42,15 @@ def select_leases(conn: Connection, *, worker: str) -> dict[int, Lease]:
     """Return the leases that the queue believes the worker holds, by job id. Runs in a transaction."""
     rows = conn.execute(sql("select_leases"), {"worker": worker}, prepare=True).fetchall()
     return {job_id: Lease(attempts, execution_id) for job_id, attempts, execution_id in rows}
+
+
+def select_unheld(conn: Connection, held: Sequence[tuple[int, str, str]]) -> set[int]:
+    """Return the places in `held` of what its worker no longer holds. Runs in a transaction.
+
+    `held` are (execution, idempotency key, worker) of step runs.
+    """
+    parameters = {name: [each[place] for each in held] for place, name in enumerate(("executions", "keys", "workers"))}
+    return {row[0] - 1 for row in conn.execute(sql("select_unheld"), parameters).fetchall()}
 
 
 def select_unchanged(conn: Connection, known: Mapping[int, tuple[int, int]]) -> set[int]:

@@ -49,6 +49,17 @@ def beat(conn: Connection, process: Process) -> str:
     return str(row[0])
 
 
+def database_identity(conn: Connection) -> str:
+    """Return a text that no other database has, nor this one's schema once it is made anew, nor a copy that is restored
+    beside it. Runs in a transaction."""
+    row = conn.execute(
+        "SELECT concat_ws('/', system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()),"
+        " (SELECT instance FROM schema_version LIMIT 1)) FROM pg_control_system()"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def served_pools(conn: Connection) -> dict[str, int]:
     """Return how many living workers serve each pool; a pool that is not named has none.
 

@@ -2,21 +2,24 @@
 
 Fields: `image`, `command` (text or list), `env`, `volumes` (`source:target[:ro]`, or a mapping), `workdir`, `user`,
 `network`. The container's name is the step run's idempotency key: what a lost worker left behind under it is removed
-before the next attempt begins, so no two attempts run at once on one engine.
+before the next attempt begins, so no two attempts run at once on one engine. Its labels tell whose it is: where no next
+attempt comes, some worker removes it that finds it left behind (`worker/containers.py`).
 """
 
 import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from noetl.errors import TooLarge
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.words import fact
 
 if TYPE_CHECKING:  # imported by the first call: most workers never make one
     import docker
@@ -33,6 +36,8 @@ TAIL: Final = 48 * 1024
 """How much of what was printed is kept as the step's output, in bytes."""
 
 LABEL: Final = "noetl.key"
+DATABASE: Final = "noetl.database"
+WORKER: Final = "noetl.worker"
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 
 
@@ -67,15 +72,24 @@ class _Printed:
         return {"exit_code": code, "stdout": _text(self.stdout[begin:]), "stderr": _text(self.stderr[begin:])}
 
 
-def run(call: Call) -> Done | Failed:
-    """Run a container to its end and return `{exit_code, stdout, stderr}`.
+@fact
+class Owned:
+    """A container that a worker made: its id, the idempotency key of the step run, and the worker."""
+
+    id: str
+    key: str
+    worker: str
+
+
+def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
+    """Run a container to its end and return `{exit_code, stdout, stderr}`. `labels` tell whose it is.
 
     Errors: `validation` (a field is wrong), `container` (no engine, no such image, another code than 0; `detail` has
     code and output), `timeout`, `too_large`.
     """
     printed = _Printed(call.limit)
     try:
-        wanted = _wanted(call)
+        wanted = {**_wanted(call), "labels": {**labels, LABEL: call.key}}
         with _engine() as engine, _container(engine, call, wanted) as container:
             return _run(call, container, printed)
     except _Invalid as failure:
@@ -100,6 +114,24 @@ def cancel(call: Call) -> None:
 def container_name(key: str) -> str:
     """Return the name of the container that runs a step run, from its idempotency key."""
     return "noetl-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", key)
+
+
+def list_containers(database: str) -> list[Owned]:
+    """Return the containers, running or not, of the workers on one database; none where no engine answers."""
+    try:
+        knock()  # before the SDK is imported: most workers never need it
+        with _engine() as engine:
+            found = engine.api.containers(all=True, filters={"label": [f"{DATABASE}={database}", WORKER, LABEL]})
+    except (_Unavailable, OSError):
+        return []
+    return [Owned(each["Id"], each["Labels"][LABEL], each["Labels"][WORKER]) for each in found]
+
+
+def remove_containers(ids: Iterable[str]) -> None:
+    """Kill and remove containers. Raises `docker.errors.APIError` where the engine cannot."""
+    with _engine() as engine:
+        for each in ids:
+            _remove(engine, each)
 
 
 # ---- what is to be run -----------------------------------------------------------------------------------------------
@@ -173,7 +205,7 @@ def _name(name: str, given: Any) -> str | None:
 def _engine() -> "Iterator[docker.DockerClient]":
     """Open the engine that the environment names. Raises `_Unavailable`."""
     try:
-        import docker
+        import docker.errors  # a folder docker in the working folder has no such module
     except ImportError:
         raise _Unavailable("containers need the package docker: pip install 'noetl[container]'") from None
     try:
@@ -208,7 +240,7 @@ def _container(engine: "docker.DockerClient", call: Call, wanted: dict[str, Any]
     name = container_name(call.key)
     try:
         _remove(engine, name)
-        options = {**wanted, "name": name, "labels": {LABEL: call.key}}
+        options = {**wanted, "name": name}
         try:
             container = engine.containers.create(**options)
         except docker.errors.ImageNotFound:
@@ -309,4 +341,6 @@ def _text(data: bytes | bytearray) -> str:
     return storable(bytes(data).decode("utf-8", "backslashreplace"), 1 << 62)
 
 
-TOOL: Final = Tool("container", "thread", run, default_timeout=TIMEOUT, cancel=cancel)
+def make_tool(labels: Mapping[str, str]) -> Tool:
+    """Return the tool. `labels` (`DATABASE`, `WORKER`) are those of its containers, read whenever it makes one."""
+    return Tool("container", "thread", partial(run, labels), default_timeout=TIMEOUT, cancel=cancel)

@@ -13,12 +13,13 @@ def make_tools(
     allow_link_local: bool = False,
     playbook_login: Mapping[str, str] | None = None,
     inbox_secret: bytes | None = None,
+    container_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Tool]:
     """Return every tool by its type.
 
     `allow_link_local` lets `http` reach link-local and metadata addresses. `playbook_login` is where SQL without
     `auth` goes, as the client library calls its parts (host, port, dbname, user, password ...). `inbox_secret` makes
-    the keys of inboxes unguessable.
+    the keys of inboxes unguessable. `container_labels` tell whose the containers are.
     """
     sql = postgres.Postgres(playbook_login, inbox_secret)
     tools = (
@@ -28,7 +29,7 @@ def make_tools(
         duckdb.TOOL,
         save.make_tool(sql),
         shell.TOOL,
-        container.TOOL,
+        container.make_tool(container_labels),
     )
     return MappingProxyType({tool.type: tool for tool in tools})
 

@@ -23,6 +23,7 @@ from noetl.orchestrator.lost import BOUND, Overdue
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
+from noetl.worker.containers import LeftContainers
 from noetl.worker.files import executions_with_files, files_folder, remove_files
 from noetl.worker.pump import QUIET_SECONDS, Pump
 from noetl.worker.slots import Slots
@@ -48,7 +49,15 @@ FILES_KEPT = DAY
 class Housekeeper:
     """Renews leases, promotes waiting jobs, reports lost ones, and listens for wake-ups."""
 
-    def __init__(self, database: Database, settings: Settings, pump: Pump, slots: Slots, me: runtime.Process) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        pump: Pump,
+        slots: Slots,
+        me: runtime.Process,
+        containers: LeftContainers,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._schema = database.schema
@@ -56,6 +65,7 @@ class Housekeeper:
         self._slots = slots
         self._me = me
         self._overdue = Overdue(Orchestrator(database, settings), database.schema)
+        self._containers = containers
         self._instance: str | None = None
         self._clock = ClockWatch()
         self._next_due: float | None = None
@@ -67,8 +77,10 @@ class Housekeeper:
             (MINUTE, self.forget_gone),
             (HOUR, self.make_partitions),
             (HOUR, self.remove_files),
+            (MINUTE, self.remove_containers),
         ]
         self._at = [0.0] * len(self._duties)
+        self._at[-1] = time.monotonic() + HEARTBEAT  # a short run need not load what talks to an engine
 
     def run(self, stop: threading.Event) -> None:
         """Do the duties when they are due, until told to stop."""
@@ -209,6 +221,12 @@ class Housekeeper:
         with store.transaction(conn, self._schema, asynchronous=True):
             finished = store.select_finished(conn, executions, seconds=FILES_KEPT)
         remove_files(folder, finished)
+
+    def remove_containers(self, conn: Connection) -> None:
+        """Remove containers that dead workers left running; a thread of its own does it, for an engine can be slow."""
+        with store.transaction(conn, self._schema, asynchronous=True):
+            identity = runtime.database_identity(conn)
+        self._containers.look(identity)
 
     def make_partitions(self, conn: Connection) -> None:
         """Make the partitions of the weeks ahead."""

@@ -20,6 +20,7 @@ from noetl.orchestrator.views import Views
 from noetl.playbook.templates import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools
+from noetl.worker.containers import LeftContainers
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.pulse import Pulse
 from noetl.worker.pump import Pump
@@ -62,10 +63,12 @@ def run_worker(
         __version__,
         meta={"lease": settings.lease_seconds, **({} if only_root is None else {"only_root": str(only_root)})},
     )
+    containers = LeftContainers(database, worker_id)
     tools = make_tools(
         allow_link_local=settings.http_allow_link_local,
         playbook_login=playbook_login(settings),
         inbox_secret=read_seal(database),
+        container_labels=containers.labels,
     )
     hands = Slots(count, tools=tools, environment=settings.environment)
     views = Views(database.schema, Env(settings.template_env, settings.environment))
@@ -83,7 +86,7 @@ def run_worker(
         drain_seconds=drain_seconds,
         pulse=pulse,
     )
-    housekeeper = Housekeeper(database, settings, pump, hands, me)
+    housekeeper = Housekeeper(database, settings, pump, hands, me, containers)
     tidy = threading.Event()
     thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
     thread.start()

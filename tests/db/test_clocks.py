@@ -10,6 +10,7 @@ from noetl.database.runtime import Process
 from noetl.settings import Settings
 from noetl.worker import housekeeper as housekeeper_module
 from noetl.worker.clock import ClockWatch, told
+from noetl.worker.containers import LeftContainers
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.slots import Slots
 from tests.support.hand import with_hand
@@ -84,4 +85,6 @@ def test_a_clock_that_was_set_is_in_the_error_log(
 
 def a_housekeeper(database: Database, settings: Settings, slots: Slots) -> Housekeeper:
     me = Process("pump", "worker", "here", 1, ("default",), 1, "0")
-    return Housekeeper(database, settings, a_pump(database, settings, slots), slots, me)
+    return Housekeeper(
+        database, settings, a_pump(database, settings, slots), slots, me, LeftContainers(database, "pump")
+    )

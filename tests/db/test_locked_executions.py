@@ -14,6 +14,7 @@ from noetl.database.runtime import Process
 from noetl.engine.facts import Done
 from noetl.errors import Locked
 from noetl.settings import Settings
+from noetl.worker.containers import LeftContainers
 from noetl.worker.housekeeper import Housekeeper
 from noetl.worker.slots import Slots
 from tests.support.hand import with_hand
@@ -123,7 +124,7 @@ def test_an_overdue_execution_that_is_locked_does_not_stop_the_housekeeper(engin
     slots = Slots(1)
     pump = a_pump(engine.database, settings, slots)
     me = Process("pump", "worker", "here", 1, ("default",), 1, "0")
-    housekeeper = Housekeeper(engine.database, settings, pump, slots, me)
+    housekeeper = Housekeeper(engine.database, settings, pump, slots, me, LeftContainers(engine.database, "pump"))
     with closing(slots), engine.database.connect() as conn, ThreadPoolExecutor(1) as threads:
         with holding(engine.database, "SELECT FROM execution FOR NO KEY UPDATE"):
             threads.submit(housekeeper.end_overdue, conn).result(20)

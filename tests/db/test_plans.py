@@ -192,6 +192,11 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_served_pools": {"seconds": 30.0},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
     "select_unchanged": {"execution": Query(EXECUTION), "event": 2, "at": 0},
+    "select_unheld": {
+        "executions": Query(SOME),
+        "keys": Query(f"SELECT array_agg(id || ':a:1:-1') FROM unnest(({SOME})) AS id"),
+        "workers": Query(f"SELECT array_agg('worker8'::text) FROM unnest(({SOME})) AS id"),
+    },
     "select_workloads": {"executions": Query(SOME)},
     "update_executions": {
         "rows": rows("'execution_id', id, 'state', '{}'::json, 'status', 'running', 'last_event_id', 4, 'at', 0,"

@@ -22,6 +22,7 @@ from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completing import passes
+from noetl.worker.containers import LeftContainers
 from noetl.worker.housekeeper import SECOND, Housekeeper
 from noetl.worker.pump import PROMOTED, Pump
 from noetl.worker.slots import First, NotBegun, Report, Slots
@@ -469,7 +470,7 @@ def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
 ) -> None:
     put_off(engine, BOUND + 1, status, columns)
     me = Process("pump", "worker", "here", 1, ("default",), 4, "0")
-    housekeeper = Housekeeper(database, settings, pump, slots, me)
+    housekeeper = Housekeeper(database, settings, pump, slots, me, LeftContainers(database, "pump"))
     with database.connect() as conn:
         housekeeper._at = [math.inf] * len(housekeeper._at)
         housekeeper.look_after_queue(conn)

@@ -11,11 +11,12 @@ import orjson
 import pytest
 
 from noetl.tools.base import Call, Done, Failed
-from noetl.tools.container import LABEL, TOOL, container_name
+from noetl.tools.container import LABEL, container_name, make_tool
 from tests.support.docker import engine, small_image
 from tests.support.waiting import wait_for
 
 KEY = "7:job/3:1:-1"
+TOOL = make_tool({})
 
 
 @pytest.fixture(scope="module")

@@ -222,9 +222,12 @@ class Acceptor:
 
 
 class Web(uvicorn.Server):
-    """Uvicorn with our connections, told to end the event streams first: it waits for open connections."""
+    """Uvicorn with our connections, told to end the event streams first: it waits for open connections.
 
-    def __init__(self, app: Any, before_exit: Callable[[], None]) -> None:
+    `turn` is called ten times a second, as long as the event loop turns.
+    """
+
+    def __init__(self, app: Any, before_exit: Callable[[], None], turn: Callable[[], None] = lambda: None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -238,6 +241,7 @@ class Web(uvicorn.Server):
             )
         )
         self._before_exit = before_exit
+        self._turn = turn
         limit = descriptor_limit()
         self.crowd = Crowd(limit, _descriptors_in_use())
         if self.crowd.most < STRANGERS:
@@ -250,6 +254,11 @@ class Web(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         threading.Thread(target=self._before_exit, daemon=True).start()
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say that the event loop turns; return whether to end."""
+        self._turn()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept on these sockets."""

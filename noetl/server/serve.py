@@ -23,6 +23,7 @@ from noetl.server.connections import Web
 from noetl.server.gate import is_loopback
 from noetl.server.listen import bind, bind_home
 from noetl.server.service import Service
+from noetl.server.watchdog import Watchdog
 from noetl.settings import Settings
 
 log = logging.getLogger("noetl.server")
@@ -61,13 +62,14 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
             lambda instance: announce(host, port, local is not None, instance),
         )
         app = build_app(service, token=token(), bound=host, allowed_hosts=settings.allowed_hosts)
-        web = Web(app, service.reader.stop)
+        watchdog = Watchdog()
+        web = Web(app, service.reader.stop, watchdog.turn)
         # Uvicorn has handlers of its own while it runs, and raises what they got once more when it is through: the
         # first must not be lost before, the second must not end us afterwards.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, web.handle_exit)
         heartbeat = _Heartbeat(service, host, port)
-        with heartbeat, Caretaker(service, heartbeat.runtime_id):
+        with heartbeat, Caretaker(service, heartbeat.runtime_id), watchdog:
             log.info("serving on %s port %d", host, port)
             web.run(sockets=[listening] if local is None else [listening, local])
         service.reader.stop()

@@ -2,9 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Final
 
 import jinja2
@@ -24,8 +24,8 @@ _OWN_NAMES: Final = frozenset({"loop", "caller", "varargs", "kwargs", "self", "s
 class Read:
     """One use of a name, with the keys and indexes behind it.
 
-    `guarded`: nothing happens where it is undefined. `perhaps`: it is evaluated under a condition only. `offsets`
-    are where name and keys stand in the template's text. `argument`: of a call with one constant, that.
+    `guarded`: nothing happens where it is undefined. `perhaps`: it is evaluated under a condition only. `places`
+    finds where name and keys stand in the template's text. `argument`: of a call with one constant, that.
     """
 
     name: str
@@ -33,8 +33,13 @@ class Read:
     guarded: bool
     perhaps: bool
     called: bool
-    offsets: tuple[int, ...]
+    places: Callable[[], tuple[int, ...]] = field(compare=False, repr=False)
     argument: str | None = None
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where name and keys stand: looked for when there is something to say of them."""
+        return self.places()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ def reads_of(text: str) -> Reads:
     if dotted and dotted[1] not in KEYWORDS:
         return Reads((_dotted(dotted),))
     try:
-        tree = program(text).tree or ENVIRONMENT.parse(text)
-        walk = _Walk(_Positions(text), _own_names(tree))
+        tree = program(text, False).tree or ENVIRONMENT.parse(text)
+        walk = _Walk(_Positions(text), _own_names(tree) if "{%" in text else _OWN_NAMES)
         walk.visit(tree, perhaps=False, guarded=False)
     except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
         return NOTHING
@@ -75,27 +80,31 @@ def _dotted(found: re.Match[str]) -> Read:
         group = part.lastindex or 0
         path.append(int(part[group]) if group == 2 else part[group])
         offsets.append(found.start(2) + part.start(group))
-    return Read(found[1], tuple(path), False, False, False, tuple(offsets))
+    return Read(found[1], tuple(path), False, False, False, lambda: tuple(offsets))
 
 
 def _own_names(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that a template gives a meaning itself, anywhere in it."""
+    """Return the names that a template gives a meaning itself, anywhere in it: statements do that."""
     assigned = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     return frozenset(assigned | {node.name for node in tree.find_all(nodes.Macro)}) | _OWN_NAMES
 
 
 class _Positions:
-    """Where the paths of a template stand, in the order of its text."""
+    """Where the paths of a template stand, in the order of its text. It is read again only when somebody asks."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._chains: dict[str, list[tuple[Path, tuple[int, ...]]]] = defaultdict(list)
         self._used: dict[tuple[str, Path], int] = defaultdict(int)
+
+    @cached_property
+    def _chains(self) -> dict[str, list[tuple[Path, tuple[int, ...]]]]:
+        chains: dict[str, list[tuple[Path, tuple[int, ...]]]] = defaultdict(list)
         tokens = list(self._tokens())
         for at, (kind, value, _) in enumerate(tokens):
             before = tokens[at - 1][1] if at else ""
             if kind == "name" and before not in (".", "|", "is"):
-                self._chains[value].append(self._chain(tokens, at))
+                chains[value].append(self._chain(tokens, at))
+        return chains
 
     def _tokens(self) -> Iterator[tuple[str, str, int]]:
         """Yield kind, text and index of every token but spaces."""
@@ -127,14 +136,15 @@ class _Positions:
                 break
         return tuple(path), tuple(offsets)
 
-    def take(self, name: str, path: Path) -> tuple[int, ...]:
-        """Return where a path stands; asked again, where it stands the next time."""
-        fitting = [places for found, places in self._chains.get(name, ()) if found[: len(path)] == path]
-        if not fitting:
-            return ()
+    def take(self, name: str, path: Path) -> Callable[[], tuple[int, ...]]:
+        """Return what finds where a path stands; asked again, where it stands the next time."""
         number = self._used[name, path]
         self._used[name, path] += 1
-        return fitting[min(number, len(fitting) - 1)][: len(path) + 1]
+        return partial(self._find, name, path, number)
+
+    def _find(self, name: str, path: Path, number: int) -> tuple[int, ...]:
+        fitting = [places for found, places in self._chains.get(name, ()) if found[: len(path)] == path]
+        return fitting[min(number, len(fitting) - 1)][: len(path) + 1] if fitting else ()
 
 
 @dataclass(slots=True)
@@ -156,8 +166,8 @@ class _Walk:
                 self.each(node.args, perhaps=True)
             case nodes.Call(args=[source]) if is_own_call(node, "refer"):  # a call of secret
                 constant = source.value if isinstance(source, nodes.Const) else None
-                offsets = self.positions.take("secret", ())
-                self.found.append(Read("secret", (), guarded, perhaps, True, offsets, constant))
+                places = self.positions.take("secret", ())
+                self.found.append(Read("secret", (), guarded, perhaps, True, places, constant))
                 self.visit(source, perhaps=perhaps, guarded=guarded)
             case nodes.Test(name="defined" | "undefined", node=inner):
                 self.ask(inner, wanted=(node.name == "defined") != negated)
@@ -218,8 +228,8 @@ class _Walk:
             self.visit(inner, perhaps=perhaps, guarded=guarded)
         elif inner.ctx == "load" and inner.name not in self.own:
             path = tuple(reversed(parts))
-            offsets = self.positions.take(inner.name, path)
-            self.found.append(Read(inner.name, path, guarded, perhaps, called, offsets, argument))
+            places = self.positions.take(inner.name, path)
+            self.found.append(Read(inner.name, path, guarded, perhaps, called, places, argument))
 
     def ask(self, node: nodes.Node, *, wanted: bool) -> None:
         while isinstance(node, (nodes.Getattr, nodes.Getitem)):

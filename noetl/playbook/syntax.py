@@ -69,12 +69,12 @@ def parse(text: str, decides: bool = False) -> Parsed:
         if stripped.startswith("{{") and stripped.endswith("}}"):
             tree = ENVIRONMENT.parse(stripped)
             if _is_sole(tree):
-                names = _prepare(tree, returns)
+                names = _prepare(tree, text, returns)
                 if decides:
                     _guard(tree)
                 return Parsed(tree, True, names)
         tree = ENVIRONMENT.parse(text)
-        return Parsed(tree, False, _prepare(tree, returns))
+        return Parsed(tree, False, _prepare(tree, text, returns))
     except jinja2.TemplateSyntaxError as error:
         raise Syntax(error.message or "it cannot be read", error.lineno) from None
     except RecursionError:
@@ -94,13 +94,13 @@ def _is_sole(tree: nodes.Template) -> bool:
     return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
 
 
-def _prepare(tree: nodes.Template, returns: bool) -> frozenset[str]:
+def _prepare(tree: nodes.Template, text: str, returns: bool) -> frozenset[str]:
     """Refuse what templates of playbooks have not, bound the loops, and return the names that are read.
 
     Those behind `results['x']` are among them as `x`. Names that the template itself assigns may be too: who
     supplies values gives those that exist.
     """
-    names: set[str] = {SECRET_CALL} if _refer(tree, True) else set()
+    names: set[str] = {SECRET_CALL} if "secret" in text and _refer(tree, True) else set()
     opaque = 0  # uses of `results` that do not say which step they mean
     for node in _walk(tree):
         if isinstance(node, nodes.Name):

@@ -12,7 +12,7 @@ import jinja2
 from jinja2 import nodes
 
 from noetl.playbook.sandbox import ENVIRONMENT
-from noetl.playbook.templates import is_template
+from noetl.playbook.templates import Syntax, is_template, program
 
 Fault = tuple[int, str, str]
 """Where it stands in the template's text, the word that stands there, and the sentence."""
@@ -71,8 +71,8 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     if not is_template(text) or _PLAIN.fullmatch(text):
         return ()
     try:
-        tree = ENVIRONMENT.parse(text)
-    except (jinja2.TemplateSyntaxError, RecursionError):
+        tree = program(text, False).tree or ENVIRONMENT.parse(text)
+    except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
         return ()
     own = _OWN | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}

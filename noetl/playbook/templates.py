@@ -133,8 +133,11 @@ class Program:
 
 
 @functools.lru_cache(maxsize=8192)
-def program(text: str, decides: bool = False) -> Program:
-    """Return the program of a template text. `decides`: it is a condition. Raises `Syntax`."""
+def program(text: str, decides: bool) -> Program:
+    """Return the program of a template text. `decides`: it is a condition. Raises `Syntax`.
+
+    Nothing has a default: the cache would tell `program(text)` from `program(text, False)`.
+    """
     return Program(text, decides)
 
 
@@ -223,7 +226,7 @@ class Path:
             pass
         except TemplateError:
             pass
-        return _run(program(self.text), scope, self.text, self.place)
+        return _run(program(self.text, False), scope, self.text, self.place)
 
 
 class MappingTemplate:

@@ -16,6 +16,7 @@ from tests.lint import (
     mistakes_routing,
     mistakes_structure,
     mistakes_templates,
+    mistakes_values,
     mistakes_words,
 )
 from tests.lint.source import Base, Mistake
@@ -30,7 +31,7 @@ OPERATORS = {
     operator.__name__: operator
     for module in (
         *(mistakes_structure, mistakes_routing, mistakes_names),
-        *(mistakes_templates, mistakes_code, mistakes_words),
+        *(mistakes_templates, mistakes_code, mistakes_values, mistakes_words),
     )
     for operator in module.OPERATORS
 }

@@ -64,7 +64,7 @@ def reason_lines(error: Mapping[str, Any], place: Place | None = None) -> list[s
         lines += str(detail).strip().splitlines()
     if error.get("handler_error"):
         lines.append(f"no handler: {error['handler_error']}")
-    kept = lines if len(lines) <= LINES else [f"... {len(lines) - LINES} lines more above", *lines[-LINES:]]
+    kept = lines if len(lines) <= LINES else [f"{_left_out(len(lines) - LINES)} above", *lines[-LINES:]]
     return [_cut(visible(line)) for line in kept]
 
 
@@ -95,7 +95,15 @@ def _facts(detail: Mapping[str, Any]) -> Iterator[str]:
             yield f"{label}: {' '.join(lines)}"
             continue
         yield f"{label}:"
-        kept = lines[-BODY:] if name in ("stdout", "stderr") else lines[:BODY]
-        yield from (f"  {line}" for line in kept)
-        if len(lines) > BODY:
-            yield f"  ... {len(lines) - BODY} lines more"
+        if len(lines) <= BODY:
+            yield from (f"  {line}" for line in lines)
+        elif name in ("stdout", "stderr"):
+            yield f"  {_left_out(len(lines) - BODY)} above"
+            yield from (f"  {line}" for line in lines[-BODY:])
+        else:
+            yield from (f"  {line}" for line in lines[:BODY])
+            yield f"  {_left_out(len(lines) - BODY)} below"
+
+
+def _left_out(count: int) -> str:
+    return f"... {count} more line{'' if count == 1 else 's'}"

@@ -46,7 +46,8 @@ def dev(
     A file with errors is told by line and column, and its last good version stays.
     """
     if not folder.is_dir():
-        raise NotFound(f"there is no folder {folder}: noetl dev takes the folder in which the playbooks stand")
+        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise NotFound(f"{what}: noetl dev takes the folder in which the playbooks stand")
     overlay = read_sets(sets or [], set_strings or [])
     if overlay and run is None:
         raise InputError("--set is for the playbook of --run: name it, too")

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -93,7 +94,8 @@ def playbook(
     except NotFound as error:
         if find_file(path) is not None:
             raise
-        raise NotFound(f"{path} is no file here, and {error}") from None
+        what = "a folder" if Path(path).is_dir() else "no file here"
+        raise NotFound(f"{path} is {what}, and {error}") from None
     execution_id = started["execution_id"]
     again = "" if key is None or started["created"] else " (started before with this key)"
     note(f"execution {execution_id} of {started['path']} version {started['version']}{again}")

@@ -114,7 +114,7 @@ _RETRY_WORDS: Final[_Sentences] = {
     "write 'max_attempts', which counts the first one": (
         "retries attempts max count maximum_attempts limit max_retries times tries"
     ),
-    "write 'initial_delay: 5s'": "delay interval retry_delay initial_interval wait period interval_seconds seconds",
+    "write 'initial_delay'": "delay interval retry_delay initial_interval wait period interval_seconds seconds",
     "write 'backoff: 2'": "backoff_coefficient multiplier factor exponential backoff_rate type policy",
     "write 'max_delay: 60s'": "maximum_interval max_interval cap max_delay_seconds max_backoff",
     "write 'when: \"{{ error.type == ... }}\"'": (

@@ -96,8 +96,11 @@ def test_playbooks_are_registered_on_save_and_their_executions_shown(home: Home)
     assert Background(home.settings.home, "worker-default").pid() is None, "it was started by dev"
 
 
-def test_wrong_use_is_told(home: Home) -> None:
+def test_wrong_use_is_told(home: Home, tmp_path: Path) -> None:
     assert "there is no folder none" in home.run("dev", "none", expect=2).stderr
+    file = tmp_path / "x.yaml"
+    file.write_text("kind: Playbook\n")
+    assert f"{file} is a file: noetl dev takes the folder" in home.run("dev", str(file), expect=2).stderr
     assert "--set is for the playbook of --run" in home.run("dev", "--set", "a=1", expect=2).stderr
 
 

@@ -232,6 +232,7 @@ def test_wrong_input_is_a_sentence_and_exit_code_2(home: Home) -> None:
         (["catalog", "register", "nothing"], "there is no file nothing"),
         (["export", "12"], "there is no execution 12"),
         (["export", "12", "--only", "secrets"], "--only 'secrets'"),
+        (["execute", "playbook", "flows"], "flows is a folder, and there is no playbook flows in the catalog"),
         (["run", "flows/nothing"], "there is no file flows/nothing"),
         (["worker", "start"], "runs already"),
         (["worker", "start", "--name", "a/b"], "name is 'a/b'"),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import typer.main
 
@@ -11,19 +12,39 @@ from tests.unit.test_server_gate import every_route
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def commands() -> set[str]:
-    """Return every command there is, the database's aside: they have a page of their own."""
-    root = typer.main.get_command(build())
-    found = set(COMMANDS)
+EVERYWHERE = {"--help", "--json", "--host", "--port", "--no-init-db"}  # not shown at each command
+
+
+def commands() -> dict[str, set[str]]:
+    """Return every command there is with its long options, the database's aside: they have a page of their own."""
+    root: Any = typer.main.get_command(build())
+    found = {name: root.commands[name] for name in COMMANDS}
     for noun in NOUNS:
         if noun != "db":
-            found |= {f"{noun} {verb}" for verb in root.commands[noun].commands}  # type: ignore[attr-defined]
-    return found
+            found |= {f"{noun} {verb}": command for verb, command in root.commands[noun].commands.items()}
+    return {
+        name: {word for each in command.params for word in (*each.opts, *each.secondary_opts) if word.startswith("--")}
+        for name, command in found.items()
+    }
+
+
+def options_shown(text: str, command: str) -> set[str]:
+    """Return the options in the synopses of a command: lines indented by four, and those below, indented by more."""
+    synopses = re.findall(rf"^    noetl {command}(?: .*)?$(?:\n {{8,}}.*)*", text, re.MULTILINE)
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", " ".join(synopses)))
 
 
 def test_the_page_of_the_cli_shows_every_command() -> None:
     text = (DOCS / "cli.md").read_text()
     assert [command for command in sorted(commands()) if f"noetl {command} " not in text.replace("\n", " ")] == []
+
+
+def test_the_page_of_the_cli_shows_every_option_and_no_other() -> None:
+    text = (DOCS / "cli.md").read_text()
+    for command, options in commands().items():
+        shown = options_shown(text, command)
+        assert shown <= options, command
+        assert options - EVERYWHERE <= shown, command
 
 
 def test_the_page_of_the_api_has_every_route_and_no_other() -> None:

@@ -71,3 +71,11 @@ def test_the_tests_in_the_documentation_pass() -> None:
         tested = [run_test(playbook, test, lambda path, file: None, python) for test in tests]
     assert len(tested) == 2
     assert [failure for each in tested for failure in each.failures] == []
+
+
+def test_the_steps_in_the_page_about_sql_are_correct() -> None:
+    head = "metadata: {path: x}\nworkload: {base_url: x, from: a, note: b}\nworkflow:\n"
+    steps = blocks("docs/sql.md")
+    assert len(steps) == 3
+    for step in steps:
+        assert lint(head + step, "docs") == [], step

@@ -23,8 +23,15 @@ def test_an_answer_is_told_by_status_address_and_body() -> None:
 def test_a_command_is_told_by_exit_code_and_the_end_of_its_output() -> None:
     printed = "\n".join(str(number) for number in range(BODY + 3))
     lines = reason_lines(error({"exit_code": 3, "stdout": "", "stderr": printed}))
-    assert lines[:3] == ["exit code: 3", "stderr:", "  3"]
-    assert lines[-2:] == [f"  {BODY + 2}", "  ... 3 lines more"]
+    assert lines[:4] == ["exit code: 3", "stderr:", "  ... 3 more lines above", "  3"]
+    assert lines[-1] == f"  {BODY + 2}"
+
+
+def test_an_answer_is_told_by_the_beginning_of_its_body() -> None:
+    body = "\n".join(str(number) for number in range(BODY + 1))
+    lines = reason_lines(error({"data": body}))
+    assert lines[:2] == ["data:", "  0"]
+    assert lines[-2:] == [f"  {BODY - 1}", "  ... 1 more line below"]
 
 
 def test_sql_is_told_by_its_state_and_text() -> None:
@@ -47,7 +54,7 @@ def test_a_traceback_names_the_lines_of_the_file() -> None:
 def test_a_long_reason_keeps_its_end() -> None:
     text = "\n".join(str(number) for number in range(LINES + 5))
     lines = reason_lines(error({"traceback": text}))
-    assert (lines[0], lines[-1], len(lines)) == ("... 5 lines more above", str(LINES + 4), LINES + 1)
+    assert (lines[0], lines[-1], len(lines)) == ("... 5 more lines above", str(LINES + 4), LINES + 1)
 
 
 def test_attempts_are_told_where_there_may_be_more_than_one() -> None:

@@ -108,8 +108,8 @@ def test_what_is_removed_is_gone(api: ApiClient) -> None:
         ({"type": "generic", "fields": {}}, "needs at least one field"),
         ({"type": "generic", "fields": {"a.b": VALUE}}, "'a.b' cannot be a field's name"),
         ({"type": "generic", "fields": {"a": VALUE * 5000}}, "the limit is 65,536"),
-        ({"fields": [VALUE]}, "fields: must be a JSON object"),
-        ({"fields": {"token": VALUE}, "values": VALUE}, "values: is not a field of this request"),
+        ({"fields": [VALUE]}, "fields must be a JSON object"),
+        ({"fields": {"token": VALUE}, "values": VALUE}, "values is not a field of this request"),
     ],
 )
 def test_a_wrong_one_is_refused_with_a_sentence_that_shows_no_value(

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -92,7 +91,13 @@ def _is_quiet(name: str) -> bool:
 
 
 def _threads() -> int:
-    return len(os.listdir("/proc/self/task")) if LINUX else threading.active_count()
+    """Return how many threads this process has. The module `threading` is imported where it is needed only: each fork
+    of a process that has it puts its locks right."""
+    if LINUX:
+        return len(os.listdir("/proc/self/task"))
+    import threading
+
+    return threading.active_count()
 
 
 def _settings() -> list[Any]:

@@ -31,6 +31,8 @@ HEAD: Final = struct.Struct("<IBd")
 FAREWELL: Final = 1.0
 """Seconds that a step's `atexit` functions may take, once it has answered."""
 
+_KEY: Final = "NOETL_IDEMPOTENCY_KEY"
+
 SPAWNS: Final = ("process", "joblib")
 """Words of code that may start another interpreter, which has to find the functions of this code."""
 
@@ -117,7 +119,7 @@ def _forget() -> None:
 def _name_the_world(call: Call) -> None:
     """Give the call what a program of its own would have: `__main__`, the key, its code where others can import it."""
     sys.modules["__main__"] = ModuleType("__main__")
-    os.environ.update({"NOETL_IDEMPOTENCY_KEY": call.key})
+    os.environ[_KEY] = call.key
     code = call.fields.get("code")
     if call.type == "python" and isinstance(code, str) and "duckdb" in code and "duckdb" in sys.modules:
         duckdb = sys.modules["duckdb"]
@@ -150,9 +152,11 @@ def _flush() -> None:
 
 def _say_farewell() -> None:
     """Run what the step has registered for the end of the process, for a moment; its children are killed before."""
+    processes: Any = sys.modules.get("multiprocessing")
+    if processes is None and not atexit._ncallbacks():
+        return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, FAREWELL)
-    processes: Any = sys.modules.get("multiprocessing")
     if processes is not None:
         for child in processes.active_children():
             child.kill()

@@ -32,19 +32,17 @@ LEAVES = {
     "sys.modules": ("sys.modules['email'] = 1", "'email' in sys.modules and sys.modules['email'] == 1"),
     "sys.path": ("sys.path.insert(0, '/nowhere')", "sys.path[0]"),
     "a signal's handler": ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "int(signal.getsignal(signal.SIGUSR1))"),
-    "umask": ("os.umask(0o077)", "os.umask(0o022)"),
     "recursion limit": ("sys.setrecursionlimit(77_000)", "sys.getrecursionlimit()"),
     "a limit": ("resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))", "resource.getrlimit(resource.RLIMIT_FSIZE)"),
     "niceness": ("os.nice(3)", "os.nice(0)"),
     "warnings": ("warnings.simplefilter('error')", "len(warnings.filters)"),
     "logging": ("logging.basicConfig(level=1)", "logging.getLogger().level"),
-    "random numbers": ("random.seed(1); random.random()", "random.random() == 0.8474337369372327"),
     "a thread": ("threading.Thread(target=time.sleep, args=(99,)).start()", "threading.active_count()"),
     "an open file": ("builtins.kept = open('/dev/null')", "len(os.listdir('/proc/self/fd'))"),
     "the garbage collector": ("gc.disable()", "gc.isenabled()"),
 }
 IMPORTS = (
-    "import builtins, decimal, gc, json, locale, logging, os, random, resource, signal, socket, sys, threading, time,"
+    "import builtins, decimal, gc, json, locale, logging, os, resource, signal, socket, sys, threading, time,"
     " warnings\n"
 )
 

@@ -125,3 +125,41 @@ def test_a_failure_that_there_is_no_memory_to_describe_fails_the_step(monkeypatc
     answer = run(python("def main():\n    return main()\n"))
     assert isinstance(answer, Failed)
     assert answer.error["message"] == "RecursionError, and a MemoryError while it was described"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "",
+        "a",
+        "a, b=2",
+        "a=1, b=2",
+        "a, b, /",
+        "a, b=2, /",
+        "a, /, b, *, c",
+        "a, /, b=2, *, c, d=4",
+        "*, a, b=2",
+        "*rest",
+        "a, *rest, b",
+        "**more",
+        "a, /, b=2, **more",
+        "input_data",
+        "input_data, /",
+        "*, input_data",
+        "input_data, **more",
+        "input_data, b=2",
+        "context",
+        "context=None",
+    ],
+)
+@pytest.mark.parametrize("given", ["", "a", "ab", "abcd", "input_data", "context"])
+def test_a_plain_main_gets_what_its_signature_tells(parameters: str, given: str) -> None:
+    """Its code is read instead, which costs less. A `partial` of it is asked for its signature."""
+    args = {given: 7} if "_" in given or given == "context" else {name: name * 2 for name in given}
+    code = f"def main({parameters}):\n    return sorted((name, str(value)) for name, value in locals().items())\n"
+    plain, asked = (
+        run(python(each, args)) for each in (code, f"{code}from functools import partial\nmain = partial(main)\n")
+    )
+    assert plain == asked
+    if isinstance(plain, Failed):
+        assert "main() needs" in plain.error["message"]

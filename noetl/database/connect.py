@@ -279,8 +279,8 @@ def open_database(settings: Settings, *, application: str = "noetl") -> Database
         if not _REFUSED.search(str(error)):
             raise
         raise Unreachable(
-            f"{error}: make the login with noetl db apply-schema --ensure-role, or correct NOETL_USER and "
-            "NOETL_PASSWORD; the administrator's own login is used where NOETL_USER names it"
+            f"{error}: set NOETL_USER and NOETL_PASSWORD and make the login with noetl db apply-schema --ensure-role, "
+            "which gives it this password; the administrator's own login is used where NOETL_USER names it"
         ) from error
     return database
 

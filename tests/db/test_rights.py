@@ -250,7 +250,9 @@ def test_without_the_right_to_make_roles_it_warns_and_goes_on(modest: Callable[[
     ]
     assert "CREATE ROLE" in said[0]
     assert f"role {settings.user} does not exist" in said[2]
-    with pytest.raises(Unreachable, match="make the login with noetl db apply-schema --ensure-role"):
+    with pytest.raises(
+        Unreachable, match="set NOETL_USER and NOETL_PASSWORD and make the login with noetl db apply-schema"
+    ):
         open_database(settings)
     own = replace(settings, user=str(conninfo_to_dict(str(settings.database_url))["user"]))
     with open_database(own) as database, database.session() as conn:

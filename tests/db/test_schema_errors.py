@@ -237,7 +237,9 @@ def test_a_wrong_password_and_an_unknown_database(settings: Settings, admin: Dat
                 with pytest.raises(Unreachable, match=reason):
                     other.connect()
         runtime = replace(settings, user="with_password", password="wrong")
-        with pytest.raises(Unreachable, match="--ensure-role, or correct NOETL_USER and NOETL_PASSWORD"):
+        with pytest.raises(
+            Unreachable, match=r"set NOETL_USER and NOETL_PASSWORD and make the login with .* --ensure-role"
+        ):
             open_database(runtime)
     finally:
         _execute(admin, "DROP ROLE with_password")

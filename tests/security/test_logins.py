@@ -22,7 +22,7 @@ def test_a_login_that_is_refused_is_replaced_by_no_other(settings: Settings, adm
         conn.execute("CREATE ROLE tool_password LOGIN PASSWORD 'right'")
     try:
         for user, password in (("tool_password", "wrong"), ("tool_password", None), ("nobody_knows", None)):
-            with pytest.raises(Unreachable, match="correct NOETL_USER and NOETL_PASSWORD"):
+            with pytest.raises(Unreachable, match="set NOETL_USER and NOETL_PASSWORD and make the login"):
                 open_database(replace(settings, user=user, password=password))
         with open_database(replace(settings, user="tool_password", password="right")) as database:
             assert conninfo_to_dict(database.conninfo)["user"] == "tool_password"

@@ -77,7 +77,7 @@ def test_what_the_api_is_given_is_data(settings: Settings, database: Database) -
     """Payload, overlay, labels, key, reason: what comes back is what was given."""
     service = Service(database, Orchestrator(database, settings))
     api = ApiClient(build_app(service, token="token", bound="127.0.0.1"), token="token")
-    body = "workload: {x: 1}\nworkflow: [{step: start, type: wait, for: 1h}]\n"
+    body = "workload: {x: 1}\nadditional: true\nworkflow: [{step: start, type: wait, for: 1h}]\n"
     assert api.post("/api/catalog", json={"content": playbook(body, "test/api")}).status_code == 201
     for payload in PAYLOADS:
         request: dict[str, Any] = {"payload": {"x": payload, payload: 1}, "set": {"y": payload}}

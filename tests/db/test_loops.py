@@ -235,6 +235,8 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
     finished = take(pump, 3)
     with locked(engine.database, few), locked(engine.database, other):
         complete(pump)
+        for item in pump.holdings.finished:
+            item.since = time.monotonic() + 60.0  # as if no time had passed, however busy the machine is
         assert batches(pump) == [(3, False)]
         assert pump._timeout() > 0
         for item in finished:

@@ -50,6 +50,10 @@ def limited_range(*bounds: int) -> range:
     return found
 
 
+MAX_CALL_DEPTH: Final = 100
+"""How deep macros may call each other."""
+
+
 class Budget(threading.local):
     """What the render under way in this thread may still spend, and the scope it reads."""
 
@@ -57,6 +61,7 @@ class Budget(threading.local):
     characters: int = MAX_CHARACTERS
     scope: Mapping[str, Any] = NO_SCOPE
     shared: bool = False  # several renders spend of one budget
+    _depth: int = 0
     _most: float = MAX_SECONDS
     _began: float = 0.0  # seconds on a processor at the first look: a render that is soon over has none
     _first_look: int = _FIRST_LOOK
@@ -80,6 +85,19 @@ class Budget(threading.local):
         """Give each render a budget of its own again."""
         self.shared = False
         self._most, self._first_look = MAX_SECONDS, _FIRST_LOOK
+
+    def descend(self) -> None:
+        """Go into a macro. Raises `SecurityError` where macros call each other too deep.
+
+        Python's own limit does not protect the stack: a call from C to Python and back takes far more of it.
+        """
+        if self._depth >= MAX_CALL_DEPTH:
+            raise SecurityError(f"macros call each other more than {MAX_CALL_DEPTH} deep")
+        self._depth += 1
+
+    def ascend(self) -> None:
+        """Come back from where `descend` went."""
+        self._depth -= 1
 
     def spend(self, steps: int) -> None:
         """Take steps from the budget. Raises `SecurityError` when it is used up."""

@@ -295,7 +295,13 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called here")
         if getattr(__obj, "__func__", None) is LoopContext.changed:
             return _changed(__obj.__self__, args)
-        return super().call(__context, __obj, *args, **kwargs)
+        if not isinstance(__obj, Macro):
+            return super().call(__context, __obj, *args, **kwargs)
+        BUDGET.descend()
+        try:
+            return super().call(__context, __obj, *args, **kwargs)
+        finally:
+            BUDGET.ascend()
 
 
 def _finalize(value: Any) -> str:

@@ -1,5 +1,6 @@
 """How `main` is called, and how values that JSON lacks are written."""
 
+import sys
 from typing import Any
 
 import orjson
@@ -107,7 +108,11 @@ def test_of_endless_recursion_both_ends_of_the_traceback_are_told() -> None:
         "def down(n):\n"
         "    return down(n - 1) if n else 1 / 0\n"
     )
-    answer = run(python(code))
+    limit = sys.getrecursionlimit()
+    try:
+        answer = run(python(code))
+    finally:
+        sys.setrecursionlimit(limit)  # in a worker the runner's fork takes it along; here it would stay
     assert isinstance(answer, Failed)
     assert answer.error["message"] == "ZeroDivisionError: division by zero"
     told = answer.error["detail"]["traceback"]

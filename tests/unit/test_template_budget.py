@@ -1,5 +1,6 @@
 """Whatever a template does with whatever data: charged before it is done, and an error that says so beyond that."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -104,6 +105,25 @@ def test_what_takes_too_much_is_an_error_before_it_is_done(text: str) -> None:
     with pytest.raises(TemplateError) as caught:
         render(text)
     assert len(caught.value.reason) < 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+        "{% macro f(n) %}{{ g(n) }}{% endmacro %}{% macro g(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+    ],
+)
+def test_what_calls_itself_without_end_does_not_meet_the_end_of_the_stack(text: str) -> None:
+    """Also where Python's own limit has been raised: the process would be gone."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        with pytest.raises(TemplateError, match="call each other more than 100 deep"):
+            render(text)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert render("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ f(90) }}") == "end"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def test_sessions_ended_by_an_administrator(
     chance = random.Random(3)
     with a_crew(settings, tmp_path, 2, lease=5.0) as crew, admin.connect() as conn:
         pids = [worker.pid for worker in crew.workers]
+        beating = "SELECT count(*) FROM runtime WHERE kind = 'worker'"  # one that starts may end, and is started again
+        wait_for(lambda: engine.one(beating) == 2)
         for _ in range(12):
             before = living(engine)
             row = conn.execute(

@@ -4,8 +4,8 @@ import timeit
 from functools import partial
 from typing import Any, Final
 
-from noetl.playbook.results import result_view
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.result_views import result_view
+from noetl.playbook.templates.template import compile_template
 
 ROUNDS: Final = 5
 RENDERS: Final = 2000

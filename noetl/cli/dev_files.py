@@ -126,7 +126,7 @@ class Folder:
 def lint(text: str, filename: str) -> list[Problem]:
     """Return what lint says about a document; one that never runs has nothing to be checked."""
     from noetl.playbook import load
-    from noetl.playbook.document import KIND
+    from noetl.playbook.read.document import KIND
 
     try:
         kind = load.document_kind(text, filename)[0]

@@ -23,7 +23,7 @@ def place_of(file: Path | None) -> Place | None:
 
     def place(step: str, line: int) -> str | None:
         if not known:
-            from noetl.playbook.codelines import code_lines
+            from noetl.playbook.code_lines import code_lines
 
             known.update(code_lines(read_text(file), str(file)))
         return f'File "{file}", line {known[step] + line}' if step in known else None

@@ -57,7 +57,7 @@ def lint(
 def _problems(file: Path, credentials: Collection[str] | None) -> list[Problem]:
     """Return what lint has to say about a file; documents that never run are looked at no further."""
     from noetl.playbook import load
-    from noetl.playbook.document import KIND
+    from noetl.playbook.read.document import KIND
 
     text, name = read_text(file), str(file)
     try:
@@ -90,9 +90,9 @@ def graph(
         raise InputError(f"--format is {format!r}: it is one of {', '.join(DRAWINGS)}")
     playbook = _playbook(file)
     if format == "svg":
-        from noetl.playbook.drawing import svg as draw
+        from noetl.playbook.drawing.svg import svg as draw
     else:
-        from noetl.playbook.mermaid import mermaid as draw
+        from noetl.playbook.drawing.mermaid import mermaid as draw
     drawing = draw(playbook)
     if output is None:
         sys.stdout.write(drawing)
@@ -107,7 +107,7 @@ def graph(
 @app.command()
 def show(file: File, as_json: Json = False) -> None:
     """Tell the steps, what they do and where they lead; with --json as data."""
-    from noetl.playbook.outline import as_data, outline
+    from noetl.playbook.drawing.outline import as_data, outline
 
     playbook = _playbook(file)
     if as_json:
@@ -120,7 +120,7 @@ def show(file: File, as_json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of playbooks, for editors."""
-    from noetl.playbook.jsonschema import json_schema
+    from noetl.playbook.json_schema import json_schema
 
     print_json(json_schema())
 

@@ -66,8 +66,8 @@ def _whole(client: Client, event: dict[str, Any]) -> dict[str, Any]:
 
 def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     """Return the plainest test that passes, and how it went; where none does, the plainest."""
-    from noetl.playbook.tests_load import load_tests
-    from noetl.playbook.yamlwrite import write_yaml
+    from noetl.playbook.testfile.load import load_tests
+    from noetl.playbook.yaml.write import write_yaml
     from noetl.testing.python import PythonChild
     from noetl.testing.record import VARIANTS
     from noetl.testing.suite import run_test

@@ -16,7 +16,7 @@ from noetl.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from noetl.playbook.model import Playbook
-    from noetl.playbook.tests_model import Test
+    from noetl.playbook.testfile.model import Test
 
 TEST_SUFFIXES = tuple(f".test{suffix}" for suffix in SUFFIXES)
 
@@ -126,9 +126,9 @@ def _playbooks(given: Sequence[str]) -> Iterator[Path]:
 
 def _read(file: Path) -> Tests | None:
     """Return a playbook with its tests, None for a document that is no playbook. Raises `InputError`."""
-    from noetl.playbook.document import KIND
     from noetl.playbook.load import document_kind
-    from noetl.playbook.tests_load import load_tested, load_tests
+    from noetl.playbook.read.document import KIND
+    from noetl.playbook.testfile.load import load_tested, load_tests
 
     text = read_text(file)
     if _holds_tests_only(text, str(file)):

@@ -6,7 +6,7 @@ from typing import Any
 from noetl.engine.facts import JobRef, NotLoaded, Values
 from noetl.engine.render import Rendered
 from noetl.engine.state import State
-from noetl.playbook.results import raw
+from noetl.playbook.templates.result_views import raw
 from noetl.words import step_of
 
 

@@ -13,11 +13,11 @@ from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.errors import InputError, TooLarge
-from noetl.playbook.bounds import on_one_budget
-from noetl.playbook.evaluate import evaluated
-from noetl.playbook.loops import CONCURRENCY
 from noetl.playbook.model import Loop, Playbook, Step, Template
-from noetl.playbook.operators import ordered
+from noetl.playbook.read.loops import CONCURRENCY
+from noetl.playbook.templates.budget import on_one_budget
+from noetl.playbook.templates.evaluate import evaluated
+from noetl.playbook.templates.operators import ordered
 from noetl.playbook.values import brief, plain
 from noetl.words import CHUNK, NO_ITEM, step_of
 

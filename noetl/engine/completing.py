@@ -5,7 +5,7 @@ from noetl.engine.routing import follow
 from noetl.engine.scope import Scopes
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
-from noetl.playbook.results import result_view
+from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType
 
 

@@ -9,8 +9,8 @@ from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.model import Template
-from noetl.playbook.results import ABSENT, result_view
-from noetl.playbook.truth import NoTruth
+from noetl.playbook.templates.result_views import ABSENT, result_view
+from noetl.playbook.templates.truth import NoTruth
 from noetl.words import NO_ITEM
 
 UNSATISFIED: Final = "unsatisfied"

@@ -13,7 +13,7 @@ from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
 from noetl.playbook.model import Step
-from noetl.playbook.results import result_view
+from noetl.playbook.templates.result_views import result_view
 from noetl.playbook.values import plain
 from noetl.words import NO_ITEM, EventType, ExecutionStatus, step_of
 

@@ -24,8 +24,8 @@ from noetl.engine.plan import plan_of
 from noetl.engine.settle import settle
 from noetl.engine.state import State
 from noetl.engine.turn import Turn
-from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.model import Playbook
+from noetl.playbook.templates.budget import on_one_budget
 
 __all__ = ["Decision", "decide"]
 

@@ -7,7 +7,7 @@ from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError, TemplateError
-from noetl.playbook.results import result_view
+from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType, ExecutionStatus
 
 FAILING: Final = "the execution was failing"

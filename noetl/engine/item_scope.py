@@ -7,7 +7,7 @@ from noetl.engine.facts import ChunkKey, NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import State
 from noetl.playbook.model import Loop, Step
-from noetl.playbook.results import result_view
+from noetl.playbook.templates.result_views import result_view
 from noetl.words import CHUNK, step_of
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from noetl.errors import TemplateError
 from noetl.playbook.model import Template
-from noetl.playbook.templates import MappingTemplate
+from noetl.playbook.templates.template import MappingTemplate
 
 FIELDS: Final = ("path", "database")
 """The fields of save and duckdb steps that hold a path."""

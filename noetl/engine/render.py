@@ -10,12 +10,12 @@ from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.errors import InputError, TemplateError
-from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
-from noetl.playbook.references import MARK
-from noetl.playbook.results import LoopResult, raw, result_view
-from noetl.playbook.templates import Constant, MappingTemplate
+from noetl.playbook.templates.budget import on_one_budget
+from noetl.playbook.templates.result_views import LoopResult, raw, result_view
+from noetl.playbook.templates.secret_references import MARK
+from noetl.playbook.templates.template import Constant, MappingTemplate
 from noetl.playbook.values import plain
 from noetl.words import NO_ITEM, fact, step_of
 

@@ -16,9 +16,9 @@ from noetl.engine.facts import NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
 from noetl.playbook.model import Template
-from noetl.playbook.references import SECRET_CALL
-from noetl.playbook.results import ABSENT, LoopResult, result_view
-from noetl.playbook.templates import ANY_RESULT, MappingTemplate
+from noetl.playbook.templates.result_views import ABSENT, LoopResult, result_view
+from noetl.playbook.templates.secret_references import SECRET_CALL
+from noetl.playbook.templates.template import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
 
 

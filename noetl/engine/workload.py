@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from noetl.playbook.bounds import on_one_budget
 from noetl.playbook.model import Playbook
 from noetl.playbook.parameters import check_payload
+from noetl.playbook.templates.budget import on_one_budget
 
 
 def render_workload(

@@ -8,7 +8,7 @@ import orjson
 from noetl.database.loops import LoopValue
 from noetl.engine.facts import ChunkKey, Event, Values
 from noetl.errors import InputError
-from noetl.playbook.results import LoopResult
+from noetl.playbook.templates.result_views import LoopResult
 
 MEMORY = 8 * 1024 * 1024
 """Bytes of results and args remembered per execution; beyond it everything is forgotten and read again on demand."""

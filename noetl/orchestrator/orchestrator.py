@@ -19,7 +19,7 @@ from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_
 from noetl.orchestrator.views import Playbooks, View, Views, load_missing, loading
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
-from noetl.playbook.templates import Env
+from noetl.playbook.templates.template import Env
 from noetl.playbook.values import plain
 from noetl.settings import Settings
 from noetl.words import ExecutionStatus

@@ -10,7 +10,7 @@ from noetl.database import explain as facts
 from noetl.database import read
 from noetl.database.paging import Connection, Row, plain_row
 from noetl.orchestrator.waits import Waits
-from noetl.playbook.codelines import code_lines
+from noetl.playbook.code_lines import code_lines
 from noetl.reasons import Place, reason_lines
 from noetl.words import TERMINAL, EventType, JobStatus, step_of
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from noetl.errors import InputError, ValueNotJson
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.values import plain
 
 LARGEST: Final = 64 * 1024

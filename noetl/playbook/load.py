@@ -6,22 +6,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from noetl.errors import PlaybookError, Problem
-from noetl.playbook import check, spelling, yamltree
-from noetl.playbook.advice import advise
-from noetl.playbook.clauses import Clauses
-from noetl.playbook.document import API_VERSION, KIND, METADATA_KEYS, read_head
-from noetl.playbook.examine import Given, Part, examine
-from noetl.playbook.generations import later_generation
 from noetl.playbook.graph import make_graph
+from noetl.playbook.legacy import normalise as spelling
+from noetl.playbook.legacy.generations import later_generation
+from noetl.playbook.lint import structure as check
+from noetl.playbook.lint.advice import advise
+from noetl.playbook.lint.run import Given, Part, examine
 from noetl.playbook.model import Playbook, Step
-from noetl.playbook.names import did_you_mean
 from noetl.playbook.parameters import parameters
-from noetl.playbook.reader import Reader
-from noetl.playbook.steps import UNREADABLE, Task, read_step, read_task
-from noetl.playbook.templates import SECRET_CALL, AnyTemplate, Constant
-from noetl.playbook.tests_section import read_tests
-from noetl.playbook.tests_stubs import stubbed
-from noetl.playbook.yamltree import Node
+from noetl.playbook.read.clauses import Clauses
+from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS, read_head
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.read.steps import UNREADABLE, Task, read_step, read_task
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.template import SECRET_CALL, AnyTemplate, Constant
+from noetl.playbook.testfile.section import read_tests
+from noetl.playbook.testfile.stubs import stubbed
+from noetl.playbook.yaml import tree as yamltree
+from noetl.playbook.yaml.tree import Node
 
 KEYS: Final = frozenset(
     {

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from noetl.errors import InputError
 from noetl.playbook.model import Clause, Playbook, Retry, Step, Template
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.suggest import did_you_mean
 from noetl.words import RESERVED_NAMES
 
 _READ: Final = re.compile(r"""\bworkload(?:['"]\])?(?:\.get\(\s*['"]|\[\s*['"]|\.)([A-Za-z_][A-Za-z0-9_]*)""")

@@ -7,7 +7,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from noetl.errors import InputError
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.suggest import did_you_mean
 
 
 async def check_query(request: Request) -> None:

@@ -12,7 +12,7 @@ from noetl.database.keys import CREDENTIAL
 from noetl.database.paging import plain_row
 from noetl.errors import Conflict, NotFound
 from noetl.playbook.credential_types import check_fields, check_name, check_type
-from noetl.playbook.names import did_you_mean
+from noetl.playbook.suggest import did_you_mean
 from noetl.server import answers
 from noetl.server.bodies import NewCredential, Text
 from noetl.server.routes_catalog import After, Filter, Limit

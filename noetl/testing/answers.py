@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
-from noetl.playbook.tests_model import Answer, Stub
+from noetl.playbook.testfile.model import Answer, Stub
 from noetl.playbook.values import plain
 from noetl.testing.calls import Call
 from noetl.testing.trouble import Trouble

@@ -24,8 +24,8 @@ from noetl.engine.waiting import (
     wait,
 )
 from noetl.errors import InputError, TemplateError
-from noetl.playbook.results import raw
-from noetl.playbook.tests_stubs import RUN
+from noetl.playbook.templates.result_views import raw
+from noetl.playbook.testfile.stubs import RUN
 from noetl.testing.answers import LIMIT, outcome_of, unstubbed
 from noetl.testing.calls import Call, call_of
 from noetl.testing.execution import Execution, Row

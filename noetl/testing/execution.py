@@ -27,7 +27,7 @@ from noetl.engine.facts import (
 )
 from noetl.engine.state import State
 from noetl.playbook.model import Playbook
-from noetl.playbook.results import LoopResult, raw
+from noetl.playbook.templates.result_views import LoopResult, raw
 from noetl.words import NO_ITEM, EventType
 
 T = TypeVar("T")

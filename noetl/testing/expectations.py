@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from noetl.playbook.tests_model import Expectation
+from noetl.playbook.testfile.model import Expectation
 from noetl.testing.compare import differences, holds, short
 from noetl.testing.ran import Ran
 

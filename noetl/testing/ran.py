@@ -6,7 +6,7 @@ from typing import Any
 
 from noetl.engine.evolve import value_event
 from noetl.engine.facts import Event
-from noetl.playbook.results import raw
+from noetl.playbook.templates.result_views import raw
 from noetl.testing.calls import Call
 from noetl.testing.execution import Execution
 from noetl.testing.simulation import Moment, Simulation

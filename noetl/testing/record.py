@@ -9,9 +9,9 @@ from typing import Any, Final
 from noetl.engine.conditions import UNSATISFIED
 from noetl.playbook.load import read_document
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates import is_template
-from noetl.playbook.tests_load import steps_of
-from noetl.playbook.tests_stubs import INLINE, SAVE_SUFFIX
+from noetl.playbook.templates.template import is_template
+from noetl.playbook.testfile.load import steps_of
+from noetl.playbook.testfile.stubs import INLINE, SAVE_SUFFIX
 from noetl.testing.calls import item_of
 from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
 

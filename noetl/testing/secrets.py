@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from noetl.engine.render import Rendered
-from noetl.playbook.references import MARK, REFERENCE, Source, inside_json, source_of
-from noetl.playbook.tests_model import Test
+from noetl.playbook.templates.secret_references import MARK, REFERENCE, Source, inside_json, source_of
+from noetl.playbook.testfile.model import Test
 
 
 def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:

@@ -12,10 +12,10 @@ from noetl.engine.failing import error_value
 from noetl.engine.waiting import BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
-from noetl.playbook.environ import Env
-from noetl.playbook.functions import CLOCK
 from noetl.playbook.model import Playbook
-from noetl.playbook.tests_model import Stub, Test
+from noetl.playbook.templates.env import Env
+from noetl.playbook.templates.functions import CLOCK
+from noetl.playbook.testfile.model import Stub, Test
 from noetl.testing.agenda import SECOND, Agenda
 from noetl.testing.answers import Answers
 from noetl.testing.attempts import Attempts

@@ -3,7 +3,7 @@
 from typing import Any
 
 from noetl.engine.facts import Done, Failed
-from noetl.playbook.tests_model import Test
+from noetl.playbook.testfile.model import Test
 from noetl.playbook.values import plain
 from noetl.testing.answers import LIMIT
 from noetl.testing.calls import Call

@@ -7,9 +7,9 @@ from typing import Any
 
 from noetl.errors import InputError
 from noetl.playbook.model import Playbook
-from noetl.playbook.tests_load import steps_of
-from noetl.playbook.tests_model import Stub, Test
-from noetl.playbook.tests_stubs import wrong_name
+from noetl.playbook.testfile.load import steps_of
+from noetl.playbook.testfile.model import Stub, Test
+from noetl.playbook.testfile.stubs import wrong_name
 from noetl.testing.expectations import Failure, check
 from noetl.testing.python import PythonChild
 from noetl.testing.ran import Ran, ran

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from noetl.database.keys import REFERENCE, Keys, Undecryptable
-from noetl.playbook.references import MARK, Source, read_source, refer, source_of
-from noetl.playbook.references import REFERENCE as SHAPE
+from noetl.playbook.templates.secret_references import MARK, Source, read_source, refer, source_of
+from noetl.playbook.templates.secret_references import REFERENCE as SHAPE
 
 _PLACE = "\0"
 """Around the number of a source, where `secret()` stood in `auth`. No text of a playbook or of JSON can hold it."""

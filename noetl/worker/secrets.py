@@ -19,8 +19,8 @@ from noetl.errors import DatabaseError, InputError
 from noetl.orchestrator.prepare import SAVE_SUFFIX, Work
 from noetl.orchestrator.views import View
 from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
-from noetl.playbook.names import did_you_mean
-from noetl.playbook.references import MARK, REFERENCE, inside_json, source_of
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.tools.cloud import CloudError
 from noetl.tools.masking import mask_of

@@ -21,8 +21,8 @@ from noetl.database.credentials import Credential, credential_names, find_creden
 from noetl.database.keys import CREDENTIAL, Keys
 from noetl.errors import InputError, NotFound
 from noetl.playbook.credential_types import LARGEST, MAIN, check_name
-from noetl.playbook.names import did_you_mean
-from noetl.playbook.references import Source, check_file, check_variable
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.secret_references import Source, check_file, check_variable
 from noetl.settings import Settings
 from noetl.tools.aws_secrets import AwsSecrets
 from noetl.tools.cloud import Found

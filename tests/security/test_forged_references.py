@@ -8,9 +8,9 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.errors import TemplateError
-from noetl.playbook.references import MARK, REFERENCE, SECRET_CALL, read_source, refer
-from noetl.playbook.sandbox import ENVIRONMENT, SOLE
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.sandbox import ENVIRONMENT, SOLE
+from noetl.playbook.templates.secret_references import MARK, REFERENCE, SECRET_CALL, read_source, refer
+from noetl.playbook.templates.template import compile_template
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.stub import Stub, serving

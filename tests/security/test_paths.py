@@ -7,7 +7,7 @@ import pytest
 
 from noetl.engine.paths import is_within, keep_within
 from noetl.errors import TemplateError
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.template import compile_template
 from noetl.tools.registry import TOOLS
 from tests.support.sql import Steps
 

@@ -255,7 +255,7 @@ class Renderer:
 def main() -> None:
     """Render what stands on the lines of stdin."""
     from noetl.errors import TemplateError
-    from noetl.playbook.templates import compile_template
+    from noetl.playbook.templates.template import compile_template
 
     scope = data()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates import Condition, Constant, Expression, ListTemplate, MappingTemplate, Path
+from noetl.playbook.templates.template import Condition, Constant, Expression, ListTemplate, MappingTemplate, Path
 
 _ELSEWHERE = {"hash", "line"}
 """What differs between two texts of one playbook."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
-from noetl.playbook.tests_load import load_tests
-from noetl.playbook.tests_model import Test
+from noetl.playbook.testfile.load import load_tests
+from noetl.playbook.testfile.model import Test
 from noetl.testing.python import PythonChild
 from noetl.testing.suite import Verdict, run_test
 

@@ -6,8 +6,8 @@ import pytest
 
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint
-from noetl.playbook.templates import compile_template
-from noetl.playbook.truth import unclear
+from noetl.playbook.templates.template import compile_template
+from noetl.playbook.templates.truth import unclear
 from tests.unit.engine_model import Execution, flow, playbook, py, router
 
 FALSE = ["false", "False", "FALSE", "no", "No", "off", "0", "0.0", "none", "None", "null", "nil", "n", "f", "[]", "{}"]

@@ -3,8 +3,8 @@
 import pytest
 
 from noetl.errors import InputError
-from noetl.playbook.actions import WITH_AUTH
 from noetl.playbook.credential_types import MAIN, SEVERAL, TAKES, TYPES, check_fields, secret_values
+from noetl.playbook.step_types import WITH_AUTH
 
 
 def test_the_tables_speak_of_the_same_types_and_tools() -> None:

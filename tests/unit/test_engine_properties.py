@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from noetl.engine.evolve import evolve
 from noetl.engine.facts import Collected, Done, Event, Expired, Failed, JobRef, Outcome
 from noetl.engine.state import State
-from noetl.playbook.results import raw
+from noetl.playbook.templates.result_views import raw
 from noetl.words import CONTINUE_NODE, step_of
 from tests.unit.engine_model import Execution, playbook
 from tests.unit.engine_random import documents, forks_into_own_cycle, has_cycle, has_join, loops

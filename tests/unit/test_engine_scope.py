@@ -15,7 +15,7 @@ from noetl.engine.state import State
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.template import compile_template
 from tests.unit.engine_model import Execution, flow, playbook, py, router
 
 

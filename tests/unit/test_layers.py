@@ -141,7 +141,7 @@ def test_each_package_is_imported_only_where_it_has_its_place() -> None:
         ("noetl.engine.decide", "from ..database import read", True),
         ("noetl.engine.decide", "from .state import State", False),
         ("noetl.engine.decide", "from noetl.playbook.model import Step", False),
-        ("noetl.tools.http", "from noetl.playbook.templates import render", True),
+        ("noetl.tools.http", "from noetl.playbook.templates.template import render", True),
         ("noetl.tools.http", "from noetl.playbook.values import plain", False),
         ("noetl.database.read", "from noetl.engine import state", True),
         ("noetl.words", "import noetl.settings", True),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.playbook.flow import Flow
+from noetl.playbook.lint.flow import Flow
 from noetl.playbook.load import lint, load_playbook
 
 HEAD = "metadata: {path: a}\n"

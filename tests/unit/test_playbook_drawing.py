@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from noetl.playbook.drawing import svg
-from noetl.playbook.layers import place
+from noetl.playbook.drawing.boxes import pictures
+from noetl.playbook.drawing.layout import place
+from noetl.playbook.drawing.mermaid import mermaid
+from noetl.playbook.drawing.outline import as_data, outline
+from noetl.playbook.drawing.svg import svg
 from noetl.playbook.load import stored_playbook
-from noetl.playbook.mermaid import mermaid
 from noetl.playbook.model import Playbook
-from noetl.playbook.outline import as_data, outline
-from noetl.playbook.picture import pictures
 from tests.lint.corpus import bases
 
 SVG = "{http://www.w3.org/2000/svg}"

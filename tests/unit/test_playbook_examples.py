@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from noetl.playbook.load import lint, load_playbook
-from noetl.playbook.tests_load import load_tested
+from noetl.playbook.testfile.load import load_tested
 from noetl.testing.python import PythonChild
 from noetl.testing.suite import run_test
 from tests.support.models import told

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noetl.playbook.flow import Flow
 from noetl.playbook.graph import gates
+from noetl.playbook.lint.flow import Flow
 from noetl.playbook.load import stored_playbook
 from tests.conftest import Tell
 from tests.unit.engine_model import Execution, playbook

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from noetl.playbook import foreign_words
 from noetl.playbook.load import lint
+from noetl.playbook.read import foreign_words
 
 CODE = "'def main(): return 1'"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from noetl.playbook.jsonschema import SAID, json_schema
-from noetl.playbook.yamltree import read
+from noetl.playbook.json_schema import SAID, json_schema
+from noetl.playbook.yaml.tree import read
 from tests.lint.corpus import cases, correct
 
 ROOT = Path(__file__).resolve().parents[2]

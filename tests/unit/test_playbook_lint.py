@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from noetl.errors import PlaybookError
+from noetl.playbook.lint.result_shapes import returned
+from noetl.playbook.lint.sql import look_at
+from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.load import lint, load_playbook, stored_playbook
-from noetl.playbook.places import place_in
-from noetl.playbook.reads import reads_of
-from noetl.playbook.shapes import returned
-from noetl.playbook.sqltext import look_at
-from noetl.playbook.yamltree import read
+from noetl.playbook.yaml.positions import place_in
+from noetl.playbook.yaml.tree import read
 from tests.lint.corpus import cases
 
 HEAD = "metadata: {path: p}\nworkload: {limit: 1, city: Oslo}\n"

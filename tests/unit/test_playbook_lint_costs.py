@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from noetl.playbook import syntax
+from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.load import lint
-from noetl.playbook.reads import reads_of
-from noetl.playbook.sandbox import ENVIRONMENT
+from noetl.playbook.templates import parse as syntax
+from noetl.playbook.templates.sandbox import ENVIRONMENT
 
 TEMPLATES = [
     "{{ workload.costs_a + 1 }}",

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from noetl.errors import PlaybookError
+from noetl.playbook.lint.result_shapes import returned
+from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.load import content_hash, document_kind, load_playbook, stored_playbook
 from noetl.playbook.model import Playbook, Retry, Step
-from noetl.playbook.pycode import parsed
-from noetl.playbook.reads import reads_of
-from noetl.playbook.shapes import returned
-from noetl.playbook.templates import program
+from noetl.playbook.read.python_code import parsed
+from noetl.playbook.templates.template import program
 from noetl.words import ROUTER
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {path: a/b}\n"

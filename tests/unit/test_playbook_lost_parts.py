@@ -5,7 +5,7 @@ import pytest
 from noetl.errors import PlaybookError
 from noetl.playbook import load
 from noetl.playbook.load import lint, load_playbook
-from noetl.playbook.steps import Task
+from noetl.playbook.read.steps import Task
 
 HEAD = "metadata: {path: p}\n"
 CLEAR_TEXT = (

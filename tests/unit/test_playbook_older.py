@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from noetl.errors import TemplateError
-from noetl.playbook.environ import Env
 from noetl.playbook.load import lint
-from noetl.playbook.results import result_view
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.env import Env
+from noetl.playbook.templates.result_views import result_view
+from noetl.playbook.templates.template import compile_template
 
 
 def render(template: str, **scope: Any) -> Any:

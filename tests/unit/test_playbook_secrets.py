@@ -6,8 +6,8 @@ import pytest
 
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint, load_playbook
-from noetl.playbook.references import REFERENCE, source_of
-from noetl.playbook.templates import SECRET_CALL, compile_template
+from noetl.playbook.templates.secret_references import REFERENCE, source_of
+from noetl.playbook.templates.template import SECRET_CALL, compile_template
 
 
 def steps(body: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from noetl.errors import PlaybookError
 from noetl.playbook.load import lint, load_playbook, stored_playbook
-from noetl.playbook.tests_load import load_tested, load_tests
+from noetl.playbook.testfile.load import load_tested, load_tests
 
 BOOK = """\
 metadata: {path: a/b}

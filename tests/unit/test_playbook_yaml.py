@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from noetl.playbook.yamltree import MAX_DEPTH, Node, read
+from noetl.playbook.yaml.tree import MAX_DEPTH, Node, read
 
 
 def plain(text: str) -> Any:

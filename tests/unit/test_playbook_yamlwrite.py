@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noetl.playbook import yamltree
-from noetl.playbook.yamlwrite import write_yaml
+from noetl.playbook.yaml import tree as yamltree
+from noetl.playbook.yaml.write import write_yaml
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -1,6 +1,6 @@
 """The reason of a failure, in lines for people."""
 
-from noetl.playbook.codelines import code_lines
+from noetl.playbook.code_lines import code_lines
 from noetl.reasons import BODY, LINES, attempt_of, heading, reason_lines, visible
 from tests.support.playbooks import playbook
 

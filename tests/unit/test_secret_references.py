@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.keys import Keys
 from noetl.errors import SettingsError
-from noetl.playbook.references import MARK, REFERENCE, in_json, read_source, refer, source_of
+from noetl.playbook.templates.secret_references import MARK, REFERENCE, in_json, read_source, refer, source_of
 from noetl.settings import Settings
 from noetl.worker.references import Fetch, Seals, holds_reference
 from tests.support.vault import a_key

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from noetl.errors import TemplateError
-from noetl.playbook.bounds import BUDGET, on_one_budget
-from noetl.playbook.templates import compile_template, result_view
+from noetl.playbook.templates.budget import BUDGET, on_one_budget
+from noetl.playbook.templates.template import compile_template, result_view
 
 TWINS = (
     "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(60) %}"
@@ -203,7 +203,7 @@ def test_renders_on_one_budget_have_one_together() -> None:
 def test_the_clock_ends_what_the_charges_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is the thread's own on a processor, so a busy machine fails nothing."""
     seconds = iter(range(1_000_000))
-    monkeypatch.setattr("noetl.playbook.bounds.time.thread_time", lambda: next(seconds))
+    monkeypatch.setattr("noetl.playbook.templates.budget.time.thread_time", lambda: next(seconds))
     with pytest.raises(TemplateError, match="more than its budget of 2 s"):
         compile_template(
             "{% for i in range(100) %}{% for j in range(3000) %}{% endfor %}{% endfor %}",

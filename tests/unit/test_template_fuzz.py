@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from noetl.playbook.sandbox import ENVIRONMENT
+from noetl.playbook.templates.sandbox import ENVIRONMENT
 from tests.support import expressions
 from tests.support.expressions import Renderer, templates
 

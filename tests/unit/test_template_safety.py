@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from noetl.errors import TemplateError
-from noetl.playbook.templates import compile_template, result_view
+from noetl.playbook.templates.template import compile_template, result_view
 from tests.support.attacks import ATTACKS, BOMBS, FORBIDDEN
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noetl.errors import TemplateError
-from noetl.playbook.environ import Env
-from noetl.playbook.templates import ANY_RESULT, Expression, Path, compile_template, result_view
+from noetl.playbook.templates.env import Env
+from noetl.playbook.templates.template import ANY_RESULT, Expression, Path, compile_template, result_view
 
 
 def render(template: Any, **scope: Any) -> Any:

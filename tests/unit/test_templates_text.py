@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from noetl.errors import TemplateError
-from noetl.playbook.results import ABSENT, result_view
-from noetl.playbook.templates import compile_template
+from noetl.playbook.templates.result_views import ABSENT, result_view
+from noetl.playbook.templates.template import compile_template
 
 VALUES = [
     (True, "true"),

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates import compile_template
-from noetl.playbook.tests_load import load_tests
-from noetl.playbook.tests_model import Answer, Stub, Test
-from noetl.playbook.yamlwrite import write_yaml
+from noetl.playbook.templates.template import compile_template
+from noetl.playbook.testfile.load import load_tests
+from noetl.playbook.testfile.model import Answer, Stub, Test
+from noetl.playbook.yaml.write import write_yaml
 from noetl.testing.agenda import NOW, SECOND
 from noetl.testing.execution import decoded
 from noetl.testing.python import PythonChild

@@ -175,7 +175,7 @@ def test_a_wait_of_thirty_days_takes_no_time_and_now_goes_along(trials: Trials) 
 
 
 def test_the_clock_of_templates_is_the_real_one_again_afterwards(trials: Trials) -> None:
-    from noetl.playbook.functions import now
+    from noetl.playbook.templates.functions import now
 
     trials.passes(WAIT, "now: 2001-01-01T00:00:00Z")
     assert abs((datetime.fromisoformat(now()) - datetime.now(UTC)).total_seconds()) < 60

@@ -1,0 +1,1 @@
+"""Drawings of workflows: SVG, Mermaid and outlines in text."""

@@ -1,0 +1,274 @@
+"""The JSON Schema of the language, for editors: built from the tables that the loader reads playbooks by."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from noetl.playbook.durations import PATTERN
+from noetl.playbook.load import KEYS
+from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS
+from noetl.playbook.read.fields import RETRY_KEYS
+from noetl.playbook.read.loops import LOOP_KEYS, MODES, ON_ERROR
+from noetl.playbook.read.steps import STEP_KEYS, TASK_KEYS
+from noetl.playbook.step_types import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, Field
+from noetl.words import ROUTER
+
+Schema = dict[str, Any]
+
+DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+"""The dialect that YAML editors know best."""
+
+_TEXT: Final[Schema] = {"type": "string"}
+_TEMPLATE: Final[Schema] = {"type": "string", "pattern": r"\{[{%#]"}
+_DURATION: Final[Schema] = {"type": ["number", "string"], "minimum": 0, "pattern": rf"^({PATTERN})$|\{{[{{%#]"}
+_KINDS: Final[Mapping[str, Schema]] = {
+    "text": {"type": ["string", "null"]},
+    "mapping": {"type": ["object", "null"]},
+    "integer": {"type": ["integer", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "duration": _DURATION,
+    "any": {},
+}
+_CONDITION: Final[Schema] = {"anyOf": [{"type": "boolean"}, _TEMPLATE]}
+_COUNT: Final[Schema] = {"anyOf": [{"type": "integer", "minimum": 0}, _TEMPLATE]}
+_MAPPING: Final[Schema] = {"anyOf": [{"type": ["object", "null"]}, _TEMPLATE]}
+
+SAID: Final[Mapping[str, str]] = {
+    "step": "The step's name: an identifier, by which templates address its result.",
+    "type": "What the step does; without it, it only leads on.",
+    "desc": "A sentence for people.",
+    "args": "The step's arguments; for a child playbook, its payload.",
+    "timeout": "Of one attempt: 250ms, 10s, 1h30m, or a number of seconds.",
+    "retry": "true (three attempts), a number of attempts, or a policy.",
+    "pool": "The workers that may run it.",
+    "next": "Where it goes on: a step, several, or clauses with conditions.",
+    "on_error": "Where it goes on when it has failed; 'continue' goes on with next.",
+    "max_visits": "How often it may run in one execution.",
+    "loop": "Runs the step once per item.",
+    "save": "Stores the result when the step is done.",
+    "auth": "A credential's name, {type, key}, or a map of aliases.",
+    "result": "Of end: the result of the execution.",
+    "in": "What the loop runs over: a list, or a template that gives one.",
+    "iterator": "The name of the item in templates.",
+    "when": "A condition: true, false or exactly one {{ expression }}.",
+    "code": "Python with a 'def main(...)'.",
+    "command": "SQL, or what a shell or container runs.",
+    "shell": "What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
+    "stdin": "What the command reads from its standard input: text, or a value that is written as JSON.",
+    "endpoint": "The URL.",
+    "task": "The name of a task of the workbook.",
+}
+"""What editors show for a key; a test holds that each is a key of the language."""
+
+
+def json_schema() -> Schema:
+    """Return the schema of a playbook."""
+    types = [ROUTER, *(type_ for type_ in ACTIONS if type_ != ROUTER), WORKBOOK]
+    return {
+        "$schema": DIALECT,
+        "title": "NoETL playbook",
+        **_object(KEYS, _document(), required=("metadata", "workflow")),
+        "definitions": {
+            "auth": {"type": ["string", "object", "null"]},
+            "retry": _retry(),
+            "loop": _loop(),
+            "save": _object(*_save(), nullable=True),
+            "targets": _targets(),
+            "ways": _ways(),
+            "tests": {"type": ["array", "null"]},
+            "step": _switch("step", types),
+            "task": _switch("task", [type_ for type_ in types if type_ not in (ROUTER, WORKBOOK)]),
+            **{f"step-{type_}": _step(type_) for type_ in types},
+            **{f"task-{type_}": _task(type_) for type_ in types if type_ not in (ROUTER, WORKBOOK)},
+        },
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _object(
+    keys: Iterable[str], known: Mapping[str, Schema], *, required: Iterable[str] = (), nullable: bool = False
+) -> Schema:
+    """Return the schema of a mapping with these keys and no others; `known` says what their values are."""
+    properties = {}
+    for key in sorted(keys):
+        schema = known.get(key, {})
+        # A reference takes no words beside it in this dialect.
+        properties[key] = {"description": SAID[key], "allOf": [schema]} if key in SAID else schema
+    found: Schema = {"type": ["object", "null"] if nullable else "object", "properties": properties}
+    if required:
+        found["required"] = sorted(required)
+    return {**found, "additionalProperties": False}
+
+
+def _document() -> Mapping[str, Schema]:
+    steps = {"type": "array", "items": _ref("step"), "minItems": 1}
+    return {
+        "apiVersion": {"const": API_VERSION},
+        "kind": {"const": KIND},
+        "metadata": {**_object(METADATA_KEYS, dict.fromkeys(METADATA_KEYS, _TEXT))},
+        "workload": {"type": ["object", "null"]},
+        "additional": {"type": "boolean"},
+        "workbook": {"type": ["array", "null"], "items": _ref("task")},
+        "workflow": steps,
+        "finally": steps,
+        "timeout": _DURATION,
+        "pool": _TEXT,
+        "priority": {"type": "integer"},
+        "labels": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number", "boolean"]}},
+        "tests": _ref("tests"),
+    }
+
+
+# ---- steps and tasks -------------------------------------------------------------------------------------------------
+
+
+def _switch(what: str, types: Iterable[str]) -> Schema:
+    """Return the schema that picks a step's or task's by its type."""
+    cases = []
+    for type_ in types:
+        if type_ == ROUTER:
+            plain = {
+                "anyOf": [{"not": {"required": ["type"]}}, {"properties": {"type": {"enum": sorted(ROUTER_TYPES)}}}]
+            }
+            cases.append({"if": plain, "then": _ref(f"{what}-{type_}")})
+        else:
+            chosen = {"properties": {"type": {"const": type_}}, "required": ["type"]}
+            cases.append({"if": chosen, "then": _ref(f"{what}-{type_}")})
+    names = sorted({type_ for type_ in types if type_ != ROUTER} | (ROUTER_TYPES if ROUTER in types else set()))
+    return {"type": "object", "properties": {"type": {"enum": names}}, "allOf": cases}
+
+
+def _common() -> Mapping[str, Schema]:
+    return {
+        "step": _TEXT,
+        "name": _TEXT,
+        "type": _TEXT,
+        "desc": {"type": ["string", "null"]},
+        "args": _MAPPING,
+        "timeout": _DURATION,
+        "retry": _ref("retry"),
+        "pool": _TEXT,
+        "next": _ref("ways"),
+        "on_error": _ref("ways"),
+        "max_visits": {"type": "integer", "minimum": 1},
+        "join": {"type": "boolean"},
+        "loop": {"anyOf": [_ref("loop"), {"type": "array", "items": _ref("loop"), "minItems": 1}, {"type": "null"}]},
+        "save": _ref("save"),
+        "auth": _ref("auth"),
+        "task": _TEXT,
+        "result": {},
+    }
+
+
+def _without(type_: str) -> set[str]:
+    """Return the common keys that mean nothing for a type."""
+    missing = set() if type_ in WITH_AUTH or type_ == WORKBOOK else {"auth"}
+    return missing | ({"loop", "save"} if type_ in WITHOUT_LOOP else set())
+
+
+def _step(type_: str) -> Schema:
+    keys = (STEP_KEYS | {"result"}) - _without(type_)
+    if type_ == WORKBOOK:
+        anything = {name: schema for one in ACTIONS for name, schema in _fields(one).items()}
+        return _object(keys | {"task"} | set(anything), {**anything, **_common()}, required=["step", "type"])
+    fields = _fields(type_)
+    needed = ["step", *([] if type_ == ROUTER else ["type"])]
+    found = _object(keys | set(fields), {**_common(), **fields}, required=needed)
+    return {**found, "allOf": _needed(type_)} if _needed(type_) else found
+
+
+def _task(type_: str) -> Schema:
+    fields = _fields(type_)
+    keys = TASK_KEYS - _without(type_)
+    # A task of type secrets has a name for itself only: the secret's is the step's to give.
+    return _object(keys | set(fields), {**fields, **_common()}, required=["name", "type"])
+
+
+def _fields(type_: str) -> dict[str, Schema]:
+    """Return the schemas of a type's own fields."""
+    return {name: _field(spec) for name, spec in ACTIONS[type_].items()}
+
+
+def _field(spec: Field) -> Schema:
+    if spec.raw:
+        return _TEXT
+    if spec.choices:
+        lower = {choice.lower() for choice in spec.choices} if spec.choices[0].isupper() else set()
+        return {"anyOf": [{"enum": sorted({*spec.choices, *lower})}, _TEMPLATE]}
+    kind = _KINDS[spec.kind]
+    return kind if not kind or "string" in kind["type"] else {"anyOf": [kind, _TEMPLATE]}
+
+
+def _needed(type_: str) -> list[Schema]:
+    """Return what a type's fields have to be together."""
+    required = sorted(name for name, spec in ACTIONS[type_].items() if spec.required)
+    found: list[Schema] = [{"required": required}] if required else []
+    if type_ in ONE_OF:
+        found.append({"oneOf": [{"required": [key]} for key in ONE_OF[type_]]})
+    return found
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _retry() -> Schema:
+    policy = _object(
+        RETRY_KEYS,
+        {
+            "max_attempts": {"type": "integer", "minimum": 1},
+            "initial_delay": _DURATION,
+            "backoff": {"type": "number", "minimum": 1},
+            "max_delay": _DURATION,
+            "jitter": {"type": "boolean"},
+            "when": _CONDITION,
+            "until": _CONDITION,
+        },
+    )
+    return {"anyOf": [{"type": ["boolean", "null"]}, {"type": "integer", "minimum": 1}, policy]}
+
+
+def _loop() -> Schema:
+    return _object(
+        LOOP_KEYS,
+        {
+            "in": {"anyOf": [{"type": "array"}, _TEMPLATE]},
+            "iterator": {"type": ["string", "null"]},
+            "mode": {"enum": [*MODES, None]},
+            "concurrency": _COUNT,
+            "where": _CONDITION,
+            "limit": _COUNT,
+            "batch": _COUNT,
+            "enumerate": {"type": ["boolean", "null"]},
+            "on_error": {"enum": [*ON_ERROR, None]},
+            "save": _ref("save"),
+        },
+        required=["in"],
+    )
+
+
+def _save() -> tuple[set[str], Mapping[str, Schema]]:
+    fields = _fields("save")
+    return {*fields, "auth"}, {**fields, "auth": _ref("auth")}
+
+
+def _targets() -> Schema:
+    target = _object({"step", "args"}, {"step": _TEXT, "args": _MAPPING}, required=["step"])
+    one = {"anyOf": [_TEXT, target]}
+    return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+
+
+def _ways() -> Schema:
+    clause = _object(
+        {"when", "then", "else", "step", "args"},
+        {
+            "when": _CONDITION,
+            "then": _ref("targets"),
+            "else": _ref("targets"),
+            "step": _TEXT,
+            "args": _MAPPING,
+        },
+    )
+    one = {"anyOf": [_TEXT, clause]}
+    return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}, {"type": "null"}]}

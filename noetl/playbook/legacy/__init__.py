@@ -1,0 +1,1 @@
+"""Older spellings of playbooks, normalised in front of the reader."""

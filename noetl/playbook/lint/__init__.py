@@ -1,0 +1,1 @@
+"""The checks of a playbook that has been read."""

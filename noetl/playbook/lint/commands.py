@@ -1,0 +1,149 @@
+"""Checks the texts of other languages in a step's fields: SQL commands and what a shell is to run."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from noetl.playbook.lint.placeholders import check_placeholders, check_transactions
+from noetl.playbook.lint.sql import look_at, template_at
+from noetl.playbook.lint.template_reads import reads_of
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.templates.sandbox import ENVIRONMENT
+from noetl.playbook.yaml.positions import place_in
+from noetl.playbook.yaml.tree import Node
+
+_HARMLESS: Final = frozenset({"execution_id", "job"})
+"""Names whose values are letters, digits and hyphens."""
+
+_SQL_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "postgres": ("command", "commands"),
+    "duckdb": ("command", "commands"),
+    "save": ("statement",),
+}
+
+
+def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
+    """Check the commands of a step or task of a type; `node` is its mapping, `what` what problems call it."""
+    keys: Mapping[str, Node] = node.value
+    for name in _SQL_FIELDS.get(type_, ()):
+        if name in keys:
+            _check_sql_field(reader, keys[name], name, what)
+            _check_binding(reader, keys, name, type_, what)
+    if type_ in ("shell", "container") and "command" in keys:
+        _check_shell(reader, keys["command"], type_, what)
+    loops = keys.get("loop")
+    for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
+        save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
+        if save is not None and save.kind == "mapping" and "statement" in save.value:
+            _check_sql_field(reader, save.value["statement"], "save.statement", what)
+            _check_binding(reader, save.value, "statement", "save", f"save of {what}")
+
+
+def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
+    if node.null:
+        return
+    if node.kind == "list" and not node.value:
+        reader.error(node, "sql", f"{name} of {what} is an empty list: there is no command in it")
+    for item in _texts(reader, node, name, what):
+        if reader.has_error(item):
+            continue  # it could not be read: what stands for it says nothing
+        found = look_at(item.value)
+        if found.fault is not None:
+            index, sign, message = found.fault
+            line, column = place_in(reader.lines, item, index, sign) if sign else (item.line, item.column)
+            reader.report(line, column, "error", "sql", f"{name} of {what}: {message}")
+        secrets = _secrets_in(item.value)
+        for index in secrets:
+            line, column = place_in(reader.lines, item, index, item.value[index : index + 2])
+            told = (
+                f"{name} of {what}: a secret is written into the SQL, which servers log and errors show: give it in"
+                " 'params' instead"
+            )
+            reader.report(line, column, "warning", "sql-secret", told)
+        for index in found.values:
+            if index not in secrets and _data_in(template_at(item.value, index)):
+                line, column = place_in(reader.lines, item, index, "{{")
+                told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
+                reader.report(line, column, "warning", "sql-template", told)
+
+
+def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, what: str) -> None:
+    """Check what can only be told of all commands of a field together."""
+    given, params, once = keys[name], keys.get("params"), keys.get("once")
+    texts = [text for text in (given.value if given.kind == "list" else [given]) if isinstance(text.value, str)]
+    if any(reader.has_error(text) for text in texts):
+        return
+    if type_ == "postgres" and (once is None or once.null or once.value is True):
+        for text in texts:
+            check_transactions(reader, text, what)
+    if params is not None:
+        storage = keys["storage"].value if "storage" in keys else type_
+        check_placeholders(reader, texts, params, storage, what)
+
+
+def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
+    written = _first_value(node.value) if type_ == "shell" and isinstance(node.value, str) else None
+    if written is not None:
+        line, column = place_in(reader.lines, node, written, "{{")
+        told = (
+            f"command of {what}: a template is written into the text that the shell reads: give the value in 'env' and"
+            ' write "$NAME", or make the command a list'
+        )
+        reader.report(line, column, "warning", "shell-template", told)
+    elif not node.null:
+        _check_items(reader, node, "command", what)
+        for item in node.value if node.kind == "list" and type_ == "shell" else ():
+            if isinstance(item.value, str) and "secret(" in item.value and "{{" in item.value:
+                told = (
+                    f"command of {what}: arguments of a program are seen in the machine's list of processes: give the"
+                    " secret in 'env' or 'stdin'"
+                )
+                line, column = place_in(reader.lines, item, item.value.index("{{"), "{{")
+                reader.report(line, column, "warning", "shell-secret", told)
+
+
+def _first_value(text: str) -> int | None:
+    """Return where the first template stands that brings data into a text: constants and what is raw bring none."""
+    reads = _data_in(text)
+    if not reads:
+        return None
+    begun, at = text.index("{{") if "{{" in text else 0, 0
+    for _, kind, value in ENVIRONMENT.lex(text):
+        at = max(text.find(value, at), at)
+        if kind == "variable_begin":
+            begun = at
+        elif kind == "name" and value in reads and text.startswith("{{", begun):
+            return begun
+    return begun
+
+
+def _data_in(text: str) -> set[str]:
+    """Return the names by which a template reads data."""
+    reads = {read.name for read in reads_of(text).reads if not (read.called and read.name in ENVIRONMENT.globals)}
+    return reads - _HARMLESS
+
+
+def _secrets_in(text: str) -> list[int]:
+    """Return where the templates of a text begin that ask for secrets."""
+    if "secret" not in text:
+        return []
+    asked = [read.offsets[0] for read in reads_of(text).reads if read.name == "secret" and read.called]
+    return sorted({max(text.rfind("{{", 0, at), text.rfind("{%", 0, at)) for at in asked})
+
+
+def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
+    """Yield the texts of a field that is a text or a list of texts; report what is neither."""
+    for item in node.value if node.kind == "list" else [node]:
+        if isinstance(item.value, str):
+            yield item
+        else:
+            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")
+
+
+def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
+    """Report what cannot be an argument of a program."""
+    for item in node.value if node.kind == "list" else [node]:
+        if node.kind == "list" and isinstance(item.value, bool):
+            told = f"{name} of {what} has {item.text}: write '{item.text}' in quotes, which is text"
+            reader.error(item, "wrong-type", told)
+        elif item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
+            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")

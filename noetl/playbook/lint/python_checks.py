@@ -1,0 +1,71 @@
+"""Checks the code of python steps for what parses and never works: undefined names, templates that stay as they are."""
+
+import ast
+import re
+import sys
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from noetl.playbook.lint.python_names import undefined_names
+from noetl.playbook.read.python_code import parsed, place_of
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.yaml.tree import Node
+
+_IN_TEXT: Final = re.compile(r"\{\{-?\s*(\w+)[^{}]*\}\}")
+_ALWAYS: Final = frozenset({"workload", "results", "env", "secret", "job", "execution_id"})
+_RENDERS: Final = re.compile(r"jinja|Template|\.format\(|render|Environment")
+_ADVICE: Final = "code is never a template: take the value as a parameter of main, and give it in 'args'"
+
+
+def check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -> None:
+    """Report what never works in the code of a step or task; `names`: those that its templates could read."""
+    node = owner.value.get("code")
+    if node is None or not isinstance(node.value, str):
+        return
+    code, given = node.value, owner.value.get("args")
+    args = given.value.keys() if given is not None and given.kind == "mapping" else ()
+    try:
+        tree = parsed(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return  # reported by who read it
+    for name in undefined_names(code):
+        _report(reader, node, name, "error", f"code of {what}: {name.id!r} is not defined{_meant(name.id, tree, args)}")
+    for found, told in _templates(tree, names if not _RENDERS.search(code) else ()) if "{{" in code else ():
+        severity = "error" if isinstance(found, ast.Set) else "warning"
+        _report(reader, node, found, severity, f"code of {what}: {told}: {_ADVICE}")
+
+
+def _report(reader: Reader, node: Node, found: ast.expr, severity: str, message: str) -> None:
+    column = len(_line(node.value, found.lineno).encode()[: found.col_offset].decode(errors="ignore")) + 1
+    reader.report(*place_of(reader, node, found.lineno, column, node.value), severity, "python", message)
+
+
+def _line(code: str, number: int) -> str:
+    lines = code.splitlines()
+    return lines[number - 1] if number <= len(lines) else ""
+
+
+def _meant(name: str, tree: ast.Module, args: Collection[str]) -> str:
+    if name in args:
+        return ": args are no globals, take it as a parameter of main"
+    if name in sys.stdlib_module_names:
+        return f": write 'import {name}'"
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    bound |= {
+        alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
+    return did_you_mean(name, bound)
+
+
+def _templates(tree: ast.Module, names: Collection[str]) -> Iterator[tuple[ast.expr, str]]:
+    """Yield what looks like a template: `{{ x }}`, a set in a set to Python, and texts with one in them."""
+    formatted = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Set) and any(isinstance(one, (ast.Set, ast.Dict)) for one in node.elts):
+            yield node, "'{{ ... }}' is a set within a set to Python, which cannot be"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in formatted and names:
+            found = _IN_TEXT.search(node.value)
+            if found and (found[1] in names or found[1] in _ALWAYS):
+                yield node, f"the text {found[0][:60]!r} stays as it is"

@@ -1,0 +1,171 @@
+"""Expressions of templates that parse and never work: methods of Python, arithmetic with text, unknown functions.
+
+Each sentence names the filter or the way that does it here, where there is one.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+import jinja2
+from jinja2 import nodes
+
+from noetl.playbook.templates.sandbox import ENVIRONMENT
+from noetl.playbook.templates.template import Syntax, is_template, program
+
+Fault = tuple[int, str, str]
+"""Where it stands in the template's text, the word that stands there, and the sentence."""
+
+_PLAIN: Final = re.compile(r"[^(\"'|~]*")
+"""Templates with neither calls, filters nor text in them: nothing is known of what their operators get."""
+
+_CALLABLE: Final = frozenset({"items", "keys", "values", "get"})
+_OWN: Final = frozenset({"loop", "caller", "self", "super", "secret", "varargs", "kwargs"})
+_PYTHON: Final = "a python step does that"
+_METHODS: Final[Mapping[str, str]] = {
+    "strip": "write '| trim'",
+    "lstrip": "write '| trim'",
+    "rstrip": "write '| trim'",
+    "format": "write '\"%s and %s\" | format(a, b)'",
+    "join": "write 'items | join(\", \")'",
+    "append": "write 'items + [item]'",
+    "extend": "write 'items + others'",
+    "update": "write 'dict(a, key=value)'",
+    "startswith": "write 'text[:3] == \"abc\"'",
+    "endswith": "write 'text[-3:] == \"abc\"'",
+    "find": "write '\"abc\" in text'",
+    "index": "write '\"abc\" in text'",
+    "count": "write '| length', behind a filter as select",
+    "isoformat": "leave it out, times are text by ISO 8601",
+    "copy": "leave it out, nothing can be changed",
+}
+_FUNCTIONS: Final[Mapping[str, str]] = {
+    "len": "length",
+    "str": "string",
+    "sorted": "sort",
+    "reversed": "reverse",
+    "json": "tojson",
+    "to_json": "tojson",
+    "from_json": "fromjson",
+    "datetime": "now",
+}
+_TEXTS: Final = frozenset({"now", "uuid", "tojson", "b64encode", "b64decode"})
+_TEXT_FILTERS: Final = _TEXTS | {"upper", "lower", "title", "capitalize", "string", "join", "trim", "replace", "format"}
+_NUMBER_FILTERS: Final = frozenset({"int", "float", "length", "count", "wordcount", "round"})
+_ARITHMETIC: Final[Mapping[type[nodes.BinExpr], str]] = {
+    nodes.Sub: "-",
+    nodes.Div: "/",
+    nodes.FloorDiv: "//",
+    nodes.Pow: "**",
+}
+
+
+@lru_cache(maxsize=4096)
+def faults_of(text: str) -> tuple[Fault, ...]:
+    """Return what never works in a template; of a text that is none, or cannot be read, nothing.
+
+    >>> faults_of("{{ name.upper() }}")
+    ((8, 'upper', "text, lists and mappings have no methods: write '| upper'"),)
+    """
+    if not is_template(text) or _PLAIN.fullmatch(text):
+        return ()
+    try:
+        tree = program(text, False).tree or ENVIRONMENT.parse(text)
+    except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
+        return ()
+    own = _OWN | {node.name for node in tree.find_all(nodes.Macro)}
+    own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    places = _Places(text)
+    found = [fault for node in tree.find_all((nodes.Call, nodes.BinExpr, nodes.Compare)) for fault in _fault(node, own)]
+    return tuple((*places.take(word, sign), told) for word, sign, told in found)
+
+
+class _Places:
+    """Where words stand, the first time and again, as often as they are asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at: dict[str, int] = {}
+
+    def take(self, word: str, pattern: str) -> tuple[int, str]:
+        found = re.compile(pattern).search(self._text, self._at.get(pattern, 0))
+        if found is None:
+            return 0, word
+        self._at[pattern] = found.end()
+        return found.start("word"), word
+
+
+def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield word, pattern of its place, and sentence of what is wrong with one node."""
+    if isinstance(node, nodes.Call):
+        yield from _call(node.node, own)
+    elif isinstance(node, nodes.Add):
+        if {_kind(node.left), _kind(node.right)} == {"text", "number"}:
+            yield (
+                "+",
+                r"(?P<word>\+)",
+                "text and a number cannot be added: write '~' to join them, or '| int' on the text",
+            )
+    elif type(node) in _ARITHMETIC and isinstance(node, nodes.BinExpr):
+        sign = _ARITHMETIC[type(node)]
+        if "text" in (_kind(node.left), _kind(node.right)):
+            yield sign, rf"(?P<word>{re.escape(sign)})(?!\w*%)", f"{sign!r} with text never works: {_instead(node)}"
+    elif isinstance(node, nodes.Compare):
+        kinds = {_kind(node.expr), *(_kind(one.expr) for one in node.ops)}
+        signs = [{"lt": "<", "lteq": "<=", "gt": ">", "gteq": ">="}.get(one.op, "") for one in node.ops]
+        if kinds == {"text", "number"} and signs[0]:
+            told = f"text and a number cannot be compared by {signs[0]!r}: write '| int' on the text"
+            yield signs[0], rf"(?P<word>{re.escape(signs[0])})", told
+
+
+def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
+    if isinstance(called, nodes.Getattr) and called.attr not in _CALLABLE:
+        if not (isinstance(called.node, nodes.Name) and called.node.name in own):
+            told = f"text, lists and mappings have no methods: {_method(called.attr)}"
+            yield called.attr, rf"\.\s*(?P<word>{re.escape(called.attr)})\s*\(", told
+    elif isinstance(called, nodes.Name) and called.name not in own and called.name not in ENVIRONMENT.globals:
+        told = f"there is no function {called.name!r}: {_function(called.name)}"
+        yield called.name, rf"(?<![\w.])(?P<word>{re.escape(called.name)})\s*\(", told
+
+
+def _method(name: str) -> str:
+    if name in ENVIRONMENT.filters:
+        return _METHODS[name] if name in ("format", "join") else f"write '| {name}'"
+    if name == "strftime" or name.startswith("now"):
+        return "write now('%Y-%m-%d')"
+    return _METHODS.get(name, _PYTHON)
+
+
+def _function(name: str) -> str:
+    known = _FUNCTIONS.get(name, name)
+    if known in ENVIRONMENT.globals:
+        return f"write {known}()"
+    return f"write '| {known}'" if known in ENVIRONMENT.filters else _PYTHON
+
+
+def _instead(node: nodes.BinExpr) -> str:
+    for side in (node.left, node.right):
+        if isinstance(side, nodes.Call) and isinstance(side.node, nodes.Name) and side.node.name == "now":
+            found = next((name for name in ("date_sub", "date_add") if name in ENVIRONMENT.filters), "")
+            return f"now() is text by ISO 8601, {f'write | {found}(...)' if found else _PYTHON}"
+    return "write '| int' or '| float' on it"
+
+
+def _kind(node: nodes.Node) -> str:
+    """Return `text` or `number` where an expression surely gives that, else nothing."""
+    match node:
+        case nodes.Const(value=str()) | nodes.Concat():
+            return "text"
+        case nodes.Const(value=bool()):
+            return ""
+        case nodes.Const(value=int() | float()):
+            return "number"
+        case nodes.Call(node=nodes.Name(name=name)) if name in _TEXTS:
+            return "text"
+        case nodes.Filter(name=name) if name in _TEXT_FILTERS:
+            return "text"
+        case nodes.Filter(name=name) if name in _NUMBER_FILTERS:
+            return "number"
+        case _:
+            return ""

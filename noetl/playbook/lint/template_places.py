@@ -1,0 +1,76 @@
+"""Where in a step templates stand."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from noetl.playbook.lint.scopes import At, Section
+from noetl.playbook.model import Step
+from noetl.playbook.read.steps import STEP_KEYS
+from noetl.playbook.step_types import ACTIONS
+from noetl.playbook.yaml.tree import Node
+
+_APART: Final = frozenset(
+    {"step", "type", "desc", "pool", "max_visits", "next", "on_error", "task", "loop", "retry", "save"}
+)
+"""Keys without templates, and those whose templates stand in places of their own."""
+
+
+def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At, str, Node]]:
+    """Yield everything in a step that can hold templates, with what it is called."""
+    node = section.nodes[step.name]
+    for owner in (node, task):
+        if owner is not None:
+            given = set(section.transition(step.name).sure)
+            own = node.value.get("args")
+            if owner is task and own is not None and own.kind == "mapping":
+                given |= own.value.keys()
+            yield from _fields(owner, step, given, of_task=owner is task)
+    if step.loops or "loop" in node.value:
+        for level in _levels(node.value["loop"]):
+            for key, value in level.value.items():
+                yield (At.ITEM_SAVE if key == "save" else At.LOOP), f"loop.{key}", value
+    for way in section.leaving(step.name):
+        at = At.NEXT if way.key == "next" else At.ON_ERROR
+        if way.when is not None:
+            yield at, f"{way.key}.when", way.when
+        if way.args is not None:
+            yield at, f"{way.key}.args", way.args
+
+
+def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
+    """Yield what a step or its task has; of its args those that no nearer ones (`given`) override."""
+    known = STEP_KEYS | ACTIONS.get(step.type, {}).keys()  # another key is a mistake itself
+    raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
+    for key, value in owner.value.items():
+        if key == "args":
+            for name, arg in value.value.items() if value.kind == "mapping" else [("", value)]:
+                if name not in given:
+                    yield (At.TASK_ARGS if of_task else At.ARGS), key, arg
+        elif key == "result":
+            yield At.RESULT, key, value
+        elif key == "save":
+            yield (At.ITEM_SAVE if of_task and step.loops else At.SAVE), key, value
+        elif key == "retry" and value.kind == "mapping":
+            for name in ("when", "until"):
+                if name in value.value:
+                    yield At.RETRY, f"retry.{name}", value.value[name]
+        elif key in known and key not in _APART and key not in raw and not (of_task and key == "name"):
+            yield At.FIELD, key, value
+
+
+def _levels(loop: Node) -> list[Node]:
+    levels = loop.value if loop.kind == "list" else [loop]
+    return [level for level in levels if level.kind == "mapping"]
+
+
+def scalars(node: Node | None) -> Iterator[Node]:
+    """Yield the texts below a node."""
+    stack = [] if node is None else [node]
+    while stack:
+        found = stack.pop()
+        if found.kind == "list":
+            stack.extend(reversed(found.value))
+        elif found.kind == "mapping":
+            stack.extend(reversed(list(found.value.values())))
+        elif isinstance(found.value, str):
+            yield found

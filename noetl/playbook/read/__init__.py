@@ -1,0 +1,1 @@
+"""The reader of playbooks: from the YAML tree to the model, gathering every problem with its place."""

@@ -1,0 +1,109 @@
+"""Checks `auth` as far as it stands in the file: types, fields and names; what templates give is seen at the call.
+
+Its forms:
+
+    auth: name                              a credential of the store
+    auth: {type: postgres, key: name}       the same, its type said
+    auth: {type: bearer, token: "..."}      its fields in place, secrets by secret()
+    auth: {source: name, target: {...}}     by aliases, where a tool takes several
+"""
+
+from typing import Final
+
+from noetl.errors import InputError
+from noetl.playbook.common_secrets import COMMON, is_common
+from noetl.playbook.credential_types import SEVERAL, TAKES, TYPES, check_fields, check_name, check_type
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.template import is_template
+from noetl.playbook.yaml.tree import Node
+
+_STANDS_FOR: Final = "x"
+"""What a template gives, for all that can be known of it."""
+
+
+def check_auth(reader: Reader, node: Node, tool: str | None, what: str) -> None:
+    """Report what is wrong with a value of `auth`. `tool`: its step's type, None where that is not known."""
+    if node.kind != "mapping":
+        _check_name(reader, node, what)
+    elif node.value.keys() & {"type", "key"}:
+        _check_one(reader, node, tool, what)
+    elif tool is not None and tool not in SEVERAL:
+        reader.error(
+            node, "auth", f"{what} has no type: a step of type {tool} takes one credential, by its name or with a type"
+        )
+    else:
+        for alias, each in node.value.items():
+            if each.kind == "mapping":
+                _check_one(reader, each, tool, f"{alias} of {what}")
+            else:
+                _check_name(reader, each, f"{alias} of {what}")
+
+
+def _check_name(reader: Reader, node: Node, what: str) -> None:
+    if not isinstance(node.value, str):
+        reader.error(
+            node, "wrong-type", f"{what} is {node.describe()}: it must be the name of a credential, or a mapping"
+        )
+    elif not is_template(node.value):
+        try:
+            check_name(node.value)
+        except InputError as problem:
+            reader.error(node, "auth", f"{what}: {problem}")
+
+
+def _check_one(reader: Reader, node: Node, tool: str | None, what: str) -> None:
+    """Check `{type, key}` or `{type, fields...}`."""
+    keys: dict[str, Node] = node.value
+    type_ = keys.get("type")
+    known = type_ is not None and not (isinstance(type_.value, str) and is_template(type_.value))
+    if known and type_ is not None and not _check_type(reader, type_, tool, what):
+        return
+    if "key" in keys:
+        for extra in sorted(keys.keys() - {"type", "key"}):
+            reader.error(
+                node.keys[extra], "auth", f"{what} has a key, so all else comes from that credential: {extra!r}"
+            )
+        _check_name(reader, keys["key"], f"key of {what}")
+    elif known and type_ is not None:
+        given = {name: _sample(value, type_.value, name) for name, value in keys.items() if name != "type"}
+        try:
+            check_fields(type_.value, given)
+        except InputError as problem:
+            reader.error(node, "auth", f"{what}: {problem}")
+        _warn_of_clear_text(reader, keys, type_.value, what)
+
+
+def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, what: str) -> None:
+    for name, value in keys.items():
+        spec = TYPES[type_].get(name)
+        if spec is not None and spec.secret and isinstance(value.value, str) and not is_template(value.value):
+            common = f"; it {COMMON}" if is_common(value.value) else ""
+            reader.warning(
+                value,
+                "clear-text",
+                f"{name} of {what} stands in the file for all to read: use secret(), or a credential{common}",
+            )
+
+
+def _check_type(reader: Reader, node: Node, tool: str | None, what: str) -> bool:
+    try:
+        type_ = check_type(node.value)
+    except InputError as problem:
+        reader.error(node, "auth", f"{what}: {problem}")
+        return False
+    takes = TAKES.get(tool or "", tuple(TYPES))
+    if type_ not in takes:
+        hint = did_you_mean(type_, takes) or f": it takes {', '.join(takes)}"
+        reader.error(node, "auth", f"{what}: a step of type {tool} does not take a credential of type {type_}{hint}")
+    return type_ in takes
+
+
+def _sample(node: Node, type_: str, name: str) -> object:
+    """Return a value for a check of the fields: a template may give any, so it gives one that fits."""
+    if isinstance(node.value, str) and is_template(node.value):
+        spec = TYPES[type_].get(name)
+        if spec is not None and spec.choices:
+            return spec.choices[0]
+        return 1 if name.endswith("port") else _STANDS_FOR
+    return _STANDS_FOR if node.kind != "scalar" and type_ == "generic" else node.value

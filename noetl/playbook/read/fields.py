@@ -1,0 +1,193 @@
+"""Reads the fields that belong to a step's type, and the timeout and retry that steps and tasks share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from noetl.playbook.model import Retry
+from noetl.playbook.read import python_code as pycode
+from noetl.playbook.read.auth import check_auth
+from noetl.playbook.read.number_texts import as_texts
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import ACTIONS, ONE_OF, WITHOUT_SECRETS, Field
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates import template as templates
+from noetl.playbook.templates.template import AnyTemplate, Constant
+from noetl.playbook.yaml.tree import Node
+
+RETRY_TRUE: Final = Retry(max_attempts=3)
+"""What `retry: true` means, and where a mapping begins."""
+
+RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "when", "until"})
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A step or a task whose keys are read. `place` is what template errors call it, `what` what problems do."""
+
+    reader: Reader
+    node: Node
+    place: str
+    what: str
+
+    @property
+    def keys(self) -> Mapping[str, Node]:
+        found: Mapping[str, Node] = self.node.value
+        return found
+
+    def given(self, key: str) -> Node | None:
+        """Return the value of a key; None where it is absent or empty."""
+        node = self.keys.get(key)
+        return None if node is None or node.null else node
+
+    def error(self, key: str, code: str, message: str) -> None:
+        """Report a problem at a key."""
+        self.reader.error(self.node.keys[key], code, message)
+
+    # -- fields of a type
+
+    def fields(self, type_: str, prefix: str = "") -> dict[str, AnyTemplate]:
+        """Return the templates of a type's own fields. `prefix`: of what template errors call the fields."""
+        fields: dict[str, AnyTemplate] = {}
+        for name, spec in ACTIONS[type_].items():
+            given = self.keys.get(name)
+            if given is None or (given.null and spec.kind != "any"):
+                continue
+            with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+                found = self._field(given, spec, prefix + name)
+            if found is not None:
+                fields[name] = found
+        code = self.given("code") if type_ == "python" else None
+        if code is not None and isinstance(code.value, str):
+            pycode.check(self.reader, code, self.what)
+        both = ONE_OF.get(type_, ())
+        if both and all(name in fields for name in both):
+            self.error(both[1], "unknown-key", f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
+        return fields
+
+    def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
+        reader, value, what = self.reader, node.value, f"{name} of {self.what}"
+        if spec.raw:
+            found = reader.text(node, what)
+            return None if found is None else Constant(found)
+        if isinstance(value, str) and templates.is_template(value):
+            return reader.template(node, self.place, name)
+        if spec.kind == "mapping":
+            return reader.mapping_template(as_texts(node) if spec.texts else node, self.place, name, what)
+        if spec.kind == "integer" and reader.integer(node, what, 1) is None:
+            return None
+        if spec.kind == "boolean" and reader.boolean(node, what) is None:
+            return None
+        if spec.kind == "duration" and reader.duration(node, what) is None:
+            return None
+        if spec.kind == "text":
+            found = reader.name(node, what)
+            if found is None:
+                return None
+            if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
+                hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
+                reader.error(node, "value", f"{what} is {found!r}{hint}")
+        return reader.template(node, self.place, name)
+
+    def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
+        """Report what a type needs and nobody gives."""
+        for name, spec in ACTIONS[type_].items():
+            if spec.required and name not in fields and self.given(name) is None:
+                self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
+        either = ONE_OF.get(type_)
+        if either and not any(key in fields or self.given(key) for key in either):
+            told = f"{self.what} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
+            self.reader.error(self.node, "missing", told)
+
+    # -- keys of any step
+
+    def auth(self, type_: str | None) -> AnyTemplate | None:
+        """Return what the tool logs in with: a credential's name, a mapping, or a template. `type_`: the tool's."""
+        node = self.given("auth")
+        if node is None:
+            return None
+        if node.kind != "mapping" and not isinstance(node.value, str):
+            told = f"auth of {self.what} is {node.describe()}: it must be the name of a credential, or a mapping"
+            self.error("auth", "wrong-type", told)
+        else:
+            check_auth(self.reader, node, type_, f"auth of {self.what}")
+        with self.reader.with_secrets():
+            return self.reader.template(node, self.place, "auth")
+
+    def save(self) -> AnyTemplate | None:
+        """Return the fields of the save that runs when the step is done."""
+        node = self.given("save")
+        return None if node is None else self.save_block(node, f"save of {self.what}", "save")
+
+    def save_block(self, node: Node, what: str, field: str) -> AnyTemplate | None:
+        """Return the fields of a block `save`, its `auth` among them."""
+        if self.reader.mapping(node, what) is None:
+            return None
+        self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what, "save")
+        inner = Owner(self.reader, node, self.place, what)
+        fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth("save")
+        return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
+
+    def args(self, type_: str | None) -> AnyTemplate | None:
+        """Return the template of `args` of a step or task of a type."""
+        node = self.given("args")
+        if node is None:
+            return None
+        with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+            return self.reader.mapping_template(node, self.place, "args", f"args of {self.what}")
+
+    def text(self, key: str) -> str:
+        """Return text such as `desc`, empty where there is none."""
+        node = self.given(key)
+        return "" if node is None else self.reader.text(node, f"{key} of {self.what}") or ""
+
+    def timeout(self) -> AnyTemplate | None:
+        """Return the timeout of an attempt: a template, or constant seconds."""
+        node = self.given("timeout")
+        if node is None:
+            return None
+        if isinstance(node.value, str) and templates.is_template(node.value):
+            return self.reader.template(node, self.place, "timeout")
+        found = self.reader.duration(node, f"timeout of {self.what}")
+        if found == 0:
+            self.reader.error(node, "value", f"timeout of {self.what} is 0: it must be more")
+        return None if found is None else Constant(found)
+
+    def retry(self) -> Retry | None:
+        """Return the retry policy, None where the key is absent."""
+        node = self.given("retry")
+        if node is None:
+            return None
+        if isinstance(node.value, bool):
+            return RETRY_TRUE if node.value else Retry()
+        if node.kind == "scalar":
+            attempts = self.reader.integer(node, f"retry of {self.what} (true, a number of attempts or a mapping)", 1)
+            return None if attempts is None else replace(RETRY_TRUE, max_attempts=attempts)
+        given = self.reader.mapping(node, f"retry of {self.what}")
+        if given is None:
+            return None
+        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.what}", "retry")
+        retry = RETRY_TRUE
+        for key, value in given.items():
+            retry = self._retry_key(retry, key, value)
+        return retry
+
+    def _retry_key(self, retry: Retry, key: str, node: Node) -> Retry:
+        reader, what = self.reader, f"retry.{key} of {self.what}"
+        match key:
+            case "max_attempts":
+                return replace(retry, max_attempts=reader.integer(node, what, 1) or 1)
+            case "initial_delay":
+                return replace(retry, initial_delay=reader.duration(node, what) or 0.0)
+            case "max_delay":
+                return replace(retry, max_delay=reader.duration(node, what) or 0.0)
+            case "backoff":
+                return replace(retry, backoff=reader.number(node, what, 1) or 1.0)
+            case "jitter":
+                return replace(retry, jitter=reader.boolean(node, what) or False)
+            case "when":
+                return replace(retry, when=reader.condition(node, self.place, "retry.when"))
+            case "until":
+                return replace(retry, until=reader.condition(node, self.place, "retry.until"))
+            case _:
+                return retry  # reported as unknown

@@ -1,0 +1,141 @@
+"""Reads `loop`: one mapping, or a list of them from the outermost to the innermost, and the `save` of its items."""
+
+from typing import Final
+
+from noetl.playbook.model import Loop
+from noetl.playbook.read.fields import Owner
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.template import AnyTemplate, Constant, is_template
+from noetl.playbook.yaml.tree import Node
+from noetl.words import RESERVED_NAMES
+
+LOOP_KEYS: Final = frozenset(
+    {
+        "in",
+        "iterator",
+        "mode",
+        "concurrency",
+        "where",
+        "order_by",
+        "limit",
+        "batch",
+        "enumerate",
+        "on_error",
+        "save",
+    }
+)
+MODES: Final = ("sequential", "async")
+ON_ERROR: Final = ("fail", "continue")
+ITERATOR: Final = "item"
+CONCURRENCY: Final = 100
+"""Items of an `async` loop that run at a time, where the playbook does not say."""
+
+DEEPEST: Final = 5
+"""How many loops may stand in one another."""
+
+
+def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
+    """Return the loops of a step, the outermost first, and what is saved per item of the innermost."""
+    node = owner.given("loop")
+    if node is None:
+        return (), None
+    reader = owner.reader
+    given = node.value if node.kind == "list" else [node]
+    if not given or len(given) > DEEPEST:
+        reader.error(node, "wrong-type", f"loop of {owner.what} has {len(given)} levels: it can have 1 to {DEEPEST}")
+        return (), None
+    loops, save, seen = [], None, set[str]()
+    for level in given:
+        loop = _loop(owner, level)
+        if loop is None:
+            continue
+        if loop.iterator in seen:
+            place = level.value.get("iterator", level)
+            reader.error(place, "duplicate-key", f"two loops of {owner.what} have the iterator {loop.iterator!r}")
+        seen.add(loop.iterator)
+        loops.append(loop)
+        own = level.value.get("save")
+        if own is not None and not own.null:
+            if level is not given[-1]:
+                reader.error(level.keys["save"], "unknown-key", f"save of {owner.what}: only its innermost loop has it")
+            save = owner.save_block(own, f"save in loop of {owner.what}", "loop.save")
+    return tuple(loops), save
+
+
+def _loop(owner: Owner, node: Node) -> Loop | None:
+    reader, what = owner.reader, f"loop of {owner.what}"
+    keys = reader.mapping(node, what)
+    if keys is None:
+        return None
+    reader.unknown(node, LOOP_KEYS, what, "loop")
+    if "in" not in keys or keys["in"].null:
+        reader.error(node, "missing", f"{what} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
+        return None
+    mode = _choice(owner, keys.get("mode"), "mode", MODES)
+    return Loop(
+        items=_items(owner, keys["in"]),
+        iterator=_iterator(owner, keys.get("iterator")),
+        sequential=mode != "async",
+        concurrency=_count(owner, keys.get("concurrency"), "concurrency"),
+        where=_condition(owner, keys.get("where")),
+        order_by=_template(owner, keys.get("order_by"), "order_by"),
+        limit=_count(owner, keys.get("limit"), "limit", 0),
+        batch=_count(owner, keys.get("batch"), "batch"),
+        enumerate=bool(keys["enumerate"].null or reader.boolean(keys["enumerate"], f"enumerate in {what}"))
+        if "enumerate" in keys
+        else False,
+        goes_on=_choice(owner, keys.get("on_error"), "on_error", ON_ERROR) == "continue",
+    )
+
+
+def _items(owner: Owner, node: Node) -> AnyTemplate:
+    found = owner.reader.template(node, owner.place, "loop.in")
+    readable = found.constant and not (isinstance(node.value, str) and is_template(node.value))
+    plainly = isinstance(found, Constant) and readable and not isinstance(found.value, list)
+    if plainly or (not found.constant and node.kind == "mapping"):
+        owner.reader.error(
+            node,
+            "wrong-type",
+            f"in of the loop of {owner.what} is {node.describe()}: it must be a list, or a template that gives one",
+        )
+    return found
+
+
+def _iterator(owner: Owner, node: Node | None) -> str:
+    if node is None or node.null:
+        return ITERATOR
+    name = owner.reader.name(node, f"iterator in loop of {owner.what}")
+    if name is None:
+        return ITERATOR
+    if name in RESERVED_NAMES or not (name.isascii() and name.isidentifier()):
+        reason = "is reserved" if name in RESERVED_NAMES else "is no identifier"
+        owner.reader.error(node, "bad-name", f"the iterator {name!r} of {owner.what} {reason}: call it otherwise")
+    return name
+
+
+def _choice(owner: Owner, node: Node | None, key: str, choices: tuple[str, ...]) -> str:
+    if node is None or node.null:
+        return choices[0]
+    found = owner.reader.name(node, f"{key} in loop of {owner.what}")
+    if found is None or found in choices:
+        return found or choices[0]
+    hint = did_you_mean(found, choices) or f": it is one of {', '.join(choices)}"
+    owner.reader.error(node, "value", f"{key} in loop of {owner.what} is {found!r}{hint}")
+    return choices[0]
+
+
+def _count(owner: Owner, node: Node | None, key: str, least: int = 1) -> AnyTemplate | None:
+    """Return a number of items, or the template of one."""
+    if node is None or node.null:
+        return None
+    if not (isinstance(node.value, str) and is_template(node.value)):
+        owner.reader.integer(node, f"{key} in loop of {owner.what}", least)
+    return owner.reader.template(node, owner.place, f"loop.{key}")
+
+
+def _condition(owner: Owner, node: Node | None) -> AnyTemplate | None:
+    return None if node is None or node.null else owner.reader.condition(node, owner.place, "loop.where")
+
+
+def _template(owner: Owner, node: Node | None, key: str) -> AnyTemplate | None:
+    return None if node is None or node.null else owner.reader.template(node, owner.place, f"loop.{key}")

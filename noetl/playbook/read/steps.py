@@ -1,0 +1,279 @@
+"""Reads steps and the workbook's tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from noetl.playbook.graph import END
+from noetl.playbook.model import Retry, Step
+from noetl.playbook.read.clauses import Clauses
+from noetl.playbook.read.fields import Owner
+from noetl.playbook.read.foreign_words import unknown_type
+from noetl.playbook.read.loops import read_loops
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates import template as templates
+from noetl.playbook.templates.template import AnyTemplate, Constant
+from noetl.playbook.yaml.tree import Node
+from noetl.words import ROUTER
+
+UNREADABLE: Final = "unreadable"
+"""The type of a step whose action could not be read: no playbook has one."""
+
+STEP_KEYS: Final = frozenset(
+    {
+        "step",
+        "type",
+        "desc",
+        "args",
+        "timeout",
+        "retry",
+        "pool",
+        "next",
+        "on_error",
+        "max_visits",
+        "loop",
+        "save",
+        "auth",
+        "join",
+    }
+)
+TASK_KEYS: Final = frozenset({"name", "type", "desc", "args", "timeout", "retry", "auth", "save"})
+_CONTINUE: Final = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of the workbook."""
+
+    name: str
+    type: str
+    fields: Mapping[str, AnyTemplate]
+    args: AnyTemplate | None
+    timeout: AnyTemplate | None
+    retry: Retry | None
+    auth: AnyTemplate | None = None
+    save: AnyTemplate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What a step does."""
+
+    type: str
+    task: Task | None = None
+
+
+def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None], node: Node) -> Step | None:
+    """Return a step; None where it has no usable name. A task that is None has errors of its own."""
+    keys = reader.mapping(node, "a step")
+    if keys is None:
+        return None
+    if "step" not in keys:
+        reader.error(node, "missing", "a step has no name: give it 'step: name'")
+        return None
+    name = reader.name(keys["step"], "the name of a step")
+    if name is None:
+        return None
+    owner = Owner(reader, node, name, f"step {name!r}")
+    action = _action(owner, tasks)
+    loops, item_save = read_loops(owner)
+    step = Step(
+        name=name,
+        type=action.type if action else UNREADABLE,
+        line=node.line,
+        desc=owner.text("desc"),
+        args=owner.args(action.type if action else None),
+        result=_result(owner, action),
+        timeout=owner.timeout(),
+        retry=owner.retry() or Retry(),
+        pool=reader.name(keys["pool"], f"pool of {owner.what}") if "pool" in keys else None,
+        max_visits=(reader.integer(keys["max_visits"], f"max_visits of {owner.what}", 1) or 1)
+        if "max_visits" in keys
+        else 10_000,
+        loops=loops,
+        auth=owner.auth(action.type if action else None),
+        save=owner.save(),
+        item_save=item_save,
+        join="join" in keys and reader.boolean(keys["join"], f"join of {owner.what}") is True,
+    )
+    if action is not None:
+        step = _with_fields(owner, step, action)
+        _check_common(owner, action.type)
+    return _with_routing(owner, step, clauses)
+
+
+# ---- what it does ----------------------------------------------------------------------------------------------------
+
+
+def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
+    """Return what a step does, its keys checked; None where its type is unknown."""
+    reader, node = owner.reader, owner.node
+    common = STEP_KEYS | {"result"}
+    if "type" not in owner.keys:
+        _check_router(owner, common)
+        return _Action(ROUTER)
+    type_ = reader.name(owner.keys["type"], f"the type of {owner.what}")
+    if type_ is None:
+        return None
+    if type_ in ROUTER_TYPES:
+        reader.unknown(node, common, owner.what, "step")
+        return _Action(ROUTER)
+    if type_ == WORKBOOK:
+        return _workbook(owner, common, tasks)
+    if type_ not in ACTIONS or type_ == ROUTER:
+        reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
+        return None
+    reader.unknown(node, common | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
+    return _Action(type_)
+
+
+def _check_common(owner: Owner, type_: str) -> None:
+    """Report keys of any step that mean nothing for its type."""
+    if type_ in WITHOUT_LOOP:
+        kind = "without an action" if type_ == ROUTER else f"of type {type_}"
+        for key in ("loop", "save"):
+            if owner.given(key):
+                owner.error(key, "unknown-key", f"{owner.what} is {kind}: it has nothing for {key!r} to work on")
+    if type_ not in WITH_AUTH and owner.given("auth"):
+        takes = ", ".join(sorted(WITH_AUTH))
+        owner.error("auth", "unknown-key", f"{owner.what} is of type {type_}, which takes no auth: {takes} do")
+
+
+def _check_router(owner: Owner, common: frozenset[str]) -> None:
+    """Report unknown keys of a step without a type; a tool's field means that the type was forgotten."""
+    for type_ in ("python", "http", "wait", "fail", "container", "save", "secrets"):
+        strays = [key for key in owner.node.keys if key in ACTIONS[type_] and key not in common]
+        if strays:
+            written = owner.node.keys[strays[0]].text
+            owner.error(strays[0], "missing", f"{owner.what} has {written!r} but no type: add 'type: {type_}'")
+            return
+    owner.reader.unknown(owner.node, common, owner.what, "step")
+
+
+def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
+    reader, what = owner.reader, owner.what
+    if "task" not in owner.keys:
+        reader.error(owner.node, "missing", f"{what} of type workbook names no task: add 'task: name'")
+        return None
+    wanted = reader.name(owner.keys["task"], f"the task of {what}")
+    if wanted is None:
+        return None
+    if wanted not in tasks:
+        listed = f": the workbook's tasks are {', '.join(sorted(tasks))}" if tasks else ": the workbook is empty"
+        hint = did_you_mean(wanted, tasks) or listed
+        reader.error(owner.keys["task"], "unknown-task", f"{what} names the task {wanted!r}, which there is not{hint}")
+        return None
+    task = tasks[wanted]
+    if task is None:
+        return None
+    allowed = common | ACTIONS[task.type].keys() | {"task"}
+    reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})", "step")
+    return _Action(task.type, task)
+
+
+def _with_fields(owner: Owner, step: Step, action: _Action) -> Step:
+    """Return the step with its fields; those of its task stand behind its own."""
+    fields = owner.fields(action.type)
+    task = action.task
+    if task is not None:
+        inherited = _inherited(task, fields)
+        fields = {**inherited, **fields}
+        # A task is what runs per item, where there is a loop.
+        step = replace(
+            step,
+            task=task.name,
+            task_args=task.args,
+            timeout=step.timeout or task.timeout,
+            retry=step.retry if owner.given("retry") else task.retry or step.retry,
+            auth=step.auth or task.auth,
+            save=step.save if step.loops else step.save or task.save,
+            item_save=step.item_save or task.save if step.loops else None,
+        )
+    owner.require(action.type, fields)
+    if action.type == "fail" and "message" not in fields:
+        fields["message"] = Constant(f"step {step.name!r} was reached")
+    return replace(step, fields=templates.mapping_template(fields)) if fields else step
+
+
+def _inherited(task: Task, own: Mapping[str, AnyTemplate]) -> Mapping[str, AnyTemplate]:
+    """Return the task's fields that a step takes over: of two that exclude each other its own one counts."""
+    either = ONE_OF.get(task.type, ())
+    if any(name in own for name in either):
+        return {name: value for name, value in task.fields.items() if name not in either}
+    return task.fields
+
+
+def _result(owner: Owner, action: _Action | None) -> AnyTemplate | None:
+    if "result" not in owner.keys:
+        return None
+    if owner.place != END and action is not None and action.type != ROUTER:
+        owner.error("result", "unknown-key", f"'result' of {owner.what}: only 'end' and steps without a type have it")
+    return owner.reader.template(owner.keys["result"], owner.place, "result")
+
+
+# ---- where it leads --------------------------------------------------------------------------------------------------
+
+
+def _with_routing(owner: Owner, step: Step, clauses: Clauses) -> Step:
+    following = clauses.read(step.name, "next", owner.given("next"))
+    failing = owner.given("on_error")
+    goes_on = failing is not None and failing.value == _CONTINUE
+    handlers = () if goes_on else clauses.read(step.name, "on_error", failing)
+    if step.type == "fail":
+        for key in ("next", "on_error"):
+            if owner.given(key):
+                owner.error(key, "fail", f"{owner.what} of type fail ends its branch: {key!r} is never followed")
+    return replace(step, next=following, on_error=handlers, on_error_continue=goes_on)
+
+
+# ---- workbook --------------------------------------------------------------------------------------------------------
+
+
+def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
+    """Return a task of the workbook by its name; None for the task where it has errors."""
+    keys = reader.mapping(node, "a task of the workbook")
+    if keys is None:
+        return None, None
+    if "name" not in keys:
+        reader.error(node, "missing", "a task of the workbook has no name: give it 'name: name'")
+        return None, None
+    name = reader.name(keys["name"], "the name of a task")
+    if name is None:
+        return None, None
+    owner, before = Owner(reader, node, f"task {name}", f"task {name!r}"), reader.errors
+    type_ = _task_type(owner)
+    if type_ is None:
+        return name, None
+    reader.unknown(node, TASK_KEYS | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
+    _check_common(owner, type_)
+    owner.text("desc")
+    task = Task(
+        name,
+        type_,
+        owner.fields(type_),
+        owner.args(type_),
+        owner.timeout(),
+        owner.retry(),
+        owner.auth(type_),
+        owner.save(),
+    )
+    return name, task if reader.errors == before else None
+
+
+def _task_type(owner: Owner) -> str | None:
+    reader = owner.reader
+    if "type" not in owner.keys:
+        reader.error(owner.node, "missing", f"{owner.what} has no type: add 'type: python' or another")
+        return None
+    type_ = reader.name(owner.keys["type"], f"the type of {owner.what}")
+    if type_ is None:
+        return None
+    if type_ in (ROUTER, WORKBOOK) or type_ in ROUTER_TYPES:
+        reader.error(owner.keys["type"], "unknown-type", f"{owner.what} is of type {type_!r}: name a tool, as python")
+        return None
+    if type_ not in ACTIONS:
+        reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
+        return None
+    return type_

@@ -1,0 +1,1 @@
+"""Tests of playbooks as files: read, checked, immutable."""

@@ -1,0 +1,150 @@
+"""Reads the section `tests`: every problem with its place, all of them at once."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.testfile.expect import read_expectations
+from noetl.playbook.testfile.model import Child, Stub, Test
+from noetl.playbook.testfile.stubs import read_stubs
+from noetl.playbook.yaml.tree import Node
+
+TEST_KEYS: Final = frozenset(
+    {
+        "name",
+        "desc",
+        "payload",
+        "merge",
+        "execution_id",
+        "now",
+        "env",
+        "secrets",
+        "credentials",
+        "stubs",
+        "children",
+        "cancel_at",
+        "expect",
+    }
+)
+_CHILD_KEYS: Final = frozenset({"file", "stubs"})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Steps = Mapping[str, str]
+"""The type of each step that stubs and expectations can speak of, empty where it could not be read."""
+
+
+def read_tests(reader: Reader, node: Node | None, steps: Steps | None) -> tuple[Test, ...]:
+    """Return the tests of a section. `steps` None: the playbook's steps are not known, names are not checked."""
+    if node is None or node.null:
+        return ()
+    tests: dict[str, Test] = {}
+    for item in reader.items(node, "tests"):
+        test = _test(reader, item, steps)
+        if test is None:
+            continue
+        if test.name in tests:
+            line = tests[test.name].line
+            told = f"the test {test.name!r} stands here a second time (first in line {line}): rename one of them"
+            reader.error(item.value["name"], "duplicate-test", told)
+            continue
+        tests[test.name] = test
+    return tuple(tests.values())
+
+
+def _test(reader: Reader, node: Node, steps: Steps | None) -> Test | None:
+    keys = reader.mapping(node, "a test")
+    if keys is None:
+        return None
+    if "name" not in keys:
+        reader.error(node, "missing", "a test has no name: give it 'name: what it shows'")
+    name = reader.text(keys["name"], "the name of a test") if "name" in keys else None
+    if name is not None and not name.strip():
+        reader.error(keys["name"], "wrong-type", "the name of a test is empty: write what it shows")
+    what = f"test {name!r}" if name else "a test"
+    reader.unknown(node, TEST_KEYS, what)
+    given = {key: value for key, value in keys.items() if not value.null}
+    if "desc" in given:
+        reader.text(given["desc"], f"desc of {what}")
+    test = Test(
+        name=name or "",
+        line=node.line,
+        file=reader.filename,
+        payload=_values(reader, given.get("payload"), f"payload of {what}"),
+        merge=bool("merge" in given and reader.boolean(given["merge"], f"merge of {what}")),
+        execution_id=_id(reader, given.get("execution_id"), f"execution_id of {what}"),
+        now=_moment(reader, given["now"], f"now of {what}") if "now" in given else None,
+        env=_texts(reader, given.get("env"), f"env of {what}"),
+        secrets=_values(reader, given.get("secrets"), f"secrets of {what}"),
+        credentials=_values(reader, given.get("credentials"), f"credentials of {what}"),
+        stubs=read_stubs(reader, given["stubs"], steps, what) if "stubs" in given else {},
+        children=_children(reader, given["children"], what) if "children" in given else {},
+        cancel_at=_cancels(reader, given.get("cancel_at"), what),
+        expectations=read_expectations(reader, given.get("expect"), steps, what, node.line),
+    )
+    return test if test.name else None
+
+
+def _values(reader: Reader, node: Node | None, what: str) -> Mapping[str, Any]:
+    """Return a mapping of plain JSON values: data, never a template."""
+    if node is None or reader.mapping(node, what) is None:
+        return {}
+    found: dict[str, Any] = reader.data(node, what)
+    return found or {}
+
+
+def _id(reader: Reader, node: Node | None, what: str) -> int:
+    text = "1" if node is None else reader.text(node, what)
+    if text is not None and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
+        return int(text)
+    if node is not None and text is not None:
+        reader.error(node, "wrong-type", f"{what} is {text!r}: write the digits of an id")
+    return 1
+
+
+def _texts(reader: Reader, node: Node | None, what: str) -> Mapping[str, str]:
+    if node is None:
+        return {}
+    pairs = (
+        (name, reader.text(value, f"{name} in {what}")) for name, value in (reader.mapping(node, what) or {}).items()
+    )
+    return {name: text for name, text in pairs if text is not None}
+
+
+def _moment(reader: Reader, node: Node, what: str) -> int | None:
+    """Return a timestamp as microseconds since 1970; without a zone it is UTC."""
+    text = reader.text(node, what)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        reader.error(node, "wrong-type", f"{what} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
+        return None
+    return round(((found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH).total_seconds() * 1_000_000)
+
+
+def _cancels(reader: Reader, node: Node | None, what: str) -> tuple[float, ...]:
+    if node is None:
+        return ()
+    given = node.value if node.kind == "list" else [node]
+    found = [reader.duration(item, f"cancel_at of {what}") for item in given]
+    return tuple(seconds for seconds in found if seconds is not None)
+
+
+def _children(reader: Reader, node: Node, what: str) -> Mapping[str, Child]:
+    children: dict[str, Child] = {}
+    for path, value in (reader.mapping(node, f"children of {what}") or {}).items():
+        key, inside = node.keys[path], f"child {path!r} of {what}"
+        if path.endswith((".yaml", ".yml")):
+            told = f"{inside}: a child is named by its path in the catalog: write {path.rpartition('.')[0]!r}"
+            reader.error(key, "value", told)
+        file, stubs = value, dict[str, Stub]()
+        if value.kind == "mapping":
+            reader.unknown(value, _CHILD_KEYS, inside)
+            file = value.value.get("file")
+            if "stubs" in value.value and not value.value["stubs"].null:
+                stubs = dict(read_stubs(reader, value.value["stubs"], None, inside))
+        named = None if file is None or file.null else reader.name(file, f"the file of {inside}")
+        children[path] = Child(key.line, key.column, named, stubs)
+    return children

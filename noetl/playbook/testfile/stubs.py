@@ -1,0 +1,192 @@
+"""Reads `stubs` of a test: what steps get instead of being carried out."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from noetl.playbook.model import Step
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import ACTIONS, WORKBOOK
+from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.template import AnyTemplate
+from noetl.playbook.testfile.model import Answer, Stub
+from noetl.playbook.yaml.tree import Node
+from noetl.words import ROUTER
+
+RUN: Final = "run"
+KINDS: Final = ("result", "render", "error", RUN)
+SAVE_SUFFIX: Final = ".save"
+"""Behind a step's name: the block `save` of that step."""
+
+ITEM: Final = re.compile(r"\d+(/\d+)*", re.ASCII)
+"""An item of a loop: its index, in an inner loop behind those of the items around it."""
+
+_ANSWER_KEYS: Final = frozenset({*KINDS, "when", "times", "takes"})
+_ERROR_KEYS: Final = frozenset({"type", "message", "retryable", "detail", "cause"})
+INLINE: Final = frozenset({ROUTER, "fail"})
+"""Types that the engine decides on the spot: there is no call to answer."""
+
+REAL: Final = frozenset({"python", "wait", "playbook"})
+"""Types that a test can carry out: code, the virtual clock, executions in the same test."""
+
+Steps = Mapping[str, str]
+
+
+def stubbed(steps: Iterable[Step], *, types: bool = True) -> Steps:
+    """Return what stubs and expectations can speak of: steps and their blocks `save`, each with its type. `types`
+    false: which type a step has is not known."""
+    found: dict[str, str] = {}
+    for step in steps:
+        found[step.name] = step.type if types else ""
+        if step.save is not None or step.item_save is not None:
+            found[step.name + SAVE_SUFFIX] = "save"
+    return found
+
+
+def read_stubs(reader: Reader, node: Node, steps: Steps | None, what: str) -> Mapping[str, Stub]:
+    """Return stubs by the name of a step, or of a type that is no step's name. `steps` None: names are not checked."""
+    stubs: dict[str, Stub] = {}
+    for name, value in (reader.mapping(node, f"stubs of {what}") or {}).items():
+        type_ = _type_of(reader, node.keys[name], name, steps, what)
+        found = _stub(reader, value, type_, f"the stub of {name!r} in {what}", node.keys[name].line)
+        if found is not None:
+            stubs[name] = found
+    return stubs
+
+
+def _type_of(reader: Reader, key: Node, name: str, steps: Steps | None, what: str) -> str | None:
+    """Return the type of step that a stub is for, None where it is not known."""
+    problem = None if steps is None else wrong_name(name, steps)
+    if problem:
+        reader.error(key, "unknown-step", f"stubs of {what}: {problem}")
+        return None
+    if steps is not None and name in steps:
+        return steps[name] or None
+    return name if steps is not None else None
+
+
+def wrong_name(name: str, steps: Steps) -> str | None:
+    """Say what is wrong with the name of a stub, None if it names a step or a type."""
+    if name in steps:
+        told = f"the step {name!r} has no action: the engine itself decides it, there is nothing to stub"
+        return told if steps[name] in INLINE else None
+    if name in ACTIONS and name not in INLINE:
+        return None
+    if name == WORKBOOK:
+        return "a stub for 'workbook' has no meaning: name the step, or the type of its task"
+    known = [*(step for step, type_ in steps.items() if type_ not in INLINE), *(ACTIONS.keys() - INLINE)]
+    return f"{name!r} is neither a step nor a type{did_you_mean(name, known)}"
+
+
+def _stub(reader: Reader, node: Node, type_: str | None, what: str, line: int) -> Stub | None:
+    if node.kind == "list":
+        answers = [_answer(reader, item, type_, what, in_list=True) for item in node.value]
+        if not answers:
+            reader.error(node, "missing", f"{what} is an empty list: write what its calls get")
+        return Stub(line, tuple(answer for answer in answers if answer is not None))
+    if node.kind != "mapping" or "items" not in node.value:
+        answer = _answer(reader, node, type_, what)
+        return None if answer is None else Stub(line, (answer,))
+    own = None
+    if node.value.keys() - {"items"}:
+        own = _answer(reader, node, type_, what, also=frozenset({"items"}))
+    return Stub(line, () if own is None else (own,), _items(reader, node.value["items"], type_, what))
+
+
+def _items(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[str, Stub]:
+    """Return the stubs of a loop's items by their index; a list has them in order."""
+    if node.kind == "list":
+        pairs = [(str(index), item, item) for index, item in enumerate(node.value)]
+    else:
+        pairs = [
+            (key, node.keys[key], value) for key, value in (reader.mapping(node, f"items of {what}") or {}).items()
+        ]
+    found: dict[str, Stub] = {}
+    for text, key, value in pairs:
+        if not ITEM.fullmatch(text):
+            reader.error(key, "value", f"items of {what}: {text!r} is no index: items count 0, 1, 2 ...")
+            continue
+        stub = _stub(reader, value, type_, f"item {text} of {what}", key.line)
+        if stub is not None and stub.items:
+            reader.error(value, "unknown-key", f"item {text} of {what} has items of its own: write '{text}/0' for them")
+        elif stub is not None:
+            found[text] = stub
+    return found
+
+
+def _answer(
+    reader: Reader,
+    node: Node,
+    type_: str | None,
+    what: str,
+    *,
+    in_list: bool = False,
+    also: frozenset[str] = frozenset(),
+) -> Answer | None:
+    if node.kind == "scalar" and node.value == RUN:
+        return _checked(reader, node, Answer(node.line, RUN, times=1 if in_list else None), type_, what)
+    if node.kind != "mapping":
+        told = f"{what} is {node.describe()}: write 'result: ...', 'error: ...', or 'run' to carry the step out"
+        reader.error(node, "wrong-type", told)
+        return None
+    keys: Mapping[str, Node] = node.value
+    reader.unknown(node, _ANSWER_KEYS | also, what)
+    kinds = [kind for kind in KINDS if kind in keys]
+    if not kinds and keys.keys() - _ANSWER_KEYS - also:
+        return None  # a misspelt key is one problem, not two
+    if len(kinds) != 1:
+        has = f"has both {kinds[0]!r} and {kinds[1]!r}" if kinds else "says nothing of what its calls get"
+        reader.error(node, "missing", f"{what} {has}: give it one of result, render, error, run")
+        return None
+    when = reader.condition(keys["when"], "", f"when of {what}") if "when" in keys else None
+    times = reader.integer(keys["times"], f"times of {what}", 1) if "times" in keys else None
+    if times is None and in_list and when is None:
+        times = 1
+    answer = Answer(
+        node.line,
+        kinds[0],
+        result=reader.data(keys["result"], f"result of {what}") if "result" in keys else None,
+        render=_template(reader, keys.get("render"), what),
+        error=_error(reader, keys["error"], type_, what) if "error" in keys else None,
+        when=when,
+        times=times,
+        takes=(reader.duration(keys["takes"], f"takes of {what}") or 0.0) if "takes" in keys else 0.0,
+    )
+    return _checked(reader, keys.get(RUN, node), answer, type_, what)
+
+
+def _checked(reader: Reader, node: Node, answer: Answer, type_: str | None, what: str) -> Answer | None:
+    if answer.kind != RUN:
+        return answer
+    if node.value is not True and node.value != RUN:
+        reader.error(node, "wrong-type", f"run of {what} is {node.describe()}: it can only be true")
+        return None
+    if type_ is not None and type_ not in REAL:
+        told = f"{what}: a step of type {type_} has effects outside and cannot run in a test: give it a result"
+        reader.error(node, "value", told)
+        return None
+    return answer
+
+
+def _template(reader: Reader, node: Node | None, what: str) -> AnyTemplate | None:
+    return None if node is None else reader.template(node, "", f"render of {what}")
+
+
+def _error(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[str, Any]:
+    """Return the uniform error value. Text is a message; without more said, the error is worth a retry."""
+    found = {"type": type_ or "error", "message": "", "retryable": True, "detail": None}
+    if isinstance(node.value, str):
+        return {**found, "message": node.value}
+    keys = reader.mapping(node, f"error of {what}")
+    if keys is None:
+        return found
+    reader.unknown(node, _ERROR_KEYS, f"error of {what}")
+    for key, value in keys.items():
+        inside = f"{key} in error of {what}"
+        if key in ("type", "message", "cause"):
+            found[key] = reader.text(value, inside)
+        elif key == "retryable":
+            found[key] = reader.boolean(value, inside)
+        else:
+            found[key] = reader.data(value, inside)
+    return found

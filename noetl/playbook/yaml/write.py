@@ -1,0 +1,52 @@
+"""Writes plain JSON values as YAML that people like to read and that reads back as the same values."""
+
+from typing import Any, Final
+
+import yaml
+
+from noetl.playbook.yaml.scalars import scalar_value
+
+WIDTH: Final = 110
+
+
+class _Writer(yaml.SafeDumper):
+    """Never uses aliases: what stands twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Write text plainly only where it reads back as text; of several lines, as a block."""
+    style = None
+    if not all(char.isprintable() or char == "\n" for char in text):
+        style = '"'
+    elif "\n" in text and not text.startswith((" ", "\n")):
+        style = "|"
+    elif _means_something(text):
+        style = "'"
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _means_something(text: str) -> bool:
+    """Whether a text, written plainly, would be read as something else."""
+    try:
+        return not isinstance(scalar_value(text, None, True), str)
+    except ValueError:
+        return True
+
+
+def _number(writer: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)
+    if "." not in text:
+        text = text.replace("e", ".0e")  # YAML 1.1, which the library writes, knows no float without a point
+    return writer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Writer.add_representer(str, _text)
+_Writer.add_representer(float, _number)
+
+
+def write_yaml(value: Any) -> str:
+    """Return a plain JSON value as a YAML document. Mappings keep their order."""
+    return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.tools.sql_bind import Invalid, kind_of
+from noetl.tools.sql.bind import Invalid, kind_of
 
 NAMES: Final = {
     "host": "host",

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from noetl.tools.base import Call
-from noetl.tools.sql_bind import Invalid
+from noetl.tools.sql.bind import Invalid
 
 
 def refuse_home(call: Call, place: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from noetl.errors import ValueNotJson
 from noetl.playbook.values import MAX_DEPTH
-from noetl.tools.sql_values import interval, number
+from noetl.tools.sql.values import interval, number
 
 
 def without_objects(value: Any, depth: int = 0) -> Any:

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from noetl.tools import container, duckdb, http, postgres, python, save, shell
+from noetl.tools import container, python, shell
 from noetl.tools.base import Tool
+from noetl.tools.duckdb import tool as duckdb
+from noetl.tools.http import tool as http
+from noetl.tools.postgres import tool as postgres
+from noetl.tools.save import tool as save
 
 
 def make_tools(

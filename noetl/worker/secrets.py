@@ -22,7 +22,7 @@ from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
 from noetl.tools.base import Call, Done, Failed, error, storable
-from noetl.tools.cloud import CloudError
+from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
 from noetl.worker.references import Fetch, Seals, holds_reference
 from noetl.worker.slots import First, NotBegun

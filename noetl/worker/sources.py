@@ -24,9 +24,9 @@ from noetl.playbook.credential_types import LARGEST, MAIN, check_name
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import Source, check_file, check_variable
 from noetl.settings import Settings
-from noetl.tools.aws_secrets import AwsSecrets
-from noetl.tools.cloud import Found
-from noetl.tools.google_secrets import GoogleSecrets
+from noetl.tools.clouds.aws import AwsSecrets
+from noetl.tools.clouds.google import GoogleSecrets
+from noetl.tools.clouds.service import Found
 
 CREDENTIALS_KEPT: Final = 2.0
 VERSIONS_KEPT: Final = 60.0

@@ -16,8 +16,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from noetl.database.connect import Connection, Database
 from noetl.settings import Settings
-from noetl.tools import postgres_pool
 from noetl.tools.base import Call, Done, Failed
+from noetl.tools.postgres import pool as postgres_pool
 from noetl.tools.registry import make_tools
 from noetl.worker.slots import Slots
 from tests.support.postgres import TestServer

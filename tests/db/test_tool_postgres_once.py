@@ -13,7 +13,7 @@ from noetl.database.connect import Connection, Database
 from noetl.database.inbox import make_inbox
 from noetl.settings import Settings
 from noetl.tools.base import Done, Failed
-from noetl.tools.postgres_session import Session
+from noetl.tools.postgres.session import Session
 from tests.support.sql import Steps, sql_steps
 from tests.support.waiting import wait_for
 

@@ -8,8 +8,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from noetl.tools.postgres import Postgres
-from noetl.tools.save import make_tool
+from noetl.tools.postgres.tool import Postgres
+from noetl.tools.save.tool import make_tool
 from tests.support.playbooks import Lab
 from tests.support.sql import Steps, sql_steps
 from tests.support.working import working

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from noetl.tools.aws_secrets import AwsSecrets
 from noetl.tools.base import Call, Failed
-from noetl.tools.cloud import CloudError
-from noetl.tools.google_secrets import GoogleSecrets
-from noetl.tools.http_guard import is_refused
+from noetl.tools.clouds.aws import AwsSecrets
+from noetl.tools.clouds.google import GoogleSecrets
+from noetl.tools.clouds.service import CloudError
+from noetl.tools.http.guard import is_refused
 from noetl.tools.registry import TOOLS
 
 WAYS = [

@@ -11,7 +11,7 @@ from noetl.database.connect import Connection, Database, playbook_login
 from noetl.database.inbox import read_seal
 from noetl.database.schema import LOCK, apply_schema
 from noetl.settings import Settings
-from noetl.tools.postgres_once import sealed
+from noetl.tools.postgres.exactly_once import sealed
 from noetl.tools.registry import make_tools
 from tests.support.sql import Steps
 

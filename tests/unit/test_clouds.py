@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from noetl.tools.aws_secrets import AwsSecrets
-from noetl.tools.aws_signature import AwsKeys, sign
-from noetl.tools.cloud import CloudError, Service
-from noetl.tools.google_secrets import SCOPE, GoogleSecrets
+from noetl.tools.clouds.aws import AwsSecrets
+from noetl.tools.clouds.aws_signature import AwsKeys, sign
+from noetl.tools.clouds.google import SCOPE, GoogleSecrets
+from noetl.tools.clouds.service import CloudError, Service
 from tests.support.stub import Stub, serving
 
 VALUE = "the-secret-value"

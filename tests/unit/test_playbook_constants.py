@@ -8,8 +8,8 @@ import pytest
 
 from noetl.playbook.load import lint
 from noetl.tools.base import Call
-from noetl.tools.save import read_order, storage_of
-from noetl.tools.sql_bind import Invalid
+from noetl.tools.save.tool import read_order, storage_of
+from noetl.tools.sql.bind import Invalid
 
 ROW = {"a": 1, "b": 2}
 SAVES: list[dict[str, Any]] = [

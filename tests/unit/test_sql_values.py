@@ -10,7 +10,7 @@ import pytest
 
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.tools.exact_json import exact_json
-from noetl.tools.sql_values import Results, jsonable, number, unique
+from noetl.tools.sql.values import Results, jsonable, number, unique
 
 
 @pytest.mark.parametrize(

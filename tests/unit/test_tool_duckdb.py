@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from noetl.tools import duckdb_open
+from noetl.tools.duckdb import open as duckdb_open
 from noetl.tools.registry import TOOLS
 from tests.support.sql import Steps
 

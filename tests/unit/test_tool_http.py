@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools import http
 from noetl.tools.base import Call, Done, Failed
-from noetl.tools.http_guard import is_refused
+from noetl.tools.http import tool as http
+from noetl.tools.http.guard import is_refused
 from noetl.tools.registry import TOOLS, make_tools
 from tests.support.stub import Stub, serving
 

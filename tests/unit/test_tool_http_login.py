@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from noetl.tools.base import Call, Done, Failed
-from noetl.tools.http_login import login_of
+from noetl.tools.http.login import login_of
 from noetl.tools.registry import TOOLS
 from tests.support.stub import Stub, serving
 

@@ -16,8 +16,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from noetl.tools.exact_json import exact_json
-from noetl.tools.sql_bind import Invalid, check_text
-from noetl.tools.sql_values import iso_moment, number, real
+from noetl.tools.sql.bind import Invalid, check_text
+from noetl.tools.sql.values import iso_moment, number, real
 
 _BOOL, _INT4, _INT8, _NUMERIC, _JSONB = 16, 23, 20, 1700, 3802
 _ARRAY: Final = "SELECT typcategory = 'A' FROM pg_catalog.pg_type WHERE oid = $1"

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.aws_signature import AwsKeys, sign
-from noetl.tools.cloud import CloudError, Found, Service
+from noetl.tools.clouds.aws_signature import AwsKeys, sign
+from noetl.tools.clouds.service import CloudError, Found, Service
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")

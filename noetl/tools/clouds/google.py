@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from noetl.tools.cloud import CloudError, Found, Service
+from noetl.tools.clouds.service import CloudError, Found, Service
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _ADDRESS: Final = "https://secretmanager.googleapis.com/"

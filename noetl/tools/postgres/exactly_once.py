@@ -14,8 +14,8 @@ import psycopg.errors as pg
 from noetl.errors import TooLarge
 from noetl.tools.base import Call
 from noetl.tools.masking import mask_of
-from noetl.tools.postgres_session import Session
-from noetl.tools.sql_bind import Invalid
+from noetl.tools.postgres.session import Session
+from noetl.tools.sql.bind import Invalid
 
 FIND: Final = """
 SELECT 'noetl_inbox', pg_catalog.has_schema_privilege(n.oid, 'USAGE')

@@ -8,8 +8,8 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from noetl.tools.base import Call
-from noetl.tools.http_body import ENCODINGS, charset_of, is_json, media_type
-from noetl.tools.http_login import Login, login_of, sendable
+from noetl.tools.http.body import ENCODINGS, charset_of, is_json, media_type
+from noetl.tools.http.login import Login, login_of, sendable
 
 if TYPE_CHECKING:  # imported by the first call
     import httpx

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from noetl.tools.credential import hide, postgres_parts, secrets_of
-from noetl.tools.sql_bind import Invalid
+from noetl.tools.sql.bind import Invalid
 
 CONNECT_SECONDS: Final = 10
 

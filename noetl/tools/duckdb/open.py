@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from noetl.tools.base import Call
 from noetl.tools.credential import hide, postgres_parts, secrets_of
 from noetl.tools.own_folder import refuse_home
-from noetl.tools.sql_bind import Bound, Invalid, check_text, kind_of
+from noetl.tools.sql.bind import Bound, Invalid, check_text, kind_of
 
 if TYPE_CHECKING:
     import duckdb

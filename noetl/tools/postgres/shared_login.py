@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from noetl.tools.postgres_login import Login
+from noetl.tools.postgres.login import Login
 
 FIND: Final = """
 SELECT 1 FROM pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS given

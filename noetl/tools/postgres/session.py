@@ -12,12 +12,12 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from noetl.tools import postgres_types
 from noetl.tools.base import storable
-from noetl.tools.postgres_login import Login
-from noetl.tools.postgres_values import Value, parameters
-from noetl.tools.sql_bind import Bound, Invalid
-from noetl.tools.sql_values import Results
+from noetl.tools.postgres import types as postgres_types
+from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.values import Value, parameters
+from noetl.tools.sql.bind import Bound, Invalid
+from noetl.tools.sql.values import Results
 
 CHUNK: Final = 20
 """Rows that come at once: what is held before the limit is looked at."""

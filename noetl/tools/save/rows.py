@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.sql_bind import Invalid, kind_of
+from noetl.tools.sql.bind import Invalid, kind_of
 
 Row = Mapping[str, Any]
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 import orjson
 
 from noetl.tools.base import Call, Done, Failed
-from noetl.tools.duckdb import failed_as
-from noetl.tools.duckdb_open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
+from noetl.tools.duckdb.open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
+from noetl.tools.duckdb.tool import failed_as
 from noetl.tools.own_folder import refuse_home
-from noetl.tools.save import Order
-from noetl.tools.save_rows import create_table, duckdb_types, identifier, name_parts
-from noetl.tools.sql_bind import Bound, Invalid
+from noetl.tools.save.rows import create_table, duckdb_types, identifier, name_parts
+from noetl.tools.save.tool import Order
+from noetl.tools.sql.bind import Bound, Invalid
 
 LARGEST_ROW: Final = 1 << 30
 _OPTIONS: Final = {

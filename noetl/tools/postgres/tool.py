@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
-from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
-from noetl.tools.sql_values import Results
+from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
+from noetl.tools.sql.values import Results
 
 if TYPE_CHECKING:  # imported by the first call: the runners' children, which know all tools, never make one
-    from noetl.tools.postgres_login import Login
-    from noetl.tools.postgres_session import Session
-    from noetl.tools.postgres_work import Work
+    from noetl.tools.postgres.login import Login
+    from noetl.tools.postgres.session import Session
+    from noetl.tools.postgres.transaction import Work
 
 ISOLATIONS: Final = ("read committed", "repeatable read", "serializable")
 _CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
@@ -68,7 +68,7 @@ class Postgres:
         resets: bool = False,
     ) -> Done | Failed:
         """Run a job in the database that a call names; see `Work.run`."""
-        from noetl.tools.postgres_login import login_of
+        from noetl.tools.postgres.login import login_of
 
         try:
             login = login_of(call.auth, self._default())
@@ -87,12 +87,12 @@ class Postgres:
             self._work.close()
 
     def _default(self) -> "Login | None":
-        from noetl.tools.postgres_login import make_login
+        from noetl.tools.postgres.login import make_login
 
         return None if self._parts is None else make_login(self._parts, own=True)
 
     def _working(self) -> "Work":
-        from noetl.tools.postgres_work import Work
+        from noetl.tools.postgres.transaction import Work
 
         with self._lock:
             if self._work is None:

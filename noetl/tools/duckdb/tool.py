@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
-from noetl.tools.duckdb_open import (
+from noetl.tools.duckdb.open import (
     Opened,
     Refused,
     asked_for,
@@ -23,11 +23,11 @@ from noetl.tools.duckdb_open import (
     needed_by,
     open_duckdb,
 )
-from noetl.tools.duckdb_values import Reader, columns_of, rewritten
+from noetl.tools.duckdb.values import Reader, columns_of, rewritten
 from noetl.tools.exact_json import exact_json
 from noetl.tools.own_folder import refuse_home
-from noetl.tools.sql_bind import Bound, Invalid, bind, commands_of
-from noetl.tools.sql_values import Results, jsonable
+from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of
+from noetl.tools.sql.values import Results, jsonable
 
 CHUNK: Final = 100
 """Rows that come at once."""

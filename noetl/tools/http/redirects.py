@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from noetl.tools.http_request import Request
+from noetl.tools.http.request import Request
 
 MOST: Final = 10
 """Redirects of one call."""

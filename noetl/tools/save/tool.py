@@ -16,10 +16,10 @@ import orjson
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Place, Tool, error, storable
-from noetl.tools.postgres import Postgres
-from noetl.tools.save_rows import Row, columns_of, last_of_each, rows_of
-from noetl.tools.sql_bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
-from noetl.tools.sql_text import Command, split
+from noetl.tools.postgres.tool import Postgres
+from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
+from noetl.tools.sql.bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
+from noetl.tools.sql.text import Command, split
 
 EVENT_LOG: Final = "event_log"
 _TABLE: Final = frozenset({"table", "mode", "key", "statement", "params"})
@@ -74,10 +74,10 @@ class Save:
         except Invalid as failure:
             return Failed(error("validation", storable(f"{call.where}: {failure}")))
         if storage == "postgres":
-            from noetl.tools.save_postgres import job_of
+            from noetl.tools.save.postgres import job_of
 
             return self._postgres.transact(call, job_of(order), texts=[])
-        from noetl.tools.save_duckdb import store
+        from noetl.tools.save.duckdb import store
 
         return store(call, order)
 

@@ -11,10 +11,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
-from noetl.tools import postgres_own
-from noetl.tools.postgres_login import CONNECT_SECONDS, Login
-from noetl.tools.postgres_session import Able, Session
-from noetl.tools.postgres_values import make_adapters
+from noetl.tools.postgres import shared_login as postgres_own
+from noetl.tools.postgres.login import CONNECT_SECONDS, Login
+from noetl.tools.postgres.session import Able, Session
+from noetl.tools.postgres.values import make_adapters
 
 LIMIT: Final = 10
 """Connections per login in one process; further calls wait."""

@@ -19,13 +19,14 @@ import psycopg.errors as pg
 from psycopg.pq import TransactionStatus
 
 from noetl.errors import TooLarge, ValueNotJson
-from noetl.tools import postgres_errors, postgres_once
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.tools.masking import mask_of
-from noetl.tools.postgres_login import Login
-from noetl.tools.postgres_pool import NoRoom, Pool
-from noetl.tools.postgres_session import CopyRefused, Session
-from noetl.tools.sql_bind import Invalid
+from noetl.tools.postgres import errors as postgres_errors
+from noetl.tools.postgres import exactly_once as postgres_once
+from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.pool import NoRoom, Pool
+from noetl.tools.postgres.session import CopyRefused, Session
+from noetl.tools.sql.bind import Invalid
 
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds before the next run after a lost connection. A server that restarts is back meanwhile."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from noetl.tools.sql_text import Command, Placeholder, split
+from noetl.tools.sql.text import Command, Placeholder, split
 
 _SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
 

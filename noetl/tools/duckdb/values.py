@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from noetl.tools.sql_bind import Bound
-from noetl.tools.sql_values import iso_moment, jsonable, real
+from noetl.tools.sql.bind import Bound
+from noetl.tools.sql.values import iso_moment, jsonable, real
 
 if TYPE_CHECKING:
     import duckdb

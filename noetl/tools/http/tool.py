@@ -17,8 +17,8 @@ from noetl.errors import TooLarge, ValueNotJson
 from noetl.playbook.values import plain
 from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.exact_json import NumberTooBig
-from noetl.tools.http_body import WrongBody, is_json, read_body, read_json, read_text
-from noetl.tools.http_request import TIMEOUT, Invalid, Request, request_of
+from noetl.tools.http.body import WrongBody, is_json, read_body, read_json, read_text
+from noetl.tools.http.request import TIMEOUT, Invalid, Request, request_of
 
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
@@ -64,8 +64,8 @@ class Http:
         """Make the call. Errors: `validation`, `timeout`, `http`, `too_large`, `not_json`."""
         import httpx
 
-        from noetl.tools.http_guard import Refused
-        from noetl.tools.http_redirects import WrongRedirect
+        from noetl.tools.http.guard import Refused
+        from noetl.tools.http.redirects import WrongRedirect
 
         try:
             request = request_of(call)
@@ -106,7 +106,7 @@ class Http:
         import httpx
 
         from noetl import __version__
-        from noetl.tools.http_guard import Transport
+        from noetl.tools.http.guard import Transport
 
         with self._lock:
             if self._transport is None:
@@ -130,8 +130,8 @@ def make_tool(*, allow_link_local: bool = False) -> Tool:
 
 def _exchange(client: "httpx.Client", wanted: Request, limit: int) -> _Response:
     """Return the answer to a request. `limit` holds for its body, in bytes: more would not fit into the result."""
-    from noetl.tools.http_guard import begin_call
-    from noetl.tools.http_redirects import send
+    from noetl.tools.http.guard import begin_call
+    from noetl.tools.http.redirects import send
 
     start = time.monotonic()
     deadline = begin_call(wanted.timeout)

@@ -11,12 +11,12 @@ from typing import Any, Final
 import orjson
 import psycopg.errors as pg
 
-from noetl.tools.postgres_session import Session
-from noetl.tools.postgres_values import Value, dump_json
-from noetl.tools.save import Order
-from noetl.tools.save_rows import create_table, identifier, name_parts, postgres_types
-from noetl.tools.sql_bind import Invalid
-from noetl.tools.sql_values import Reader, Results
+from noetl.tools.postgres.session import Session
+from noetl.tools.postgres.values import Value, dump_json
+from noetl.tools.save.rows import create_table, identifier, name_parts, postgres_types
+from noetl.tools.save.tool import Order
+from noetl.tools.sql.bind import Invalid
+from noetl.tools.sql.values import Reader, Results
 
 FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 COLUMNS: Final = """

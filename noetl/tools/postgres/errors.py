@@ -6,8 +6,8 @@ from typing import Any, Final
 import psycopg
 
 from noetl.tools.base import Failed, error, storable
-from noetl.tools.postgres_login import Login
-from noetl.tools.postgres_session import is_lost
+from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.session import is_lost
 
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03", "57014"})
 """What another attempt may mend, beside lost connections and a server without room (class 53)."""

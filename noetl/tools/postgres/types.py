@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from noetl.tools.sql_values import Reader
+from noetl.tools.sql.values import Reader
 
 _FIND: Final = """
 WITH RECURSIVE type AS (

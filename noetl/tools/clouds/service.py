@@ -9,7 +9,7 @@ import orjson
 
 from noetl.errors import TooLarge
 from noetl.tools.base import storable
-from noetl.tools.http_body import WrongBody, read_body
+from noetl.tools.http.body import WrongBody, read_body
 
 if TYPE_CHECKING:
     import httpx
@@ -56,7 +56,7 @@ class Service:
         """Return the JSON of an answer; of one that is none, its text. Raises `CloudError`."""
         import httpx
 
-        from noetl.tools.http_guard import Refused, begin_call
+        from noetl.tools.http.guard import Refused, begin_call
 
         deadline = begin_call(self._timeout)
         try:
@@ -93,7 +93,7 @@ class Service:
     def _session(self) -> "httpx.Client":
         import httpx
 
-        from noetl.tools.http_guard import Transport
+        from noetl.tools.http.guard import Transport
 
         with self._lock:
             if self._client is None:

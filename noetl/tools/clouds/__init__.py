@@ -1,0 +1,1 @@
+"""Secret services of clouds, asked over their REST APIs."""

@@ -1,0 +1,1 @@
+"""The duckdb tool: opening files, running SQL, values as JSON."""

@@ -1,0 +1,1 @@
+"""The http tool: requests, guarded connections, redirects, bodies within limits."""

@@ -1,0 +1,1 @@
+"""The postgres tool: connections kept between calls, transactions, exactly-once effects."""

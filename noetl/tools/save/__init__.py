@@ -1,0 +1,1 @@
+"""The save tool: data into the event log, a table, or a file."""

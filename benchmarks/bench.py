@@ -143,7 +143,7 @@ def workers(bench: Bench, count: int) -> Iterator[list[subprocess.Popen[bytes]]]
     """Run worker processes; they are drained at the end."""
     code = (
         "import signal, threading; from noetl.settings import load_settings; "
-        "from noetl.worker.process import run_worker; stop = threading.Event(); "
+        "from noetl.worker.run import run_worker; stop = threading.Event(); "
         "signal.signal(signal.SIGTERM, lambda *_: stop.set()); run_worker(load_settings(), stop=stop)"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]

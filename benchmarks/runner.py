@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from noetl.tools.base import Call
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 
 CODE = "def main(a):\n    return {'b': a + 1}\n"
 CALLS = 20_000

@@ -71,7 +71,7 @@ def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     from noetl.testing.python import PythonChild
     from noetl.testing.record import VARIANTS
     from noetl.testing.suite import run_test
-    from noetl.worker.runner import runner_environment
+    from noetl.worker.runner.process import runner_environment
 
     found = []
     with PythonChild(runner_environment(os.environ)) as python:

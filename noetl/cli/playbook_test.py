@@ -72,7 +72,7 @@ def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, i
     from noetl.testing.python import PythonChild
     from noetl.testing.suite import run_test
     from noetl.testing.suite import told as plainly
-    from noetl.worker.runner import runner_environment
+    from noetl.worker.runner.process import runner_environment
 
     rows, failed = [], 0
     with PythonChild(runner_environment(os.environ)) as python:

@@ -155,7 +155,7 @@ class _Run:
         return {"items": page.items, "next": page.next, "last": page.last}
 
     def _work(self) -> None:
-        from noetl.worker.process import run_worker
+        from noetl.worker.run import run_worker
 
         try:
             run_worker(

@@ -3,7 +3,7 @@
 Fields: `image`, `command` (text or list), `env`, `volumes` (`source:target[:ro]`, or a mapping), `workdir`, `user`,
 `network`. The container's name is the step run's idempotency key: what a lost worker left behind under it is removed
 before the next attempt begins, so no two attempts run at once on one engine. Its labels tell whose it is: where no next
-attempt comes, some worker removes it that finds it left behind (`worker/containers.py`).
+attempt comes, some worker removes it that finds it left behind (`worker/maintenance/containers.py`).
 """
 
 import os

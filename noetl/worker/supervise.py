@@ -56,7 +56,7 @@ class _Worker:
 
 def worker_command(slots: int, pools: Sequence[str]) -> list[str]:
     """Return the command that runs one worker process."""
-    command = [sys.executable, "-P", "-m", "noetl.worker.body", "--slots", str(slots)]
+    command = [sys.executable, "-P", "-m", "noetl.worker", "--slots", str(slots)]
     for pool in pools:
         command += ["--pool", pool]
     return command

@@ -218,7 +218,7 @@ def _run(home: Home, canaries: Canaries, key: bytes, stub: Stub, folder: Path, i
     lines = processes()
     step = int(there.read_text())
     worker = _parent(_parent(step))
-    runners = [pid for pid, line in lines.items() if "runner_child" in line and _parent(pid) == worker]
+    runners = [pid for pid, line in lines.items() if "runner/child.py" in line and _parent(pid) == worker]
     runners += [pid for pid in lines if _parent(pid) in runners]
     assert step in runners
     environments = b"\n".join(environment_of(pid) for pid in runners)

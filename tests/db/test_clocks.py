@@ -8,11 +8,11 @@ import pytest
 from noetl.database.connect import Database
 from noetl.database.runtime import Process
 from noetl.settings import Settings
-from noetl.worker import housekeeper as housekeeper_module
 from noetl.worker.clock import ClockWatch, told
-from noetl.worker.containers import LeftContainers
-from noetl.worker.housekeeper import Housekeeper
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
+from noetl.worker.maintenance import housekeeper as housekeeper_module
+from noetl.worker.maintenance.containers import LeftContainers
+from noetl.worker.maintenance.housekeeper import Housekeeper
 from tests.support.hand import with_hand
 from tests.support.pumps import a_pump
 from tests.support.working import Engine, working

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from noetl.worker.files import executions_with_files, files_folder, remove_files
-from noetl.worker.housekeeper import FILES_KEPT
+from noetl.worker.execution_files import executions_with_files, files_folder, remove_files
+from noetl.worker.maintenance.housekeeper import FILES_KEPT
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 

@@ -14,9 +14,9 @@ from noetl.database.runtime import Process
 from noetl.engine.facts import Done
 from noetl.errors import Locked
 from noetl.settings import Settings
-from noetl.worker.containers import LeftContainers
-from noetl.worker.housekeeper import Housekeeper
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
+from noetl.worker.maintenance.containers import LeftContainers
+from noetl.worker.maintenance.housekeeper import Housekeeper
 from tests.support.hand import with_hand
 from tests.support.pumps import a_pump
 from tests.support.waiting import wait_for

@@ -16,9 +16,9 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.outcomes import Collected, Done, Failed
 from noetl.orchestrator.part import Finished
 from noetl.settings import Settings
-from noetl.worker.completing import CROWD, PUT_OFF_SECONDS, Completing
-from noetl.worker.pump import Pump
-from noetl.worker.slots import Slots
+from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completing
+from noetl.worker.executor import Slots
+from noetl.worker.loop import Pump
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
 from tests.support.pumps import a_pump

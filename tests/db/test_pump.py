@@ -21,11 +21,11 @@ from noetl.orchestrator.lost import BOUND
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
-from noetl.worker.completing import passes
-from noetl.worker.containers import LeftContainers
-from noetl.worker.housekeeper import SECOND, Housekeeper
-from noetl.worker.pump import PROMOTED, Pump
-from noetl.worker.slots import First, NotBegun, Report, Slots
+from noetl.worker.completer import passes
+from noetl.worker.executor import First, NotBegun, Report, Slots
+from noetl.worker.loop import PROMOTED, Pump
+from noetl.worker.maintenance.containers import LeftContainers
+from noetl.worker.maintenance.housekeeper import SECOND, Housekeeper
 from tests.support.hand import with_hand
 from tests.support.pumps import a_pump
 from tests.support.saver import Saver

@@ -3,7 +3,7 @@
 from noetl.database import runtime, store
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from noetl.worker.housekeeper import KEPT
+from noetl.worker.maintenance.housekeeper import KEPT
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 

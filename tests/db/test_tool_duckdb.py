@@ -9,7 +9,7 @@ from noetl.database.connect import Database
 from noetl.settings import Settings
 from noetl.tools.base import Done, Failed
 from noetl.tools.registry import TOOLS
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import run
 from tests.support.sql import Steps, sql_steps
 from tests.support.working import Engine, working

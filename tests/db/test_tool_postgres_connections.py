@@ -19,7 +19,7 @@ from noetl.settings import Settings
 from noetl.tools.base import Call, Done, Failed
 from noetl.tools.postgres import pool as postgres_pool
 from noetl.tools.registry import make_tools
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.postgres import TestServer
 from tests.support.slots import collect
 from tests.support.sql import Steps, sql_steps

@@ -11,7 +11,7 @@ from noetl.database import runtime
 from noetl.database.connect import Database, open_database
 from noetl.settings import Settings
 from noetl.tools.container import DATABASE, LABEL, WORKER
-from noetl.worker.containers import LeftContainers
+from noetl.worker.maintenance.containers import LeftContainers
 from tests.support.chaos import playbook
 from tests.support.crew import a_crew
 from tests.support.docker import engine, small_image

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noetl.tools.base import Done, Failed
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import alive, collect, python, read_pid, run, until
 
 QUICK = "def main(a=0):\n    return a\n"
@@ -110,7 +110,7 @@ def test_a_step_that_kills_its_siblings_fails_them_only(slots: Slots, tmp_path: 
         "    parent = pathlib.Path(f'/proc/{runner}/stat').read_text().rpartition(')')[2].split()[1]\n"
         "    for task in pathlib.Path(f'/proc/{parent}/task').iterdir():\n"
         "        for pid in map(int, (task / 'children').read_text().split()):\n"
-        "            if pid != runner and 'runner_child' in pathlib.Path(f'/proc/{pid}/cmdline').read_text():\n"
+        "            if pid != runner and 'runner/child.py' in pathlib.Path(f'/proc/{pid}/cmdline').read_text():\n"
         "                os.kill(pid, signal.SIGKILL)\n"
         "                killed += 1\n"
         "    return killed\n"
@@ -208,7 +208,7 @@ def test_closing_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
 
 WORKER = """
 import sys
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import python
 slots = Slots(2)
 code = '''

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from noetl.tools.base import Done, Failed
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import collect, python, read_pid, run, until
 
 QUICK = "def main(a=0):\n    return a\n"

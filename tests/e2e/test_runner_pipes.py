@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noetl.tools.base import Done, Failed
-from noetl.worker.runner import Answered, Runner
-from noetl.worker.slots import NotBegun, Report, Slots
+from noetl.worker.executor import NotBegun, Report, Slots
+from noetl.worker.runner.process import Answered, Runner
 from tests.support.slots import LIMIT, collect, python, read_pid, until
 
 CODE = """

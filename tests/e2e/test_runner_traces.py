@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from noetl.tools.base import Call, Done, Failed
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import alive, collect, python, read_pid, run, until
 
 
@@ -144,7 +144,7 @@ def test_a_background_process_of_a_shell_ends_with_it(slots: Slots, tmp_path: Pa
 
 WORKER = """
 import sys
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.e2e.test_runner_traces import DAEMON, shell
 from tests.support.slots import python
 slots = Slots(2)

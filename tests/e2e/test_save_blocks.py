@@ -19,7 +19,7 @@ def saver() -> Saver:
 def shared_tools(saver: Saver) -> Iterator[None]:
     """Have the worker of this file save into the test's memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("noetl.worker.process.make_tools", saver.tools)
+        patch.setattr("noetl.worker.run.make_tools", saver.tools)
         yield
 
 

@@ -15,7 +15,7 @@ from noetl.database.connect import Database
 from noetl.database.credentials import find_credential, remove_credential
 from noetl.errors import Unreachable
 from noetl.settings import Settings
-from noetl.worker import sources
+from noetl.worker.secrets import sources
 from tests.e2e.conftest import check
 from tests.support.playbooks import Ended, Lab
 from tests.support.stub import Stub, serving

@@ -19,7 +19,7 @@ WORKER = """
 import json, os, subprocess, sys
 from noetl.process_memory import hide_environment
 hide_environment()
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import python, run
 READ = '''
 import os

@@ -4,11 +4,11 @@ from noetl.database.connect import Database
 from noetl.database.keys import Keys
 from noetl.orchestrator.views import Views
 from noetl.settings import Settings
-from noetl.worker.pump import Pump
-from noetl.worker.references import Seals
-from noetl.worker.secrets import Secrets
-from noetl.worker.slots import Slots
-from noetl.worker.sources import Sources
+from noetl.worker.executor import Slots
+from noetl.worker.loop import Pump
+from noetl.worker.secrets.inject import Secrets
+from noetl.worker.secrets.seals import Seals
+from noetl.worker.secrets.sources import Sources
 
 
 def a_pump(database: Database, settings: Settings, slots: Slots) -> Pump:

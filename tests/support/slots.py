@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from noetl.tools.base import Call
-from noetl.worker.slots import Report, Slots
+from noetl.worker.executor import Report, Slots
 
 LIMIT = 20.0
 """Seconds that any wait in these tests may take at most."""

@@ -9,7 +9,7 @@ from noetl.database.connect import Database
 from noetl.database.read import show_execution
 from noetl.orchestrator import Orchestrator, StartRequest
 from noetl.settings import Settings
-from noetl.worker.process import run_worker
+from noetl.worker.run import run_worker
 from tests.support.waiting import wait_for
 
 

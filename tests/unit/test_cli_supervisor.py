@@ -120,7 +120,7 @@ def test_the_command_of_a_worker_carries_slots_and_pools() -> None:
     assert worker_command(4, ["a", "b"])[1:] == [
         "-P",
         "-m",
-        "noetl.worker.body",
+        "noetl.worker",
         "--slots",
         "4",
         "--pool",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.worker.runner_output import TAIL, Output
+from noetl.worker.runner.output import TAIL, Output
 
 MARK = b"\x00noetl0123456789"
 

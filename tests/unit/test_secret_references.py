@@ -10,7 +10,7 @@ from noetl.database.keys import Keys
 from noetl.errors import SettingsError
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, in_json, read_source, refer, source_of
 from noetl.settings import Settings
-from noetl.worker.references import Fetch, Seals, holds_reference
+from noetl.worker.secrets.seals import Fetch, Seals, holds_reference
 from tests.support.vault import a_key
 
 KEY = a_key()

@@ -8,7 +8,7 @@ import pytest
 
 from noetl.tools.base import Call, Done, Failed, Tool
 from noetl.tools.registry import TOOLS
-from noetl.worker.slots import NotBegun, Slots
+from noetl.worker.executor import NotBegun, Slots
 from tests.support.slots import collect, until
 
 
@@ -113,7 +113,7 @@ def test_a_call_that_waits_for_a_slot_is_not_begun_when_killed_or_recalled(slots
 
 
 def test_a_call_that_overruns_is_given_up(slots: Slots, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.worker.slots.GRACE", 0.0)
+    monkeypatch.setattr("noetl.worker.executor.GRACE", 0.0)
     slots.submit(1, call("a", timeout=0.05))
     report = collect(slots, 1)[1]
     assert isinstance(report.answer, Failed)

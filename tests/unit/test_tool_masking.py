@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from noetl.tools.base import Done, Failed, storable
 from noetl.tools.masking import Mask
-from noetl.worker.runner_output import TAIL, Output
+from noetl.worker.runner.output import TAIL, Output
 
 SECRET = 'p4ss "wörd"\\ /?&=+7'
 MASK = Mask([SECRET])

@@ -12,7 +12,7 @@ from noetl.tools.registry import TOOLS
 from noetl.tools.save.rows import duckdb_types, last_of_each, name_parts, postgres_types
 from noetl.tools.save.tool import place_of
 from noetl.tools.sql.bind import Invalid
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import run
 from tests.support.sql import Steps
 

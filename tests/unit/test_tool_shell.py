@@ -11,7 +11,7 @@ import pytest
 
 from noetl.tools.base import Call, Done, Failed
 from noetl.tools.shell import TOOL, how_it_ended
-from noetl.worker.slots import Slots
+from noetl.worker.executor import Slots
 from tests.support.slots import alive, read_pid, until
 from tests.support.slots import run as run_in
 

@@ -3,7 +3,7 @@
 `secret('name')` renders to a reference, and the result of a `secrets` step holds one. Rendering, the event log and
 error messages see references only; the worker puts the values in where a tool is called. What is no reference of ours
 stays the text that it is: those of `secret()` carry a code that only this process can make, those of `secrets` steps
-are sealed by the worker (`noetl.worker.references`).
+are sealed by the worker (`noetl.worker.secrets.seals`).
 
     noetl-secret:c.SOURCE.CODE:        of a call of `secret()`, good in this process and for one step run only
     noetl-secret:s.KEY.SEALED:         of a `secrets` step, good in its tree of executions

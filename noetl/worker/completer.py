@@ -28,7 +28,7 @@ from noetl.orchestrator.outcomes import Failed
 from noetl.orchestrator.part import Broken, Finished
 from noetl.orchestrator.prepare import failure
 from noetl.orchestrator.views import View
-from noetl.worker.holdings import Holdings
+from noetl.worker.held_jobs import Holdings
 
 log = logging.getLogger("noetl.worker")
 

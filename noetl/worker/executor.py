@@ -28,9 +28,9 @@ from noetl.tools.base import Call, Done, Failed, Tool, error, storable
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
-from noetl.worker.runner import Sent, runner_environment
-from noetl.worker.runner_pool import RunnerPool
-from noetl.worker.slots_threads import Threads
+from noetl.worker.executor_threads import Threads
+from noetl.worker.runner.pool import RunnerPool
+from noetl.worker.runner.process import Sent, runner_environment
 
 FAST: Final = 0.002
 """Seconds under which a run is fast."""

@@ -24,9 +24,9 @@ from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_j
 from noetl.tools.base import Call, Done, Failed, error, storable
 from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
-from noetl.worker.references import Fetch, Seals, holds_reference
-from noetl.worker.slots import First, NotBegun
-from noetl.worker.sources import Sources, credential_value, part_of
+from noetl.worker.executor import First, NotBegun
+from noetl.worker.secrets.seals import Fetch, Seals, holds_reference
+from noetl.worker.secrets.sources import Sources, credential_value, part_of
 
 log = logging.getLogger("noetl.worker")
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 import orjson
 
 from noetl.tools.base import Call, error
-from noetl.worker.runner_descendants import die_with_parent, end_descendants
-from noetl.worker.runner_step import HEAD, Pipes, run_step
-from noetl.worker.runner_wire import DONE, FAILED, STEP, UNABLE, how_it_ended
+from noetl.worker.runner.descendants import die_with_parent, end_descendants
+from noetl.worker.runner.step import HEAD, Pipes, run_step
+from noetl.worker.runner.wire import DONE, FAILED, STEP, UNABLE, how_it_ended
 
 _CHUNK: Final = 1 << 16
 _EXTRA: Final = 1 << 20  # what an error may take beyond the limit of results

@@ -32,13 +32,13 @@ from noetl.orchestrator.prepare import Leased, Ran, failure
 from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
-from noetl.worker.completing import Completing
-from noetl.worker.files import files_folder
-from noetl.worker.holdings import Holdings
-from noetl.worker.intake import Intake
+from noetl.worker.claimer import Intake
+from noetl.worker.completer import Completing
+from noetl.worker.execution_files import files_folder
+from noetl.worker.executor import Computed, NotBegun, Report, Slots
+from noetl.worker.held_jobs import Holdings
 from noetl.worker.pulse import Pulse
-from noetl.worker.secrets import Secrets
-from noetl.worker.slots import Computed, NotBegun, Report, Slots
+from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
 

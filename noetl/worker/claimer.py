@@ -17,9 +17,9 @@ from noetl.orchestrator.part import Broken, What, job_ref
 from noetl.orchestrator.prepare import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
 from noetl.orchestrator.views import Views, Wanted, load_wanted
 from noetl.tools.base import Call
-from noetl.worker.holdings import Holdings
-from noetl.worker.secrets import Secrets
-from noetl.worker.slots import Computed, Slots
+from noetl.worker.executor import Computed, Slots
+from noetl.worker.held_jobs import Holdings
+from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
 

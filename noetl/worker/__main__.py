@@ -1,4 +1,4 @@
-"""What a supervised worker process runs: `python -m noetl.worker.body`, started by the supervisor."""
+"""What a supervised worker process runs: `python -m noetl.worker`, started by the supervisor."""
 
 import argparse
 import os
@@ -12,15 +12,15 @@ from noetl.errors import NoetlError
 from noetl.logs import log_to_stderr
 from noetl.process_memory import hide_environment
 from noetl.settings import load_settings
-from noetl.worker.process import run_worker
 from noetl.worker.pulse import Pulse, beat
+from noetl.worker.run import run_worker
 from noetl.worker.supervise import watch_channel
 
 
 def main() -> int:
     """Work until SIGTERM, or until the supervisor is gone. Return the exit code."""
     hide_environment()
-    parser = argparse.ArgumentParser(prog="noetl.worker.body")
+    parser = argparse.ArgumentParser(prog="noetl.worker")
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--slots", type=int)
     parser.add_argument("--pool", action="append", default=[])

@@ -25,8 +25,8 @@ import orjson
 from noetl.errors import SettingsError
 from noetl.tools.base import Call, Done, Failed
 from noetl.words import fact
-from noetl.worker.runner_output import Output
-from noetl.worker.runner_wire import (
+from noetl.worker.runner.output import Output
+from noetl.worker.runner.wire import (
     ANSWER,
     BEGUN,
     BEGUN_AT,
@@ -45,7 +45,7 @@ PASSED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 """The variables a runner always gets, where they are set."""
 
 _SECRET: Final = ("NOETL_", "POSTGRES_", "PG")
-_CHILD: Final = Path(__file__).with_name("runner_child.py")
+_CHILD: Final = Path(__file__).with_name("child.py")
 _CHUNK: Final = 1 << 16
 _MARK_START: Final = b"\x00noetl"
 

@@ -22,8 +22,8 @@ from orjson import dumps as _dumps
 
 from noetl.tools import python
 from noetl.tools.base import Call, Failed, Tool
-from noetl.worker.runner_descendants import die_with_parent
-from noetl.worker.runner_wire import DONE, FAILED
+from noetl.worker.runner.descendants import die_with_parent
+from noetl.worker.runner.wire import DONE, FAILED
 
 HEAD: Final = struct.Struct("<IBd")
 """What a step answers its runner: length, kind, seconds, and then a body."""

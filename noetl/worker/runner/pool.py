@@ -13,9 +13,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from noetl.tools.base import Call, Done, Failed, error, storable
-from noetl.worker.runner import Answered, Runner, Sent
-from noetl.worker.runner_ability import Ability
-from noetl.worker.runner_wire import encode_call
+from noetl.worker.runner.ability import Ability
+from noetl.worker.runner.process import Answered, Runner, Sent
+from noetl.worker.runner.wire import encode_call
 
 log = logging.getLogger("noetl.worker")
 

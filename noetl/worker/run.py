@@ -20,14 +20,14 @@ from noetl.orchestrator.views import Views
 from noetl.playbook.templates.template import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools
-from noetl.worker.containers import LeftContainers
-from noetl.worker.housekeeper import Housekeeper
+from noetl.worker.executor import Slots
+from noetl.worker.loop import Pump
+from noetl.worker.maintenance.containers import LeftContainers
+from noetl.worker.maintenance.housekeeper import Housekeeper
 from noetl.worker.pulse import Pulse
-from noetl.worker.pump import Pump
-from noetl.worker.references import Seals
-from noetl.worker.secrets import Secrets
-from noetl.worker.slots import Slots
-from noetl.worker.sources import Sources
+from noetl.worker.secrets.inject import Secrets
+from noetl.worker.secrets.seals import Seals
+from noetl.worker.secrets.sources import Sources
 
 log = logging.getLogger("noetl.worker")
 

@@ -23,10 +23,10 @@ from noetl.orchestrator.lost import BOUND, Overdue
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
-from noetl.worker.containers import LeftContainers
-from noetl.worker.files import executions_with_files, files_folder, remove_files
-from noetl.worker.pump import QUIET_SECONDS, Pump
-from noetl.worker.slots import Slots
+from noetl.worker.execution_files import executions_with_files, files_folder, remove_files
+from noetl.worker.executor import Slots
+from noetl.worker.loop import QUIET_SECONDS, Pump
+from noetl.worker.maintenance.containers import LeftContainers
 
 log = logging.getLogger("noetl.worker")
 

@@ -26,12 +26,12 @@ import orjson
 
 from noetl.tools import python
 from noetl.tools.base import Call, Failed
-from noetl.worker.runner_descendants import adopt, die_with_parent, end_leftovers
-from noetl.worker.runner_fork import Forks, Ran, WorkerGone
-from noetl.worker.runner_harmless import imported, is_harmless
-from noetl.worker.runner_preload import Preloaded
-from noetl.worker.runner_step import forget_in_forks, high_number
-from noetl.worker.runner_wire import (
+from noetl.worker.runner.descendants import adopt, die_with_parent, end_leftovers
+from noetl.worker.runner.fork import Forks, Ran, WorkerGone
+from noetl.worker.runner.harmless import imported, is_harmless
+from noetl.worker.runner.preload import Preloaded
+from noetl.worker.runner.step import forget_in_forks, high_number
+from noetl.worker.runner.wire import (
     ANSWER,
     BEGUN,
     BEGUN_AT,

@@ -16,7 +16,7 @@ import sysconfig
 from collections.abc import Iterable
 from typing import Any, Final
 
-from noetl.worker.runner_descendants import LINUX, die_with_parent, end_descendants
+from noetl.worker.runner.descendants import LINUX, die_with_parent, end_descendants
 
 _UNWANTED: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
 _REGISTRY: Final = "noetl.tools.registry"

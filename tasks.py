@@ -329,7 +329,7 @@ def stop_all(_: Context, data: bool = False) -> None:
     home = Path(os.environ["NOETL_HOME"]).absolute()
     shutil.rmtree(home / "logs", ignore_errors=True)
     if data:
-        from noetl.database.embedded import EmbeddedServer
+        from noetl.database.embedded.server import EmbeddedServer
 
         EmbeddedServer(home).remove()
         if home == ROOT / ".noetl":

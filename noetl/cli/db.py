@@ -207,7 +207,7 @@ def url() -> None:
 def psql(context: typer.Context) -> None:
     """Open psql as the administrator, in the engine's schema. Arguments go to psql."""
     from noetl.database.connect import open_admin
-    from noetl.database.programs import client_program
+    from noetl.database.embedded.programs import client_program
 
     settings = load_settings()
     with open_admin(settings) as admin:

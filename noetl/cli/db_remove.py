@@ -22,7 +22,7 @@ def remove(
     Server and workers of the home are stopped first. Settings, token and logs in NOETL_HOME stay.
     """
     from noetl.database.connect import embedded_server
-    from noetl.database.owner import size_of
+    from noetl.database.embedded.owner import size_of
 
     settings = load_settings()
     postgres = embedded_server(settings)

@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from noetl.database import gathered, pooled, store
 from noetl.database.blockers import who_blocks
-from noetl.database.embedded import EmbeddedServer
+from noetl.database.embedded.server import EmbeddedServer
 from noetl.database.gathered import GatheringConnection
 from noetl.database.roles import ensure_roles, wanted_roles
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable

@@ -8,7 +8,7 @@ import psycopg
 import psycopg.errors as pg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from noetl.database.passwords import Passwords
+from noetl.database.embedded.passwords import Passwords
 from noetl.settings import Settings
 
 ATTEMPTS = 5

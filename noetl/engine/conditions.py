@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.engine.failing import error_value, template_error
-from noetl.engine.item_scope import names_of_item
+from noetl.engine.loops.scope import names_of_item
 from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Cancel, Continue, Event, Start, TimedOut, Withdrawn
 from noetl.engine.failing import error_value, skip, stop, template_error, turn_failing
-from noetl.engine.items import skip_item
+from noetl.engine.loops.items import skip_item
 from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan
 from noetl.engine.routing import ARGS_LIMIT

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from noetl.engine.facts import JobRef, Values
-from noetl.engine.item_scope import arguments, items_of_loop, names_of_item
+from noetl.engine.loops.scope import arguments, items_of_loop, names_of_item
 from noetl.engine.paths import keep_within
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes

@@ -4,7 +4,7 @@ from typing import Any, LiteralString
 
 from noetl.database.connect import Database
 from noetl.errors import PlaybookError
-from noetl.orchestrator.materialize import materialize
+from noetl.orchestrator.catalog_rows import materialize
 from noetl.playbook.load import content_hash, stored_playbook
 
 _ROWS: LiteralString = """

@@ -34,10 +34,10 @@ from noetl.engine.facts import (
     is_within,
     ref_of,
 )
-from noetl.engine.items import why_not
+from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT
-from noetl.orchestrator.views import View
+from noetl.orchestrator.execution_cache import View
 from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")

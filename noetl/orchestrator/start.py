@@ -13,9 +13,9 @@ from noetl.engine.facts import NotLoaded, Start
 from noetl.engine.state import State
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
-from noetl.orchestrator.memory import Memory
+from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
 from noetl.orchestrator.part import Nothing, Part, apply
-from noetl.orchestrator.views import View, Views, load_missing, loading
+from noetl.orchestrator.value_cache import Memory
 from noetl.orchestrator.write import Rows, add_part
 from noetl.playbook.values import plain
 from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key

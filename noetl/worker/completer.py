@@ -23,11 +23,11 @@ from psycopg.errors import (
     TransactionTimeout,
 )
 
-from noetl.orchestrator.advance import Advance, Advanced
+from noetl.orchestrator.attempt import failure
+from noetl.orchestrator.complete import Advance, Advanced
+from noetl.orchestrator.execution_cache import View
 from noetl.orchestrator.outcomes import Failed
 from noetl.orchestrator.part import Broken, Finished
-from noetl.orchestrator.prepare import failure
-from noetl.orchestrator.views import View
 from noetl.worker.held_jobs import Holdings
 
 log = logging.getLogger("noetl.worker")

@@ -25,11 +25,11 @@ from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.logs import Trouble
-from noetl.orchestrator.advance import Advance, Advanced
+from noetl.orchestrator.attempt import Leased, Ran, failure
+from noetl.orchestrator.complete import Advance, Advanced
+from noetl.orchestrator.execution_cache import View, Views
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.orchestrator.part import Finished, job_ref
-from noetl.orchestrator.prepare import Leased, Ran, failure
-from noetl.orchestrator.views import View, Views
 from noetl.settings import Settings
 from noetl.tools import base as tools
 from noetl.worker.claimer import Intake

@@ -16,7 +16,7 @@ from noetl.database.inbox import read_seal
 from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
-from noetl.orchestrator.views import Views
+from noetl.orchestrator.execution_cache import Views
 from noetl.playbook.templates.template import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools

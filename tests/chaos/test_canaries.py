@@ -15,9 +15,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from noetl.database.connect import open_admin
-from noetl.database.embedded import DATABASE
+from noetl.database.embedded.programs import client_program
+from noetl.database.embedded.server import DATABASE
 from noetl.database.export import EXPORTS
-from noetl.database.programs import client_program
 from noetl.tools.registry import TOOLS
 from tests.support.canaries import Canaries, environment_of, files_below, memory_of, processes
 from tests.support.docker import engine, small_image

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from noetl.database.connect import Database
-from noetl.database.embedded import EmbeddedServer
+from noetl.database.embedded.server import EmbeddedServer
 from noetl.database.schema import packaged_ddl, require_schema
 from noetl.settings import Settings
 from tests.support.postgres import environment

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from noetl.database.embedded import EmbeddedServer
-from noetl.database.owner import NAME, mark_folder
+from noetl.database.embedded.owner import NAME, mark_folder
+from noetl.database.embedded.server import EmbeddedServer
 from noetl.settings import Settings
 from tests.support.postgres import environment
 

@@ -10,8 +10,8 @@ from psycopg.sql import SQL, Identifier
 
 from noetl.database import store
 from noetl.database.connect import Database, embedded_server, open_database, translate
+from noetl.database.embedded.passwords import Passwords
 from noetl.database.inbox import make_inbox
-from noetl.database.passwords import Passwords
 from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings, load_settings
 from tests.support.postgres import TestServer, reachable

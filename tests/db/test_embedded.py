@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from noetl.database import embedded
-from noetl.database.embedded import ROOT_BASE, EmbeddedServer
-from noetl.database.programs import client_program, copy_programs, installation
+from noetl.database.embedded import server as embedded
+from noetl.database.embedded.programs import client_program, copy_programs, installation
+from noetl.database.embedded.server import ROOT_BASE, EmbeddedServer
 from noetl.errors import DatabaseError, Locked, Unreachable
 from tests.support.waiting import wait_for
 
@@ -103,7 +103,8 @@ def test_two_homes_have_two_servers(home: Path) -> None:
 def test_the_server_outlives_who_started_it(home: Path) -> None:
     """It is no child of the command, and holds none of its files open."""
     code = (
-        f"from pathlib import Path; from noetl.database.embedded import *; EmbeddedServer(Path({str(home)!r})).start()"
+        "from pathlib import Path; from noetl.database.embedded.server import EmbeddedServer;"
+        f" EmbeddedServer(Path({str(home)!r})).start()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -164,7 +165,7 @@ CHILD = """
 import json, os, sys
 from pathlib import Path
 import psycopg
-from noetl.database import embedded
+from noetl.database.embedded import server as embedded
 
 account, home, programs = sys.argv[1:]
 if account:

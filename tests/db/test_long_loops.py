@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from noetl.database.connect import Database
-from noetl.engine import collect
-from noetl.engine.collect import LONG, Collection
-from noetl.orchestrator.memory import Memory
+from noetl.engine.loops import collect
+from noetl.engine.loops.collect import LONG, Collection
 from noetl.orchestrator.outcomes import Expired
+from noetl.orchestrator.value_cache import Memory
 from noetl.settings import Settings
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for

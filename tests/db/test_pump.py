@@ -16,7 +16,7 @@ from noetl.database.connect import Database
 from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
-from noetl.orchestrator import views as views_module
+from noetl.orchestrator import execution_cache as views_module
 from noetl.orchestrator.lost import BOUND
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool

@@ -12,9 +12,9 @@ import pytest
 
 from noetl.database import store
 from noetl.database.connect import Database
-from noetl.orchestrator.advance import LONGEST_STREAK
+from noetl.orchestrator.attempt import Work
+from noetl.orchestrator.complete import LONGEST_STREAK
 from noetl.orchestrator.outcomes import Done, Expired, Failed
-from noetl.orchestrator.prepare import Work
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE, JobStatus
 from tests.support.hand import Hand, with_hand

@@ -3,7 +3,7 @@
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator import views
+from noetl.orchestrator import execution_cache as views
 from noetl.orchestrator.lost import BOUND
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook

@@ -172,7 +172,7 @@ def break_prepare(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> N
             raise ZeroDivisionError("a bug of the engine")
         return real_render(playbook, state, job, values)
 
-    monkeypatch.setattr("noetl.orchestrator.prepare.render_job", render_job)
+    monkeypatch.setattr("noetl.orchestrator.attempt.render_job", render_job)
 
 
 @pytest.mark.parametrize("breaks", [break_decide, break_prepare])

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from noetl.cli.dev_files import Folder
-from noetl.cli.dev_screen import Screen
+from noetl.cli.dev.files import Folder
+from noetl.cli.dev.screen import Screen
 from noetl.cli.processes import Background
 from noetl.orchestrator import Registered
 from tests.support.home import Home, a_home

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from noetl.database.connect import open_admin, open_database, playbook_login
-from noetl.database.embedded import EmbeddedServer
-from noetl.database.passwords import Passwords
+from noetl.database.embedded.passwords import Passwords
+from noetl.database.embedded.server import EmbeddedServer
 from noetl.database.schema import apply_schema
 from noetl.errors import DatabaseError
 from noetl.settings import Settings, load_settings

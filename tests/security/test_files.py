@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noetl.cli.processes import Background, alone, private
-from noetl.database.embedded import EmbeddedServer
+from noetl.database.embedded.server import EmbeddedServer
 from noetl.errors import DatabaseError
 from noetl.home.files import make_folder, make_home, open_file
 from noetl.settings import Settings

@@ -5,7 +5,7 @@ import subprocess
 
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.programs import client_program
+from noetl.database.embedded.programs import client_program
 from noetl.settings import Settings
 
 

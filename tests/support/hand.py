@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
-from noetl.orchestrator.advance import Advance, Advanced
+from noetl.orchestrator.attempt import Leased, Ready, collected, prepare
+from noetl.orchestrator.complete import Advance, Advanced
+from noetl.orchestrator.execution_cache import Views, load_missing, loading
 from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
 from noetl.orchestrator.part import Finished, What, job_ref
-from noetl.orchestrator.prepare import Leased, Ready, collected, prepare
-from noetl.orchestrator.views import Views, load_missing, loading
 
 LIMIT = 32 * 1024 * 1024
 

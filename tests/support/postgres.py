@@ -17,8 +17,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from noetl.database.connect import Database
-from noetl.database.embedded import DATABASE, EmbeddedServer
-from noetl.database.passwords import SUPERUSER
+from noetl.database.embedded.passwords import SUPERUSER
+from noetl.database.embedded.server import DATABASE, EmbeddedServer
 from noetl.database.roles import ensure_roles, wanted_roles
 from noetl.database.schema import apply_schema
 from noetl.errors import Unreachable

@@ -2,7 +2,7 @@
 
 from noetl.database.connect import Database
 from noetl.database.keys import Keys
-from noetl.orchestrator.views import Views
+from noetl.orchestrator.execution_cache import Views
 from noetl.settings import Settings
 from noetl.worker.executor import Slots
 from noetl.worker.loop import Pump

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import orjson
 
-from noetl.engine.collect import collect, to_collect
 from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import (
     Cancel,
@@ -31,7 +30,8 @@ from noetl.engine.facts import (
     Values,
     Withdrawn,
 )
-from noetl.engine.items import why_not
+from noetl.engine.loops.collect import collect, to_collect
+from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.playbook.load import stored_playbook

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from noetl.cli.playbook_test import gather, run_playbook_tests
+from noetl.cli.playbook.test import gather, run_playbook_tests
 from tests.support.trials import document
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.engine import collect as collecting
 from noetl.engine.facts import Collected
+from noetl.engine.loops import collect as collecting
 from noetl.errors import InputError, TemplateError, TooLarge
 from tests.unit.engine_model import Execution, flow, py
 

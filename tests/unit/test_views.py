@@ -3,7 +3,7 @@
 import pytest
 
 from noetl.engine.facts import Event, NotLoaded
-from noetl.orchestrator.memory import MEMORY, Memory
+from noetl.orchestrator.value_cache import MEMORY, Memory
 from noetl.words import EventType
 
 MEGABYTE = "x" * (1024 * 1024)

@@ -4,8 +4,8 @@ The tree goes in as it was read and comes out canonical; what is moved keeps its
 was replaced is a note: `lint` points to the canonical one with it, and nothing else looks at it. Two spellings of one
 thing are an error that names both; everything else that is wrong is told by those who read the canonical tree.
 
-The words stand in `spelling_words`; `spelling_tree` copies what is changed, `spelling_steps`, `spelling_loops` and
-`spelling_fields` know where the words stand.
+The words stand in `words`; `tree` copies what is changed, `steps`, `loops` and
+`fields` know where the words stand.
 """
 
 from collections.abc import Callable

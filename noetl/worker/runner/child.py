@@ -3,7 +3,7 @@
 Started by exec with the bare script's path, so that nothing of the worker's memory or environment comes along.
 Arguments: file descriptors of calls, answers and board; the mark; the worker's `sys.path` as JSON.
 
-Code that cannot leave anything behind (`runner_harmless`) runs in this process. Everything else runs in a fork of it,
+Code that cannot leave anything behind (`harmless`) runs in this process. Everything else runs in a fork of it,
 which sees the state of an interpreter that has run nothing yet, and ends with all that it started.
 """
 

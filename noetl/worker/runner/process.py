@@ -1,7 +1,7 @@
 """A runner: one child process that runs somebody's code, seen from the worker.
 
 It is started by exec with a bare environment. It ends what a call has started when the call ends, and everything when
-its worker closes the pipe of the calls or is gone. See `runner_wire` for what goes over its pipes.
+its worker closes the pipe of the calls or is gone. See `wire` for what goes over its pipes.
 """
 
 import contextlib

@@ -6,7 +6,7 @@
   decodes, or an error's.
 * Prints go through a pipe of their own. Where a call printed, the child writes a mark behind it before it answers,
   so that the worker knows what belongs to it.
-* A runner runs what cannot leave anything behind itself (`runner_harmless`), and everything else in a fork, which has
+* A runner runs what cannot leave anything behind itself (`harmless`), and everything else in a fork, which has
   pipes of its own to the runner: no step reaches these.
 * The board is a page of shared memory: which call the child has begun and when, and up to which number the worker
   has recalled calls that the child had not begun.

@@ -16,8 +16,8 @@ import orjson
 
 from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
-from noetl.orchestrator.prepare import SAVE_SUFFIX, Work
-from noetl.orchestrator.views import View
+from noetl.orchestrator.attempt import SAVE_SUFFIX, Work
+from noetl.orchestrator.execution_cache import View
 from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of

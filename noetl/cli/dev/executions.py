@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noetl.cli.dev_screen import Screen
+from noetl.cli.dev.screen import Screen
 from noetl.cli.follow import Progress
 from noetl.cli.lookout import QUIET, Lookout
 from noetl.cli.prints import Prints

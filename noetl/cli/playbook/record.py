@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from noetl.cli.client import Client, segment
-from noetl.cli.playbook_tested import say_tested
+from noetl.cli.playbook.tested import say_tested
 from noetl.cli.reading import connect_to_read
 from noetl.cli.show import note
 from noetl.errors import Conflict, InputError

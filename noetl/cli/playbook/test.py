@@ -10,7 +10,7 @@ import typer
 
 from noetl.cli.files import SUFFIXES, child_file, documents, find_file, read_text
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.playbook_tested import Told, say_summary, say_tested
+from noetl.cli.playbook.tested import Told, say_summary, say_tested
 from noetl.cli.show import complain, print_json
 from noetl.errors import InputError, NotFound
 
@@ -51,7 +51,7 @@ def run_playbook_tests(
     if record is not None:
         if files or name is not None:
             raise InputError("--record writes a test and runs none: leave FILE and -k out")
-        from noetl.cli.playbook_record import record_test
+        from noetl.cli.playbook.record import record_test
 
         record_test(record, output, host, port)
         return

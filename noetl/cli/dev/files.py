@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noetl.cli.dev_screen import Screen
+from noetl.cli.dev.screen import Screen
 from noetl.cli.files import SUFFIXES, is_document, read_text
 from noetl.errors import InputError, PlaybookError, Problem
 

@@ -27,9 +27,9 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.owner import mark_folder
-from noetl.database.passwords import SUPERUSER, Passwords, close
-from noetl.database.programs import copy_programs, installation, program_version
+from noetl.database.embedded.owner import mark_folder
+from noetl.database.embedded.passwords import SUPERUSER, Passwords, close
+from noetl.database.embedded.programs import copy_programs, installation, program_version
 from noetl.errors import DatabaseError, Locked, Unreachable
 from noetl.home.files import make_folder, make_home, open_file
 

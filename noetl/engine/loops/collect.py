@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from noetl.engine.facts import Collected, JobRef, Values
-from noetl.engine.item_scope import names_of_item
+from noetl.engine.loops.scope import names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noetl.cli.dev_executions import Executions
-from noetl.cli.dev_files import Folder
-from noetl.cli.dev_screen import Screen
+from noetl.cli.dev.executions import Executions
+from noetl.cli.dev.files import Folder
+from noetl.cli.dev.screen import Screen
 from noetl.cli.execute import Set, SetString
 from noetl.cli.files import catalog_path, find_file
 from noetl.cli.options import Json

@@ -11,7 +11,7 @@ import typer
 from noetl.cli.completing import files as complete_files
 from noetl.cli.files import documents, read_text
 from noetl.cli.options import Json
-from noetl.cli.playbook_test import run_playbook_tests
+from noetl.cli.playbook.test import run_playbook_tests
 from noetl.cli.show import note, print_json
 from noetl.errors import InputError, PlaybookError, Problem
 

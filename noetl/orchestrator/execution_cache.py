@@ -19,7 +19,7 @@ from noetl.database.loops import LoopValue, read_loop
 from noetl.engine.facts import ChunkKey, NotLoaded, args_in
 from noetl.engine.state import State
 from noetl.errors import Conflict, InputError, PlaybookError
-from noetl.orchestrator.memory import Memory
+from noetl.orchestrator.value_cache import Memory
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 

@@ -1,0 +1,5 @@
+"""`noetl dev`: everything that playbooks need, in the foreground."""
+
+from noetl.cli.dev.command import dev
+
+__all__ = ["dev"]

@@ -1,0 +1,1 @@
+"""The embedded Postgres: its programs, folders, passwords, start and stop."""

@@ -1,0 +1,1 @@
+"""Loops: what they run over, their items, and the names within them."""

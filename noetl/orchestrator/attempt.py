@@ -14,8 +14,8 @@ from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
 from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
+from noetl.orchestrator.batch import Deferral
 from noetl.orchestrator.execution_cache import View
-from noetl.orchestrator.part import Deferral
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 

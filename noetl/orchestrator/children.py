@@ -9,8 +9,8 @@ from noetl.engine.facts import Done, Failed
 from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
 from noetl.orchestrator.attempt import AwaitChild, NewChild, failure
+from noetl.orchestrator.batch import Deferral, Part
 from noetl.orchestrator.execution_cache import Views
-from noetl.orchestrator.part import Deferral, Part
 from noetl.orchestrator.start import prepare
 from noetl.words import ExecutionStatus
 

@@ -21,8 +21,8 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.engine.facts import Job, JobRef, NotLoaded
 from noetl.engine.state import State
+from noetl.orchestrator.batch import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
 from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
-from noetl.orchestrator.part import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
 

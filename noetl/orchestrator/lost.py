@@ -15,11 +15,11 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError, Locked, NoetlError
+from noetl.orchestrator.batch import Broken, Finished, job_ref
 from noetl.orchestrator.complete import Advance
 from noetl.orchestrator.execution_cache import Views
 from noetl.orchestrator.orchestrator import EXPIRE_PATIENCE, Orchestrator
 from noetl.orchestrator.outcomes import Expired
-from noetl.orchestrator.part import Broken, Finished, job_ref
 from noetl.orchestrator.write import storable
 
 log = logging.getLogger("noetl.orchestrator")

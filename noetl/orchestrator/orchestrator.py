@@ -13,9 +13,9 @@ from noetl.database.connect import Database
 from noetl.database.notify import news
 from noetl.engine.facts import Cancel, NotLoaded, TimedOut
 from noetl.errors import Conflict, NotFound
+from noetl.orchestrator.batch import Part, Withdrawal, apply
 from noetl.orchestrator.catalog_rows import materialize
 from noetl.orchestrator.execution_cache import Playbooks, View, Views, load_missing, loading
-from noetl.orchestrator.part import Part, Withdrawal, apply
 from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_start, prepare
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook

@@ -13,8 +13,8 @@ from noetl.engine.facts import NotLoaded, Start
 from noetl.engine.state import State
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
+from noetl.orchestrator.batch import Nothing, Part, apply
 from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
-from noetl.orchestrator.part import Nothing, Part, apply
 from noetl.orchestrator.value_cache import Memory
 from noetl.orchestrator.write import Rows, add_part
 from noetl.playbook.values import plain

@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor
 
 from noetl.database import store
 from noetl.engine.facts import Event, Job
-from noetl.orchestrator.part import PAUSED, Part
+from noetl.orchestrator.batch import PAUSED, Part
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 

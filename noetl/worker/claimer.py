@@ -11,11 +11,11 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
+from noetl.orchestrator.batch import Broken, What, job_ref
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.execution_cache import Views, Wanted, load_wanted
 from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
-from noetl.orchestrator.part import Broken, What, job_ref
 from noetl.tools.base import Call
 from noetl.worker.executor import Computed, Slots
 from noetl.worker.held_jobs import Holdings

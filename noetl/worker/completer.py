@@ -24,10 +24,10 @@ from psycopg.errors import (
 )
 
 from noetl.orchestrator.attempt import failure
+from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import Advance, Advanced
 from noetl.orchestrator.execution_cache import View
 from noetl.orchestrator.outcomes import Failed
-from noetl.orchestrator.part import Broken, Finished
 from noetl.worker.held_jobs import Holdings
 
 log = logging.getLogger("noetl.worker")

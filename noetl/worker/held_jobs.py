@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from noetl.database.leases import Lease
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased
-from noetl.orchestrator.part import Finished, What
+from noetl.orchestrator.batch import Finished, What
 
 
 class Holdings:

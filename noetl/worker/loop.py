@@ -26,10 +26,10 @@ from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.logs import Trouble
 from noetl.orchestrator.attempt import Leased, Ran, failure
+from noetl.orchestrator.batch import Finished, job_ref
 from noetl.orchestrator.complete import Advance, Advanced
 from noetl.orchestrator.execution_cache import View, Views
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
-from noetl.orchestrator.part import Finished, job_ref
 from noetl.settings import Settings
 from noetl.tools import base as tools
 from noetl.worker.claimer import Intake

@@ -11,9 +11,9 @@ from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator import verify_replay
 from noetl.orchestrator.attempt import AwaitChild, NewChild, Work
+from noetl.orchestrator.batch import Deferral, Finished, What
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.outcomes import Done, Expired, Failed
-from noetl.orchestrator.part import Deferral, Finished, What
 from noetl.settings import Settings
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook

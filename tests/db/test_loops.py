@@ -13,8 +13,8 @@ from noetl.database import loops, store
 from noetl.database.connect import Database
 from noetl.database.loops import read_loop
 from noetl.errors import TooLarge
+from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.outcomes import Collected, Done, Failed
-from noetl.orchestrator.part import Finished
 from noetl.settings import Settings
 from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completing
 from noetl.worker.executor import Slots

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from noetl.database.connect import Database
+from noetl.orchestrator.batch import Deferral
 from noetl.orchestrator.outcomes import Cancel, Collected, Done, Expired, Failed
-from noetl.orchestrator.part import Deferral
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE
 from tests.support.hand import Hand, with_hand

@@ -163,7 +163,7 @@ def break_decide(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> No
             raise ZeroDivisionError("a bug of the engine")
         return real_decide(playbook, state, given, values)
 
-    monkeypatch.setattr("noetl.orchestrator.part.decide", decide)
+    monkeypatch.setattr("noetl.orchestrator.batch.decide", decide)
 
 
 def break_prepare(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> None:
@@ -217,7 +217,7 @@ def test_an_execution_whose_timeout_cannot_be_decided_leaves_the_housekeeper_ali
             raise ZeroDivisionError("a bug of the engine")
         return real_decide(playbook, state, given, values)
 
-    monkeypatch.setattr("noetl.orchestrator.part.decide", decide)
+    monkeypatch.setattr("noetl.orchestrator.batch.decide", decide)
     monkeypatch.setattr("noetl.orchestrator.lost.RETRY_SECONDS", 0.1)
     with working(alone.settings, slots=1):
         assert alone.run("- {step: start, type: wait, for: 500ms}").status == "completed"

@@ -7,10 +7,10 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased, Ready, collected, prepare
+from noetl.orchestrator.batch import Finished, What, job_ref
 from noetl.orchestrator.complete import Advance, Advanced
 from noetl.orchestrator.execution_cache import Views, load_missing, loading
 from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
-from noetl.orchestrator.part import Finished, What, job_ref
 
 LIMIT = 32 * 1024 * 1024
 

@@ -1,7 +1,7 @@
 """Values on their way into Postgres and out of it, as text in both directions.
 
 In: numbers as SQL's own literals (`5` is an integer, `1.5` a numeric), text without a type (Postgres finds it as for
-a quoted literal), mappings and lists as jsonb; a list as an array where Postgres expects one. Out: see `tools.sql.values`.
+a quoted literal), mappings and lists as jsonb; a list as an array where Postgres expects one. Out: see `sql.values`.
 """
 
 import base64

@@ -370,7 +370,7 @@ def check(_: Context) -> None:
 def fuzz(_: Context) -> None:
     """Look for templates that get past their budget: NOETL_TEST_FUZZ of them, else 20,000."""
     os.environ.setdefault("NOETL_TEST_FUZZ", "20000")
-    become(str(BIN / "python"), "-m", "pytest", "-n", "0", "tests/unit/test_template_fuzz.py", *arguments())
+    become(str(BIN / "python"), "-m", "pytest", "-n", "0", "tests/unit/playbook/templates/test_fuzz.py", *arguments())
 
 
 @task

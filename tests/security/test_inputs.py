@@ -20,7 +20,7 @@ from noetl.server.openapi_examples import BODIES
 from noetl.server.service import Service
 from noetl.settings import Settings
 from tests.support.api import ApiClient
-from tests.unit.test_server_gate import make_service
+from tests.unit.server.test_gate import make_service
 
 PLAYBOOK = str(BODIES["Register"]["content"])
 JSON_TEXT = {"Content-Type": "application/json"}

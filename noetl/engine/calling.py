@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from noetl.engine.facts import JobRef, NotLoaded, Values
+from noetl.engine.facts import JobRef
 from noetl.engine.render import Rendered
 from noetl.engine.state import State
+from noetl.engine.values import NotLoaded, Values
 from noetl.playbook.templates.result_views import raw
 from noetl.words import step_of
 

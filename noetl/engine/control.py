@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from noetl.engine.facts import Cancel, Continue, Event, Start, TimedOut, Withdrawn
+from noetl.engine.events import Event
 from noetl.engine.failing import error_value, skip, stop, template_error, turn_failing
+from noetl.engine.inputs import Cancel, Continue, Start, TimedOut, Withdrawn
 from noetl.engine.loops.items import skip_item
 from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan

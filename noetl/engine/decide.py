@@ -8,22 +8,14 @@ Every change of the state is an event that `evolve` folds in, so the log replays
 from typing import assert_never
 
 from noetl.engine.control import cancel, continued, finish, start, time_out, withdrawn
-from noetl.engine.facts import (
-    Cancel,
-    Continue,
-    Decision,
-    Input,
-    Outcome,
-    Start,
-    TimedOut,
-    Values,
-    Withdrawn,
-)
+from noetl.engine.decision import Decision
+from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
 from noetl.engine.outcome import take_outcome
 from noetl.engine.plan import plan_of
 from noetl.engine.settle import settle
 from noetl.engine.state import State
 from noetl.engine.turn import Turn
+from noetl.engine.values import Values
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.budget import on_one_budget
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from noetl.engine.facts import Event
+from noetl.engine.events import Event
 from noetl.engine.plan import END, START_EDGE, Plan, plan_of
 from noetl.engine.state import State
 from noetl.playbook.model import Playbook

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from noetl.engine.facts import Event, Failed
+from noetl.engine.events import Event
+from noetl.engine.facts import Failed
 from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn

@@ -4,8 +4,10 @@ from typing import Any, assert_never
 
 from noetl.engine.completing import complete
 from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
-from noetl.engine.facts import Collected, Done, Event, Expired, Failed, Job, JobRef, Outcome
+from noetl.engine.events import Event
+from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef
 from noetl.engine.failing import error_value, fail_run
+from noetl.engine.inputs import Outcome
 from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
 from noetl.engine.state import State

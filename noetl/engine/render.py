@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import JobRef, Values
+from noetl.engine.facts import JobRef
 from noetl.engine.loops.scope import arguments, items_of_loop, names_of_item
 from noetl.engine.paths import keep_within
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
+from noetl.engine.values import Values
 from noetl.errors import InputError, TemplateError
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template

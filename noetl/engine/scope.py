@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from noetl.engine.evolve import failure_of
-from noetl.engine.facts import NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import Arrival, State
+from noetl.engine.values import NotLoaded, Values
 from noetl.playbook.model import Template
 from noetl.playbook.templates.result_views import ABSENT, LoopResult, result_view
 from noetl.playbook.templates.secret_references import SECRET_CALL

@@ -3,7 +3,8 @@
 from typing import Any
 
 from noetl.engine.completing import complete
-from noetl.engine.facts import Event, Job
+from noetl.engine.events import Event
+from noetl.engine.facts import Job
 from noetl.engine.failing import error_value, fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
 from noetl.engine.plan import END, FAIL, StepPlan

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from noetl.engine.decision import Chunk, Decision, ErrorRow
+from noetl.engine.events import Event, args_in
 from noetl.engine.evolve import fold
-from noetl.engine.facts import Chunk, Decision, ErrorRow, Event, Job, JobRef, Outcome, Values, args_in
+from noetl.engine.facts import Job, JobRef
+from noetl.engine.inputs import Outcome
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.routing import Routes
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import Arrival, State
+from noetl.engine.values import Values
 from noetl.words import DEFAULT_POOL, NO_ITEM, EventType, step_of
 
 ROUTERS_PER_DECISION: Final = 1000

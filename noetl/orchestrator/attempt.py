@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from noetl.engine.calling import call_context
-from noetl.engine.facts import Cancel, Collected, Continue, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Failed, JobRef
+from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log

@@ -14,26 +14,10 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.engine.decide import decide
-from noetl.engine.facts import (
-    Cancel,
-    Chunk,
-    Collected,
-    Continue,
-    Decision,
-    Done,
-    ErrorRow,
-    Event,
-    Expired,
-    Failed,
-    Input,
-    Job,
-    JobRef,
-    Outcome,
-    TimedOut,
-    Withdrawn,
-    is_within,
-    ref_of,
-)
+from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
+from noetl.engine.events import Event
+from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef, ref_of
+from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT

@@ -19,8 +19,9 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.engine.facts import Job, JobRef, NotLoaded
+from noetl.engine.facts import Job, JobRef
 from noetl.engine.state import State
+from noetl.engine.values import NotLoaded
 from noetl.orchestrator.batch import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
 from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
 from noetl.orchestrator.start import insert_child

@@ -16,8 +16,9 @@ from psycopg import Connection, Cursor
 
 from noetl.database import store
 from noetl.database.loops import LoopValue, read_loop
-from noetl.engine.facts import ChunkKey, NotLoaded, args_in
+from noetl.engine.events import args_in
 from noetl.engine.state import State
+from noetl.engine.values import ChunkKey, NotLoaded
 from noetl.errors import Conflict, InputError, PlaybookError
 from noetl.orchestrator.value_cache import Memory
 from noetl.playbook.load import stored_playbook

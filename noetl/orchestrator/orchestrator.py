@@ -11,7 +11,8 @@ from noetl.database import store
 from noetl.database.catalog import Version, add_version
 from noetl.database.connect import Database
 from noetl.database.notify import news
-from noetl.engine.facts import Cancel, NotLoaded, TimedOut
+from noetl.engine.inputs import Cancel, TimedOut
+from noetl.engine.values import NotLoaded
 from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.batch import Part, Withdrawal, apply
 from noetl.orchestrator.catalog_rows import materialize

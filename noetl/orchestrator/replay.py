@@ -8,8 +8,8 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database.connect import Database
+from noetl.engine.events import Event
 from noetl.engine.evolve import replay
-from noetl.engine.facts import Event
 from noetl.orchestrator.execution_cache import Playbooks
 from noetl.playbook.model import Playbook
 from noetl.words import EventType

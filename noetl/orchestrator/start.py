@@ -9,8 +9,9 @@ import orjson
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.engine.facts import NotLoaded, Start
+from noetl.engine.inputs import Start
 from noetl.engine.state import State
+from noetl.engine.values import NotLoaded
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator.batch import Nothing, Part, apply

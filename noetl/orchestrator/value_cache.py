@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 
 from noetl.database.loops import LoopValue
-from noetl.engine.facts import ChunkKey, Event, Values
+from noetl.engine.events import Event
+from noetl.engine.values import ChunkKey, Values
 from noetl.errors import InputError
 from noetl.playbook.templates.result_views import LoopResult
 

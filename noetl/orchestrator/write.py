@@ -14,7 +14,8 @@ import orjson
 from psycopg import Connection, Cursor
 
 from noetl.database import store
-from noetl.engine.facts import Event, Job
+from noetl.engine.events import Event
+from noetl.engine.facts import Job
 from noetl.orchestrator.batch import PAUSED, Part
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 

@@ -7,8 +7,9 @@ import orjson
 
 from noetl.engine.calling import call_context
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Collected, Continue, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Failed, JobRef
 from noetl.engine.failing import error_value, save_failed
+from noetl.engine.inputs import Continue
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (

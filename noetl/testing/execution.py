@@ -10,22 +10,12 @@ from typing import Any, TypeVar
 import orjson
 
 from noetl.engine.decide import decide
-from noetl.engine.facts import (
-    ChunkKey,
-    Decision,
-    ErrorRow,
-    Event,
-    Input,
-    Job,
-    JobRef,
-    NotLoaded,
-    Start,
-    Values,
-    Withdrawn,
-    is_within,
-    ref_of,
-)
+from noetl.engine.decision import Decision, ErrorRow, is_within
+from noetl.engine.events import Event
+from noetl.engine.facts import Job, JobRef, ref_of
+from noetl.engine.inputs import Input, Start, Withdrawn
 from noetl.engine.state import State
+from noetl.engine.values import ChunkKey, NotLoaded, Values
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.result_views import LoopResult, raw
 from noetl.words import NO_ITEM, EventType

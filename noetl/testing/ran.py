@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from noetl.engine.events import Event
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Event
 from noetl.playbook.templates.result_views import raw
 from noetl.testing.calls import Call
 from noetl.testing.execution import Execution

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from noetl.engine.facts import Cancel, Collected, Done, Event, Failed, JobRef, Outcome, TimedOut
+from noetl.engine.events import Event
+from noetl.engine.facts import Collected, Done, Failed, JobRef
 from noetl.engine.failing import error_value
+from noetl.engine.inputs import Cancel, Outcome, TimedOut
 from noetl.engine.waiting import BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.engine.decide import decide as real_decide
-from noetl.engine.facts import Outcome
+from noetl.engine.inputs import Outcome
 from noetl.engine.render import render_job as real_render
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator import StartRequest

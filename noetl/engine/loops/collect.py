@@ -7,11 +7,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import Collected, JobRef, Values
+from noetl.engine.facts import Collected, JobRef
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
+from noetl.engine.values import Values
 from noetl.errors import InputError, TooLarge
 from noetl.playbook.model import Loop, Playbook, Step, Template
 from noetl.playbook.read.loops import CONCURRENCY

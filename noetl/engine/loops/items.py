@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import orjson
 
+from noetl.engine.decision import Chunk
+from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped
-from noetl.engine.facts import Chunk, Collected, Event, JobRef
+from noetl.engine.facts import Collected, JobRef
 from noetl.engine.failing import fail_run, why_stopped
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn

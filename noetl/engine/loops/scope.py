@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from noetl.engine.facts import ChunkKey, NotLoaded, Values
 from noetl.engine.plan import Plan
 from noetl.engine.state import State
+from noetl.engine.values import ChunkKey, NotLoaded, Values
 from noetl.playbook.model import Loop, Step
 from noetl.playbook.templates.result_views import result_view
 from noetl.words import CHUNK, step_of

@@ -10,30 +10,16 @@ from typing import Any, TypeVar
 
 import orjson
 
+from noetl.engine.decision import Decision
+from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped, replay
-from noetl.engine.facts import (
-    Cancel,
-    Collected,
-    Continue,
-    Decision,
-    Done,
-    Event,
-    Expired,
-    Failed,
-    Input,
-    Job,
-    JobRef,
-    NotLoaded,
-    Outcome,
-    Start,
-    TimedOut,
-    Values,
-    Withdrawn,
-)
+from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef
+from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
+from noetl.engine.values import NotLoaded, Values
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.testing import execution as testing

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from noetl.engine.events import Event
 from noetl.engine.evolve import evolve
-from noetl.engine.facts import Collected, Done, Event, Expired, Failed, JobRef, Outcome
+from noetl.engine.facts import Collected, Done, Expired, Failed, JobRef
+from noetl.engine.inputs import Outcome
 from noetl.engine.state import State
 from noetl.playbook.templates.result_views import raw
 from noetl.words import CONTINUE_NODE, step_of

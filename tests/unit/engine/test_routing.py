@@ -2,7 +2,8 @@
 
 import pytest
 
-from noetl.engine.facts import Done, JobRef, Outcome
+from noetl.engine.facts import Done, JobRef
+from noetl.engine.inputs import Outcome
 from noetl.errors import Conflict
 from noetl.words import CONTINUE_NODE
 from tests.unit.engine.model import Execution, flow, playbook, py, router

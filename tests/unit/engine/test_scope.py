@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from noetl.engine.decide import decide
-from noetl.engine.facts import Done, JobRef, NotLoaded, Outcome, Start, Values
+from noetl.engine.facts import Done, JobRef
+from noetl.engine.inputs import Outcome, Start
 from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
 from noetl.engine.scope import Place, Reader, Scope, Scopes
 from noetl.engine.state import State
+from noetl.engine.values import NotLoaded, Values
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint
 from noetl.playbook.model import Playbook

@@ -6,9 +6,11 @@ import orjson
 import pytest
 
 from noetl.engine.decide import decide
+from noetl.engine.events import Event
 from noetl.engine.evolve import FOLDS, evolve, replay
-from noetl.engine.facts import Event, Start, Values
+from noetl.engine.inputs import Start
 from noetl.engine.state import State
+from noetl.engine.values import Values
 from noetl.words import EventType, ExecutionStatus
 from tests.unit.engine.model import Execution, flow, playbook, py, router
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from noetl.engine.facts import Event, NotLoaded
+from noetl.engine.events import Event
+from noetl.engine.values import NotLoaded
 from noetl.orchestrator.value_cache import MEMORY, Memory
 from noetl.words import EventType
 

@@ -1,4 +1,4 @@
-"""The items of a long loop are chosen beside the pump: leases, heartbeats and other executions go on meanwhile."""
+"""The items of a long loop are chosen in a thread: leases, heartbeats and other executions go on meanwhile."""
 
 import threading
 from collections.abc import Iterator

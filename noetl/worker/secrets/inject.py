@@ -41,7 +41,7 @@ _PAUSE: Final = 0.5
 
 
 class Secrets:
-    """Secrets for the calls of one worker. `of` belongs to the worker loop, the function it returns runs in any thread."""
+    """Secrets for the calls of one worker. `of` belongs to the worker loop, the functions it returns to any thread."""
 
     def __init__(self, sources: Sources, seals: Seals) -> None:
         self._sources = sources

@@ -13,7 +13,7 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
 from noetl.orchestrator.batch import Broken, What, job_ref
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.execution_cache import Views, Wanted, load_wanted
+from noetl.orchestrator.execution_cache import ExecutionCache, MissingValues, load_values
 from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
 from noetl.tools.base import Call
@@ -40,7 +40,7 @@ class Claimer:
     files: str  # the folder for what tools keep of an execution
     pools: tuple[str, ...]
     only_root: int | None
-    views: Views
+    views: ExecutionCache
     executor: Executor
     held_jobs: HeldJobs
     secrets: Secrets
@@ -96,14 +96,14 @@ class Claimer:
     def begin(self, conn: Connection, todo: list[Leased]) -> None:
         """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
         for _ in range(MOST_ROUNDS):
-            wanted: dict[int, Wanted] = {}
+            wanted: dict[int, MissingValues] = {}
             later = []
             for leased in todo:
                 try:
                     self._hand_out(conn, leased)
                 except NotLoaded as missing:
                     view = leased.view
-                    wanted.setdefault(view.execution_id, Wanted(view)).add(missing)
+                    wanted.setdefault(view.execution_id, MissingValues(view)).add(missing)
                     later.append(leased)
             if not later:
                 return
@@ -115,14 +115,14 @@ class Claimer:
         for leased in todo:
             self.held_jobs.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
 
-    def _load(self, conn: Connection, wanted: Mapping[int, Wanted]) -> dict[int, LookupError]:
+    def _load(self, conn: Connection, wanted: Mapping[int, MissingValues]) -> dict[int, LookupError]:
         """Read what views lack, in one round trip; return the executions whose log does not have it.
 
         A damaged log is the trouble of its execution only: the others are read one by one then.
         """
         try:
             with store.transaction(conn, self.schema, asynchronous=True):
-                load_wanted(conn, wanted.values())
+                load_values(conn, wanted.values())
         except LookupError as damaged:
             if len(wanted) == 1:
                 return dict.fromkeys(wanted, damaged)
@@ -179,7 +179,7 @@ class Claimer:
         if leased.rounds > MOST_ROUNDS:
             self.held_jobs.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
             return
-        wanted = Wanted(leased.view)
+        wanted = MissingValues(leased.view)
         wanted.add(found)
         broken = self._load(conn, {leased.view.execution_id: wanted})
         if broken:

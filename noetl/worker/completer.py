@@ -25,8 +25,8 @@ from psycopg.errors import (
 
 from noetl.orchestrator.attempt import failure
 from noetl.orchestrator.batch import Broken, Finished
-from noetl.orchestrator.complete import Advance, Advanced
-from noetl.orchestrator.execution_cache import View
+from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.outcomes import Failed
 from noetl.worker.held_jobs import HeldJobs
 
@@ -78,11 +78,11 @@ class Completer:
 
     def __init__(
         self,
-        advance: Advance,
+        advance: BatchCompleter,
         held_jobs: HeldJobs,
         room: Callable[[], int],
         idle: Callable[[], bool],
-        then: Callable[[Advanced], None],
+        then: Callable[[CompletedBatch], None],
     ) -> None:
         self._advance = advance
         self._held_jobs = held_jobs
@@ -231,7 +231,7 @@ class Completer:
         self._then(advanced)
 
 
-def _pause(view: View, now: float) -> None:
+def _pause(view: CachedExecution, now: float) -> None:
     view.pause = min(max(2 * view.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
     view.tries_at = now + view.pause
 

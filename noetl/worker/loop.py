@@ -27,8 +27,8 @@ from noetl.errors import DatabaseError
 from noetl.logs import Trouble
 from noetl.orchestrator.attempt import Leased, Ran, failure
 from noetl.orchestrator.batch import Finished, job_ref
-from noetl.orchestrator.complete import Advance, Advanced
-from noetl.orchestrator.execution_cache import View, Views
+from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.settings import Settings
 from noetl.tools import base as tools
@@ -66,7 +66,7 @@ class WorkerLoop:
         self,
         database: Database,
         settings: Settings,
-        views: Views,
+        views: ExecutionCache,
         executor: Executor,
         secrets: Secrets,
         worker_id: str,
@@ -98,7 +98,7 @@ class WorkerLoop:
             secrets,
         )
         self._completer = Completer(
-            Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
+            BatchCompleter(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
             self.held_jobs,
             self._room,
             lambda: not self._last_claim_full,
@@ -248,7 +248,7 @@ class WorkerLoop:
             self._next_claim = 0.0
         return room
 
-    def _completed(self, advanced: Advanced) -> None:
+    def _completed(self, advanced: CompletedBatch) -> None:
         """Go on with what a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or advanced.queued
         if advanced.due is not None and advanced.due <= SOON:
@@ -258,7 +258,7 @@ class WorkerLoop:
         if advanced.queued:
             self.claim_now.set()
 
-    def _go_on(self, jobs: list[tuple[View, JobRef]], at: Mapping[int, int]) -> None:
+    def _go_on(self, jobs: list[tuple[CachedExecution, JobRef]], at: Mapping[int, int]) -> None:
         begun = []
         for view, job in jobs:
             leased = Leased(view, job, at[job.job_id], at[job.job_id])

@@ -16,7 +16,7 @@ from noetl.database.inbox import read_seal
 from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
-from noetl.orchestrator.execution_cache import Views
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.playbook.templates.template import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools
@@ -71,7 +71,7 @@ def run_worker(
         container_labels=containers.labels,
     )
     hands = Executor(count, tools=tools, environment=settings.environment)
-    views = Views(database.schema, Env(settings.template_env, settings.environment))
+    views = ExecutionCache(database.schema, Env(settings.template_env, settings.environment))
     keys = Keys(settings)
     secrets = Secrets(Sources(database, settings, keys), Seals(keys))
     worker_loop = WorkerLoop(

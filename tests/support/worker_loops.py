@@ -2,7 +2,7 @@
 
 from noetl.database.connect import Database
 from noetl.database.keys import Keys
-from noetl.orchestrator.execution_cache import Views
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.settings import Settings
 from noetl.worker.executor import Executor
 from noetl.worker.loop import WorkerLoop
@@ -15,4 +15,6 @@ def a_worker_loop(database: Database, settings: Settings, executor: Executor) ->
     """Return a worker loop that nobody runs, of the worker `worker`."""
     keys = Keys(settings)
     secrets = Secrets(Sources(database, settings, keys), Seals(keys))
-    return WorkerLoop(database, settings, Views(database.schema, {}), executor, secrets, "worker", pools=("default",))
+    return WorkerLoop(
+        database, settings, ExecutionCache(database.schema, {}), executor, secrets, "worker", pools=("default",)
+    )

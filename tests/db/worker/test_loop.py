@@ -16,7 +16,7 @@ from noetl.database.connect import Database
 from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
-from noetl.orchestrator import execution_cache as views_module
+from noetl.orchestrator import execution_cache
 from noetl.orchestrator.lost import BOUND
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
@@ -266,7 +266,7 @@ def test_views_are_forgotten_when_they_have_become_too_much(
     engine: Engine, worker_loop: WorkerLoop, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is counted is workloads and results; what a worker holds it keeps however large it is."""
-    monkeypatch.setattr(views_module, "REMEMBERED", 50_000)
+    monkeypatch.setattr(execution_cache, "EXECUTION_CACHE_BYTES", 50_000)
     engine.register(QUICK)
     for _ in range(8):
         engine.start("test", payload={"text": "x" * 20_000})
@@ -498,7 +498,7 @@ def test_a_worker_remembers_nothing_of_the_items_it_has_done(
     count = "SELECT count(*) FROM event_log WHERE event_type = 'item_completed'"
     with running(worker_loop):
         wait_for(lambda: engine.one(count) == 1199)
-        values = worker_loop._views._views[execution].values
+        values = worker_loop._views._executions[execution].values
         assert 3 * 500 < values.size < 20_000
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"

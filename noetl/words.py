@@ -1,6 +1,8 @@
 """The vocabulary everybody shares: statuses, event types, ids, reserved names.
 
-One word per idea. The schema's CHECK constraints name exactly these values; a test holds the two together.
+One word per idea. The schema's CHECK constraints name exactly the statuses, and a test holds the two together. Event
+types have no CHECK, since the processes of two versions may write to one log during an upgrade; a test holds the types
+that the statements name against `EventType`. `docs/internals.md` draws how statuses follow each other.
 """
 
 from dataclasses import dataclass
@@ -22,16 +24,35 @@ def fact(cls: type[T]) -> type[T]:
 
 
 class ExecutionStatus(StrEnum):
-    """Where an execution stands. `finishing` runs the `finally` workflow; the last three are terminal."""
+    """The status of an execution. The last three are terminal: no event follows."""
 
     RUNNING = "running"
+    """Set by the start. Ends with the first failure that nothing handles, a cancel, the timeout, or when no step is
+    left to run."""
+
     PAUSED = "paused"
+    """Set by the event `execution_paused`, which no command writes yet. Ends with `execution_resumed`, a cancel or the
+    timeout."""
+
     FAILING = "failing"
+    """Set by the first failure that nothing handles, or by the timeout: nothing new begins. Ends when the last running
+    attempt has ended."""
+
     CANCELLING = "cancelling"
+    """Set by a cancel: nothing new begins, and running attempts are killed. Ends when the last of them has ended."""
+
     FINISHING = "finishing"
+    """Set when no step of the workflow is left to run and the playbook has a `finally`. Ends with the last step of
+    `finally`, or when a second cancel has ended its attempts."""
+
     COMPLETED = "completed"
+    """Set by the decision that finds no step left to run and no failure."""
+
     FAILED = "failed"
+    """Set by the decision that finds no step left to run after `failing`, or after a `finally` that failed."""
+
     CANCELLED = "cancelled"
+    """Set by the decision that finds no step left to run after `cancelling`, or after a second cancel."""
 
     @property
     def terminal(self) -> bool:
@@ -42,37 +63,81 @@ TERMINAL: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, 
 
 
 class JobStatus(StrEnum):
-    """Where a queue row stands. A finished job has no row."""
+    """The status of a job, which is a row of the queue. The transaction that records its outcome deletes the row."""
 
     QUEUED = "queued"
+    """Set by the transaction that begins a step run, by the end of a wait, and by a worker that puts a job back. Ends
+    with a worker's claim, or with the withdrawal of the job."""
+
     LEASED = "leased"
+    """Set by a worker's claim, or by the completion after which the same worker continues. Ends with the outcome, a
+    release, or the end of the lease, which whoever sees it records as an outcome."""
+
     WAITING = "waiting"
+    """Set by an attempt that waits for a time, a child or its next try. Ends when the time comes (any worker promotes
+    it), the child ends (its last transaction wakes the job), or with the withdrawal of the job."""
+
     PAUSED = "paused"
+    """Set by whoever cannot decide or read what the job needs: it is set aside. Ends with the start of the next worker
+    of its pool, which queues it again, or with the withdrawal of the job."""
 
 
 class EventType(StrEnum):
-    """What can have happened to an execution."""
+    """The types of events. A decision makes them, and the orchestrator writes them with the state they lead to."""
 
     EXECUTION_START = "execution_start"
+    """The first event of each execution: it was accepted."""
+
     STEP_QUEUED = "step_queued"
+    """A step run has begun: its job stands in the queue."""
+
     ATTEMPT_FAILED = "attempt_failed"
+    """An attempt failed, and `retry` wants another."""
+
     LEASE_EXPIRED = "lease_expired"
+    """An attempt ended with its worker's lease."""
+
     LOOP_STARTED = "loop_started"
+    """The items of a loop are known, and the first ones begin."""
+
     ITEM_COMPLETED = "item_completed"
+    """An item gave its result, or the loop within it has ended."""
+
     ITEM_FAILED = "item_failed"
+    """An item failed for good."""
+
     ITEM_SKIPPED = "item_skipped"
+    """An item was withdrawn or killed: its loop or its execution was ending."""
+
     STEP_COMPLETED = "step_completed"
+    """A step run gave its result, and `next` was followed."""
+
     STEP_FAILED = "step_failed"
+    """A step run failed for good, and `on_error` was followed where there is one."""
+
     STEP_SKIPPED = "step_skipped"
+    """A step run was withdrawn before it began: the execution was ending."""
+
     STEP_CANCELLED = "step_cancelled"
+    """A step run was killed while it ran: the execution was ending."""
+
     EXECUTION_FAILING = "execution_failing"
+    """A failure that nothing handles, or the timeout: nothing new begins."""
+
     EXECUTION_CANCEL_REQUESTED = "execution_cancel_requested"
+    """Somebody, or the parent, asked for the end."""
+
     EXECUTION_PAUSED = "execution_paused"
     EXECUTION_RESUMED = "execution_resumed"
+    """Known to `evolve`; no command writes them yet."""
+
     EXECUTION_FINISHING = "execution_finishing"
+    """The workflow has ended, and `finally` begins."""
+
     EXECUTION_COMPLETE = "execution_complete"
     EXECUTION_FAILED = "execution_failed"
     EXECUTION_CANCELLED = "execution_cancelled"
+    """The end: each execution has exactly one of the three, as its last event."""
 
 
 TERMINAL_EVENTS: Final = frozenset(
@@ -96,7 +161,7 @@ CANCEL_NODE: Final = "$cancel"
 """`node_id` of the job by which one execution cancels another."""
 
 CONTINUE_NODE: Final = "$continue"
-"""`node_id` of the job by which a long chain of routers goes on in a transaction of its own."""
+"""`node_id` of the job that continues a long chain of routers in a transaction of its own."""
 
 ROUTER: Final = "router"
 """The action type of a step that only routes."""

@@ -12,7 +12,7 @@ from noetl.cli.prints import Prints
 from noetl.cli.show import STYLES, cell, note, safe, terminal
 from noetl.errors import Unreachable
 from noetl.reasons import Place, attempt_of, reason_lines
-from noetl.words import NO_ITEM, ExecutionStatus
+from noetl.words import NO_ITEM, EventType, ExecutionStatus
 
 PATIENCE = 60.0
 """Seconds during which a server that went away is looked for again."""
@@ -20,26 +20,26 @@ PATIENCE = 60.0
 REASONS = 3
 """After so many reasons, attempts and items that fail only have their line; steps always have their reason."""
 
-_FAILURES = ("step_failed", "attempt_failed", "item_failed")
+_FAILURES = (EventType.STEP_FAILED, EventType.ATTEMPT_FAILED, EventType.ITEM_FAILED)
 
 Event = dict[str, Any]
 
 EXIT_CODES = {ExecutionStatus.COMPLETED: 0, ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELLED: 1}
 
 _MARKS = {
-    "step_completed": ("✓", "green"),
-    "step_failed": ("✗", "red"),
-    "item_failed": ("✗", "yellow"),
-    "attempt_failed": ("↻", "yellow"),
-    "lease_expired": ("↻", "yellow"),
-    "step_skipped": ("-", "dim"),
-    "step_cancelled": ("-", "yellow"),
-    "execution_failing": ("✗", "red"),
-    "execution_cancel_requested": ("!", "yellow"),
-    "execution_finishing": ("·", "dim"),
-    "execution_complete": ("✓", "green"),
-    "execution_failed": ("✗", "red"),
-    "execution_cancelled": ("!", "yellow"),
+    EventType.STEP_COMPLETED: ("✓", "green"),
+    EventType.STEP_FAILED: ("✗", "red"),
+    EventType.ITEM_FAILED: ("✗", "yellow"),
+    EventType.ATTEMPT_FAILED: ("↻", "yellow"),
+    EventType.LEASE_EXPIRED: ("↻", "yellow"),
+    EventType.STEP_SKIPPED: ("-", "dim"),
+    EventType.STEP_CANCELLED: ("-", "yellow"),
+    EventType.EXECUTION_FAILING: ("✗", "red"),
+    EventType.EXECUTION_CANCEL_REQUESTED: ("!", "yellow"),
+    EventType.EXECUTION_FINISHING: ("·", "dim"),
+    EventType.EXECUTION_COMPLETE: ("✓", "green"),
+    EventType.EXECUTION_FAILED: ("✗", "red"),
+    EventType.EXECUTION_CANCELLED: ("!", "yellow"),
 }
 
 
@@ -82,13 +82,13 @@ class Progress:
         if self._quiet:
             return
         kind, run = event["event_type"], (event["node_id"] or "", event["visit"] or 0)
-        if kind == "step_queued":
+        if kind == EventType.STEP_QUEUED:
             self._running[run], self._queued[run] = None, event["timestamp"]
         elif kind.startswith("step_"):
             loop, queued = self._running.pop(run, None), self._queued.pop(run, None)
             if queued is not None and (loop is not None or event["node_type"] in _WITHOUT_WORKER):
                 event = {**event, "duration": _seconds(queued, event["timestamp"])}
-        elif kind == "loop_started" and run in self._running:
+        elif kind == EventType.LOOP_STARTED and run in self._running:
             self._running[run] = (0, event["context"]["count"])
         elif kind.startswith("item_") and (loop := self._running.get(run)) is not None:
             self._running[run] = (loop[0] + 1, loop[1])
@@ -118,7 +118,7 @@ class Progress:
             return
         lines = reason_lines(error, self._place)
         text = "\n".join(lines)
-        if text in self._reasons or (event["event_type"] != "step_failed" and len(self._reasons) >= REASONS):
+        if text in self._reasons or (event["event_type"] != EventType.STEP_FAILED and len(self._reasons) >= REASONS):
             return
         self._reasons.add(text)
         for line in lines:
@@ -165,20 +165,20 @@ def describe(event: Event) -> str | None:
     reason = f": {cell(error.get('message'))}" if error.get("message") else ""
     tried = f", {attempt_of(error)}" if attempt_of(error) else ""
     match kind:
-        case "step_completed":
+        case EventType.STEP_COMPLETED:
             return f"{step}{seconds}"
-        case "step_failed" | "item_failed":
+        case EventType.STEP_FAILED | EventType.ITEM_FAILED:
             return f"{step} failed{seconds}{tried}{reason}"
-        case "attempt_failed":
+        case EventType.ATTEMPT_FAILED:
             meta = event.get("meta") or {}
             most = f" of {meta['max_attempts']}" if "max_attempts" in meta else ""
             again = f"; again in {meta['delay']:.3g} s" if "delay" in meta else ""
             return f"{step} attempt {event['attempt']}{most} failed{seconds}{reason}{again}"
-        case "lease_expired":
+        case EventType.LEASE_EXPIRED:
             return f"{step}: its worker was lost"
-        case "step_skipped" | "step_cancelled":
+        case EventType.STEP_SKIPPED | EventType.STEP_CANCELLED:
             return f"{step} {kind.removeprefix('step_')}"
-        case "execution_failed" if "step" in error:
+        case EventType.EXECUTION_FAILED if "step" in error:
             return "execution failed"  # the step's line has the reason
         case _:
             return kind.replace("_", " ") + reason

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from noetl.words import NO_ITEM
+from noetl.words import NO_ITEM, EventType
 
-_ENDS = ("step_completed", "step_failed", "attempt_failed", "item_completed", "item_failed")
+_ENDS = (
+    EventType.STEP_COMPLETED,
+    EventType.STEP_FAILED,
+    EventType.ATTEMPT_FAILED,
+    EventType.ITEM_COMPLETED,
+    EventType.ITEM_FAILED,
+)
 _WITH_OUTPUT = ("python", "shell", "container", "duckdb")
 """Types of steps that can print something."""
 

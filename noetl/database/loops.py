@@ -13,12 +13,15 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.errors import TooLarge
+from noetl.words import EventType
 
 LIMIT: Final = 128 * 1024 * 1024
 """Bytes of JSON that the results of a loop's items may have together, where somebody asks for all of them."""
 
 AT_ONCE: Final = 100
 """Loops within loops that are read in one round trip, at most: as many as will hardly be too much together."""
+
+_COMPLETED: Final = EventType.ITEM_COMPLETED
 
 
 @dataclass(slots=True)
@@ -74,9 +77,9 @@ def _read(
             raise LookupError(f"execution {execution} has no {count} results of loop {first}: the log is damaged")
         loop = loops[first] = _Loop([None] * count)
         for index, event_type, result, error, inner, _total, _count in rows[: count or 0]:
-            if inner is not None and event_type == "item_completed":
+            if inner is not None and event_type == _COMPLETED:
                 loop.inner[index] = inner
-            elif event_type == "item_completed" and result is not None:
+            elif event_type == _COMPLETED and result is not None:
                 loop.results[index] = result.encode()
             elif error is not None:
                 loop.errors.append(orjson.loads(error))

@@ -16,6 +16,9 @@ from dotenv.parser import parse_stream
 
 from noetl.errors import SettingsError
 
+DEFAULT_PORT = 8082
+"""The port of the API. Where none is set, a server takes the next free one from here on."""
+
 POSTGRES_NAMES = ("POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD")
 
 

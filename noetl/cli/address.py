@@ -19,9 +19,7 @@ from typing import Any
 from noetl.errors import SettingsError, Unauthorized, Unreachable
 from noetl.home import local_socket
 from noetl.home.files import make_home, replace_file, write_new
-from noetl.settings import Settings
-
-DEFAULT_PORT = 8082
+from noetl.settings import DEFAULT_PORT, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterable
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from noetl import __version__
-from noetl.server import answers, describe, failures
+from noetl.server import describe, failures
 from noetl.server.gate import Gate, Hosts
-from noetl.server.queries import check_query
-from noetl.server.routes_catalog import catalog_routes
-from noetl.server.routes_credentials import credential_routes
-from noetl.server.routes_executions import execution_routes
-from noetl.server.routes_operations import operation_routes, probe_routes
+from noetl.server.routes import answers, catalog, credentials, executions, operations
 from noetl.server.service import Service
 
 _FAILURES: dict[int | str, dict[str, object]] = {
-    "4XX": {"model": answers.Failure, "description": "What is wrong with the request"},
-    "5XX": {"model": answers.Failure, "description": "What keeps the server from serving"},
+    "4XX": {"model": answers.FailureAnswer, "description": "What is wrong with the request"},
+    "5XX": {"model": answers.FailureAnswer, "description": "What keeps the server from serving"},
 }
+
+ROUTERS = (
+    operations.probes,
+    operations.router,
+    catalog.router,
+    executions.router,
+    credentials.router,
+)
 
 
 def build_api(service: Service) -> FastAPI:
@@ -31,16 +35,13 @@ def build_api(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=_FAILURES,
-        dependencies=[Depends(check_query)],
         generate_unique_id_function=describe.operation_id,
     )
     failures.install(app)
     describe.install(app)
-    app.include_router(probe_routes(service))
-    app.include_router(operation_routes(service))
-    app.include_router(catalog_routes(service))
-    app.include_router(execution_routes(service))
-    app.include_router(credential_routes(service))
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
     return app
 
 

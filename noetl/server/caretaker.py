@@ -1,4 +1,4 @@
-"""The duties of a server beside its requests: it ends what no living worker ends, a moment later than one would."""
+"""The caretaker of a server: it ends leases and executions that no living worker ends, a moment later than a worker."""
 
 import logging
 import threading
@@ -13,11 +13,11 @@ from noetl.server.service import Service
 
 log = logging.getLogger("noetl.server")
 
-LOOK_SECONDS = 5.0
-"""Between two looks at the queue."""
+CHECK_INTERVAL_SECONDS = 5.0
+"""Seconds between two reads of the queue."""
 
 QUIET_SECONDS = 30.0
-"""How long nothing goes wrong before a trouble counts as over."""
+"""Seconds without an error after which a trouble counts as over."""
 
 
 class Caretaker:
@@ -47,7 +47,7 @@ class Caretaker:
         expire_leases(self._service.database, self._service.orchestrator, by=self._name)
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while not self._stop.wait(CHECK_INTERVAL_SECONDS):
             if self._service.look() is not None:
                 continue  # `Service` says so
             try:

@@ -24,27 +24,27 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = logging.getLogger("noetl.server.connections")
 
 HEAD_SECONDS = 10.0
-"""How long the head of a request may take, from its first byte on, or from the connection's beginning."""
+"""Seconds that the head of a request may take, from its first byte on, or from the connection's beginning."""
 
 KEEP_ALIVE_SECONDS = 15
-"""How long a connection may be idle: longer than any client of ours keeps one."""
+"""Seconds that a connection may be idle: longer than any client of ours keeps one."""
 
 STRANGER_SECONDS = 60.0
-"""How long somebody may stay who does not show the token."""
+"""Seconds that a connection may last without the token."""
 
-MOST, STRANGERS = 1000, 100
-"""Connections at a time, and how many of them may be strangers', where there are descriptors enough."""
+MAX_CONNECTIONS, MAX_STRANGERS = 1000, 100
+"""Most connections at a time, and most strangers among them, where there are descriptors enough."""
 
-RESERVED = 32
+RESERVED_DESCRIPTORS = 32
 """Descriptors that are kept for the database, files and the home's socket."""
 
-PAUSE = 0.1
-"""Seconds without a look at a listening socket after the descriptors were used up."""
+ACCEPT_PAUSE_SECONDS = 0.1
+"""Seconds without accepting after the descriptors were used up."""
 
-MOST_DESCRIPTORS = 65536
+MAX_DESCRIPTORS = 65536
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_AT_ONCE = 32
+_ACCEPTS_PER_TURN = 32
 
 
 class OncePerMinute(logging.Filter):
@@ -68,20 +68,20 @@ class OncePerMinute(logging.Filter):
 def descriptor_limit() -> int:
     """Return how many descriptors this process may have, after asking for as many as it may get."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
-    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    return MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 class Crowd:
     """All connections over TCP, the strangers' in the order in which they came."""
 
     def __init__(self, descriptors: int, in_use: int = 32) -> None:
-        self.most = max(4, min(MOST, descriptors - in_use - RESERVED))
-        self.most_strangers = max(2, min(STRANGERS, self.most // 2))
+        self.most = max(4, min(MAX_CONNECTIONS, descriptors - in_use - RESERVED_DESCRIPTORS))
+        self.most_strangers = max(2, min(MAX_STRANGERS, self.most // 2))
         self._all: set[Connection] = set()
         self._strangers: dict[Connection, None] = {}
 
@@ -187,7 +187,7 @@ class Acceptor:
 
     def accept(self) -> None:
         """Accept connections that wait, but not endlessly many at once."""
-        for _ in range(_AT_ONCE):
+        for _ in range(_ACCEPTS_PER_TURN):
             try:
                 peer, _ = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -213,8 +213,8 @@ class Acceptor:
         """Let strangers go and look again in a moment."""
         log.warning("no connection can be accepted (%s): ulimit -n of the server is too low", error.strerror)
         self._loop.remove_reader(self._listening.fileno())
-        self._crowd.turn_out(_AT_ONCE)
-        self._loop.call_later(PAUSE, self._resume)
+        self._crowd.turn_out(_ACCEPTS_PER_TURN)
+        self._loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume)
 
     def _resume(self) -> None:
         if not self._closed:
@@ -244,7 +244,7 @@ class Web(uvicorn.Server):
         self._turn = turn
         limit = descriptor_limit()
         self.crowd = Crowd(limit, _descriptors_in_use())
-        if self.crowd.most < STRANGERS:
+        if self.crowd.most < MAX_STRANGERS:
             log.warning("ulimit -n is %d: at most %d connections at a time", limit, self.crowd.most)
         for name in ("uvicorn.error", log.name):
             logger = logging.getLogger(name)

@@ -27,15 +27,15 @@ def install(app: FastAPI) -> None:
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = plain()
-            found["components"]["securitySchemes"] = {"bearer": BEARER}
-            found["security"] = [{"bearer": []}]
+            description = plain()
+            description["components"]["securitySchemes"] = {"bearer": BEARER}
+            description["security"] = [{"bearer": []}]
             for path in OPEN_PATHS:
-                for operation in found["paths"][path].values():
+                for operation in description["paths"][path].values():
                     operation["security"] = []
-            _add_examples(found)
-            content = found["paths"][YAML_PATH]["post"]["requestBody"]["content"]
-            document = {"schema": {"type": "string"}, "example": BODIES["Register"]["content"]}
+            _add_examples(description)
+            content = description["paths"][YAML_PATH]["post"]["requestBody"]["content"]
+            document = {"schema": {"type": "string"}, "example": BODIES["RegisterBody"]["content"]}
             content |= dict.fromkeys(YAML_TYPES, document)
         return app.openapi_schema or {}
 

@@ -32,7 +32,7 @@ _STATUS: tuple[tuple[type[errors.NoetlError], int, str], ...] = (
 
 
 _LASTING = (errors.Unreachable, errors.SchemaMissing, errors.SchemaMismatch)
-"""What the server looks at by itself, and says once: not with each request."""
+"""Errors that the server watches by itself and logs once, not with each request."""
 
 
 def status_of(error: errors.NoetlError) -> tuple[int, str]:
@@ -76,9 +76,9 @@ def _noetl_error(_request: Request, error: Exception) -> Response:
 
 def _validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [{"where": _where(item["loc"]), "message": _message(item)} for item in error.errors()]
-    text = "; ".join(_sentence(**item) for item in found)
-    return answer(422, "validation", text, found)
+    problems = [{"where": _where(item["loc"]), "message": _message(item)} for item in error.errors()]
+    text = "; ".join(_sentence(**item) for item in problems)
+    return answer(422, "validation", text, problems)
 
 
 def _sentence(where: str, message: str) -> str:

@@ -1,6 +1,6 @@
-"""What stands in front of every route: token, Host, Origin, and what a body may be.
+"""The gate in front of every route: it checks token, Host, Origin, and size and type of the body.
 
-It is closed by default. A path that nobody has thought of needs the token too, and so does one that does not exist.
+It is closed by default: every path needs the token, also one that does not exist.
 Host and Origin are checked because a web page that the user visits can make the browser call a server on loopback:
 a name that is not ours in Host is DNS rebinding, another origin in Origin is a foreign page.
 
@@ -26,17 +26,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_SECONDS = 60.0
-"""How long a body may take."""
+"""Seconds that a body may take."""
 
 _DRAIN_FACTOR, _DRAIN_SECONDS = 4, 5.0
-"""How much of a refused body, in limits and in seconds, is read and thrown away, so that the client gets to read the
-answer."""
+"""Bound of reading on a refused body, in multiples of the limit and in seconds, so that the client reads the answer."""
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """The only paths without a token."""
 
 YAML_PATH, YAML_TYPES = "/api/catalog", ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
-"""Where a body may be the document itself, and what it then says it is."""
+"""The path that takes a document itself as its body, and the types of such a body."""
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 

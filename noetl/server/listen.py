@@ -7,12 +7,12 @@ from pathlib import Path
 
 from noetl.errors import Conflict, InputError
 from noetl.home import local_socket
+from noetl.settings import DEFAULT_PORT
 
 log = logging.getLogger("noetl.server")
 
-DEFAULT_PORT = 8082
-TRIES = 200
-"""How many ports are tried, from the default one on, where none was given."""
+PORTS_TRIED = 200
+"""Number of ports tried, from the default one on, where none was given."""
 
 
 def bind(host: str, port: int | None) -> socket.socket:
@@ -20,12 +20,12 @@ def bind(host: str, port: int | None) -> socket.socket:
 
     Raises `Conflict` where a given port is taken, and `InputError` where the host cannot be bound.
     """
-    ports = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + TRIES))
+    ports = [port] if port is not None else list(range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED))
     try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise InputError(f"host is {host!r}, which cannot be resolved: {error.strerror or error}") from None
-    family, address = found[0][0], found[0][4]
+    family, address = addresses[0][0], addresses[0][4]
     for number in ports:
         server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio sets NODELAY by it
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

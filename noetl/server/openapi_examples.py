@@ -19,31 +19,31 @@ _EVENT = {
 }
 
 BODIES: dict[str, dict[str, Any]] = {
-    "Register": {"content": _DOCUMENT, "filename": "demo/hello.yaml"},
-    "Start": {"path": "demo/hello", "payload": {"name": "Ada"}, "labels": {"team": "blue"}, "key": "2026-01-02"},
-    "Cancel": {"reason": "the input was wrong"},
-    "NewCredential": {"name": "api", "type": "bearer", "fields": {"token": "the-token"}, "description": "of the shop"},
+    "RegisterBody": {"content": _DOCUMENT, "filename": "demo/hello.yaml"},
+    "StartBody": {"path": "demo/hello", "payload": {"name": "Ada"}, "labels": {"team": "blue"}, "key": "2026-01-02"},
+    "CancelBody": {"reason": "the input was wrong"},
+    "CredentialBody": {"name": "api", "type": "bearer", "fields": {"token": "the-token"}, "description": "of the shop"},
 }
 
 ANSWERS: dict[str, dict[str, Any]] = {
-    "Failure": {
+    "FailureAnswer": {
         "error": {
             "type": "not_found",
             "message": "there is no execution 12: noetl execute list shows those there are",
             "detail": None,
         }
     },
-    "Items": {"items": [_EVENT], "next": "3"},
-    "Registered": {"path": "demo/hello", "version": 1, "kind": "Playbook", "created": True},
-    "Started": {
+    "PageAnswer": {"items": [_EVENT], "next": "3"},
+    "RegisteredAnswer": {"path": "demo/hello", "version": 1, "kind": "Playbook", "created": True},
+    "StartedAnswer": {
         "execution_id": _ID,
         "path": "demo/hello",
         "version": 1,
         "status": "running",
         "created": True,
     },
-    "Status": {"execution_id": _ID, "status": "cancelling"},
-    "StepResult": {
+    "StatusAnswer": {"execution_id": _ID, "status": "cancelling"},
+    "StepResultAnswer": {
         "event_id": "3",
         "event_type": "step_completed",
         "node_id": "greet",
@@ -52,9 +52,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "result": {"text": "hello you"},
         "error": None,
     },
-    "StoredCredential": {"name": "api", "type": "bearer", "created": True},
-    "RemovedCredential": {"name": "api"},
-    "Rotated": {"rotated": 3, "key_id": "0123456789ab"},
+    "StoredCredentialAnswer": {"name": "api", "type": "bearer", "created": True},
+    "RemovedCredentialAnswer": {"name": "api"},
+    "RotatedAnswer": {"rotated": 3, "key_id": "0123456789ab"},
 }
 
 PARAMETERS: dict[str, Any] = {

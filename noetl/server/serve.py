@@ -1,4 +1,4 @@
-"""The server's process: bind, serve, say that it lives, and end well."""
+"""The server's process: it binds, serves, sends heartbeats, and shuts down cleanly."""
 
 import logging
 import os
@@ -28,15 +28,15 @@ from noetl.settings import Settings
 
 log = logging.getLogger("noetl.server")
 
-LOOK = 2.0
-"""Seconds between two looks at the schema."""
+SCHEMA_CHECK_SECONDS = 2.0
+"""Seconds between two checks of the schema."""
 
-BEAT = 5.0
+HEARTBEAT_SECONDS = 5.0
 """Seconds between two heartbeats."""
 
-PATIENCE = 3.0
+SESSION_WAIT_SECONDS = 3.0
 """Seconds that a request waits for a session with the database before it is answered 503: Postgres restarts in one or
-two, and whoever has to wait longer had better hear so and ask again."""
+two, and a client that would wait longer had better ask again."""
 
 Announce = Callable[[str, int, bool, str | None], None]
 """Called with host, port, whether it listens on the home's socket, and instance when the server is there, and whenever
@@ -55,7 +55,7 @@ def serve(settings: Settings, *, token: Callable[[], str], announce: Announce) -
     with listening, _open(settings) as database:
         local = bind_home(settings.home)
         port = int(listening.getsockname()[1])
-        database.pool(min=1, max=10, timeout=PATIENCE)
+        database.pool(min=1, max=10, timeout=SESSION_WAIT_SECONDS)
         service = Service(
             database,
             Orchestrator(database, settings),
@@ -115,17 +115,17 @@ class _Heartbeat:
             leave(conn, self.runtime_id)
 
     def _run(self) -> None:
-        since = BEAT
+        since = HEARTBEAT_SECONDS
         while True:
             try:
-                if self._service.refresh() is None and since >= BEAT:
+                if self._service.refresh() is None and since >= HEARTBEAT_SECONDS:
                     since = 0.0
                     self._beat()
             except (DatabaseError, psycopg.Error) as error:
                 self._service.wrote(error if isinstance(error, DatabaseError) else DatabaseError(str(error)))
-            if self._stop.wait(LOOK):
+            if self._stop.wait(SCHEMA_CHECK_SECONDS):
                 return
-            since += LOOK
+            since += SCHEMA_CHECK_SECONDS
 
     def _beat(self) -> None:
         with self._service.database.session(asynchronous=True) as conn:

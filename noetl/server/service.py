@@ -1,4 +1,4 @@
-"""What every request needs: the database, the orchestrator, and whether the schema can serve."""
+"""The service behind all routes: the database, the orchestrator, and whether the schema can serve."""
 
 import logging
 import threading
@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from noetl.database.connect import READ_ONLY, Database, is_writable
 from noetl.database.keys import Keys
+from noetl.database.paging import Page
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
 from noetl.logs import Trouble
 from noetl.orchestrator.orchestrator import Orchestrator
-from noetl.server.stream import Reader
+from noetl.server.stream import EventReader
 
 log = logging.getLogger("noetl.server")
 
@@ -35,7 +36,7 @@ class Service:
         self.orchestrator = orchestrator
         self.settings = orchestrator.settings
         self.keys = Keys(self.settings)
-        self.reader = Reader(database)
+        self.reader = EventReader(database)
         self.instance: str | None = None
         self._announce = announce
         self._looking, self._looked = threading.Lock(), 0.0
@@ -47,7 +48,7 @@ class Service:
             announce(None)
 
     def refresh(self) -> DatabaseError | None:
-        """Look at the schema again; remember and return what keeps it from serving, or None."""
+        """Check the schema again; remember and return the error that keeps it from serving, or None."""
         try:
             with self.database.session() as conn:
                 status = read_state(conn, self.database.schema)
@@ -63,18 +64,18 @@ class Service:
         if instance != self.instance:
             self._announce(instance)
             self.instance = instance
-        found = self._problem or self._unwritable
-        if found is not None:
-            self._trouble.happened(f"calls cannot be served: {found}")
+        problem = self._problem or self._unwritable
+        if problem is not None:
+            self._trouble.happened(f"calls cannot be served: {problem}")
         else:
             self._trouble.over("calls are served again")
         return self._problem
 
     def look(self) -> DatabaseError | None:
-        """Return what keeps calls from being served, writing ones included, or None, as it was a second ago at most.
+        """Return the error that keeps calls from being served, writing ones included, or None; at most a second old.
 
-        One caller at a time asks the database, the others are told what is known: anybody may ask, as often as he
-        likes, and is not to take the sessions and threads of those who have the token.
+        One caller at a time asks the database, all others get the known answer: callers without a token must not take
+        the sessions and threads of those with one.
         """
         known = self._problem or self._unwritable
         if (known is not None or monotonic() - self._looked > 1.0) and self._looking.acquire(blocking=False):
@@ -86,12 +87,12 @@ class Service:
         return self._problem or self._unwritable
 
     def wrote(self, error: DatabaseError | None) -> None:
-        """Remember what came of the last write: a full disk still lets everybody read."""
+        """Remember the error of the last write, or None: a full disk still lets everybody read."""
         if error is not None or str(self._unwritable) != READ_ONLY:
             self._unwritable = error
 
     def require(self) -> None:
-        """Raise what keeps the schema from serving, if it still does."""
+        """Raise the error that keeps the schema from serving, if it still does."""
         if self._problem is not None and (problem := self.refresh()) is not None:
             raise problem
 
@@ -110,3 +111,8 @@ class Service:
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON answer."""
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def answer_page(page: Page) -> Response:
+    """Return one page of a list as a JSON answer."""
+    return answer({"items": page.items, "next": page.next})

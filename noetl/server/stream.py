@@ -22,23 +22,23 @@ from noetl.words import TERMINAL, TERMINAL_EVENTS
 
 log = logging.getLogger("noetl.server")
 
-TICK = 0.05
-LONGEST_TICK = 0.25
-GROWTH = 1.1
-"""Seconds between two looks at the log; the pause grows while nothing happens."""
+SHORTEST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.25
+PAUSE_GROWTH = 1.1
+"""Seconds between two reads of the log, and the factor by which the pause grows while nothing happens."""
 
-PAUSE = 0.5
-"""Seconds to wait after the database could not serve."""
+RECONNECT_SECONDS = 0.5
+"""Seconds to wait before a new connection after an error of the database."""
 
-BATCH = 100
-"""Events read at once for one watcher."""
+EVENTS_PER_BATCH = 100
+"""Most events read at once for one watcher."""
 
-KEEP_ALIVE = 15.0
+KEEP_ALIVE_SECONDS = 15.0
 """Seconds of silence after which a comment shows that the connection lives."""
 
 
 class Watcher:
-    """Somebody who follows one execution. Batches arrive in `batches`; None ends the stream."""
+    """One stream of one execution. Batches arrive in `batches`; None ends the stream."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, execution_id: int, after: int) -> None:
         self.execution_id = execution_id
@@ -56,7 +56,7 @@ class Watcher:
             log.debug("a watcher of execution %s went away", self.execution_id)
 
 
-class Reader:
+class EventReader:
     """The one thread that reads events for all watchers. It runs while there are any."""
 
     def __init__(self, database: Database) -> None:
@@ -128,15 +128,19 @@ class Reader:
                     self._end(idle)
                 if conn is not None:
                     conn.close()
-                self._pause, conn = PAUSE, None
+                self._pause, conn = RECONNECT_SECONDS, None
             else:
                 trouble.over("the event stream goes on")
-                self._pause = 0.0 if moved else min(max(self._pause * GROWTH, TICK), LONGEST_TICK)
+                self._pause = (
+                    0.0
+                    if moved
+                    else min(max(self._pause * PAUSE_GROWTH, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+                )
         if conn is not None:
             conn.close()
 
     def _end(self, watchers: list[Watcher]) -> None:
-        """End some streams; whoever follows comes back with the number of the last event he has seen."""
+        """End some streams; their clients come back with the number of the last event they have seen."""
         with self._changed:
             for watcher in watchers:
                 watcher.give(None)
@@ -150,7 +154,7 @@ class Reader:
             for watcher in watchers:
                 last, status = newest.get(watcher.execution_id, (0, ""))
                 if last > watcher.after:
-                    batch = read.events(conn, watcher.execution_id, after=watcher.after, limit=BATCH)
+                    batch = read.events(conn, watcher.execution_id, after=watcher.after, limit=EVENTS_PER_BATCH)
                     watcher.after = int(batch[-1]["event_id"]) if batch else last
                     watcher.give(batch)
                     moved = True
@@ -159,13 +163,13 @@ class Reader:
         return moved
 
 
-async def follow(reader: Reader, execution_id: int, after: int) -> AsyncGenerator[bytes]:
+async def follow(reader: EventReader, execution_id: int, after: int) -> AsyncGenerator[bytes]:
     """Give the events of an execution as server-sent events, until it has ended."""
     watcher = reader.watch(execution_id, after)
     try:
         while True:
             try:
-                batch = await asyncio.wait_for(watcher.batches.get(), KEEP_ALIVE)
+                batch = await asyncio.wait_for(watcher.batches.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
                 yield b": nothing new\n\n"
                 continue

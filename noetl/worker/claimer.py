@@ -1,4 +1,4 @@
-"""The taking half of a worker: lease jobs, render them, hand them to the executor or answer them at once."""
+"""The taking half of a worker: lease jobs, render them, hand them to slots or answer them at once."""
 
 import logging
 import math
@@ -13,12 +13,12 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
 from noetl.orchestrator.batch import Broken, What, job_ref
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.execution_cache import ExecutionCache, MissingValues, load_values
+from noetl.orchestrator.execution_cache import Views, Wanted, load_wanted
 from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
 from noetl.tools.base import Call
-from noetl.worker.executor import Computed, Executor
-from noetl.worker.held_jobs import HeldJobs
+from noetl.worker.executor import Computed, Slots
+from noetl.worker.held_jobs import Holdings
 from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
@@ -31,7 +31,7 @@ MOST_ROUNDS = 100
 
 
 @dataclass(slots=True)
-class Claimer:
+class Intake:
     """Takes jobs for one worker. `only_root`: jobs of that execution's tree, else those of `pools`."""
 
     schema: str
@@ -40,14 +40,14 @@ class Claimer:
     files: str  # the folder for what tools keep of an execution
     pools: tuple[str, ...]
     only_root: int | None
-    views: ExecutionCache
-    executor: Executor
-    held_jobs: HeldJobs
+    views: Views
+    slots: Slots
+    holdings: Holdings
     secrets: Secrets
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
-        worker, lease = self.held_jobs.worker_id, self.lease
+        worker, lease = self.holdings.worker_id, self.lease
         rows: list[store.JobRow] = []
         with store.transaction(conn, self.schema, asynchronous=True):
             if self.only_root is not None:
@@ -67,20 +67,20 @@ class Claimer:
         with store.transaction(conn, self.schema, asynchronous=True):
             for pool in self.pools:
                 if not rows:
-                    rows = store.claim_lost_job(conn, worker=self.held_jobs.worker_id, pool=pool, lease=self.lease)
+                    rows = store.claim_lost_job(conn, worker=self.holdings.worker_id, pool=pool, lease=self.lease)
         if rows:
-            self.held_jobs.isolated = rows[0].id
+            self.holdings.isolated = rows[0].id
         return rows
 
     def take(self, conn: Connection, rows: list[store.JobRow]) -> None:
         """Hold leased jobs and begin them."""
         if not rows:
             return
-        if any(self.held_jobs.contradicts(row) for row in rows):
+        if any(self.holdings.contradicts(row) for row in rows):
             raise psycopg.OperationalError(
                 "it grants leases that are held: it was made anew or put back to an earlier time"
             )
-        self.held_jobs.expect(rows)
+        self.holdings.expect(rows)
         views = self.views.of_jobs(conn, rows)
         begun = []
         self.set_aside(conn, [row for row in rows if row.execution_id not in views])
@@ -89,21 +89,21 @@ class Claimer:
                 continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
-            self.held_jobs.hold(leased)
+            self.holdings.hold(leased)
             begun.append(leased)
         self.begin(conn, begun)
 
     def begin(self, conn: Connection, todo: list[Leased]) -> None:
         """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
         for _ in range(MOST_ROUNDS):
-            wanted: dict[int, MissingValues] = {}
+            wanted: dict[int, Wanted] = {}
             later = []
             for leased in todo:
                 try:
                     self._hand_out(conn, leased)
                 except NotLoaded as missing:
                     view = leased.view
-                    wanted.setdefault(view.execution_id, MissingValues(view)).add(missing)
+                    wanted.setdefault(view.execution_id, Wanted(view)).add(missing)
                     later.append(leased)
             if not later:
                 return
@@ -111,18 +111,18 @@ class Claimer:
             todo = [leased for leased in later if leased.view.execution_id not in broken]
             for leased in later:
                 if leased.view.execution_id in broken:
-                    self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
+                    self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
         for leased in todo:
-            self.held_jobs.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
+            self.holdings.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
 
-    def _load(self, conn: Connection, wanted: Mapping[int, MissingValues]) -> dict[int, LookupError]:
+    def _load(self, conn: Connection, wanted: Mapping[int, Wanted]) -> dict[int, LookupError]:
         """Read what views lack, in one round trip; return the executions whose log does not have it.
 
         A damaged log is the trouble of its execution only: the others are read one by one then.
         """
         try:
             with store.transaction(conn, self.schema, asynchronous=True):
-                load_values(conn, wanted.values())
+                load_wanted(conn, wanted.values())
         except LookupError as damaged:
             if len(wanted) == 1:
                 return dict.fromkeys(wanted, damaged)
@@ -140,7 +140,7 @@ class Claimer:
                 leased.done = Ran(what.result)
                 what = self._answer(conn, leased)
             if isinstance(what, Work):
-                self.executor.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
+                self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
                 leased.handed_out = leased.at_work = True
             elif isinstance(what, Collection):
                 self._compute(leased, what)
@@ -149,10 +149,10 @@ class Claimer:
         except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
-            self.held_jobs.finish(leased, Broken(error))
+            self.holdings.finish(leased, Broken(error))
 
     def _compute(self, leased: Leased, collection: Collection) -> None:
-        """Have a long loop collected in a thread of the executor, in place of a call: nothing else waits for it."""
+        """Have a long loop collected in a thread of the slots, in place of a call: nothing else waits for it."""
 
         def first(_call: Call) -> Computed:
             try:
@@ -167,7 +167,7 @@ class Claimer:
 
         where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
         call = Call("loop", where, where, {}, {}, math.inf, self.result_limit, {})
-        self.executor.submit(leased.token, call, first, give_up)
+        self.slots.submit(leased.token, call, first, give_up)
         leased.handed_out = leased.at_work = True
 
     def computed(self, conn: Connection, leased: Leased, found: What | NotLoaded, seconds: float) -> None:
@@ -177,13 +177,13 @@ class Claimer:
             return
         leased.handed_out, leased.rounds = False, leased.rounds + 1
         if leased.rounds > MOST_ROUNDS:
-            self.held_jobs.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
+            self.holdings.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
             return
-        wanted = MissingValues(leased.view)
+        wanted = Wanted(leased.view)
         wanted.add(found)
         broken = self._load(conn, {leased.view.execution_id: wanted})
         if broken:
-            self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
+            self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
         else:
             self.begin(conn, [leased])
 
@@ -205,7 +205,7 @@ class Claimer:
                 what = Done(done.result, what.saved)
             elif isinstance(what, Failed):
                 what = save_failed(what.error, done.result)
-        self.held_jobs.finish(leased, what, seconds, output)
+        self.holdings.finish(leased, what, seconds, output)
 
     def _answer(self, conn: Connection, leased: Leased) -> Work | Collection | What:
         what = prepare(leased, self.result_limit)
@@ -229,6 +229,6 @@ class Claimer:
 
     def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
         """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""
-        set_aside(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
+        set_aside(conn, self.views, rows, by=self.holdings.worker_id, expired=expired)
         for row in rows:
-            self.held_jobs.forget_lease(row.id)
+            self.holdings.forget_lease(row.id)

@@ -22,7 +22,7 @@ from noetl.settings import Settings
 from tests.support.api import ApiClient
 from tests.unit.server.test_gate import make_service
 
-PLAYBOOK = str(BODIES["Register"]["content"])
+PLAYBOOK = str(BODIES["RegisterBody"]["content"])
 JSON_TEXT = {"Content-Type": "application/json"}
 
 
@@ -155,10 +155,10 @@ FIELDS = {
     "/api/credentials/rotate": (),
 }
 RIGHT = {
-    "/api/catalog": BODIES["Register"],
-    "/api/executions": BODIES["Start"],
-    "/api/executions/{execution_id}/cancel": BODIES["Cancel"],
-    "/api/credentials": BODIES["NewCredential"],
+    "/api/catalog": BODIES["RegisterBody"],
+    "/api/executions": BODIES["StartBody"],
+    "/api/executions/{execution_id}/cancel": BODIES["CancelBody"],
+    "/api/credentials": BODIES["CredentialBody"],
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from noetl.database.connect import Database, open_database
 from noetl.database.schema import apply_schema
 from noetl.orchestrator.orchestrator import Orchestrator
-from noetl.server import answers
 from noetl.server.app import build_app
+from noetl.server.routes import answers
 from noetl.server.service import Service
 from noetl.settings import Settings
 from tests.support.api import ApiClient
@@ -113,7 +113,7 @@ def test_the_catalog_lists_newest_versions_page_by_page(api: ApiClient) -> None:
 def test_a_document_is_shown_by_path_and_version(api: ApiClient) -> None:
     register(api)
     register(api, ROUTERS + "# more\n")
-    shown = answers.CatalogEntry.model_validate(api.get("/api/catalog/test/routers").json(), strict=True)
+    shown = answers.DocumentAnswer.model_validate(api.get("/api/catalog/test/routers").json(), strict=True)
     assert (shown.version, shown.description) == (2, "Only routes")
     assert api.get("/api/catalog/test/routers", params={"version": 1}).json()["content"] == ROUTERS
     missing = error(api.get("/api/catalog/test/routers", params={"version": 9}), 404)
@@ -125,10 +125,10 @@ def test_a_document_is_shown_by_path_and_version(api: ApiClient) -> None:
 def test_an_execution_is_accepted_and_shown(api: ApiClient) -> None:
     register(api)
     started = start(api, labels={"who": "me"}, priority=3, payload={"message": "ä", "deep": {"a": 5}})
-    answers.Started.model_validate(started, strict=True)
+    answers.StartedAnswer.model_validate(started, strict=True)
     assert started["status"] == "completed"
     answer = api.get(f"/api/executions/{started['execution_id']}")
-    shown = answers.Execution.model_validate(answer.json(), strict=True)
+    shown = answers.ExecutionAnswer.model_validate(answer.json(), strict=True)
     assert shown.result == {"workload": {"message": "ä", "deep": {"a": 5}}}
     assert (shown.labels, shown.priority, shown.error, shown.jobs) == ({"who": "me"}, 3, None, [])
     assert shown.started_at <= str(shown.finished_at)
@@ -312,7 +312,7 @@ def test_queue_runtime_errors_and_health(api: ApiClient) -> None:
     assert len(one["items"]) == 1
     assert api.get("/api/runtime", params={"kind": "worker"}).json() == {"items": [], "next": None}
     assert api.get("/api/errors").json() == {"items": [], "next": None}
-    health = answers.Health.model_validate(api.get("/api/health").json(), strict=True)
+    health = answers.HealthAnswer.model_validate(api.get("/api/health").json(), strict=True)
     assert health.queue == {"queued": 3}
     assert len(api.get(f"/api/executions/{numbers[0]}").json()["jobs"]) == 1
     assert api.get(f"/api/executions/{numbers[0]}/output").json() == {"items": [], "next": None, "last": None}

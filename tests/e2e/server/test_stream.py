@@ -10,7 +10,7 @@ from noetl.database import read
 from noetl.database.connect import Database, open_database
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.orchestrator.start import StartRequest
-from noetl.server.stream import BATCH, Reader, follow
+from noetl.server.stream import EVENTS_PER_BATCH, EventReader, follow
 from noetl.settings import Settings
 
 PLAYBOOK = """
@@ -23,8 +23,8 @@ workflow:
 
 
 @pytest.fixture
-def reader(database: Database) -> Iterator[Reader]:
-    reader = Reader(database)
+def reader(database: Database) -> Iterator[EventReader]:
+    reader = EventReader(database)
     yield reader
     reader.stop()
 
@@ -45,7 +45,7 @@ def kinds(messages: list[bytes]) -> list[str]:
     return [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
 
 
-async def first(reader: Reader, execution_id: int) -> bytes:
+async def first(reader: EventReader, execution_id: int) -> bytes:
     """Return the first message of a stream, and leave it."""
     stream = follow(reader, execution_id, 0)
     try:
@@ -54,11 +54,11 @@ async def first(reader: Reader, execution_id: int) -> bytes:
         await stream.aclose()
 
 
-async def collect(reader: Reader, execution_id: int, after: int = 0) -> list[bytes]:
+async def collect(reader: EventReader, execution_id: int, after: int = 0) -> list[bytes]:
     return [message async for message in follow(reader, execution_id, after)]
 
 
-def test_many_watchers_of_a_living_execution_see_its_end(reader: Reader, orchestrator: Orchestrator) -> None:
+def test_many_watchers_of_a_living_execution_see_its_end(reader: EventReader, orchestrator: Orchestrator) -> None:
     number = start(orchestrator)
 
     async def go() -> list[list[bytes]]:
@@ -73,7 +73,7 @@ def test_many_watchers_of_a_living_execution_see_its_end(reader: Reader, orchest
     assert seen[0][-1] == "execution_cancelled"
 
 
-def test_a_reader_that_stops_ends_all_streams(reader: Reader, orchestrator: Orchestrator) -> None:
+def test_a_reader_that_stops_ends_all_streams(reader: EventReader, orchestrator: Orchestrator) -> None:
     number = start(orchestrator)
     seen: list[bytes] = []
 
@@ -96,7 +96,7 @@ def test_a_reader_that_stops_ends_all_streams(reader: Reader, orchestrator: Orch
 
 
 def test_a_lost_connection_misses_nothing(
-    settings: Settings, database: Database, reader: Reader, orchestrator: Orchestrator
+    settings: Settings, database: Database, reader: EventReader, orchestrator: Orchestrator
 ) -> None:
     number = start(orchestrator)
 
@@ -113,7 +113,7 @@ def test_a_lost_connection_misses_nothing(
 
 
 def test_a_reader_that_fails_ends_its_streams_and_serves_the_next(
-    reader: Reader, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+    reader: EventReader, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for ever for a thread that is gone."""
     number = start(orchestrator)
@@ -142,7 +142,7 @@ def cut(settings: Settings) -> None:
 
 def test_a_slow_watcher_holds_one_batch_and_gets_everything(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
-    total = 3 * BATCH + 7
+    total = 3 * EVENTS_PER_BATCH + 7
     with open_database(settings) as database:
         orchestrator = Orchestrator(database, settings)
         orchestrator.register(PLAYBOOK, filename="x")
@@ -155,12 +155,17 @@ def test_a_slow_watcher_holds_one_batch_and_gets_everything(make_settings: Calla
                 (total, number),
             )
             conn.execute("UPDATE execution SET last_event_id = %s WHERE execution_id = %s", (total, number))
-        reader = Reader(database)
-        assert asyncio.run(take_slowly(reader, number, total)) == [BATCH, BATCH, BATCH, 7]
+        reader = EventReader(database)
+        assert asyncio.run(take_slowly(reader, number, total)) == [
+            EVENTS_PER_BATCH,
+            EVENTS_PER_BATCH,
+            EVENTS_PER_BATCH,
+            7,
+        ]
         reader.stop()
 
 
-async def take_slowly(reader: Reader, number: int, total: int) -> list[int]:
+async def take_slowly(reader: EventReader, number: int, total: int) -> list[int]:
     """Take one batch after the other; meanwhile there must be no second one."""
     watcher = reader.watch(number, 0)
     sizes: list[int] = []

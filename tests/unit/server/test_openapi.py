@@ -5,11 +5,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fastapi.routing import APIRoute
 
-from noetl.server import answers, bodies
-from noetl.server.app import build_api
+from noetl.server.app import ROUTERS, build_api
 from noetl.server.gate import OPEN_PATHS
 from noetl.server.openapi_examples import ANSWERS, BODIES, PARAMETERS
+from noetl.server.routes import answers, bodies
+from noetl.server.routes.parameters import service_for
 from tests.unit.server.test_gate import make_service
 
 DESCRIPTION: dict[str, Any] = build_api(make_service()).openapi()
@@ -32,12 +34,18 @@ def test_calls_have_names_that_a_program_can_use() -> None:
     assert {"listExecutions", "startExecution", "cancelExecution", "registerDocument", "streamEvents"} <= set(names)
 
 
+def test_every_route_refuses_query_parameters_that_it_does_not_know() -> None:
+    routes = [each for router in ROUTERS for each in router.routes if isinstance(each, APIRoute)]
+    assert {each.name for each in routes if service_for not in {d.call for d in each.dependant.dependencies}} == set()
+    assert len(routes) == len(OPERATIONS)
+
+
 def test_every_error_has_the_one_shape() -> None:
     assert "HTTPValidationError" not in DESCRIPTION["components"]["schemas"]
     for path, _, operation in OPERATIONS:
         for status in ("4XX", "5XX"):
             schema = operation["responses"][status]["content"]["application/json"]["schema"]
-            assert schema == {"$ref": "#/components/schemas/Failure"}, path
+            assert schema == {"$ref": "#/components/schemas/FailureAnswer"}, path
 
 
 @pytest.mark.parametrize(("name", "example"), [*BODIES.items(), *ANSWERS.items()])

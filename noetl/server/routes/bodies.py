@@ -1,4 +1,4 @@
-"""What requests may carry: strict types, no unknown fields."""
+"""Models of the bodies of requests: strict types, no unknown fields."""
 
 from typing import Annotated, Any
 
@@ -21,21 +21,21 @@ Short = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(stora
 Who = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(storable)]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """The base of all bodies."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Register(Body):
-    """A document for the catalog. `filename` is what problems are reported under."""
+class RegisterBody(RequestBody):
+    """A document for the catalog. Problems are reported under `filename`."""
 
     content: Text
     filename: Short = "body"
     by: Who = "api"
 
 
-class Start(Body):
+class StartBody(RequestBody):
     """An execution to start.
 
     `payload` is laid over the playbook's workload, shallowly or (`merge`) deeply; `set` is laid over both, always
@@ -53,15 +53,15 @@ class Start(Body):
     by: Who = "api"
 
 
-class Cancel(Body):
-    """Why an execution shall end."""
+class CancelBody(RequestBody):
+    """The reason for which an execution is cancelled."""
 
     reason: Annotated[str, Field(max_length=2000), AfterValidator(storable)] = ""
     by: Who = "api"
 
 
-class NewCredential(Body):
-    """A credential to store. `replace`: take the place of the one of this name."""
+class CredentialBody(RequestBody):
+    """A credential to store. `replace` overwrites one of the same name."""
 
     name: Short
     type: Short

@@ -1,39 +1,39 @@
-"""What the API answers with, for its OpenAPI description. Ids are text, times are ISO texts in UTC."""
+"""Models of the API's answers, for its OpenAPI description. Ids are text, times are ISO texts in UTC."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
 
-class Problem(BaseModel):
-    """What is wrong, with which value, and what to do."""
+class FailureReason(BaseModel):
+    """The reason of a failure: the problem with its value, and the remedy."""
 
     type: str
     message: str
     detail: Any = None
 
 
-class Failure(BaseModel):
+class FailureAnswer(BaseModel):
     """The answer to every request that fails."""
 
-    error: Problem
+    error: FailureReason
 
 
-class Items(BaseModel):
+class PageAnswer(BaseModel):
     """One page of a list. `next` is handed back as `after`; null at the end."""
 
     items: list[dict[str, Any]]
     next: str | None
 
 
-class Output(Items):
-    """What steps printed. `last`, handed back as `after`, shows what was printed later; null where nothing was."""
+class OutputAnswer(PageAnswer):
+    """One page of output. `last`, handed back as `after`, continues with later output; null where there is none."""
 
     last: str | None
 
 
-class Health(BaseModel):
-    """How the instance does: jobs by status, running servers and workers by kind, living workers by pool."""
+class HealthAnswer(BaseModel):
+    """The health of the instance: jobs by status, running servers and workers by kind, living workers by pool."""
 
     status: str
     version: str
@@ -43,8 +43,8 @@ class Health(BaseModel):
     pools: dict[str, int]
 
 
-class Registered(BaseModel):
-    """Where a document stands in the catalog. `created` is false when the newest version had this content."""
+class RegisteredAnswer(BaseModel):
+    """The catalog entry of a document. `created` is false when the newest version had this content already."""
 
     path: str
     version: int
@@ -52,7 +52,7 @@ class Registered(BaseModel):
     created: bool
 
 
-class CatalogEntry(BaseModel):
+class DocumentAnswer(BaseModel):
     """One version of a document."""
 
     catalog_id: str
@@ -67,7 +67,7 @@ class CatalogEntry(BaseModel):
     content: str
 
 
-class Started(BaseModel):
+class StartedAnswer(BaseModel):
     """An accepted execution. `created` is false when `key` had started it before."""
 
     execution_id: str
@@ -77,9 +77,8 @@ class Started(BaseModel):
     created: bool
 
 
-class Execution(BaseModel):
-    """One execution. `jobs` is what of it stands in the queue (at most 100), `result` and `error` are set at the
-    end."""
+class ExecutionAnswer(BaseModel):
+    """One execution. `jobs` are its jobs in the queue (at most 100), `result` and `error` are set at the end."""
 
     execution_id: str
     path: str
@@ -103,7 +102,7 @@ class Execution(BaseModel):
     error: Any
 
 
-class Why(BaseModel):
+class ExplanationAnswer(BaseModel):
     """An execution explained. `steps` have begun (the newest visit of each, in the order of their begin); `failures`
     failed for good, `lines` being the reason beyond the message; `waits` say what the jobs of an execution that goes on
     wait for, each with a `kind` (time, retry, child, worker, turn, lease, lost, running, set_aside, paused, cancel,
@@ -118,8 +117,8 @@ class Why(BaseModel):
     waits: list[dict[str, Any]]
 
 
-class StepResult(BaseModel):
-    """What a step run, or one item of its loop, gave: the event that ended it, its result and its error."""
+class StepResultAnswer(BaseModel):
+    """The end of a step run, or of one item of its loop: the event, the result and the error."""
 
     event_id: str
     event_type: str
@@ -130,23 +129,23 @@ class StepResult(BaseModel):
     error: Any
 
 
-class Status(BaseModel):
-    """Where an execution stands now."""
+class StatusAnswer(BaseModel):
+    """The status of an execution now."""
 
     execution_id: str
     status: str
 
 
-class StoredCredential(BaseModel):
-    """A credential that was stored. `created` is false when it took another's place."""
+class StoredCredentialAnswer(BaseModel):
+    """A stored credential. `created` is false when it replaced another one."""
 
     name: str
     type: str
     created: bool
 
 
-class Credential(BaseModel):
-    """A credential. The values of `fields` are masked, unless they were asked for and may be shown."""
+class CredentialAnswer(BaseModel):
+    """A credential. The values of `fields` are masked, unless `reveal` asks for them and the server allows it."""
 
     name: str
     type: str
@@ -157,14 +156,14 @@ class Credential(BaseModel):
     fields: dict[str, Any]
 
 
-class RemovedCredential(BaseModel):
-    """A credential that is no more."""
+class RemovedCredentialAnswer(BaseModel):
+    """A removed credential."""
 
     name: str
 
 
-class Rotated(BaseModel):
-    """How many credentials are encrypted with the key `key_id` now."""
+class RotatedAnswer(BaseModel):
+    """The number of credentials that are encrypted with the key `key_id` now."""
 
     rotated: int
     key_id: str

@@ -11,6 +11,7 @@ from noetl.cli.lookout import Lookout
 from noetl.cli.prints import Prints
 from noetl.cli.show import STYLES, cell, note, safe, terminal
 from noetl.errors import Unreachable
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import NO_ITEM, EventType, ExecutionStatus
 
@@ -43,7 +44,7 @@ _MARKS = {
 }
 
 
-_WITHOUT_WORKER = ("wait", "playbook")
+_WITHOUT_WORKER = frozenset(name for name, type_ in STEP_TYPES.items() if type_.place == "queue")
 """Types whose steps last longer than any attempt: a worker has them in hand at their beginning only."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.words import NO_ITEM, EventType
 
 _ENDS = (
@@ -12,8 +13,7 @@ _ENDS = (
     EventType.ITEM_COMPLETED,
     EventType.ITEM_FAILED,
 )
-_WITH_OUTPUT = ("python", "shell", "container", "duckdb")
-"""Types of steps that can print something."""
+_PRINTING = frozenset(name for name, type_ in STEP_TYPES.items() if type_.prints)
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Prints:
 
     def before(self, event: Row) -> None:
         """Show what was printed up to this event, if its step can have printed anything."""
-        if event["event_type"] in _ENDS and event["node_type"] in _WITH_OUTPUT:
+        if event["event_type"] in _ENDS and event["node_type"] in _PRINTING:
             self.rest()
 
     def rest(self) -> None:

@@ -6,17 +6,21 @@ from typing import Any, Final
 
 from noetl.errors import TemplateError
 from noetl.playbook.model import Template
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.template import MappingTemplate
 
-FIELDS: Final = ("path", "database")
-"""The fields of save and duckdb steps that hold a path."""
+_PATHS: Final = {
+    name: tuple(field for field, spec in type_.fields.items() if spec.path) for name, type_ in STEP_TYPES.items()
+}
+"""The fields of each step type that hold a path."""
 
 
-def keep_within(fields: Mapping[str, Any], template: Template | None) -> None:
-    """Raise `TemplateError` where a rendered path leaves the folder that the playbook's own text names."""
-    if not isinstance(template, MappingTemplate):
+def keep_within(type_: str, fields: Mapping[str, Any], template: Template | None) -> None:
+    """Raise `TemplateError` where a rendered path of a step leaves the folder that the playbook's own text names."""
+    paths = _PATHS.get(type_, ())
+    if not paths or not isinstance(template, MappingTemplate):
         return
-    for field in FIELDS:
+    for field in paths:
         text, value = template.text_of(field), fields.get(field)
         if text is not None and isinstance(value, str) and not is_within(text, value):
             raise TemplateError(

@@ -22,7 +22,6 @@ from noetl.words import NO_ITEM, fact, step_of
 
 PYTHON: Final = "python"
 SAVE: Final = "save"
-WITH_PATHS: Final = (SAVE, "duckdb")
 CHILD: Final = "playbook"
 MOST_SAVED: Final = 256 * 1024
 """Bytes that a block `save` can keep in the log beside a result, as JSON."""
@@ -79,8 +78,7 @@ def _rendered(plan: Plan, step: Step, scopes: Scopes, handed: Mapping[str, Any] 
     if handed and step.type == PYTHON:
         args = {**handed, **args}
     fields = _mapping(step.fields, scopes, args)
-    if step.type in WITH_PATHS:
-        keep_within(fields, step.fields)
+    keep_within(step.type, fields, step.fields)
     auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
     passed = _passed(step, scopes) if step.type == CHILD else frozenset[str]()
     return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth, passed)
@@ -146,7 +144,7 @@ def _rendered_save(
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
     scopes.add_names({name: value for name, value in more.items() if name not in args})
     fields = dict(_mapping(template, scopes, args))
-    keep_within(fields, template)
+    keep_within(SAVE, fields, template)
     auth = fields.pop("auth", None)
     if "data" not in fields and "statement" not in fields:
         fields["data"] = raw(result)

@@ -1,4 +1,4 @@
-"""What credentials are made of: the types, their fields, and which types a tool logs in with."""
+"""The types of credentials and their fields."""
 
 import re
 from collections.abc import Mapping
@@ -80,19 +80,6 @@ MAIN: Final[Mapping[str, str]] = {
     "generic": "value",
 }
 """The field that is meant where only the credential is named."""
-
-TAKES: Final[Mapping[str, tuple[str, ...]]] = {
-    "http": ("bearer", "basic", "api_key", "header"),
-    "postgres": ("postgres",),
-    "duckdb": ("postgres", "s3"),
-    "save": ("postgres", "s3"),
-    "container": ("basic",),
-    "secrets": ("generic", "bearer", "s3"),
-}
-"""The types that a tool logs in with."""
-
-SEVERAL: Final = frozenset({"duckdb", "save"})
-"""Tools that take credentials by aliases; the others take one."""
 
 
 def check_type(type_: Any) -> str:

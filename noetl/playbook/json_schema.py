@@ -9,7 +9,7 @@ from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS
 from noetl.playbook.read.fields import RETRY_KEYS
 from noetl.playbook.read.loops import LOOP_KEYS, MODES, ON_ERROR
 from noetl.playbook.read.steps import STEP_KEYS, TASK_KEYS
-from noetl.playbook.step_types import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK, Field
+from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK, Field
 from noetl.words import ROUTER
 
 Schema = dict[str, Any]
@@ -50,19 +50,14 @@ SAID: Final[Mapping[str, str]] = {
     "in": "What the loop runs over: a list, or a template that gives one.",
     "iterator": "The name of the item in templates.",
     "when": "A condition: true, false or exactly one {{ expression }}.",
-    "code": "Python with a 'def main(...)'.",
-    "command": "SQL, or what a shell or container runs.",
-    "shell": "What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
-    "stdin": "What the command reads from its standard input: text, or a value that is written as JSON.",
-    "endpoint": "The URL.",
     "task": "The name of a task of the workbook.",
 }
-"""What editors show for a key; a test holds that each is a key of the language."""
+"""What editors show for keys that no type has of its own; a test holds that each is a key of the language."""
 
 
 def json_schema() -> Schema:
     """Return the schema of a playbook."""
-    types = [ROUTER, *(type_ for type_ in ACTIONS if type_ != ROUTER), WORKBOOK]
+    types = [ROUTER, *(type_ for type_ in STEP_TYPES if type_ != ROUTER), WORKBOOK]
     return {
         "$schema": DIALECT,
         "title": "NoETL playbook",
@@ -94,8 +89,9 @@ def _object(
     properties = {}
     for key in sorted(keys):
         schema = known.get(key, {})
+        own = "description" in schema or key not in SAID
         # A reference takes no words beside it in this dialect.
-        properties[key] = {"description": SAID[key], "allOf": [schema]} if key in SAID else schema
+        properties[key] = schema if own else {"description": SAID[key], "allOf": [schema]}
     found: Schema = {"type": ["object", "null"] if nullable else "object", "properties": properties}
     if required:
         found["required"] = sorted(required)
@@ -164,18 +160,21 @@ def _common() -> Mapping[str, Schema]:
 
 def _without(type_: str) -> set[str]:
     """Return the common keys that mean nothing for a type."""
-    missing = set() if type_ in WITH_AUTH or type_ == WORKBOOK else {"auth"}
-    return missing | ({"loop", "save"} if type_ in WITHOUT_LOOP else set())
+    if type_ == WORKBOOK:
+        return set()
+    descriptor = STEP_TYPES[type_]
+    return {*(() if descriptor.credentials else ("auth",)), *(() if descriptor.has_jobs else ("loop", "save"))}
 
 
 def _step(type_: str) -> Schema:
     keys = (STEP_KEYS | {"result"}) - _without(type_)
     if type_ == WORKBOOK:
-        anything = {name: schema for one in ACTIONS for name, schema in _fields(one).items()}
+        anything = {name: schema for one in STEP_TYPES for name, schema in _fields(one).items()}
         return _object(keys | {"task"} | set(anything), {**anything, **_common()}, required=["step", "type"])
     fields = _fields(type_)
     needed = ["step", *([] if type_ == ROUTER else ["type"])]
     found = _object(keys | set(fields), {**_common(), **fields}, required=needed)
+    found["description"] = STEP_TYPES[type_].said
     return {**found, "allOf": _needed(type_)} if _needed(type_) else found
 
 
@@ -188,10 +187,15 @@ def _task(type_: str) -> Schema:
 
 def _fields(type_: str) -> dict[str, Schema]:
     """Return the schemas of a type's own fields."""
-    return {name: _field(spec) for name, spec in ACTIONS[type_].items()}
+    return {name: _field(spec) for name, spec in STEP_TYPES[type_].fields.items()}
 
 
 def _field(spec: Field) -> Schema:
+    return {"description": spec.said, **_values(spec)} if spec.said else _values(spec)
+
+
+def _values(spec: Field) -> Schema:
+    """Return the schema of a field's values."""
     if spec.raw:
         return _TEXT
     if spec.choices:
@@ -203,10 +207,11 @@ def _field(spec: Field) -> Schema:
 
 def _needed(type_: str) -> list[Schema]:
     """Return what a type's fields have to be together."""
-    required = sorted(name for name, spec in ACTIONS[type_].items() if spec.required)
+    required = sorted(name for name, spec in STEP_TYPES[type_].fields.items() if spec.required)
     found: list[Schema] = [{"required": required}] if required else []
-    if type_ in ONE_OF:
-        found.append({"oneOf": [{"required": [key]} for key in ONE_OF[type_]]})
+    one_of = STEP_TYPES[type_].one_of
+    if one_of:
+        found.append({"oneOf": [{"required": [key]} for key in one_of]})
     return found
 
 

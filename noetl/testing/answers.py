@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.testfile.model import Answer, Stub
 from noetl.playbook.values import plain
 from noetl.testing.calls import Call
@@ -12,16 +13,6 @@ from noetl.testing.trouble import Trouble
 
 LIMIT: Final = 32 * 1024 * 1024
 """Bytes that a result may have."""
-
-EXAMPLES: Final = {
-    "http": "result: {status_code: 200, headers: {}, data: {}}",
-    "postgres": "result: {command_0: {status: SELECT 1, rows: [], row_count: 0, columns: []}}",
-    "duckdb": "result: {command_0: {status: SELECT 1, rows: [], row_count: 0, columns: []}}",
-    "shell": 'result: {exit_code: 0, stdout: "", stderr: ""}',
-    "container": 'result: {exit_code: 0, stdout: "", stderr: ""}',
-    "playbook": "result: {}",
-}
-"""What a stub for a type may look like."""
 
 
 class Answers:
@@ -91,6 +82,5 @@ def unstubbed(call: Call) -> Trouble:
         name = call.fields.get("name")
         advice = f"secrets:\n  {name}: some-value"
         return Trouble(f"{call} asks for the secret {name!r}, and the test gives none", advice=advice)
-    example = EXAMPLES.get(call.type, "result: {}")
-    advice = f"stubs:\n  {call.step}:\n    {example}"
+    advice = f"stubs:\n  {call.step}:\n    {STEP_TYPES[call.type].stub}"
     return Trouble(f"{call} has effects outside, and the test has no stub for it", advice=advice)

@@ -25,6 +25,7 @@ from noetl.engine.waiting import (
     wait,
 )
 from noetl.errors import InputError, TemplateError
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.testfile.stubs import RUN
 from noetl.testing.answers import LIMIT, outcome_of, unstubbed
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
 MOST_CALLS: Final = 1_000_000
 """Jobs after which a test is held to be endless."""
 
-CODE: Final = frozenset({"python", "shell", "container"})
 CODE_LIMIT: Final = 3600.0
-"""Seconds of virtual time that steps of these types may take which name no timeout."""
-
+"""Seconds of virtual time that a step with code of the playbook may take which names no timeout."""
 
 Act = Callable[[], None]
 
@@ -106,7 +105,7 @@ class Attempts:
         if answer is None or answer.kind == RUN:
             return self._carry_out(member, row, rendered, call)
         what, takes = outcome_of(answer, call), answer.takes
-        limit = CODE_LIMIT if rendered.timeout is None and rendered.type in CODE else rendered.timeout
+        limit = CODE_LIMIT if rendered.timeout is None and STEP_TYPES[rendered.type].code else rendered.timeout
         if limit is not None and takes > limit:
             what, takes = Failed(_overran(member, row.job, limit)), limit
         return lambda: self._conclude(member, row, what, takes)

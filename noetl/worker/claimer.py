@@ -16,15 +16,13 @@ from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.execution_cache import Views, Wanted, load_wanted
 from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.tools.base import Call
 from noetl.worker.executor import Computed, Slots
 from noetl.worker.held_jobs import Holdings
 from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
-
-WITH_FILES = frozenset({"duckdb", "save"})
-"""The tools that keep files of an execution."""
 
 MOST_ROUNDS = 100
 """How often a job may ask for values before it counts as broken."""
@@ -224,7 +222,7 @@ class Intake:
             work.args,
             work.timeout,
             self.result_limit,
-            {**work.context, "files": self.files} if work.type in WITH_FILES else work.context,
+            {**work.context, "files": self.files} if STEP_TYPES[work.type].keeps_files else work.context,
         )
 
     def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:

@@ -42,9 +42,9 @@ def test_the_text_before_a_template_is_a_wall(template: str, value: str, within:
 def test_a_step_whose_path_leads_out_fails_as_a_template_does() -> None:
     """Whatever gave the value; the message names the folder."""
     template = compile_template({"path": "/x/{{ name }}.json", "format": "json"}, playbook="p", step="s", field="save")
-    keep_within({"path": "/x/day/one.json"}, template)
+    keep_within("save", {"path": "/x/day/one.json"}, template)
     with pytest.raises(TemplateError, match="leads out of the folder '/x/', which the playbook names"):
-        keep_within({"path": "/x/../up.json"}, template)
+        keep_within("save", {"path": "/x/../up.json"}, template)
 
 
 def _home(tmp_path: Path) -> tuple[Path, dict[str, Any]]:

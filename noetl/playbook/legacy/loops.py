@@ -15,7 +15,7 @@ from noetl.playbook.legacy.logins import database_in_args
 from noetl.playbook.legacy.steps import Tasks, action, blocks, tool_of, type_of
 from noetl.playbook.legacy.tree import Draft, items, mapping, text
 from noetl.playbook.read.steps import STEP_KEYS
-from noetl.playbook.step_types import ACTIONS, WORKBOOK
+from noetl.playbook.step_types import WORKBOOK, fields_of
 from noetl.playbook.yaml.tree import Node
 
 _HINT: Final = "write 'loop: {in: ..., iterator: ...}' and the task's own type and fields instead of 'type: iterator'"
@@ -94,7 +94,7 @@ def _drop_labels(task: Draft, tasks: Tasks) -> None:
         type_ = WORKBOOK
         task.put("type", text(task.done(), WORKBOOK), task.key(named))
     kept = named if type_ == WORKBOOK else "task" if type_ == words.ITERATOR else ""
-    if "name" in ACTIONS.get(type_, {}) and "secret_name" not in task:
+    if "name" in fields_of(type_) and "secret_name" not in task:
         kept = "name"
     for name in _LABELS:
         if name in task and name != kept:

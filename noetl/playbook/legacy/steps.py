@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from noetl.playbook.credential_types import SEVERAL
 from noetl.playbook.legacy import words
 from noetl.playbook.legacy.fields import decode, imports, save_block, save_step
 from noetl.playbook.legacy.logins import database_in_args, logins
 from noetl.playbook.legacy.tree import Draft, Notes, inside, text
-from noetl.playbook.step_types import ACTIONS, ROUTER_TYPES, WITH_AUTH, WORKBOOK
+from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK, fields_of
 from noetl.playbook.yaml.tree import Node
 from noetl.words import ROUTER
 
@@ -96,7 +95,7 @@ def _passed(step: Draft) -> bool:
 
 def unread(draft: Draft, type_: str) -> None:
     """Leave out what nothing reads today."""
-    fields = ACTIONS.get(type_, {})
+    fields = fields_of(type_)
     idle = {**words.STEP_IDLE, **(words.NAMED if "step" in draft and type_ != WORKBOOK else {})}
     for name, reason in idle.items():
         if name in draft and name not in fields:
@@ -119,16 +118,16 @@ def action(draft: Draft, tasks: Tasks, type_: str) -> None:
     if tool == "save":
         save_step(draft)
     draft.rename(words.STEP)
-    fields = ACTIONS.get(tool)
-    if fields is not None:
+    descriptor = STEP_TYPES.get(tool)
+    if descriptor is not None:
         _fields(draft, tool)
-        draft.rename({old: new for old, new in words.ARGS.items() if old not in fields})
+        draft.rename({old: new for old, new in words.ARGS.items() if old not in descriptor.fields})
     if type_ == WORKBOOK and draft.word("task") in tasks.secrets and "name" not in draft:
         key, value = tasks.secrets[draft.word("task")]
         draft.put("name", value, key)
     if tool == "playbook":
         without_slash(draft, "path")
-    blocks(draft, several=tool not in WITH_AUTH or tool in SEVERAL)
+    blocks(draft, several=descriptor is None or descriptor.aliases or not descriptor.credentials)
     if tool == "postgres":
         database_in_args(draft, tasks.get(draft.word("task")) if type_ == WORKBOOK else None)
 
@@ -146,7 +145,7 @@ def tool_of(draft: Draft, tasks: Tasks, type_: str) -> str:
     if type_ != WORKBOOK:
         return type_ or ROUTER
     named = tasks.get(draft.word("task"))
-    own = ACTIONS.get(_word(named, "type"), {}) if named is not None else {}
+    own = fields_of(_word(named, "type")) if named is not None else ()
     if "name" not in own:
         draft.rename(words.FIELDS[WORKBOOK])
         named = tasks.get(draft.word("task"))

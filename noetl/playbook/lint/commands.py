@@ -7,6 +7,7 @@ from noetl.playbook.lint.placeholders import check_placeholders, check_transacti
 from noetl.playbook.lint.sql import look_at, template_at
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
@@ -14,22 +15,16 @@ from noetl.playbook.yaml.tree import Node
 _HARMLESS: Final = frozenset({"execution_id", "job"})
 """Names whose values are letters, digits and hyphens."""
 
-_SQL_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "postgres": ("command", "commands"),
-    "duckdb": ("command", "commands"),
-    "save": ("statement",),
-}
-
 
 def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
     """Check the commands of a step or task of a type; `node` is its mapping, `what` what problems call it."""
     keys: Mapping[str, Node] = node.value
-    for name in _SQL_FIELDS.get(type_, ()):
-        if name in keys:
+    for name, spec in fields_of(type_).items():
+        if name in keys and spec.language == "sql":
             _check_sql_field(reader, keys[name], name, what)
             _check_binding(reader, keys, name, type_, what)
-    if type_ in ("shell", "container") and "command" in keys:
-        _check_shell(reader, keys["command"], type_, what)
+        elif name in keys and spec.language == "shell":
+            _check_shell(reader, keys[name], type_, what)
     loops = keys.get("loop")
     for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
         save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None

@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from noetl.playbook.graph import END
-from noetl.playbook.lint.result_shapes import ERROR, JOB, TOOLS, Shape, literal, result_shape
+from noetl.playbook.lint.result_shapes import ERROR, JOB, literal, result_shape
 from noetl.playbook.lint.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.lint.template_places import scalars, sites
 from noetl.playbook.lint.template_reads import Read, reads_of
 from noetl.playbook.model import Step
 from noetl.playbook.read.reader import Reader
+from noetl.playbook.shapes import Shape
+from noetl.playbook.step_types import HTTP_RESULT
 from noetl.playbook.suggest import did_you_mean, nearest
 from noetl.playbook.templates.env import is_secret_name
 from noetl.playbook.templates.result_views import SELF_NAMES, is_envelope
@@ -19,7 +21,7 @@ from noetl.playbook.yaml.tree import Node
 
 _METHODS: Final = frozenset({"items", "keys", "values", "get"})
 
-_OF_CALL: Final = frozenset(TOOLS["http"].keys) - {"data"}
+_OF_CALL: Final = frozenset(HTTP_RESULT.keys) - {"data"}
 """What an http step tells of its call, beside the answer's body."""
 
 

@@ -1,64 +1,24 @@
-"""What is known of results before anything has run: the fixed shapes of tools, and what python code writes out.
+"""What is known of results before anything has run: the fixed shapes of types, and what python code writes out.
 
 None stands for "anything": most results are known only when they are there, and then lint says nothing.
 """
 
 import ast
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 from noetl.playbook.read.python_code import MAIN, bindings, parsed
+from noetl.playbook.shapes import Shape, shape_of
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.yaml.tree import Node
 from noetl.words import ROUTER
 
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A mapping with these keys and no others; or, with `listed`, a list that has these names beside its items.
-
-    `numbered`: keys that match it are there, too, all of one shape.
-    """
-
-    keys: Mapping[str, "Shape | None"]
-    listed: bool = False
-    numbered: tuple[re.Pattern[str], "Shape | None"] | None = None
-
-    def has(self, key: str) -> bool:
-        return key in self.keys or bool(self.numbered and self.numbered[0].fullmatch(key))
-
-    def inner(self, key: str) -> "Shape | None":
-        """Return the shape behind a key that is there."""
-        return self.keys[key] if key in self.keys else self.numbered[1] if self.numbered else None
-
-
-def _of(*keys: str, **inner: "Shape | None") -> Shape:
-    return Shape(MappingProxyType({**dict.fromkeys(keys), **inner}))
-
-
-_COMMAND: Final = _of("status", "rows", "row_count", "columns")
-_SQL: Final = Shape(_of("executed_commands").keys, numbered=(re.compile(r"command_\d+"), _COMMAND))
-_PROCESS: Final = _of("exit_code", "stdout", "stderr")
-
-TOOLS: Final[Mapping[str, Shape]] = {
-    "http": _of("status_code", "headers", "url", "elapsed", "data"),
-    "postgres": _SQL,
-    "duckdb": _SQL,
-    "secrets": _of("secret_value", "version", "provider"),
-    "save": _of("saved", "data", "table", "path", "row_count"),
-    "shell": _PROCESS,
-    "container": _PROCESS,
-}
-"""The results of tools that are the same whatever they did."""
-
-LOOP: Final = Shape(_of("result", "results", "data", "count", "errors").keys, listed=True)
-ERROR: Final = _of(
+LOOP: Final = Shape(shape_of("result", "results", "data", "count", "errors").keys, listed=True)
+ERROR: Final = shape_of(
     "type", "message", "step", "attempt", "retryable", "detail", "phase", "item", "item_index", "index", "traceback"
 )
-JOB: Final = _of("id", "uuid")
+JOB: Final = shape_of("id", "uuid")
 
 
 def result_shape(type_: str, node: Node, code: str | None) -> Shape | None:
@@ -71,7 +31,7 @@ def result_shape(type_: str, node: Node, code: str | None) -> Shape | None:
         return returned(text) if isinstance(text, str) else None
     if type_ == ROUTER:
         return literal(node.value.get("result"))
-    return TOOLS.get(type_)
+    return STEP_TYPES[type_].result if type_ in STEP_TYPES else None
 
 
 def literal(node: Node | None) -> Shape | None:

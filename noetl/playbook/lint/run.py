@@ -21,7 +21,7 @@ from noetl.playbook.model import Step
 from noetl.playbook.read.clauses import Target
 from noetl.playbook.read.number_texts import check_numbers
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.step_types import ACTIONS
+from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates import template as templates
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
@@ -119,7 +119,7 @@ def _check_languages(reader: Reader, node: Node, type_: str, what: str, known: C
     """Check the templates of a step or task, and its Python."""
     if type_ == "python":
         check_code(reader, node, what, known)
-    raw = {name for name, spec in ACTIONS.get(type_, {}).items() if spec.raw}
+    raw = {name for name, spec in fields_of(type_).items() if spec.raw}
     for key, value in node.value.items():
         if key not in raw:
             _check_templates(reader, value, f"{key} of {what}")

@@ -6,7 +6,7 @@ from typing import Final
 from noetl.playbook.lint.scopes import At, Section
 from noetl.playbook.model import Step
 from noetl.playbook.read.steps import STEP_KEYS
-from noetl.playbook.step_types import ACTIONS
+from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
 
 _APART: Final = frozenset(
@@ -39,8 +39,9 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
 
 def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
     """Yield what a step or its task has; of its args those that no nearer ones (`given`) override."""
-    known = STEP_KEYS | ACTIONS.get(step.type, {}).keys()  # another key is a mistake itself
-    raw = {name for name, spec in ACTIONS.get(step.type, {}).items() if spec.raw}
+    own = fields_of(step.type)
+    known = STEP_KEYS | own.keys()  # another key is a mistake itself
+    raw = {name for name, spec in own.items() if spec.raw}
     for key, value in owner.value.items():
         if key == "args":
             for name, arg in value.value.items() if value.kind == "mapping" else [("", value)]:

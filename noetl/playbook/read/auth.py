@@ -12,8 +12,9 @@ from typing import Final
 
 from noetl.errors import InputError
 from noetl.playbook.common_secrets import COMMON, is_common
-from noetl.playbook.credential_types import SEVERAL, TAKES, TYPES, check_fields, check_name, check_type
+from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type
 from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -28,7 +29,7 @@ def check_auth(reader: Reader, node: Node, tool: str | None, what: str) -> None:
         _check_name(reader, node, what)
     elif node.value.keys() & {"type", "key"}:
         _check_one(reader, node, tool, what)
-    elif tool is not None and tool not in SEVERAL:
+    elif tool is not None and not STEP_TYPES[tool].aliases:
         reader.error(
             node, "auth", f"{what} has no type: a step of type {tool} takes one credential, by its name or with a type"
         )
@@ -92,7 +93,7 @@ def _check_type(reader: Reader, node: Node, tool: str | None, what: str) -> bool
     except InputError as problem:
         reader.error(node, "auth", f"{what}: {problem}")
         return False
-    takes = TAKES.get(tool or "", tuple(TYPES))
+    takes = (STEP_TYPES[tool].credentials if tool is not None else ()) or tuple(TYPES)
     if type_ not in takes:
         hint = did_you_mean(type_, takes) or f": it takes {', '.join(takes)}"
         reader.error(node, "auth", f"{what}: a step of type {tool} does not take a credential of type {type_}{hint}")

@@ -9,7 +9,7 @@ from noetl.playbook.read import python_code as pycode
 from noetl.playbook.read.auth import check_auth
 from noetl.playbook.read.number_texts import as_texts
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.step_types import ACTIONS, ONE_OF, WITHOUT_SECRETS, Field
+from noetl.playbook.step_types import STEP_TYPES, Field, fields_of
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates import template as templates
 from noetl.playbook.templates.template import AnyTemplate, Constant
@@ -49,18 +49,19 @@ class Owner:
     def fields(self, type_: str, prefix: str = "") -> dict[str, AnyTemplate]:
         """Return the templates of a type's own fields. `prefix`: of what template errors call the fields."""
         fields: dict[str, AnyTemplate] = {}
-        for name, spec in ACTIONS[type_].items():
+        descriptor = STEP_TYPES[type_]
+        for name, spec in descriptor.fields.items():
             given = self.keys.get(name)
             if given is None or (given.null and spec.kind != "any"):
                 continue
-            with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+            with self.reader.with_secrets(descriptor.has_effects):
                 found = self._field(given, spec, prefix + name)
             if found is not None:
                 fields[name] = found
-        code = self.given("code") if type_ == "python" else None
-        if code is not None and isinstance(code.value, str):
-            pycode.check(self.reader, code, self.what)
-        both = ONE_OF.get(type_, ())
+        for code in map(self.given, descriptor.fields_in("python")):
+            if code is not None and isinstance(code.value, str):
+                pycode.check(self.reader, code, self.what)
+        both = descriptor.one_of
         if both and all(name in fields for name in both):
             self.error(both[1], "unknown-key", f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
         return fields
@@ -91,10 +92,10 @@ class Owner:
 
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
         """Report what a type needs and nobody gives."""
-        for name, spec in ACTIONS[type_].items():
+        for name, spec in STEP_TYPES[type_].fields.items():
             if spec.required and name not in fields and self.given(name) is None:
                 self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
-        either = ONE_OF.get(type_)
+        either = STEP_TYPES[type_].one_of
         if either and not any(key in fields or self.given(key) for key in either):
             told = f"{self.what} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
             self.reader.error(self.node, "missing", told)
@@ -123,7 +124,7 @@ class Owner:
         """Return the fields of a block `save`, its `auth` among them."""
         if self.reader.mapping(node, what) is None:
             return None
-        self.reader.unknown(node, {*ACTIONS["save"], "auth"}, what, "save")
+        self.reader.unknown(node, {*fields_of("save"), "auth"}, what, "save")
         inner = Owner(self.reader, node, self.place, what)
         fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth("save")
         return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
@@ -133,7 +134,7 @@ class Owner:
         node = self.given("args")
         if node is None:
             return None
-        with self.reader.with_secrets(type_ not in WITHOUT_SECRETS):
+        with self.reader.with_secrets(type_ is None or STEP_TYPES[type_].has_effects):
             return self.reader.mapping_template(node, self.place, "args", f"args of {self.what}")
 
     def text(self, key: str) -> str:

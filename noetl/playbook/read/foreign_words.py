@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from noetl.playbook.step_types import ACTIONS, ROUTER_TYPES, WORKBOOK
+from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK
 from noetl.playbook.suggest import did_you_mean
 from noetl.words import ROUTER
 
@@ -198,14 +198,14 @@ def meant(word: str, known: Collection[str], place: str = "") -> str:
     if near:
         return near
     listed = f": the keys are {', '.join(sorted(known))}"
-    types = [type_ for type_, fields in ACTIONS.items() if word in fields] if place == "step" else []
+    types = [name for name, type_ in STEP_TYPES.items() if word in type_.fields] if place == "step" else []
     return f": it is a field of type {' and '.join(types)}{listed.replace(':', ',', 1)}" if types else listed
 
 
 def unknown_type(name: str) -> str:
     """Return the sentence for a type of step that there is not."""
     said = _TYPES.get(_lowered(name))
-    known = sorted(({*ACTIONS, WORKBOOK} - {ROUTER}) | ROUTER_TYPES)
+    known = sorted(({*STEP_TYPES, WORKBOOK} - {ROUTER}) | ROUTER_TYPES)
     hint = f": {said}" if said else did_you_mean(name, known) or ": the types are " + ", ".join(known)
     return f"unknown type {name!r}{hint}"
 

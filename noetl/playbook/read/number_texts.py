@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.step_types import ACTIONS
+from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
 
 _MEASURES: Final = frozenset({"timeout", "retry", "max_visits", "priority", "join"})
@@ -17,7 +17,7 @@ def check_numbers(reader: Reader, workload: Node | None, owners: list[tuple[Node
     """Hint at numbers in the workload, and in steps and tasks (each with its type), that read back otherwise."""
     places = [workload] if workload is not None else []
     for node, type_ in owners:
-        texts = {name for name, spec in ACTIONS.get(type_, {}).items() if spec.texts}
+        texts = {name for name, spec in fields_of(type_).items() if spec.texts}
         places += [value for key, value in node.value.items() if key not in _MEASURES | texts]
     for place in places:
         for found in _numbers(place):

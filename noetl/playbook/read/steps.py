@@ -11,7 +11,7 @@ from noetl.playbook.read.fields import Owner
 from noetl.playbook.read.foreign_words import unknown_type
 from noetl.playbook.read.loops import read_loops
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.step_types import ACTIONS, ONE_OF, ROUTER_TYPES, WITH_AUTH, WITHOUT_LOOP, WORKBOOK
+from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates import template as templates
 from noetl.playbook.templates.template import AnyTemplate, Constant
@@ -122,34 +122,35 @@ def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
         return _Action(ROUTER)
     if type_ == WORKBOOK:
         return _workbook(owner, common, tasks)
-    if type_ not in ACTIONS or type_ == ROUTER:
+    if type_ not in STEP_TYPES or type_ == ROUTER:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
         return None
-    reader.unknown(node, common | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
+    reader.unknown(node, common | STEP_TYPES[type_].fields.keys(), f"{owner.what} of type {type_}", "step")
     return _Action(type_)
 
 
 def _check_common(owner: Owner, type_: str) -> None:
     """Report keys of any step that mean nothing for its type."""
-    if type_ in WITHOUT_LOOP:
+    if not STEP_TYPES[type_].has_jobs:
         kind = "without an action" if type_ == ROUTER else f"of type {type_}"
         for key in ("loop", "save"):
             if owner.given(key):
                 owner.error(key, "unknown-key", f"{owner.what} is {kind}: it has nothing for {key!r} to work on")
-    if type_ not in WITH_AUTH and owner.given("auth"):
-        takes = ", ".join(sorted(WITH_AUTH))
+    if not STEP_TYPES[type_].credentials and owner.given("auth"):
+        takes = ", ".join(sorted(name for name, each in STEP_TYPES.items() if each.credentials))
         owner.error("auth", "unknown-key", f"{owner.what} is of type {type_}, which takes no auth: {takes} do")
 
 
 def _check_router(owner: Owner, common: frozenset[str]) -> None:
-    """Report unknown keys of a step without a type; a tool's field means that the type was forgotten."""
-    for type_ in ("python", "http", "wait", "fail", "container", "save", "secrets"):
-        strays = [key for key in owner.node.keys if key in ACTIONS[type_] and key not in common]
-        if strays:
-            written = owner.node.keys[strays[0]].text
-            owner.error(strays[0], "missing", f"{owner.what} has {written!r} but no type: add 'type: {type_}'")
-            return
-    owner.reader.unknown(owner.node, common, owner.what, "step")
+    """Report unknown keys of a step without a type; fields of a type mean that the type was forgotten."""
+    others = [key for key in owner.node.keys if key not in common]
+    likely = max(STEP_TYPES.values(), key=lambda type_: sum(key in type_.fields for key in others))
+    stray = next((key for key in others if key in likely.fields), None)
+    if stray is None:
+        owner.reader.unknown(owner.node, common, owner.what, "step")
+        return
+    written = owner.node.keys[stray].text
+    owner.error(stray, "missing", f"{owner.what} has {written!r} but no type: add 'type: {likely.name}'")
 
 
 def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
@@ -168,7 +169,7 @@ def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | N
     task = tasks[wanted]
     if task is None:
         return None
-    allowed = common | ACTIONS[task.type].keys() | {"task"}
+    allowed = common | STEP_TYPES[task.type].fields.keys() | {"task"}
     reader.unknown(owner.node, allowed, f"{what} (its task is of type {task.type})", "step")
     return _Action(task.type, task)
 
@@ -199,7 +200,7 @@ def _with_fields(owner: Owner, step: Step, action: _Action) -> Step:
 
 def _inherited(task: Task, own: Mapping[str, AnyTemplate]) -> Mapping[str, AnyTemplate]:
     """Return the task's fields that a step takes over: of two that exclude each other its own one counts."""
-    either = ONE_OF.get(task.type, ())
+    either = STEP_TYPES[task.type].one_of
     if any(name in own for name in either):
         return {name: value for name, value in task.fields.items() if name not in either}
     return task.fields
@@ -246,7 +247,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     type_ = _task_type(owner)
     if type_ is None:
         return name, None
-    reader.unknown(node, TASK_KEYS | ACTIONS[type_].keys(), f"{owner.what} of type {type_}", "step")
+    reader.unknown(node, TASK_KEYS | STEP_TYPES[type_].fields.keys(), f"{owner.what} of type {type_}", "step")
     _check_common(owner, type_)
     owner.text("desc")
     task = Task(
@@ -273,7 +274,7 @@ def _task_type(owner: Owner) -> str | None:
     if type_ in (ROUTER, WORKBOOK) or type_ in ROUTER_TYPES:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what} is of type {type_!r}: name a tool, as python")
         return None
-    if type_ not in ACTIONS:
+    if type_ not in STEP_TYPES:
         reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
         return None
     return type_

@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from noetl.playbook.model import Step
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.step_types import ACTIONS, WORKBOOK
+from noetl.playbook.step_types import STEP_TYPES, WORKBOOK
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import AnyTemplate
 from noetl.playbook.testfile.model import Answer, Stub
 from noetl.playbook.yaml.tree import Node
-from noetl.words import ROUTER
 
 RUN: Final = "run"
 KINDS: Final = ("result", "render", "error", RUN)
@@ -23,11 +22,8 @@ ITEM: Final = re.compile(r"\d+(/\d+)*", re.ASCII)
 
 _ANSWER_KEYS: Final = frozenset({*KINDS, "when", "times", "takes"})
 _ERROR_KEYS: Final = frozenset({"type", "message", "retryable", "detail", "cause"})
-INLINE: Final = frozenset({ROUTER, "fail"})
+INLINE: Final = frozenset(name for name, type_ in STEP_TYPES.items() if not type_.has_jobs)
 """Types that the engine decides on the spot: there is no call to answer."""
-
-REAL: Final = frozenset({"python", "wait", "playbook"})
-"""Types that a test can carry out: code, the virtual clock, executions in the same test."""
 
 Steps = Mapping[str, str]
 
@@ -70,11 +66,11 @@ def wrong_name(name: str, steps: Steps) -> str | None:
     if name in steps:
         told = f"the step {name!r} has no action: the engine itself decides it, there is nothing to stub"
         return told if steps[name] in INLINE else None
-    if name in ACTIONS and name not in INLINE:
+    if name in STEP_TYPES and name not in INLINE:
         return None
     if name == WORKBOOK:
         return "a stub for 'workbook' has no meaning: name the step, or the type of its task"
-    known = [*(step for step, type_ in steps.items() if type_ not in INLINE), *(ACTIONS.keys() - INLINE)]
+    known = [*(step for step, type_ in steps.items() if type_ not in INLINE), *(STEP_TYPES.keys() - INLINE)]
     return f"{name!r} is neither a step nor a type{did_you_mean(name, known)}"
 
 
@@ -161,7 +157,7 @@ def _checked(reader: Reader, node: Node, answer: Answer, type_: str | None, what
     if node.value is not True and node.value != RUN:
         reader.error(node, "wrong-type", f"run of {what} is {node.describe()}: it can only be true")
         return None
-    if type_ is not None and type_ not in REAL:
+    if type_ is not None and type_ in STEP_TYPES and not STEP_TYPES[type_].runs_in_tests:
         told = f"{what}: a step of type {type_} has effects outside and cannot run in a test: give it a result"
         reader.error(node, "value", told)
         return None

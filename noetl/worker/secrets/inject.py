@@ -18,7 +18,8 @@ from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
 from noetl.orchestrator.attempt import SAVE_SUFFIX, Work
 from noetl.orchestrator.execution_cache import View
-from noetl.playbook.credential_types import SEVERAL, TAKES, check_fields, check_type, secret_values
+from noetl.playbook.credential_types import check_fields, check_type, secret_values
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
 from noetl.tools.base import Call, Done, Failed, error, storable
@@ -216,7 +217,7 @@ class _Lookup:
             return {"": self._login(auth, tool, "auth")}
         if not isinstance(auth, Mapping):
             raise InputError(f"auth is a {type(auth).__name__}: it must be the name of a credential, or a mapping")
-        if tool not in SEVERAL:
+        if not STEP_TYPES[tool].aliases:
             raise InputError(f"auth has no type: a step of type {tool} takes one credential, by name or with a type")
         return {alias: self._login(each, tool, f"auth.{alias}") for alias, each in auth.items()}
 
@@ -244,7 +245,7 @@ class _Lookup:
         return self._checked(found, tool, what)
 
     def _checked(self, found: Credential, tool: str, what: str) -> Mapping[str, Any]:
-        takes = TAKES.get(tool, ())
+        takes = STEP_TYPES[tool].credentials
         if found.type not in takes:
             named = f" {found.name!r}" if found.name else ""
             raise InputError(

@@ -3,15 +3,16 @@
 import pytest
 
 from noetl.errors import InputError
-from noetl.playbook.credential_types import MAIN, SEVERAL, TAKES, TYPES, check_fields, secret_values
-from noetl.playbook.step_types import WITH_AUTH
+from noetl.playbook.credential_types import MAIN, TYPES, check_fields, secret_values
+from noetl.playbook.step_types import STEP_TYPES
 
 
 def test_the_tables_speak_of_the_same_types_and_tools() -> None:
     assert MAIN.keys() == TYPES.keys()
-    assert TAKES.keys() == WITH_AUTH
-    assert {type_ for takes in TAKES.values() for type_ in takes} <= TYPES.keys()
-    assert TAKES.keys() >= SEVERAL
+    takes = {name: type_.credentials for name, type_ in STEP_TYPES.items() if type_.credentials}
+    assert takes.keys() == {"http", "postgres", "duckdb", "container", "save", "secrets"}
+    assert {credential for credentials in takes.values() for credential in credentials} <= TYPES.keys()
+    assert takes.keys() >= {name for name, type_ in STEP_TYPES.items() if type_.aliases}
     for type_, fields in TYPES.items():
         spellings = [spelling for name, spec in fields.items() for spelling in (name, *spec.also)]
         assert len(spellings) == len(set(spellings)), type_

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from noetl.tools.base import Call
-from noetl.worker.executor import Slots
+from noetl.worker.executor import Executor
 
 CODE = "def main(a):\n    return {'b': a + 1}\n"
 CALLS = 20_000
@@ -22,14 +22,14 @@ def call(number: int) -> Call:
     return Call("python", f"1:step:{number}:-1", "bench#step", {"code": CODE}, {"a": number}, None, 1 << 20, {})
 
 
-def run(slots: Slots, count: int) -> None:
+def run(executor: Executor, count: int) -> None:
     """Run that many calls, as many at once as the slots take."""
     submitted = ended = 0
     while ended < count:
-        for _ in range(min(slots.free, count - submitted)):
-            slots.submit(submitted, call(submitted))
+        for _ in range(min(executor.free, count - submitted)):
+            executor.submit(submitted, call(submitted))
             submitted += 1
-        ended += len(slots.poll(1.0))
+        ended += len(executor.poll(1.0))
 
 
 def measured(work: Callable[[], None]) -> tuple[float, float]:
@@ -41,22 +41,22 @@ def measured(work: Callable[[], None]) -> tuple[float, float]:
 
 def main() -> int:
     """Measure and print."""
-    slots = Slots(16)
+    executor = Executor(16)
     try:
-        run(slots, 500)
-        wall, cpu = measured(lambda: run(slots, CALLS))
+        run(executor, 500)
+        wall, cpu = measured(lambda: run(executor, CALLS))
         print(f"in batches  {cpu / CALLS * 1e6:6.1f} us of the worker per call, {CALLS / wall:8.0f} calls/s")
         trips = []
         for number in range(LONE):
             start = time.perf_counter()
-            slots.submit(number, call(number))
-            while not slots.poll(1.0):
+            executor.submit(number, call(number))
+            while not executor.poll(1.0):
                 pass
             trips.append((time.perf_counter() - start) * 1e6)
         p95 = statistics.quantiles(trips, n=20)[-1]
         print(f"alone       {statistics.median(trips):6.1f} us round trip (p95 {p95:.1f})")
     finally:
-        slots.close()
+        executor.close()
     return 0
 
 

@@ -16,7 +16,7 @@ from noetl.engine.render import Rendered, render_job, render_save, save_of, save
 from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
 from noetl.orchestrator.batch import Deferral
-from noetl.orchestrator.execution_cache import View
+from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.start import Parent, StartRequest, child_key
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
@@ -29,7 +29,7 @@ SAVE_SUFFIX = ":save"
 class Leased:
     """A job that this worker holds. Times are microseconds since 1970 by Postgres's clock."""
 
-    view: View
+    view: CachedExecution
     job: JobRef
     created_at: int
     leased_at: int

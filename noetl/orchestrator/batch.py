@@ -21,7 +21,7 @@ from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, With
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT
-from noetl.orchestrator.execution_cache import View
+from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
@@ -42,7 +42,7 @@ class Deferral:
 
     seconds: float | None
     context: dict[str, Any]
-    child: "Part | None" = None
+    child: "BatchPart | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ What = Done | Failed | Expired | Collected | Deferral | Cancel | TimedOut | Cont
 class Finished:
     """What came of one leased job, on its way into the log."""
 
-    view: View
+    view: CachedExecution
     job: JobRef
     what: What
     worker_id: str | None = None
@@ -106,7 +106,7 @@ class Withdrawal:
         return list(jobs)
 
 
-class Nothing:
+class NoWithdrawal:
     """The withdrawal of an execution that is only being started: nothing of it is in the queue yet."""
 
     def restart(self) -> None:
@@ -116,7 +116,7 @@ class Nothing:
         return []
 
 
-Withdraw = Withdrawal | Nothing
+Withdraw = Withdrawal | NoWithdrawal
 
 
 def job_ref(row: store.Row) -> JobRef:
@@ -133,10 +133,10 @@ runs a hundred thousand of them needs no more memory than for ten."""
 
 
 @dataclass(slots=True)
-class Part:
+class BatchPart:
     """What one execution's part of a transaction writes."""
 
-    view: View
+    view: CachedExecution
     state: State
     events: list[Event] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Part:
     errors: list[ErrorRow] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
-    children: list["Part"] = field(default_factory=list)
+    children: list["BatchPart"] = field(default_factory=list)
     ended: bool = False
     start: dict[str, Any] | None = None  # columns of a new execution
 
@@ -161,18 +161,18 @@ class Part:
                 self.view.values.draft(event, decision.arrivals.get(event.event_id))
 
 
-def make_part(view: View, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> Part:
+def make_part(view: CachedExecution, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> BatchPart:
     """Decide what the outcomes of one execution come to. Raises `NotLoaded`, and `NeedsLock` without `withdraw`."""
     view.values.begin()
     if withdraw is not None:
         withdraw.restart()
-    part = Part(view, view.state)
+    part = BatchPart(view, view.state)
     for item in finished:
         _take(part, item, withdraw)
     return part
 
 
-def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
+def apply(part: BatchPart, given: Input, withdraw: Withdraw | None) -> None:
     """Decide about one input and whatever follows from it."""
     view = part.view
     decision = decide(view.playbook, part.state, given, view.values)
@@ -189,7 +189,7 @@ def apply(part: Part, given: Input, withdraw: Withdraw | None) -> None:
         part.add(decision)
 
 
-def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
+def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
     what = item.what
     if isinstance(what, Expired) and item.job.node_id == CANCEL_NODE:
         what = Cancel(*BY_PARENT)  # it was lost with its worker: whoever notices carries it out
@@ -225,14 +225,14 @@ def _take(part: Part, item: Finished, withdraw: Withdraw | None) -> None:
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 
-def _cancel_child(part: Part, job: JobRef, context: Mapping[str, Any] | None = None) -> None:
+def _cancel_child(part: BatchPart, job: JobRef, context: Mapping[str, Any] | None = None) -> None:
     """Have the child of a job cancelled, if it has one; one that has ended does not mind."""
     child = (context or {}).get("child") or job.context.get("child")
     if child:
         part.cancelled_children.append((int(child), job.pool, job.priority))
 
 
-def _defer(part: Part, item: Finished, deferral: Deferral) -> None:
+def _defer(part: BatchPart, item: Finished, deferral: Deferral) -> None:
     """Put the job back as a waiting one; nothing has happened that the log should know."""
     job = item.job
     seconds = float("inf") if deferral.seconds is None else deferral.seconds
@@ -263,7 +263,7 @@ def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None =
     )
 
 
-def _unborn(part: Part, within: str | None) -> tuple[list[JobRef], set[str]]:
+def _unborn(part: BatchPart, within: str | None) -> tuple[list[JobRef], set[str]]:
     """Take back the jobs that this very part was about to insert, and the children that it was about to start; or
     only those within a loop."""
     taken = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
@@ -276,10 +276,10 @@ def _unborn(part: Part, within: str | None) -> tuple[list[JobRef], set[str]]:
     return jobs, children
 
 
-def quarantined(view: View, finished: Sequence[Finished], reason: str) -> Part:
+def quarantined(view: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
     """Set an execution aside that cannot be decided: its jobs are kept as `paused`, nothing is lost."""
     view.values.begin()
-    part = Part(view, view.state)
+    part = BatchPart(view, view.state)
     for item in finished:
         job = item.job
         part.errors.append(

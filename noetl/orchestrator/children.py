@@ -9,8 +9,8 @@ from noetl.engine.facts import Done, Failed
 from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
 from noetl.orchestrator.attempt import AwaitChild, NewChild, failure
-from noetl.orchestrator.batch import Deferral, Part
-from noetl.orchestrator.execution_cache import Views
+from noetl.orchestrator.batch import BatchPart, Deferral
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.start import prepare
 from noetl.words import ExecutionStatus
 
@@ -18,7 +18,7 @@ LOOK_AGAIN = 5.0
 """Seconds until a child is looked at again whose end may have been missed."""
 
 
-def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Failed:
+def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Deferral | Failed:
     """Prepare a child; it is written in the transaction that makes the parent's job wait for it."""
     try:
         with store.transaction(conn, views.schema, asynchronous=True):
@@ -29,12 +29,12 @@ def start_child(conn: Connection, views: Views, new: NewChild) -> Deferral | Fai
     except InputError as problem:
         return Failed(failure("playbook", str(problem)))
     limit = {} if new.wait.limit is None else {"limit": new.wait.limit}
-    if isinstance(child, Part):
+    if isinstance(child, BatchPart):
         return Deferral(new.wait.left, {"child": str(child.view.execution_id), **limit}, child)
     return Deferral(0.0, {"child": str(child), **limit})
 
 
-def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | Failed | Deferral:
+def await_child(conn: Connection, views: ExecutionCache, awaited: AwaitChild) -> Done | Failed | Deferral:
     """Return the child's result as the step's; wait on where it has not ended."""
     with store.transaction(conn, views.schema, asynchronous=True):
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
@@ -54,7 +54,7 @@ def await_child(conn: Connection, views: Views, awaited: AwaitChild) -> Done | F
     return Failed(child_failed(awaited.execution_id, path, status, inner))
 
 
-def _loop_result(conn: Connection, views: Views, awaited: AwaitChild, first: int) -> Done | Failed:
+def _loop_result(conn: Connection, views: ExecutionCache, awaited: AwaitChild, first: int) -> Done | Failed:
     try:
         with store.transaction(conn, views.schema, asynchronous=True):
             return Done(read_loop(conn, awaited.execution_id, first).items)

@@ -22,8 +22,8 @@ from noetl.database import store
 from noetl.engine.facts import Job, JobRef
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
-from noetl.orchestrator.batch import Deferral, Finished, NeedsLock, Part, Withdrawal, make_part, quarantined
-from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
+from noetl.orchestrator.batch import BatchPart, Deferral, Finished, NeedsLock, Withdrawal, make_part, quarantined
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
 
@@ -36,10 +36,10 @@ LONGEST_STREAK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Advanced:
+class CompletedBatch:
     """What a completion came to."""
 
-    leased: list[tuple[View, JobRef]] = field(default_factory=list)  # go on with these
+    leased: list[tuple[CachedExecution, JobRef]] = field(default_factory=list)  # go on with these
     begun: dict[int, int] = field(default_factory=dict)  # when those were queued, by job: microseconds since 1970
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
@@ -48,14 +48,14 @@ class Advanced:
 
 
 @dataclass(slots=True)
-class Advance:
+class BatchCompleter:
     """The completing half of a worker. `room` and `idle` of a call say how much may be continued."""
 
     schema: str
     worker: str
     lease: float
     inline_limit: int
-    views: Views
+    views: ExecutionCache
 
     def __call__(
         self,
@@ -66,7 +66,7 @@ class Advance:
         idle: bool,
         waiting: bool = False,
         patience: str = "1s",
-    ) -> Advanced:
+    ) -> CompletedBatch:
         """Complete outcomes. `room`: how many next jobs this worker can take on; `idle`: the last claim came back
         short, so nobody waits for a slot; `waiting`: wait for locked executions; `patience`: for no lock longer.
 
@@ -92,13 +92,13 @@ class Advance:
         idle: bool,
         waiting: bool,
         patience: str,
-    ) -> Advanced:
-        parts: dict[int, Part | None] = {}
+    ) -> CompletedBatch:
+        parts: dict[int, BatchPart | None] = {}
         if not waiting:  # what one waits for will have moved on
             parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
-        out = Advanced()
+        out = CompletedBatch()
         rows = Rows()
-        written: list[tuple[Part, list[Job], int]] = []
+        written: list[tuple[BatchPart, list[Job], int]] = []
         with store.transaction(conn, self.schema, patience=patience):
             locked = store.remove_jobs(
                 conn,
@@ -129,7 +129,7 @@ class Advance:
         return out
 
     @staticmethod
-    def _put_off(items: list[Finished], out: Advanced, waiting: bool) -> None:
+    def _put_off(items: list[Finished], out: CompletedBatch, waiting: bool) -> None:
         """Take outcomes back whose execution was locked; one that was waited for in vain is no longer there."""
         if waiting:
             out.dropped += items
@@ -139,7 +139,7 @@ class Advance:
             item.put_off = True
         out.postponed += items
 
-    def _speculate(self, conn: Connection, items: list[Finished]) -> Part | None:
+    def _speculate(self, conn: Connection, items: list[Finished]) -> BatchPart | None:
         """Decide before the transaction; None where only the lock's holder can."""
         view = items[0].view
 
@@ -157,8 +157,8 @@ class Advance:
             return None
 
     def _settle(
-        self, conn: Connection, row: store.LockedRow, items: list[Finished], part: Part | None, out: Advanced
-    ) -> Part | None:
+        self, conn: Connection, row: store.LockedRow, items: list[Finished], part: BatchPart | None, out: CompletedBatch
+    ) -> BatchPart | None:
         """Return what to write for a locked execution, decided again if the world has moved on."""
         view = items[0].view
         ours, others = _parted(items, set(zip(row.removed, row.attempts, strict=True)))
@@ -185,12 +185,12 @@ class Advance:
             return self._quarantine(view, ours, error)
 
     @staticmethod
-    def _quarantine(view: View, items: list[Finished], error: Exception) -> Part:
+    def _quarantine(view: CachedExecution, items: list[Finished], error: Exception) -> BatchPart:
         log.error("execution %s is set aside: %r", view.execution_id, error, exc_info=error)
         return quarantined(view, items, f"the engine could not decide ({type(error).__name__}: {error})")
 
     @staticmethod
-    def _continued(part: Part, items: list[Finished], room: int, idle: bool) -> list[Job]:
+    def _continued(part: BatchPart, items: list[Finished], room: int, idle: bool) -> list[Job]:
         """Choose the next jobs that stay with this worker: those of a pool that it has just worked for."""
         last = next((item.job for item in items if not item.expired), None)
         if last is None:
@@ -214,7 +214,10 @@ class Advance:
         ][: max(room, 0)]
 
     def _remember(
-        self, written: Iterable[tuple[Part, list[Job], int]], ids: Mapping[tuple[int, str, int], int], out: Advanced
+        self,
+        written: Iterable[tuple[BatchPart, list[Job], int]],
+        ids: Mapping[tuple[int, str, int], int],
+        out: CompletedBatch,
     ) -> None:
         """Bring the views up to date with what has been committed."""
         for part, leased, at in written:
@@ -247,4 +250,4 @@ def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Fin
     return ours, others
 
 
-__all__ = ["Advance", "Advanced", "Deferral", "Finished"]
+__all__ = ["BatchCompleter", "CompletedBatch", "Deferral", "Finished"]

@@ -16,8 +16,8 @@ from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished, job_ref
-from noetl.orchestrator.complete import Advance
-from noetl.orchestrator.execution_cache import Views
+from noetl.orchestrator.complete import BatchCompleter
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.orchestrator import EXPIRE_PATIENCE, Orchestrator
 from noetl.orchestrator.outcomes import Expired
 from noetl.orchestrator.write import storable
@@ -84,14 +84,14 @@ def expire_leases(database: Database, orchestrator: Orchestrator, *, by: str, se
             if row.execution_id in known:
                 job = job_ref((row.id, *row[2:9], row.pool, row.priority))
                 lost.setdefault(row.execution_id, []).append(Finished(known[row.execution_id], job, Expired()))
-        advance = Advance(schema, by, settings.lease_seconds, settings.inline_limit, views)
+        advance = BatchCompleter(schema, by, settings.lease_seconds, settings.inline_limit, views)
         queued = [_completed(conn, advance, items) for items in lost.values()]
         if any(queued):
             notify(conn, schema, settings.notify)
         return len(rows)
 
 
-def _completed(conn: Connection, advance: Advance, items: list[Finished]) -> bool:
+def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished]) -> bool:
     """Complete lost jobs of one execution; tell whether workers have something to do now.
 
     Where Postgres refuses what follows from them, the execution is set aside: else it would hide those behind it.
@@ -106,7 +106,9 @@ def _completed(conn: Connection, advance: Advance, items: list[Finished]) -> boo
         return advance(conn, items, room=0, idle=False, patience=EXPIRE_PATIENCE).queued
 
 
-def set_aside(conn: Connection, views: Views, rows: Iterable[store.JobRow], *, by: str, expired: bool = False) -> None:
+def set_aside(
+    conn: Connection, views: ExecutionCache, rows: Iterable[store.JobRow], *, by: str, expired: bool = False
+) -> None:
     """Keep jobs as `paused` that this version cannot read, and say why in the error log, in one transaction.
 
     They are leased to the worker `by`, or `expired`: leased to one that is gone.

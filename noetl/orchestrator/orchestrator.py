@@ -14,9 +14,10 @@ from noetl.database.notify import news
 from noetl.engine.inputs import Cancel, TimedOut
 from noetl.engine.values import NotLoaded
 from noetl.errors import Conflict, NotFound
-from noetl.orchestrator.batch import Part, Withdrawal, apply
+from noetl.orchestrator.batch import BatchPart, Withdrawal, apply
 from noetl.orchestrator.catalog_rows import materialize
-from noetl.orchestrator.execution_cache import Playbooks, View, Views, load_missing, loading
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.playbook_cache import PlaybookCache
 from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_start, prepare
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
@@ -57,7 +58,7 @@ class Orchestrator:
         self._database = database
         self.settings = settings
         self._schema = database.schema
-        self._playbooks = Playbooks()
+        self._playbooks = PlaybookCache()
         self._news = news(self._schema) if settings.notify else None
         self._env: Mapping[str, Any] = Env(settings.template_env, settings.environment)
 
@@ -104,11 +105,11 @@ class Orchestrator:
         """
         return self._act(execution_id, None, patience=EXPIRE_PATIENCE)
 
-    def views(self) -> Views:
+    def views(self) -> ExecutionCache:
         """Return views that know nothing yet but the playbooks that were compiled here."""
-        return Views(self._schema, self._env, self._playbooks)
+        return ExecutionCache(self._schema, self._env, self._playbooks)
 
-    def _insert(self, conn: Connection, part: Part) -> bool:
+    def _insert(self, conn: Connection, part: BatchPart) -> bool:
         rows = Rows()
         assert part.start is not None
         with store.transaction(conn, self._schema, then=self._news):
@@ -143,13 +144,13 @@ class Orchestrator:
         return part.state.status
 
 
-def _decide(view: View, what: Cancel | TimedOut, withdrawal: Withdrawal) -> Part:
+def _decide(view: CachedExecution, what: Cancel | TimedOut, withdrawal: Withdrawal) -> BatchPart:
     view.values.begin()
     withdrawal.restart()
-    part = Part(view, view.state)
+    part = BatchPart(view, view.state)
     apply(part, what, withdrawal)
     return part
 
 
-def _loader(conn: Connection, view: View) -> Callable[[NotLoaded], None]:
+def _loader(conn: Connection, view: CachedExecution) -> Callable[[NotLoaded], None]:
     return lambda missing: load_missing(conn, view, missing)

@@ -10,7 +10,7 @@ from psycopg import Connection
 from noetl.database.connect import Database
 from noetl.engine.events import Event
 from noetl.engine.evolve import replay
-from noetl.orchestrator.execution_cache import Playbooks
+from noetl.orchestrator.playbook_cache import PlaybookCache
 from noetl.playbook.model import Playbook
 from noetl.words import EventType
 
@@ -36,7 +36,7 @@ def verify_replay(database: Database) -> list[str]:
     Reads one snapshot, so it can run beside live workers; costs one pass over the log.
     """
     findings = []
-    playbooks = Playbooks()
+    playbooks = PlaybookCache()
     with database.connect() as conn, database.transaction(conn, pipeline=False):
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for execution_id, catalog_id, status, state in _executions(conn):

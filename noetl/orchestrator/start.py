@@ -14,9 +14,9 @@ from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
-from noetl.orchestrator.batch import Nothing, Part, apply
-from noetl.orchestrator.execution_cache import View, Views, load_missing, loading
-from noetl.orchestrator.value_cache import Memory
+from noetl.orchestrator.batch import BatchPart, NoWithdrawal, apply
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.value_cache import ValueCache
 from noetl.orchestrator.write import Rows, add_part
 from noetl.playbook.values import plain
 from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key
@@ -62,7 +62,9 @@ class StartRequest:
     passed: frozenset[str] = frozenset()
 
 
-def prepare(conn: Connection, views: Views, request: StartRequest, parent: Parent | None = None) -> Part | int:
+def prepare(
+    conn: Connection, views: ExecutionCache, request: StartRequest, parent: Parent | None = None
+) -> BatchPart | int:
     """Decide everything about a new execution; return the execution that used the key before, if there is one.
 
     Runs outside a transaction. Raises `NotFound`, `InputError`, `TemplateError`.
@@ -91,7 +93,9 @@ def prepare(conn: Connection, views: Views, request: StartRequest, parent: Paren
         passed=request.passed,
     )
     root = parent.root_execution_id if parent else execution_id
-    view = View(execution_id, catalog_id, playbook, State(), Memory(execution_id, workload, views.env), root)
+    view = CachedExecution(
+        execution_id, catalog_id, playbook, State(), ValueCache(execution_id, workload, views.env), root
+    )
     context: dict[str, Any] = {"path": request.path, "version": version_found, "hash": playbook.hash}
     pool = request.pool or playbook.pool or DEFAULT_POOL
     if request.pool is not None:
@@ -149,14 +153,14 @@ def _check(request: StartRequest) -> None:
         raise InputError(f"priority is {request.priority}: it must be a whole number of at most 32 bits")
 
 
-def _first(view: View, start: Start) -> Part:
+def _first(view: CachedExecution, start: Start) -> BatchPart:
     view.values.begin()
-    part = Part(view, view.state)
-    apply(part, start, Nothing())
+    part = BatchPart(view, view.state)
+    apply(part, start, NoWithdrawal())
     return part
 
 
-def insert_start(conn: Connection, rows: Rows, part: Part, now: int, inline_limit: int) -> bool:
+def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline_limit: int) -> bool:
     """Write a prepared execution's own rows; the rest goes into `rows`. False: its key has been used meanwhile."""
     assert part.start is not None
     columns = dict(part.start)
@@ -180,7 +184,7 @@ def insert_start(conn: Connection, rows: Rows, part: Part, now: int, inline_limi
     return True
 
 
-def insert_child(conn: Connection, rows: Rows, part: Part, now: int, inline_limit: int) -> None:
+def insert_child(conn: Connection, rows: Rows, part: BatchPart, now: int, inline_limit: int) -> None:
     """Write a child execution in the transaction that makes its parent's job wait for it."""
     if not insert_start(conn, rows, part, now, inline_limit):
         raise RuntimeError(f"child execution of job {part.start and part.start['parent_job']} exists already")

@@ -1,4 +1,4 @@
-"""Values that the events of a living execution have fixed for ever, as far as a process remembers them."""
+"""The cache of the values of one execution: what its events hold never changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ from noetl.engine.values import ChunkKey, Values
 from noetl.errors import InputError
 from noetl.playbook.templates.result_views import LoopResult
 
-MEMORY = 8 * 1024 * 1024
-"""Bytes of results and args remembered per execution; beyond it everything is forgotten and read again on demand."""
+VALUE_CACHE_BYTES = 8 * 1024 * 1024
+"""Bytes of results and args cached per execution; beyond it everything is forgotten and read again on demand."""
 
-ENTRY = 200
+EVENT_BYTES = 200
 """Bytes that an event takes in memory, whatever it brought."""
 
 
-class Memory(Values):
+class ValueCache(Values):
     """`Values` that keeps results as raw JSON until somebody asks: most are never looked at."""
 
     __slots__ = ("_draft", "_loops", "_raw", "_refused", "_size")
@@ -36,9 +36,9 @@ class Memory(Values):
         """Bytes of results and args that were remembered since `trim` last forgot them, as JSON."""
         return self._size
 
-    def copy(self) -> "Memory":
+    def copy(self) -> "ValueCache":
         """Return what is remembered now, for another thread: neither of both changes the other."""
-        found = Memory(self.execution_id, self.workload, self.env)
+        found = ValueCache(self.execution_id, self.workload, self.env)
         found._raw, found._loops, found._refused = self._raw.copy(), self._loops.copy(), self._refused.copy()
         found._results, found._args = self._results.copy(), self._args.copy()
         found._errors, found._chunks = self._errors.copy(), self._chunks.copy()
@@ -46,7 +46,7 @@ class Memory(Values):
 
     def trim(self) -> None:
         """Forget everything where it has become too much; not while a decision gathers what it needs."""
-        if self._size > MEMORY:
+        if self._size > VALUE_CACHE_BYTES:
             for known in (self._raw, self._results, self._errors, self._args, self._loops, self._chunks):
                 known.clear()
             self._size = 0
@@ -72,7 +72,7 @@ class Memory(Values):
         """Keep all that can be asked of one event, its result as the text it is stored as. `size`: of `args`, as JSON,
         which count too: a cycle may pass a large value on in each of its rounds."""
         raw = raw or b"null"
-        self._size += len(raw) + size + ENTRY
+        self._size += len(raw) + size + EVENT_BYTES
         self._raw[event_id] = raw
         self._errors[event_id] = error
         self._args[event_id] = args
@@ -87,7 +87,7 @@ class Memory(Values):
 
     def remember_chunk(self, key: ChunkKey, text: str) -> None:
         """Keep a part of what a loop runs over."""
-        self._size += len(text) + ENTRY
+        self._size += len(text) + EVENT_BYTES
         self.put_chunk(key, orjson.loads(text))
 
     def has_result(self, event_id: int) -> bool:

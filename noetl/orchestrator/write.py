@@ -16,7 +16,7 @@ from psycopg import Connection, Cursor
 from noetl.database import store
 from noetl.engine.events import Event
 from noetl.engine.facts import Job
-from noetl.orchestrator.batch import PAUSED, Part
+from noetl.orchestrator.batch import PAUSED, BatchPart
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 
@@ -46,7 +46,7 @@ class Rows:
         return min(waits) / 1_000_000 if waits else None
 
 
-def add_part(rows: Rows, part: Part, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
+def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
     """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on here."""
     view, state = part.view, part.state
     cancel_at = None

@@ -1,4 +1,4 @@
-"""The taking half of a worker: lease jobs, render them, hand them to slots or answer them at once."""
+"""The taking half of a worker: lease jobs, render them, hand them to the executor or answer them at once."""
 
 import logging
 import math
@@ -13,13 +13,13 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
 from noetl.orchestrator.batch import Broken, What, job_ref
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.execution_cache import Views, Wanted, load_wanted
+from noetl.orchestrator.execution_cache import ExecutionCache, MissingValues, load_values
 from noetl.orchestrator.lost import set_aside
 from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.tools.base import Call
-from noetl.worker.executor import Computed, Slots
-from noetl.worker.held_jobs import Holdings
+from noetl.worker.executor import Computed, Executor
+from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
@@ -29,7 +29,7 @@ MOST_ROUNDS = 100
 
 
 @dataclass(slots=True)
-class Intake:
+class Claimer:
     """Takes jobs for one worker. `only_root`: jobs of that execution's tree, else those of `pools`."""
 
     schema: str
@@ -38,14 +38,14 @@ class Intake:
     files: str  # the folder for what tools keep of an execution
     pools: tuple[str, ...]
     only_root: int | None
-    views: Views
-    slots: Slots
-    holdings: Holdings
+    views: ExecutionCache
+    executor: Executor
+    held_jobs: HeldJobs
     secrets: Secrets
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
-        worker, lease = self.holdings.worker_id, self.lease
+        worker, lease = self.held_jobs.worker_id, self.lease
         rows: list[store.JobRow] = []
         with store.transaction(conn, self.schema, asynchronous=True):
             if self.only_root is not None:
@@ -65,20 +65,20 @@ class Intake:
         with store.transaction(conn, self.schema, asynchronous=True):
             for pool in self.pools:
                 if not rows:
-                    rows = store.claim_lost_job(conn, worker=self.holdings.worker_id, pool=pool, lease=self.lease)
+                    rows = store.claim_lost_job(conn, worker=self.held_jobs.worker_id, pool=pool, lease=self.lease)
         if rows:
-            self.holdings.isolated = rows[0].id
+            self.held_jobs.isolated = rows[0].id
         return rows
 
     def take(self, conn: Connection, rows: list[store.JobRow]) -> None:
         """Hold leased jobs and begin them."""
         if not rows:
             return
-        if any(self.holdings.contradicts(row) for row in rows):
+        if any(self.held_jobs.contradicts(row) for row in rows):
             raise psycopg.OperationalError(
                 "it grants leases that are held: it was made anew or put back to an earlier time"
             )
-        self.holdings.expect(rows)
+        self.held_jobs.expect(rows)
         views = self.views.of_jobs(conn, rows)
         begun = []
         self.set_aside(conn, [row for row in rows if row.execution_id not in views])
@@ -87,21 +87,21 @@ class Intake:
                 continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
             leased = Leased(views[row.execution_id], job, row.created_at, row.now)
-            self.holdings.hold(leased)
+            self.held_jobs.hold(leased)
             begun.append(leased)
         self.begin(conn, begun)
 
     def begin(self, conn: Connection, todo: list[Leased]) -> None:
         """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
         for _ in range(MOST_ROUNDS):
-            wanted: dict[int, Wanted] = {}
+            wanted: dict[int, MissingValues] = {}
             later = []
             for leased in todo:
                 try:
                     self._hand_out(conn, leased)
                 except NotLoaded as missing:
                     view = leased.view
-                    wanted.setdefault(view.execution_id, Wanted(view)).add(missing)
+                    wanted.setdefault(view.execution_id, MissingValues(view)).add(missing)
                     later.append(leased)
             if not later:
                 return
@@ -109,18 +109,18 @@ class Intake:
             todo = [leased for leased in later if leased.view.execution_id not in broken]
             for leased in later:
                 if leased.view.execution_id in broken:
-                    self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
+                    self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
         for leased in todo:
-            self.holdings.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
+            self.held_jobs.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
 
-    def _load(self, conn: Connection, wanted: Mapping[int, Wanted]) -> dict[int, LookupError]:
+    def _load(self, conn: Connection, wanted: Mapping[int, MissingValues]) -> dict[int, LookupError]:
         """Read what views lack, in one round trip; return the executions whose log does not have it.
 
         A damaged log is the trouble of its execution only: the others are read one by one then.
         """
         try:
             with store.transaction(conn, self.schema, asynchronous=True):
-                load_wanted(conn, wanted.values())
+                load_values(conn, wanted.values())
         except LookupError as damaged:
             if len(wanted) == 1:
                 return dict.fromkeys(wanted, damaged)
@@ -138,7 +138,7 @@ class Intake:
                 leased.done = Ran(what.result)
                 what = self._answer(conn, leased)
             if isinstance(what, Work):
-                self.slots.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
+                self.executor.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
                 leased.handed_out = leased.at_work = True
             elif isinstance(what, Collection):
                 self._compute(leased, what)
@@ -147,10 +147,10 @@ class Intake:
         except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
-            self.holdings.finish(leased, Broken(error))
+            self.held_jobs.finish(leased, Broken(error))
 
     def _compute(self, leased: Leased, collection: Collection) -> None:
-        """Have a long loop collected in a thread of the slots, in place of a call: nothing else waits for it."""
+        """Have a long loop collected in a thread of the executor, in place of a call: nothing else waits for it."""
 
         def first(_call: Call) -> Computed:
             try:
@@ -165,7 +165,7 @@ class Intake:
 
         where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
         call = Call("loop", where, where, {}, {}, math.inf, self.result_limit, {})
-        self.slots.submit(leased.token, call, first, give_up)
+        self.executor.submit(leased.token, call, first, give_up)
         leased.handed_out = leased.at_work = True
 
     def computed(self, conn: Connection, leased: Leased, found: What | NotLoaded, seconds: float) -> None:
@@ -175,13 +175,13 @@ class Intake:
             return
         leased.handed_out, leased.rounds = False, leased.rounds + 1
         if leased.rounds > MOST_ROUNDS:
-            self.holdings.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
+            self.held_jobs.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
             return
-        wanted = Wanted(leased.view)
+        wanted = MissingValues(leased.view)
         wanted.add(found)
         broken = self._load(conn, {leased.view.execution_id: wanted})
         if broken:
-            self.holdings.finish(leased, Broken(broken[leased.view.execution_id]))
+            self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
         else:
             self.begin(conn, [leased])
 
@@ -203,7 +203,7 @@ class Intake:
                 what = Done(done.result, what.saved)
             elif isinstance(what, Failed):
                 what = save_failed(what.error, done.result)
-        self.holdings.finish(leased, what, seconds, output)
+        self.held_jobs.finish(leased, what, seconds, output)
 
     def _answer(self, conn: Connection, leased: Leased) -> Work | Collection | What:
         what = prepare(leased, self.result_limit)
@@ -227,6 +227,6 @@ class Intake:
 
     def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
         """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""
-        set_aside(conn, self.views, rows, by=self.holdings.worker_id, expired=expired)
+        set_aside(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
         for row in rows:
-            self.holdings.forget_lease(row.id)
+            self.held_jobs.forget_lease(row.id)

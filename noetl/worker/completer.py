@@ -25,10 +25,10 @@ from psycopg.errors import (
 
 from noetl.orchestrator.attempt import failure
 from noetl.orchestrator.batch import Broken, Finished
-from noetl.orchestrator.complete import Advance, Advanced
-from noetl.orchestrator.execution_cache import View
+from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.outcomes import Failed
-from noetl.worker.held_jobs import Holdings
+from noetl.worker.held_jobs import HeldJobs
 
 log = logging.getLogger("noetl.worker")
 
@@ -72,40 +72,40 @@ Batch = tuple[list[Finished], bool]
 """The outcomes of one transaction; True: it waits for its execution's lock."""
 
 
-class Completing:
+class Completer:
     """Writes what a worker holds as finished. `room()` and `idle()` say how much may be continued here, `then` is
     called with what each transaction came to."""
 
     def __init__(
         self,
-        advance: Advance,
-        holdings: Holdings,
+        advance: BatchCompleter,
+        held_jobs: HeldJobs,
         room: Callable[[], int],
         idle: Callable[[], bool],
-        then: Callable[[Advanced], None],
+        then: Callable[[CompletedBatch], None],
     ) -> None:
         self._advance = advance
-        self._holdings = holdings
+        self._held_jobs = held_jobs
         self._room = room
         self._idle = idle
         self._then = then
         self._waits_at = 0.0  # monotonic seconds before which no execution is waited for that was put off
 
-    def __call__(self, conn: Connection) -> None:
+    def complete(self, conn: Connection) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged.
 
         Raises what `passes`: the connection is to be opened again, and this to be called again.
         """
-        holdings, todo = self._holdings, self.batches()
+        held_jobs, todo = self._held_jobs, self.batches()
         tried = {id(item) for batch, _ in todo for item in batch}
-        holdings.finished = [item for item in holdings.finished if id(item) not in tried]
+        held_jobs.finished = [item for item in held_jobs.finished if id(item) not in tried]
         try:
             while todo:
                 self._settle_all(conn, *todo[0])
                 del todo[0]
         except BaseException:
-            known = {id(item) for item in holdings.finished}
-            holdings.finished += [item for batch, _ in todo for item in batch if id(item) not in known]
+            known = {id(item) for item in held_jobs.finished}
+            held_jobs.finished += [item for batch, _ in todo for item in batch if id(item) not in known]
             raise
 
     def batches(self) -> list[Batch]:
@@ -117,7 +117,7 @@ class Completing:
         waited for, so that each has its turn in the queue for its lock.
         """
         now = time.monotonic()
-        executions = by_execution(self._holdings.finished)
+        executions = by_execution(self._held_jobs.finished)
         together: list[Finished] = []
         apart: list[Batch] = []
         late: list[list[Finished]] = []
@@ -138,12 +138,12 @@ class Completing:
 
     def due(self) -> float:
         """Return the seconds until outcomes are to be tried, infinite where there are none."""
-        if not self._holdings.finished:
+        if not self._held_jobs.finished:
             return math.inf
         batches = self.batches()
         if batches:
             return 0.0 if any(waiting for _, waiting in batches) else TRY_SECONDS
-        next_try = min(max(item.view.tries_at, self._waits_at * item.view.stuck) for item in self._holdings.finished)
+        next_try = min(max(item.view.tries_at, self._waits_at * item.view.stuck) for item in self._held_jobs.finished)
         return max(TRY_SECONDS, next_try - time.monotonic())
 
     @staticmethod
@@ -204,7 +204,7 @@ class Completing:
         for item in items:
             item.put_off = True
         _pause(view, now)
-        self._holdings.finished += items
+        self._held_jobs.finished += items
 
     def _settle(self, conn: Connection, items: list[Finished], waiting: bool) -> None:
         brief = items[0].view.stuck
@@ -222,16 +222,16 @@ class Completing:
             view = item.view
             if view.execution_id not in postponed:
                 view.in_vain, view.stuck, view.pause, view.tries_at = False, False, 0.0, 0.0
-                self._holdings.drop(item.job.job_id, item.job.attempts)
+                self._held_jobs.drop(item.job.job_id, item.job.attempts)
         for late in postponed.values():
             late[0].view.stuck = False  # its row is locked: it is left out without a wait
             if self._is_late(late, now):
                 _pause(late[0].view, now)
-        self._holdings.finished += advanced.postponed
+        self._held_jobs.finished += advanced.postponed
         self._then(advanced)
 
 
-def _pause(view: View, now: float) -> None:
+def _pause(view: CachedExecution, now: float) -> None:
     view.pause = min(max(2 * view.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
     view.tries_at = now + view.pause
 

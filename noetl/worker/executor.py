@@ -1,4 +1,4 @@
-"""Slots: where a worker's calls run. One thread owns them, submits, and waits for reports.
+"""The executor: the slots where a worker's calls run. One thread owns it, submits, and waits for reports.
 
     submit --> pending --> a runner (somebody's code) --> report
                       \\--> a thread (waiting I/O)   --/
@@ -8,7 +8,7 @@ moving average under 2 ms), up to eight times as many, so that the next calls li
 turn out slow after all, what has not begun half a second later and is beyond `count` is given back as surplus.
 
 What has to be done before a call (its `first`) is done in a thread; then the call is pending like any other. It may
-also be all there is to do (`Computed`): so the engine has long computations made beside its pump.
+also be all there is to do (`Computed`): so the engine has long computations made beside the worker loop.
 
 Pending calls start in order, except that a call known to be fast may pass a slow one that waits for a free runner,
 for as long as that has waited less than 50 ms.
@@ -72,7 +72,7 @@ class NotBegun:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a computation of the engine's own came to, made in a thread instead of a call. Slots only pass it on."""
+    """The result of a computation of the engine's own, made in a thread instead of a call; passed on as it is."""
 
     value: Any
 
@@ -108,8 +108,8 @@ class _InThread:
     timeout: float | None
 
 
-class Slots:
-    """`count` slots. All methods but `wake` belong to one thread, which must live as long as the slots do."""
+class Executor:
+    """Runs calls in `count` slots. All methods but `wake` belong to one thread, which must live as long as it does."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Slots:
         environment: Mapping[str, str] | None = None,
         warm: bool = True,
     ) -> None:
-        """Make slots. `environment` is where the runners' few variables are taken from (default: this process's).
+        """Make `count` slots. The runners' few variables are taken from `environment` (default: this process's).
 
         Raises `SettingsError` where NOETL_RUNNER_ENV lists what it must not.
         """

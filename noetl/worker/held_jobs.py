@@ -10,8 +10,8 @@ from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import Finished, What
 
 
-class Holdings:
-    """The jobs of one worker. They belong to the pump's thread; `leases` and `executions` are read by the
+class HeldJobs:
+    """The jobs of one worker. They belong to the worker loop's thread; `leases` and `executions` are read by the
     housekeeper's, too, each in one atomic operation.
 
     `isolated` is the job, lost by a worker before, beside which nothing else is begun.

@@ -1,10 +1,10 @@
-"""The heart of a worker process: one thread that takes jobs, hands them to slots, and completes what came back.
+"""The heart of a worker process: one thread that claims jobs, hands them to the executor and completes them.
 
-    poll slots ──> complete outcomes (one transaction) ──> go on with the next steps
-         ^                                                        │
-         └──────────────── claim what is free  <──────────────────┘
+    poll the executor ──> complete outcomes (one transaction) ──> go on with the next steps
+         ^                                                            │
+         └────────────── claim for the slots that are free <──────────┘
 
-Nothing here waits but `Slots.poll` and the database. While a commit is under way, outcomes gather for the next one:
+Nothing here waits but `Executor.poll` and the database. While a commit is under way, outcomes gather for the next one:
 one when idle, a hundred under load, never a timer. Leases are renewed by the housekeeper, on a connection of its own,
 so that they do not depend on this thread.
 """
@@ -27,16 +27,16 @@ from noetl.errors import DatabaseError
 from noetl.logs import Trouble
 from noetl.orchestrator.attempt import Leased, Ran, failure
 from noetl.orchestrator.batch import Finished, job_ref
-from noetl.orchestrator.complete import Advance, Advanced
-from noetl.orchestrator.execution_cache import View, Views
+from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache
 from noetl.orchestrator.outcomes import Expired, Failed, JobRef
 from noetl.settings import Settings
 from noetl.tools import base as tools
-from noetl.worker.claimer import Intake
-from noetl.worker.completer import Completing
+from noetl.worker.claimer import Claimer
+from noetl.worker.completer import Completer
 from noetl.worker.execution_files import files_folder
-from noetl.worker.executor import Computed, NotBegun, Report, Slots
-from noetl.worker.held_jobs import Holdings
+from noetl.worker.executor import Computed, Executor, NotBegun, Report
+from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.pulse import Pulse
 from noetl.worker.secrets.inject import Secrets
 
@@ -59,15 +59,15 @@ QUIET_SECONDS = 5.0
 """How long nothing goes wrong before a trouble counts as over: a full disk lets some statements through."""
 
 
-class Pump:
-    """One worker's loop. `run` returns when it was told to stop and everything it held is settled."""
+class WorkerLoop:
+    """The loop of one worker. `run` returns when it was told to stop and everything it held is settled."""
 
     def __init__(
         self,
         database: Database,
         settings: Settings,
-        views: Views,
-        slots: Slots,
+        views: ExecutionCache,
+        executor: Executor,
         secrets: Secrets,
         worker_id: str,
         *,
@@ -80,12 +80,12 @@ class Pump:
         self._settings = settings
         self._schema = database.schema
         self._views = views
-        self._slots = slots
+        self._executor = executor
         self._worker = worker_id
         self._drain_seconds = drain_seconds
         self.pulse = pulse or Pulse()
-        self.holdings = Holdings(worker_id)
-        self._intake = Intake(
+        self.held_jobs = HeldJobs(worker_id)
+        self._claimer = Claimer(
             self._schema,
             settings.lease_seconds,
             settings.result_limit,
@@ -93,13 +93,13 @@ class Pump:
             pools,
             only_root,
             views,
-            slots,
-            self.holdings,
+            executor,
+            self.held_jobs,
             secrets,
         )
-        self._completing = Completing(
-            Advance(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
-            self.holdings,
+        self._completer = Completer(
+            BatchCompleter(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
+            self.held_jobs,
             self._room,
             lambda: not self._last_claim_full,
             self._completed,
@@ -134,25 +134,25 @@ class Pump:
                 self._turn()
             except (psycopg.Error, DatabaseError) as error:  # no connection, or a schema that is being made anew
                 self._disconnect(error)
-                self._reports += self._slots.poll(0.2)  # timeouts count, also while the database is away
+                self._reports += self._executor.poll(0.2)  # timeouts count, also while the database is away
             if stop.is_set() and give_up is None:
                 give_up = time.monotonic() + self._drain_seconds
                 self._draining = True
-                self._slots.recall()  # what has not begun comes back with the next poll
+                self._executor.recall()  # what has not begun comes back with the next poll
             if give_up is None:
                 continue
-            if self.holdings.empty or time.monotonic() > give_up:
+            if self.held_jobs.empty or time.monotonic() > give_up:
                 break
         self._leave()
 
     def _turn(self) -> None:
-        self._reports += self._slots.poll(self._timeout())
+        self._reports += self._executor.poll(self._timeout())
         while self._reports:
             self._take(self._reports.popleft())
         while self.inbox:
             self.inbox.popleft()()
-        if self.holdings.finished:
-            self._completing(self._connected())
+        if self.held_jobs.finished:
+            self._completer.complete(self._connected())
         if not self._draining:
             self._promote()
             self._claim()
@@ -163,12 +163,12 @@ class Pump:
     def _timeout(self) -> float:
         if self.inbox:
             return 0.0
-        again = min(self._completing.due(), NOTIFY_EVERY if self._owes_notify else LONGEST_POLL)
+        again = min(self._completer.due(), NOTIFY_EVERY if self._owes_notify else LONGEST_POLL)
         if again <= NOTIFY_EVERY or self._draining:
             return again
         next_due = min(self._due, time.monotonic() + again)
-        if self.holdings.isolated is None:  # else nothing is claimed, whatever is due
-            if self.claim_now.is_set() and self._slots.free > 0:
+        if self.held_jobs.isolated is None:  # else nothing is claimed, whatever is due
+            if self.claim_now.is_set() and self._executor.free > 0:
                 return 0.0
             next_due = min(next_due, self._next_claim)
         return max(0.0, min(next_due - time.monotonic(), LONGEST_POLL))
@@ -178,9 +178,9 @@ class Pump:
     def _claim(self) -> None:
         now = time.monotonic()
         urgent = self.claim_now.is_set()
-        if self.holdings.isolated is not None or not (urgent or now >= self._next_claim):
+        if self.held_jobs.isolated is not None or not (urgent or now >= self._next_claim):
             return
-        free = self._slots.free
+        free = self._executor.free
         if free <= 0:
             self._next_claim = now + EVERY
             return
@@ -189,11 +189,11 @@ class Pump:
         conn = self._connected()
         if self.lost_waiting.is_set():
             self.lost_waiting.clear()
-            lost = self._intake.claim_lost(conn)
+            lost = self._claimer.claim_lost(conn)
             if lost:
-                self._intake.take(conn, lost)
+                self._claimer.take(conn, lost)
                 return
-        rows = self._intake.claim(conn, free)
+        rows = self._claimer.claim(conn, free)
         self._last_claim_full = len(rows) >= free
         if rows:
             self._poll = SHORTEST_POLL
@@ -201,7 +201,7 @@ class Pump:
         else:
             self._poll = min(self._poll * 1.5, LONGEST_POLL)
             self._next_claim = now + self._poll
-        self._intake.take(conn, rows)
+        self._claimer.take(conn, rows)
 
     def _promote(self) -> None:
         """Queue what this worker has put off for less than the second after which the housekeeper looks."""
@@ -220,35 +220,35 @@ class Pump:
     # ---- giving back -----------------------------------------------------------------------------------------------
 
     def _take(self, report: Report) -> None:
-        holdings, leased = self.holdings, self.holdings.of(report.token)
+        held_jobs, leased = self.held_jobs, self.held_jobs.of(report.token)
         if leased is None:
             return  # the lease was lost meanwhile: somebody else runs it
         answer = report.answer
         if isinstance(answer, NotBegun) and leased.killed:
-            holdings.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
+            held_jobs.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
         elif isinstance(answer, NotBegun):
             if leased.done is None and (self._draining or answer.surplus):
                 self._release([leased.job.job_id])
             else:
                 leased.handed_out = False  # should the connection be lost right now, it is begun with the next one
-                self._intake.begin(self._connected(), [leased])
+                self._claimer.begin(self._connected(), [leased])
         elif isinstance(answer, tools.Done):
             ran = Ran(answer.result, report.seconds, answer.output)
-            self._intake.conclude(self._connected(), leased, ran)
+            self._claimer.conclude(self._connected(), leased, ran)
         elif isinstance(answer, Computed):
-            self._intake.computed(self._connected(), leased, answer.value, report.seconds)
+            self._claimer.computed(self._connected(), leased, answer.value, report.seconds)
         else:
-            self._intake.finish(leased, Failed(answer.error), report.seconds, answer.output)
+            self._claimer.finish(leased, Failed(answer.error), report.seconds, answer.output)
 
     def _room(self) -> int:
         """Return how many next jobs this worker can take on, beside those in the queue."""
-        room = 0 if self._draining or self.holdings.isolated is not None else self._slots.free
+        room = 0 if self._draining or self.held_jobs.isolated is not None else self._executor.free
         if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
             room -= 1
             self._next_claim = 0.0
         return room
 
-    def _completed(self, advanced: Advanced) -> None:
+    def _completed(self, advanced: CompletedBatch) -> None:
         """Go on with what a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or advanced.queued
         if advanced.due is not None and advanced.due <= SOON:
@@ -258,20 +258,20 @@ class Pump:
         if advanced.queued:
             self.claim_now.set()
 
-    def _go_on(self, jobs: list[tuple[View, JobRef]], at: Mapping[int, int]) -> None:
+    def _go_on(self, jobs: list[tuple[CachedExecution, JobRef]], at: Mapping[int, int]) -> None:
         begun = []
         for view, job in jobs:
             leased = Leased(view, job, at[job.job_id], at[job.job_id])
-            self.holdings.hold(leased)
+            self.held_jobs.hold(leased)
             begun.append(leased)
-        self._intake.begin(self._connected(), begun)
+        self._claimer.begin(self._connected(), begun)
 
     def _release(self, jobs: list[int]) -> None:
         """Put jobs back that were not begun."""
         if not jobs:
             return
         for job_id in jobs:
-            self.holdings.drop(job_id, self.holdings.jobs[job_id].job.attempts)
+            self.held_jobs.drop(job_id, self.held_jobs.jobs[job_id].job.attempts)
         conn = self._connected()
         with store.transaction(conn, self._schema):
             store.release_jobs(conn, worker=self._worker, jobs=jobs)
@@ -281,25 +281,25 @@ class Pump:
 
     def expire(self, rows: list[store.JobRow]) -> None:
         """Complete jobs whose lease has run out, as an outcome like any other."""
-        known = self.holdings.jobs.keys() | {
-            item.job.job_id for item in self.holdings.finished
+        known = self.held_jobs.jobs.keys() | {
+            item.job.job_id for item in self.held_jobs.finished
         }  # not twice in one batch
         rows = [row for row in rows if row.id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         unreadable = [row for row in rows if row.execution_id not in views]
-        self._intake.set_aside(self._connected(), unreadable, expired=True)  # else they would hide those behind them
+        self._claimer.set_aside(self._connected(), unreadable, expired=True)  # else they would hide those behind them
         for row in rows:
             if row.execution_id not in views:
                 continue
             job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-            self.holdings.finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
+            self.held_jobs.finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
 
     def kill(self, executions: set[int]) -> None:
         """End the running attempts of cancelled executions."""
-        for leased in list(self.holdings.jobs.values()):
+        for leased in list(self.held_jobs.jobs.values()):
             if leased.view.execution_id in executions:
                 leased.killed = True
-                self._slots.kill(leased.token)
+                self._executor.kill(leased.token)
 
     def lose(self, leases: Mapping[int, int]) -> None:
         """Stop running jobs whose lease ({job id: attempts}) is somebody else's now; their late answers are dropped.
@@ -307,11 +307,11 @@ class Pump:
         A job that has been leased to us again since it was missed is not meant.
         """
         for job_id, attempts in leases.items():
-            if self.holdings.holds(job_id, attempts):
+            if self.held_jobs.holds(job_id, attempts):
                 log.warning("the lease of job %s was lost: its attempt is ended", job_id)
-                token = self.holdings.jobs[job_id].token
-                self.holdings.drop(job_id, attempts)
-                self._slots.kill(token)
+                token = self.held_jobs.jobs[job_id].token
+                self.held_jobs.drop(job_id, attempts)
+                self._executor.kill(token)
 
     def forget(self) -> None:
         """The database may be another one: compare everything that is held with it, as after a lost connection."""
@@ -336,13 +336,13 @@ class Pump:
         self._conn = self._database.connect_gathering()
         with store.transaction(self._conn, self._schema):
             leases = select_leases(self._conn, worker=self._worker)
-            unchanged = select_unchanged(self._conn, self.holdings.known())
-            unknown = leases.keys() - self.holdings.ours(leases, unchanged)
+            unchanged = select_unchanged(self._conn, self.held_jobs.known())
+            unknown = leases.keys() - self.held_jobs.ours(leases, unchanged)
             if unknown:
                 store.release_jobs(self._conn, worker=self._worker, jobs=sorted(unknown))
         self._views.keep(unchanged)
-        self.lose(self.holdings.reread(leases, unchanged))
-        self._intake.begin(self._conn, [leased for leased in self.holdings.jobs.values() if not leased.handed_out])
+        self.lose(self.held_jobs.reread(leases, unchanged))
+        self._claimer.begin(self._conn, [leased for leased in self.held_jobs.jobs.values() if not leased.handed_out])
         if leases:
             log.info("connected again: %d jobs go on, %d were put back", len(leases) - len(unknown), len(unknown))
 
@@ -355,13 +355,13 @@ class Pump:
 
     def _leave(self) -> None:
         """Put back what still runs when there is no more time, and go."""
-        for leased in self.holdings.jobs.values():
-            self._slots.kill(leased.token)
-        count = len(self.holdings.jobs)
+        for leased in self.held_jobs.jobs.values():
+            self._executor.kill(leased.token)
+        count = len(self.held_jobs.jobs)
         try:
             if self._conn is None:
                 self._connect()
-            self._release(list(self.holdings.jobs))
+            self._release(list(self.held_jobs.jobs))
             self._notify()
         except (psycopg.Error, DatabaseError) as error:
             log.warning("could not put %d jobs back (%s): their leases will run out", count, error)

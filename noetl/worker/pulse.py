@@ -1,6 +1,6 @@
-"""The pulse of a worker: whether the pump still turns, told to the supervisor and asked before leases are renewed.
+"""The pulse of a worker: whether its loop still turns, told to the supervisor and asked before leases are renewed.
 
-A pump that waits for the database uses no processor; one that computes without an end does. So it is measured by the
+A loop that waits for the database uses no processor; one that computes without an end does. So it is measured by the
 time that its thread has spent on a processor since its last turn: neither a long wait for a lock nor a busy machine
 counts. A process whose interpreter is held for good says nothing at all, which is a sign, too.
 """
@@ -15,7 +15,7 @@ from typing import Final
 log = logging.getLogger("noetl.worker")
 
 LONGEST_TURN: Final = 60.0
-"""Seconds on a processor after which a turn of the pump will not end: far beyond the budget of its renders."""
+"""Seconds on a processor after which a turn of the worker loop will not end: far beyond the budget of its renders."""
 
 BEAT_INTERVAL_SECONDS: Final = 1.0
 BEAT: Final = b"b"
@@ -26,7 +26,7 @@ _BEATS_PER_ALARM: Final = 5
 
 
 class Pulse:
-    """`turn` belongs to the pump's thread, `stands_still` may be asked by any."""
+    """`turn` belongs to the worker loop's thread, `stands_still` may be asked by any."""
 
     def __init__(self, longest_turn: float = LONGEST_TURN) -> None:
         self._longest = longest_turn
@@ -34,13 +34,13 @@ class Pulse:
         self._since = 0.0
 
     def turn(self) -> None:
-        """Note that the pump begins a turn."""
+        """Note that the worker loop begins a turn."""
         if self._clock is None:
             self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._since = time.thread_time()
 
     def rest(self) -> None:
-        """Note that the pump has ended: its thread may end, too, and its clock with it."""
+        """Note that the worker loop has ended: its thread may end, too, and its clock with it."""
         self._clock = None
 
     def stands_still(self) -> bool:

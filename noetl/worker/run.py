@@ -1,4 +1,4 @@
-"""One worker process: a pump, a housekeeper, and the slots in which tools run."""
+"""A worker process: the worker loop, the housekeeper, and the executor in which tools run."""
 
 import gc
 import logging
@@ -16,12 +16,12 @@ from noetl.database.inbox import read_seal
 from noetl.database.keys import Keys
 from noetl.database.paused import bring_back
 from noetl.errors import DatabaseError
-from noetl.orchestrator.execution_cache import Views
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.playbook.templates.template import Env
 from noetl.settings import Settings
 from noetl.tools.registry import make_tools
-from noetl.worker.executor import Slots
-from noetl.worker.loop import Pump
+from noetl.worker.executor import Executor
+from noetl.worker.loop import WorkerLoop
 from noetl.worker.maintenance.containers import LeftContainers
 from noetl.worker.maintenance.housekeeper import Housekeeper
 from noetl.worker.pulse import Pulse
@@ -70,11 +70,11 @@ def run_worker(
         inbox_secret=read_seal(database),
         container_labels=containers.labels,
     )
-    hands = Slots(count, tools=tools, environment=settings.environment)
-    views = Views(database.schema, Env(settings.template_env, settings.environment))
+    hands = Executor(count, tools=tools, environment=settings.environment)
+    views = ExecutionCache(database.schema, Env(settings.template_env, settings.environment))
     keys = Keys(settings)
     secrets = Secrets(Sources(database, settings, keys), Seals(keys))
-    pump = Pump(
+    worker_loop = WorkerLoop(
         database,
         settings,
         views,
@@ -86,7 +86,7 @@ def run_worker(
         drain_seconds=drain_seconds,
         pulse=pulse,
     )
-    housekeeper = Housekeeper(database, settings, pump, hands, me, containers)
+    housekeeper = Housekeeper(database, settings, worker_loop, hands, me, containers)
     tidy = threading.Event()
     thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
     thread.start()
@@ -94,9 +94,9 @@ def run_worker(
     try:
         if only_root is None:
             _bring_back(database, pools)
-        pump.run(stop)
+        worker_loop.run(stop)
     finally:
-        pump.pulse.rest()
+        worker_loop.pulse.rest()
         tidy.set()
         hands.close()
         secrets.close()

@@ -31,7 +31,7 @@ LOOK = 0.2
 """Seconds between two looks at the workers."""
 
 SILENCE = 30.0
-"""Seconds without a beat after which a worker is ended: its interpreter is held, or its pump stands still."""
+"""Seconds without a beat after which a worker is ended: its interpreter is held, or its loop stands still."""
 
 OWN_PAUSE = 5.0
 """Seconds between two looks after which the supervisor itself was stopped, and says nothing about its workers."""

@@ -9,9 +9,9 @@ import pytest
 from noetl.database.connect import Database
 from noetl.database.schema import reset_schema
 from noetl.settings import Settings
+from tests.support.calls import alive, read_pid
 from tests.support.chaos import FORK, living, playbook
 from tests.support.crew import a_crew
-from tests.support.slots import alive, read_pid
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 

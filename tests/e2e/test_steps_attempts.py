@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from noetl.errors import InputError
+from tests.support.calls import alive, read_pid
 from tests.support.playbooks import Ended, Lab
-from tests.support.slots import alive, read_pid
 
 
 def test_a_retry_waits_by_postgres_clock_and_each_failed_attempt_is_told(lab: Lab, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from noetl.process_memory import hide_environment
+from tests.support.calls import until
 from tests.support.canaries import environment_of
 from tests.support.home import a_home
 from tests.support.postgres import TestServer
-from tests.support.slots import until
 
 CANARY = "canary-" + os.urandom(9).hex()
 
@@ -19,8 +19,8 @@ WORKER = """
 import json, os, subprocess, sys
 from noetl.process_memory import hide_environment
 hide_environment()
-from noetl.worker.executor import Slots
-from tests.support.slots import python, run
+from noetl.worker.executor import Executor
+from tests.support.calls import python, run
 READ = '''
 import os
 def main():
@@ -32,9 +32,9 @@ def main():
         if pid == %d: break
     return seen
 ''' % os.getppid()
-slots = Slots(1)
-answer = run(slots, python(READ)).answer
-slots.close()
+executor = Executor(1)
+answer = run(executor, python(READ)).answer
+executor.close()
 own = [os.environ["NOETL_PASSWORD"], subprocess.check_output(["printenv", "NOETL_PASSWORD"], text=True).strip()]
 print(json.dumps([answer.result.decode(), os.getpid(), own]))
 """

@@ -8,8 +8,8 @@ from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased, Ready, collected, prepare
 from noetl.orchestrator.batch import Finished, What, job_ref
-from noetl.orchestrator.complete import Advance, Advanced
-from noetl.orchestrator.execution_cache import Views, load_missing, loading
+from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
 from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
 
 LIMIT = 32 * 1024 * 1024
@@ -22,9 +22,9 @@ class Hand:
         self.name = name
         self.schema = database.schema
         self.conn = database.connect()
-        self.views = Views(database.schema, {})
+        self.views = ExecutionCache(database.schema, {})
         self.lease = lease
-        self.advance = Advance(database.schema, name, lease, 262144, self.views)
+        self.advance = BatchCompleter(database.schema, name, lease, 262144, self.views)
 
     def claim(self, slots: int = 1, pool: str = "default") -> list[JobRow]:
         with store.transaction(self.conn, self.schema, asynchronous=True):
@@ -66,10 +66,10 @@ class Hand:
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
         return Finished(view, job_ref(job(row)), what, self.name)
 
-    def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> Advanced:
+    def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CompletedBatch:
         return self.advance(self.conn, list(finished), room=room, idle=idle, waiting=waiting)
 
-    def done(self, *rows: JobRow, result: bytes = b"null") -> Advanced:
+    def done(self, *rows: JobRow, result: bytes = b"null") -> CompletedBatch:
         """Complete jobs, all with the same result."""
         return self.complete(*(self.finished(row, Done(result)) for row in rows))
 

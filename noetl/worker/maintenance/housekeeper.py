@@ -1,7 +1,7 @@
 """What every worker does beside its jobs, once a second and with no leader: whoever is alive keeps the house.
 
 It has a thread and a connection of its own, so that leases are renewed however long a completion waits. What touches
-executions it hands to the pump (`inbox`), which does it in its ordinary transactions.
+executions it hands to the worker loop (`inbox`), which does it in its ordinary transactions.
 """
 
 import logging
@@ -24,14 +24,14 @@ from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
 from noetl.worker.execution_files import executions_with_files, files_folder, remove_files
-from noetl.worker.executor import Slots
-from noetl.worker.loop import QUIET_SECONDS, Pump
+from noetl.worker.executor import Executor
+from noetl.worker.loop import QUIET_SECONDS, WorkerLoop
 from noetl.worker.maintenance.containers import LeftContainers
 
 log = logging.getLogger("noetl.worker")
 
 AGAIN = 0.1
-"""Seconds after which a duty is done again that has found as many: time for the pump to complete some of them."""
+"""Seconds after which a duty is done again that met its bound: time for the worker loop to complete some."""
 
 SECOND = 1.0
 HEARTBEAT = 5.0
@@ -53,16 +53,16 @@ class Housekeeper:
         self,
         database: Database,
         settings: Settings,
-        pump: Pump,
-        slots: Slots,
+        worker_loop: WorkerLoop,
+        executor: Executor,
         me: runtime.Process,
         containers: LeftContainers,
     ) -> None:
         self._database = database
         self._settings = settings
         self._schema = database.schema
-        self._pump = pump
-        self._slots = slots
+        self._loop = worker_loop
+        self._executor = executor
         self._me = me
         self._overdue = Overdue(Orchestrator(database, settings), database.schema)
         self._containers = containers
@@ -127,12 +127,12 @@ class Housekeeper:
             stop.wait(min(seconds, SECOND))
             return
         for _ in conn.notifies(timeout=min(seconds, SECOND), stop_after=1):
-            self._pump.claim_now.set()
-            self._slots.wake()
+            self._loop.claim_now.set()
+            self._executor.wake()
 
     def look_after_queue(self, conn: Connection) -> None:
         """Promote waiting jobs, report expired leases, kills, and lost jobs that want a worker to themselves."""
-        held = self._pump.holdings.executions()
+        held = self._loop.held_jobs.executions()
         with store.transaction(conn, self._schema, asynchronous=True):
             promoted, self._next_due = store.promote_jobs(conn, limit=BOUND)
             expired = store.select_expired_jobs(conn, limit=BOUND)
@@ -143,16 +143,16 @@ class Housekeeper:
         elif len(expired) == BOUND:
             self._next_due = AGAIN if self._next_due is None else min(self._next_due, AGAIN)
         if promoted:
-            self._pump.claim_now.set()
+            self._loop.claim_now.set()
         if lost:
-            self._pump.lost_waiting.set()
-            self._pump.claim_now.set()
+            self._loop.lost_waiting.set()
+            self._loop.claim_now.set()
         if expired:
-            self._pump.inbox.append(partial(self._pump.expire, expired))
+            self._loop.inbox.append(partial(self._loop.expire, expired))
         if killed:
-            self._pump.inbox.append(partial(self._pump.kill, killed))
+            self._loop.inbox.append(partial(self._loop.kill, killed))
         if promoted or lost or expired or killed:
-            self._slots.wake()
+            self._executor.wake()
 
     def end_overdue(self, conn: Connection) -> None:
         """End executions that are past their timeout."""
@@ -161,13 +161,13 @@ class Housekeeper:
     def renew(self, conn: Connection) -> None:
         """Renew the leases that have stood for a while; what is no longer ours is given up.
 
-        A pump that stands still completes nothing any more: what it holds is left to other workers.
+        A worker loop that stands still completes nothing any more: what it holds is left to other workers.
         """
-        if self._pump.pulse.stands_still():
-            log.error("the pump of this worker stands still: its leases are not renewed")
+        if self._loop.pulse.stands_still():
+            log.error("the loop of this worker stands still: its leases are not renewed")
             return
         young = time.monotonic() - self._settings.lease_seconds / 8
-        held = {job: attempts for job, (attempts, since) in self._pump.holdings.leases.copy().items() if since < young}
+        held = {job: attempts for job, (attempts, since) in self._loop.held_jobs.leases.copy().items() if since < young}
         if not held:
             return
         with store.transaction(conn, self._schema, asynchronous=True):
@@ -179,8 +179,8 @@ class Housekeeper:
             ours = select_leases(conn, worker=self._me.runtime_id)
         lost = {job: attempts for job, attempts in held.items() if job not in ours or ours[job].attempts != attempts}
         if lost:
-            self._pump.inbox.append(partial(self._pump.lose, lost))
-            self._slots.wake()
+            self._loop.inbox.append(partial(self._loop.lose, lost))
+            self._executor.wake()
 
     def beat(self, conn: Connection) -> None:
         """Say that we are here, and who is not; notice a database that was made anew."""
@@ -191,8 +191,8 @@ class Housekeeper:
         self._watch_clock(conn)
         if self._instance is not None and instance != self._instance:
             log.warning("the database was made anew: everything that is known is compared with it")
-            self._pump.inbox.append(self._pump.forget)
-            self._slots.wake()
+            self._loop.inbox.append(self._loop.forget)
+            self._executor.wake()
         self._instance = instance
 
     def _watch_clock(self, conn: Connection) -> None:

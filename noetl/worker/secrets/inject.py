@@ -17,7 +17,7 @@ import orjson
 from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
 from noetl.orchestrator.attempt import SAVE_SUFFIX, Work
-from noetl.orchestrator.execution_cache import View
+from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.playbook.credential_types import check_fields, check_type, secret_values
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
@@ -42,13 +42,13 @@ _PAUSE: Final = 0.5
 
 
 class Secrets:
-    """What the calls of one worker know of secrets. `of` belongs to the pump, what it returns runs in any thread."""
+    """Secrets for the calls of one worker. `of` belongs to the worker loop, the functions it returns to any thread."""
 
     def __init__(self, sources: Sources, seals: Seals) -> None:
         self._sources = sources
         self._seals = seals
 
-    def of(self, view: View, work: Work) -> First | None:
+    def of(self, view: CachedExecution, work: Work) -> First | None:
         """Return what has to be done before a call is made, None where it has no secrets."""
         may_have = view.playbook.secrets or view.parent_execution_id is not None
         if work.auth is None and not may_have:

@@ -14,12 +14,12 @@ from noetl.database.runtime import Process
 from noetl.engine.facts import Done
 from noetl.errors import Locked
 from noetl.settings import Settings
-from noetl.worker.executor import Slots
+from noetl.worker.executor import Executor
 from noetl.worker.maintenance.containers import LeftContainers
 from noetl.worker.maintenance.housekeeper import Housekeeper
 from tests.support.hand import with_hand
-from tests.support.pumps import a_pump
 from tests.support.waiting import wait_for
+from tests.support.worker_loops import a_worker_loop
 from tests.support.working import Engine, working
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: test, path: %s}\n"
@@ -121,11 +121,13 @@ def test_locked_jobs_hold_up_no_other_execution(engine: Engine, settings: Settin
 def test_an_overdue_execution_that_is_locked_does_not_stop_the_housekeeper(engine: Engine, settings: Settings) -> None:
     """It renews leases, too: a wait without end would cost the worker all it holds."""
     execution = engine.start("overdue")
-    slots = Slots(1)
-    pump = a_pump(engine.database, settings, slots)
-    me = Process("pump", "worker", "here", 1, ("default",), 1, "0")
-    housekeeper = Housekeeper(engine.database, settings, pump, slots, me, LeftContainers(engine.database, "pump"))
-    with closing(slots), engine.database.connect() as conn, ThreadPoolExecutor(1) as threads:
+    executor = Executor(1)
+    worker_loop = a_worker_loop(engine.database, settings, executor)
+    me = Process("worker", "worker", "here", 1, ("default",), 1, "0")
+    housekeeper = Housekeeper(
+        engine.database, settings, worker_loop, executor, me, LeftContainers(engine.database, "worker")
+    )
+    with closing(executor), engine.database.connect() as conn, ThreadPoolExecutor(1) as threads:
         with holding(engine.database, "SELECT FROM execution FOR NO KEY UPDATE"):
             threads.submit(housekeeper.end_overdue, conn).result(20)
             assert engine.status(execution) == "running"

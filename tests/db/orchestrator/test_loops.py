@@ -16,13 +16,13 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.outcomes import Collected, Done, Failed
 from noetl.settings import Settings
-from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completing
-from noetl.worker.executor import Slots
-from noetl.worker.loop import Pump
+from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completer
+from noetl.worker.executor import Executor
+from noetl.worker.loop import WorkerLoop
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
-from tests.support.pumps import a_pump
 from tests.support.waiting import wait_for
+from tests.support.worker_loops import a_worker_loop
 from tests.support.working import Engine
 
 NESTED = playbook(
@@ -150,14 +150,14 @@ def test_a_loop_without_its_items_is_a_damaged_log(engine: Engine, hand: Hand) -
 
 
 @pytest.fixture
-def pump(database: Database, settings: Settings) -> Iterator[Pump]:
-    """A pump that nobody runs: the test calls what its loop calls."""
-    slots = Slots(4, warm=False)
-    pump = a_pump(database, settings, slots)
-    pump._connect()
-    yield pump
-    pump._leave()
-    slots.close()
+def worker_loop(database: Database, settings: Settings) -> Iterator[WorkerLoop]:
+    """A worker loop that nobody runs: the test calls what its loop calls."""
+    executor = Executor(4, warm=False)
+    worker_loop = a_worker_loop(database, settings, executor)
+    worker_loop._connect()
+    yield worker_loop
+    worker_loop._leave()
+    executor.close()
 
 
 def begun(engine: Engine, hand: Hand, *counts: int) -> list[int]:
@@ -170,16 +170,16 @@ def begun(engine: Engine, hand: Hand, *counts: int) -> list[int]:
     return executions
 
 
-def take(pump: Pump, count: int) -> list[Finished]:
+def take(worker_loop: WorkerLoop, count: int) -> list[Finished]:
     """Lease items and end them."""
-    conn = pump._connected()
-    rows = pump._intake.claim(conn, count)
-    pump._intake.take(conn, rows)
-    for leased in list(pump.holdings.jobs.values()):
-        pump._slots.kill(leased.token)
-        pump.holdings.finish(leased, Done(b"1"))
-    pump._slots.poll(0)
-    return pump.holdings.finished
+    conn = worker_loop._connected()
+    rows = worker_loop._claimer.claim(conn, count)
+    worker_loop._claimer.take(conn, rows)
+    for leased in list(worker_loop.held_jobs.jobs.values()):
+        worker_loop._executor.kill(leased.token)
+        worker_loop.held_jobs.finish(leased, Done(b"1"))
+    worker_loop._executor.poll(0)
+    return worker_loop.held_jobs.finished
 
 
 @contextmanager
@@ -189,63 +189,63 @@ def locked(database: Database, execution: int) -> Iterator[None]:
         yield
 
 
-def complete(pump: Pump) -> None:
+def complete(worker_loop: WorkerLoop) -> None:
     """Write what is finished, and go on with nothing."""
-    pump._draining = True
-    pump._completing(pump._connected())
+    worker_loop._draining = True
+    worker_loop._completer.complete(worker_loop._connected())
 
 
-def batches(pump: Pump) -> list[tuple[int, bool]]:
-    return [(len(items), waiting) for items, waiting in pump._completing.batches()]
+def batches(worker_loop: WorkerLoop) -> list[tuple[int, bool]]:
+    return [(len(items), waiting) for items, waiting in worker_loop._completer.batches()]
 
 
 def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
-    engine: Engine, hand: Hand, pump: Pump, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, hand: Hand, worker_loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.register(FLAT)
     execution, other = begun(engine, hand, CROWD, 1)
-    take(pump, CROWD + 1)
-    assert batches(pump) == [(CROWD + 1, False)], "nobody knows of others yet"
+    take(worker_loop, CROWD + 1)
+    assert batches(worker_loop) == [(CROWD + 1, False)], "nobody knows of others yet"
     with locked(engine.database, execution):
-        complete(pump)
+        complete(worker_loop)
         assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == 1
         assert engine.events(other)[-1] == "item_completed each", "whose execution was free is not held up"
-        assert batches(pump) == [(CROWD, True)]
-        assert pump._timeout() == 0.0, "and at once"
+        assert batches(worker_loop) == [(CROWD, True)]
+        assert worker_loop._timeout() == 0.0, "and at once"
     commits: list[int] = []
-    settle = Completing._settle
+    settle = Completer._settle
 
-    def counted(self: Completing, conn: Any, items: list[Finished], *given: Any, **more: Any) -> None:
+    def counted(self: Completer, conn: Any, items: list[Finished], *given: Any, **more: Any) -> None:
         commits.append(len(items))
         settle(self, conn, items, *given, **more)
 
-    monkeypatch.setattr(Completing, "_settle", counted)
-    complete(pump)
+    monkeypatch.setattr(Completer, "_settle", counted)
+    complete(worker_loop)
     assert commits == [CROWD]
     assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == CROWD + 1
-    assert not pump.holdings.finished
+    assert not worker_loop.held_jobs.finished
     work(hand)
 
 
 def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_long(
-    engine: Engine, hand: Hand, pump: Pump
+    engine: Engine, hand: Hand, worker_loop: WorkerLoop
 ) -> None:
     engine.register(FLAT)
     few, other = begun(engine, hand, 2, 1)
-    finished = take(pump, 3)
+    finished = take(worker_loop, 3)
     with locked(engine.database, few), locked(engine.database, other):
-        complete(pump)
-        for item in pump.holdings.finished:
+        complete(worker_loop)
+        for item in worker_loop.held_jobs.finished:
             item.since = time.monotonic() + 60.0  # as if no time had passed, however busy the machine is
-        assert batches(pump) == [(3, False)]
-        assert pump._timeout() > 0
+        assert batches(worker_loop) == [(3, False)]
+        assert worker_loop._timeout() > 0
         for item in finished:
             item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
-        for item in pump.holdings.finished:
+        for item in worker_loop.held_jobs.finished:
             item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
-        assert batches(pump) == [(1, False), (2, True)], "one at a time is waited for, the others are tried"
-    complete(pump)
-    assert not pump.holdings.finished
+        assert batches(worker_loop) == [(1, False), (2, True)], "one at a time is waited for, the others are tried"
+    complete(worker_loop)
+    assert not worker_loop.held_jobs.finished
     work(hand)
 
 
@@ -260,25 +260,27 @@ def opened_with(**settings: str) -> Iterator[None]:
     store.opening.cache_clear()
 
 
-def test_a_lock_that_does_not_come_is_waited_for_once_for_a_moment(engine: Engine, hand: Hand, pump: Pump) -> None:
+def test_a_lock_that_does_not_come_is_waited_for_once_for_a_moment(
+    engine: Engine, hand: Hand, worker_loop: WorkerLoop
+) -> None:
     """Its holder may have been stopped; what belongs to others goes on in between."""
     engine.register(FLAT)
     stuck, other = begun(engine, hand, CROWD, 1)
-    take(pump, CROWD + 1)
+    take(worker_loop, CROWD + 1)
     with locked(engine.database, stuck):
-        complete(pump)
-        assert batches(pump) == [(CROWD, True)]
-        complete(pump)
-        assert (CROWD, True) not in batches(pump), "it is tried with the others, in growing pauses"
-        assert pump._timeout() > 0
+        complete(worker_loop)
+        assert batches(worker_loop) == [(CROWD, True)]
+        complete(worker_loop)
+        assert (CROWD, True) not in batches(worker_loop), "it is tried with the others, in growing pauses"
+        assert worker_loop._timeout() > 0
 
     def tried() -> bool:
-        complete(pump)
-        return not pump.holdings.finished
+        complete(worker_loop)
+        return not worker_loop.held_jobs.finished
 
     wait_for(tried)
     assert engine.events(stuck)[-1] == engine.events(other)[-1] == "item_completed each"
-    assert not pump.holdings.finished
+    assert not worker_loop.held_jobs.finished
     work(hand)
 
 
@@ -299,15 +301,17 @@ def test_a_transaction_that_was_left_alone_lets_go_of_its_locks(engine: Engine, 
     work(hand)
 
 
-def test_an_execution_that_nobody_else_works_on_is_not_waited_for_again(engine: Engine, hand: Hand, pump: Pump) -> None:
+def test_an_execution_that_nobody_else_works_on_is_not_waited_for_again(
+    engine: Engine, hand: Hand, worker_loop: WorkerLoop
+) -> None:
     engine.register(FLAT)
     (execution,) = begun(engine, hand, 4)
-    take(pump, 1)
+    take(worker_loop, 1)
     with locked(engine.database, execution):
-        complete(pump)
-    assert batches(pump) == [(1, True)], "alone, it holds up nobody"
-    complete(pump)
-    take(pump, 1)
-    assert batches(pump) == [(1, False)], "nobody had changed anything meanwhile"
-    complete(pump)
+        complete(worker_loop)
+    assert batches(worker_loop) == [(1, True)], "alone, it holds up nobody"
+    complete(worker_loop)
+    take(worker_loop, 1)
+    assert batches(worker_loop) == [(1, False)], "nobody had changed anything meanwhile"
+    complete(worker_loop)
     work(hand)

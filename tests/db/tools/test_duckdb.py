@@ -9,8 +9,8 @@ from noetl.database.connect import Database
 from noetl.settings import Settings
 from noetl.tools.base import Done, Failed
 from noetl.tools.registry import TOOLS
-from noetl.worker.executor import Slots
-from tests.support.slots import run
+from noetl.worker.executor import Executor
+from tests.support.calls import run
 from tests.support.sql import Steps, sql_steps
 from tests.support.working import Engine, working
 
@@ -55,21 +55,21 @@ def test_a_postgres_that_says_no_is_told(steps: Steps, credential: dict[str, Any
 
 def test_in_a_runner_credentials_come_with_the_call_alone(steps: Steps, credential: dict[str, Any]) -> None:
     """They are in nothing that another process could see; the child is the same for the calls that follow."""
-    slots = Slots(1)
+    executor = Executor(1)
     try:
         call = steps.call({"command": "SELECT count(*) AS n FROM db.noetl_playbook.city"}, auth={"": credential})
-        report = run(slots, call)
+        report = run(executor, call)
         assert isinstance(report.answer, Done), report.answer
         assert b'"rows":[{"n":2}]' in report.answer.result
-        (pid,) = slots.runner_pids
+        (pid,) = executor.runner_pids
         for name in ("environ", "cmdline"):
             with open(f"/proc/{pid}/{name}", "rb") as file:
                 assert b"hush" not in file.read()
-        after = run(slots, steps.call({"command": "SELECT count(*) FROM db.noetl_playbook.city"}))
+        after = run(executor, steps.call({"command": "SELECT count(*) FROM db.noetl_playbook.city"}))
         assert isinstance(after.answer, Failed)
-        assert slots.runner_pids == [pid]
+        assert executor.runner_pids == [pid]
     finally:
-        slots.close()
+        executor.close()
 
 
 def test_the_steps_of_an_execution_share_a_file(database: Database, settings: Settings) -> None:

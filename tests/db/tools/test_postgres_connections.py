@@ -19,9 +19,9 @@ from noetl.settings import Settings
 from noetl.tools.base import Call, Done, Failed
 from noetl.tools.postgres import pool as postgres_pool
 from noetl.tools.registry import make_tools
-from noetl.worker.executor import Slots
+from noetl.worker.executor import Executor
+from tests.support.calls import collect
 from tests.support.postgres import TestServer
-from tests.support.slots import collect
 from tests.support.sql import Steps, sql_steps
 from tests.support.waiting import wait_for
 
@@ -124,13 +124,13 @@ def test_closing_the_tool_closes_its_connections(steps: Steps, observer: Connect
 def test_a_killed_call_ends_on_the_server_too(settings: Settings, observer: Connection, steps: Steps) -> None:
     """Its statement, its transaction, and its key; the next run of the step is not held up."""
     steps.result("CREATE TABLE done (a int)")
-    slots = Slots(2, tools={"postgres": steps.tool}, warm=False)
+    executor = Executor(2, tools={"postgres": steps.tool}, warm=False)
     try:
         call = steps.call({"command": "INSERT INTO done VALUES (1); SELECT pg_sleep(60)"}, run_key="k", timeout=60)
-        slots.submit(1, call)
-        wait_for(lambda: not slots.poll(0.01) and pids(observer, SLEEPING))
-        slots.kill(1)
-        assert collect(slots, 1)[1].answer == Failed(
+        executor.submit(1, call)
+        wait_for(lambda: not executor.poll(0.01) and pids(observer, SLEEPING))
+        executor.kill(1)
+        assert collect(executor, 1)[1].answer == Failed(
             {
                 "type": "cancelled",
                 "message": "examples/test#step: cancelled while it ran",
@@ -140,7 +140,7 @@ def test_a_killed_call_ends_on_the_server_too(settings: Settings, observer: Conn
         )
         wait_for(lambda: not pids(observer, SLEEPING))
     finally:
-        slots.close()
+        executor.close()
     assert steps.one("INSERT INTO done VALUES (2) RETURNING a", run_key="k") == 2
     assert steps.rows("SELECT a FROM done") == [[2]]
 

@@ -9,12 +9,12 @@ from noetl.database.connect import Database
 from noetl.database.runtime import Process
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
-from noetl.worker.executor import Slots
+from noetl.worker.executor import Executor
 from noetl.worker.maintenance import housekeeper as housekeeper_module
 from noetl.worker.maintenance.containers import LeftContainers
 from noetl.worker.maintenance.housekeeper import Housekeeper
 from tests.support.hand import with_hand
-from tests.support.pumps import a_pump
+from tests.support.worker_loops import a_worker_loop
 from tests.support.working import Engine, working
 
 LONG = '{"lease": 600}'
@@ -56,13 +56,17 @@ def test_long_leases_of_those_who_take_long_ones_stay(database: Database, settin
     engine = Engine(database, settings)
     engine.register(QUICK)
     engine.start("quick")
-    with with_hand(database, "patient", lease=600.0) as hand, closing(Slots(1)) as slots, database.connect() as conn:
+    with (
+        with_hand(database, "patient", lease=600.0) as hand,
+        closing(Executor(1)) as executor,
+        database.connect() as conn,
+    ):
         (row,) = hand.claim()
         with database.session() as other:
             other.execute(
                 "INSERT INTO runtime (runtime_id, kind, meta) VALUES ('patient', 'worker', '{\"lease\": 600}')"
             )
-        a_housekeeper(database, settings, slots).beat(conn)
+        a_housekeeper(database, settings, executor).beat(conn)
         assert engine.one("SELECT lease_until > clock_timestamp() + interval '500 s' FROM queue")
         hand.done(row)
 
@@ -73,8 +77,8 @@ def test_a_clock_that_was_set_is_in_the_error_log(
     engine = Engine(database, settings)
     times = iter([1000.0, 1000.0, 880.0, 880.0])
     monkeypatch.setattr(housekeeper_module, "database_clock", lambda _conn: next(times))
-    with closing(Slots(1)) as slots, database.connect() as conn:
-        housekeeper = a_housekeeper(database, settings, slots)
+    with closing(Executor(1)) as executor, database.connect() as conn:
+        housekeeper = a_housekeeper(database, settings, executor)
         for _ in range(4):
             housekeeper.beat(conn)
     ((kind, message),) = engine.rows("SELECT error_type, message FROM error_log")
@@ -83,8 +87,13 @@ def test_a_clock_that_was_set_is_in_the_error_log(
     assert "went ahead" in told(120.0)
 
 
-def a_housekeeper(database: Database, settings: Settings, slots: Slots) -> Housekeeper:
-    me = Process("pump", "worker", "here", 1, ("default",), 1, "0")
+def a_housekeeper(database: Database, settings: Settings, executor: Executor) -> Housekeeper:
+    me = Process("worker", "worker", "here", 1, ("default",), 1, "0")
     return Housekeeper(
-        database, settings, a_pump(database, settings, slots), slots, me, LeftContainers(database, "pump")
+        database,
+        settings,
+        a_worker_loop(database, settings, executor),
+        executor,
+        me,
+        LeftContainers(database, "worker"),
     )

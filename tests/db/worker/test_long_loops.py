@@ -1,4 +1,4 @@
-"""The items of a long loop are chosen beside the pump: leases, heartbeats and other executions go on meanwhile."""
+"""The items of a long loop are chosen in a thread: leases, heartbeats and other executions go on meanwhile."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from noetl.database.connect import Database
 from noetl.engine.loops import collect
 from noetl.engine.loops.collect import LONG, Collection
 from noetl.orchestrator.outcomes import Expired
-from noetl.orchestrator.value_cache import Memory
+from noetl.orchestrator.value_cache import ValueCache
 from noetl.settings import Settings
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
@@ -108,14 +108,14 @@ def test_items_chosen_under_a_lost_lease_are_dropped(engine: Engine, settings: S
 def test_values_that_are_missed_beside_the_pump_are_read_by_it(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies: list[Memory] = []
-    copy = Memory.copy
+    copies: list[ValueCache] = []
+    copy = ValueCache.copy
 
-    def forgetful(self: Memory) -> Memory:
-        copies.append(copy(self) if copies else Memory(self.execution_id, self.workload, self.env))
+    def forgetful(self: ValueCache) -> ValueCache:
+        copies.append(copy(self) if copies else ValueCache(self.execution_id, self.workload, self.env))
         return copies[-1]
 
-    monkeypatch.setattr(Memory, "copy", forgetful)
+    monkeypatch.setattr(ValueCache, "copy", forgetful)
     with working(settings):
         slow = engine.start("long")
         assert engine.wait(slow) == "completed"

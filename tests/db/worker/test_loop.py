@@ -1,4 +1,4 @@
-"""The pump: it sleeps while nothing is to be done, forgets no job, and tells the database's troubles from a value's."""
+"""The worker loop: it sleeps while nothing is due, forgets no job, and tells the database's troubles from a value's."""
 
 import math
 import threading
@@ -16,20 +16,20 @@ from noetl.database.connect import Database
 from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
-from noetl.orchestrator import execution_cache as views_module
+from noetl.orchestrator import execution_cache
 from noetl.orchestrator.lost import BOUND
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completer import passes
-from noetl.worker.executor import First, NotBegun, Report, Slots
-from noetl.worker.loop import PROMOTED, Pump
+from noetl.worker.executor import Executor, First, NotBegun, Report
+from noetl.worker.loop import PROMOTED, WorkerLoop
 from noetl.worker.maintenance.containers import LeftContainers
 from noetl.worker.maintenance.housekeeper import SECOND, Housekeeper
 from tests.support.hand import with_hand
-from tests.support.pumps import a_pump
 from tests.support.saver import Saver
 from tests.support.waiting import wait_for
+from tests.support.worker_loops import a_worker_loop
 from tests.support.working import Engine, working
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: test, path: test}\n"
@@ -54,8 +54,8 @@ workflow:
 QUICK = HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): return 1'}\n"
 
 
-class Watched(Slots):
-    """Slots that remember how long each poll was to wait, and give the first answers back as not begun if told."""
+class Watched(Executor):
+    """Executor that remember how long each poll was to wait, and give the first answers back as not begun if told."""
 
     def __init__(self, count: int, tools: Mapping[str, Tool] = TOOLS) -> None:
         super().__init__(count, tools=tools)
@@ -90,30 +90,30 @@ def engine(database: Database, settings: Settings) -> Engine:
 
 
 @pytest.fixture
-def slots() -> Iterator[Watched]:
-    slots = Watched(4)
-    yield slots
-    slots.close()
+def executor() -> Iterator[Watched]:
+    executor = Watched(4)
+    yield executor
+    executor.close()
 
 
 @pytest.fixture
-def pump(database: Database, settings: Settings, slots: Watched) -> Pump:
-    return a_pump(database, settings, slots)
+def worker_loop(database: Database, settings: Settings, executor: Watched) -> WorkerLoop:
+    return a_worker_loop(database, settings, executor)
 
 
 @contextmanager
-def running(pump: Pump) -> Iterator[threading.Event]:
-    """Run a pump in a thread, without a housekeeper, until the end of the block."""
+def running(worker_loop: WorkerLoop) -> Iterator[threading.Event]:
+    """Run a worker loop in a thread, without a housekeeper, until the end of the block."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            pump.run(stop)
+            worker_loop.run(stop)
         except BaseException as failure:  # noqa: BLE001 - carried over to the test's thread
             failures.append(failure)
 
-    thread = threading.Thread(target=run, name="pump")
+    thread = threading.Thread(target=run, name="worker loop")
     thread.start()
     try:
         yield stop
@@ -124,108 +124,108 @@ def running(pump: Pump) -> Iterator[threading.Event]:
         assert failures == []
 
 
-def polls(slots: Watched, count: int) -> list[float]:
+def polls(executor: Watched, count: int) -> list[float]:
     """Return how long the next polls were to wait, but for the one that is under way."""
-    begun = len(slots.timeouts) + 1
-    wait_for(lambda: len(slots.timeouts) >= begun + count)
-    return slots.timeouts[begun : begun + count]
+    begun = len(executor.timeouts) + 1
+    wait_for(lambda: len(executor.timeouts) >= begun + count)
+    return executor.timeouts[begun : begun + count]
 
 
 def test_a_draining_worker_sleeps_while_its_last_job_runs(
-    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+    engine: Engine, worker_loop: WorkerLoop, executor: Watched, tmp_path: Path
 ) -> None:
     """Nothing is claimed any more, so nothing that would have been due keeps it awake."""
     engine.register(GATED)
     execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
-    with running(pump) as stop:
+    with running(worker_loop) as stop:
         wait_for((tmp_path / "gate.begun").exists)
-        pump.claim_now.set()
+        worker_loop.claim_now.set()
         stop.set()
-        assert min(polls(slots, 3)) > 0
+        assert min(polls(executor, 3)) > 0
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"
 
 
 def test_a_worker_sleeps_while_a_job_runs_that_was_lost_before(
-    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+    engine: Engine, worker_loop: WorkerLoop, executor: Watched, tmp_path: Path
 ) -> None:
-    """Nothing is begun beside it, and the pump does not turn in circles over what it must not claim."""
+    """Nothing is begun beside it, and the worker loop does not turn in circles over what it must not claim."""
     engine.register(GATED)
     lost = engine.start("test", payload={"gate": str(tmp_path / "gate")})
     with engine.database.session() as conn:
         conn.execute("UPDATE queue SET lost = 1, attempts = 1")
-    pump.lost_waiting.set()
-    pump.claim_now.set()
-    with running(pump):
+    worker_loop.lost_waiting.set()
+    worker_loop.claim_now.set()
+    with running(worker_loop):
         wait_for((tmp_path / "gate.begun").exists)
         (tmp_path / "other").touch()
         other = engine.start("test", payload={"gate": str(tmp_path / "other")})
-        pump.claim_now.set()
-        assert min(polls(slots, 3)) > 0
+        worker_loop.claim_now.set()
+        assert min(polls(executor, 3)) > 0
         assert engine.status(other) == "running"
         (tmp_path / "gate").touch()
         assert engine.wait(lost) == engine.wait(other) == "completed"
 
 
 def test_a_job_given_back_as_not_begun_is_begun_also_after_the_connection_was_lost(
-    engine: Engine, pump: Pump, slots: Watched, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, worker_loop: WorkerLoop, executor: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.register(QUICK)
-    slots.refuse = 1
-    intake = pump._intake
-    whole = type(intake).begin
+    executor.refuse = 1
+    claimer = worker_loop._claimer
+    whole = type(claimer).begin
     broken: list[int] = []
 
     def begin(self: Any, conn: psycopg.Connection, todo: list[Any]) -> None:
-        if slots.submitted and not broken:
+        if executor.submitted and not broken:
             broken.append(len(todo))
             raise psycopg.OperationalError("the connection was lost")
         whole(self, conn, todo)
 
-    monkeypatch.setattr(type(intake), "begin", begin)
+    monkeypatch.setattr(type(claimer), "begin", begin)
     execution = engine.start("test")
-    with running(pump):
+    with running(worker_loop):
         assert engine.wait(execution) == "completed"
     assert broken == [1]
-    assert len(slots.submitted) == 2
+    assert len(executor.submitted) == 2
 
 
 def test_a_lease_that_was_missed_is_not_the_one_that_came_after_it(
-    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+    engine: Engine, worker_loop: WorkerLoop, executor: Watched, tmp_path: Path
 ) -> None:
     """A retried job keeps its id: that its last lease is gone says nothing about the one it has now."""
     engine.register(GATED)
     execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
-    with running(pump):
-        wait_for(lambda: slots.submitted)
-        token = slots.submitted[0]
-        leased = pump.holdings.of(token)
+    with running(worker_loop):
+        wait_for(lambda: executor.submitted)
+        token = executor.submitted[0]
+        leased = worker_loop.held_jobs.of(token)
         assert leased is not None
         job, attempts = leased.job.job_id, leased.job.attempts
         told = threading.Event()
-        pump.inbox.append(lambda: pump.lose({job: attempts - 1}))
-        pump.inbox.append(told.set)
-        slots.wake()
+        worker_loop.inbox.append(lambda: worker_loop.lose({job: attempts - 1}))
+        worker_loop.inbox.append(told.set)
+        executor.wake()
         assert told.wait(10)
-        assert slots.killed == []
-        assert pump.holdings.holds(job, attempts)
+        assert executor.killed == []
+        assert worker_loop.held_jobs.holds(job, attempts)
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"
 
 
 def test_a_lease_that_a_new_schema_grants_again_is_not_the_one_that_was_held(
-    engine: Engine, pump: Pump, admin: Database, settings: Settings, tmp_path: Path
+    engine: Engine, worker_loop: WorkerLoop, admin: Database, settings: Settings, tmp_path: Path
 ) -> None:
     """Numbers of jobs begin anew, and so do their attempts: the old attempt is ended, the new one begins."""
     engine.register(GATED)
     engine.start("test", payload={"gate": str(tmp_path / "old")})
-    with running(pump):
+    with running(worker_loop):
         wait_for((tmp_path / "old.begun").exists)
         reset_schema(admin, settings, ensure_role=False)
         engine.register(GATED)
         execution = engine.start("test", payload={"gate": str(tmp_path / "new")})
         assert engine.one("SELECT id FROM queue") == 1
-        pump.claim_now.set()
+        worker_loop.claim_now.set()
         wait_for((tmp_path / "new.begun").exists)
         (tmp_path / "new").touch()
         assert engine.wait(execution) == "completed"
@@ -245,28 +245,28 @@ def test_a_value_that_postgres_has_no_room_for_is_no_trouble_of_the_connection()
     assert passes(psycopg.OperationalError("server closed the connection unexpectedly"))
 
 
-def test_a_refused_value_fails_its_step_and_the_worker_lives_on(engine: Engine, pump: Pump) -> None:
+def test_a_refused_value_fails_its_step_and_the_worker_lives_on(engine: Engine, worker_loop: WorkerLoop) -> None:
     """An index entry has a bound; here one that a step's outcome would have to exceed."""
     engine.register(HEAD + "workflow:\n  - {step: start, type: python, code: 'def main(): return 1', next: [then]}\n"
                     "  - {step: then, type: python, code: 'def main(): return 2'}\n")  # fmt: skip
     name = "".join(f"{number:x}" for number in range(5000))
     execution = engine.start("test")
-    view = pump._views.playbooks
-    with running(pump):
+    view = worker_loop._views.playbooks
+    with running(worker_loop):
         assert engine.wait(execution) == "completed"
     playbook = next(iter(view.by_id.values()))
     object.__setattr__(playbook.step("then"), "pool", name)
     execution = engine.start("test")
-    with running(pump):
+    with running(worker_loop):
         assert engine.wait(execution) == "failed"
     assert "cannot be stored" in engine.error(execution)["message"]
 
 
 def test_views_are_forgotten_when_they_have_become_too_much(
-    engine: Engine, pump: Pump, database: Database, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, worker_loop: WorkerLoop, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is counted is workloads and results; what a worker holds it keeps however large it is."""
-    monkeypatch.setattr(views_module, "REMEMBERED", 50_000)
+    monkeypatch.setattr(execution_cache, "EXECUTION_CACHE_BYTES", 50_000)
     engine.register(QUICK)
     for _ in range(8):
         engine.start("test", payload={"text": "x" * 20_000})
@@ -284,7 +284,7 @@ def test_views_are_forgotten_when_they_have_become_too_much(
 
 
 def test_a_damaged_log_sets_its_own_execution_aside(
-    engine: Engine, pump: Pump, database: Database, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, worker_loop: WorkerLoop, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker lives on, and what it was given together with the damaged one is done."""
     engine.register(
@@ -300,14 +300,14 @@ def test_a_damaged_log_sets_its_own_execution_aside(
         return select(conn, execution, [99] if execution == damaged else events)
 
     monkeypatch.setattr(store, "select_events", select_events)
-    with running(pump):
+    with running(worker_loop):
         assert engine.wait(sound) == "completed"
         wait_for(lambda: engine.one("SELECT status FROM queue WHERE execution_id = %s", damaged) == "paused")
     assert engine.one("SELECT error_type FROM error_log WHERE execution_id = %s", damaged) == "quarantined"
     assert engine.status(damaged) == "running"
 
 
-def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engine, pump: Pump) -> None:
+def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engine, worker_loop: WorkerLoop) -> None:
     """Not even the failure that would stand for it: a job is there that nobody can have made."""
     engine.register(
         HEAD + "workflow:\n"
@@ -321,7 +321,7 @@ def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engi
             " VALUES (%s, 'then', 'leased', 'somebody', 1, 'infinity')",
             [damaged],
         )
-    with running(pump):
+    with running(worker_loop):
         wait_for(lambda: engine.one("SELECT status FROM queue WHERE node_id = 'start'") == "paused")
         assert engine.wait(sound) == "completed"
     (message,) = engine.rows("SELECT message FROM error_log WHERE error_type = 'quarantined'")
@@ -351,7 +351,7 @@ def test_what_was_set_aside_is_tried_again_when_a_worker_starts(
 
 
 def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
-    engine: Engine, pump: Pump, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, worker_loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease may be lost with a crash of Postgres; a result that was acknowledged may not."""
     original, insert, claim = store.transaction, store.insert_rows, store.send_claim
@@ -381,7 +381,7 @@ def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(
     monkeypatch.setattr(store, "transaction", transaction)
     monkeypatch.setattr(store, "insert_rows", insert_rows)
     monkeypatch.setattr(store, "send_claim", send_claim)
-    with running(pump):
+    with running(worker_loop):
         wait_for(lambda: not engine.one("SELECT EXISTS (SELECT FROM queue)"))
     assert {engine.status(execution) for execution in executions} == {"completed"}
     assert set(completed) == {False}
@@ -393,10 +393,10 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
 ) -> None:
     """The tool has run: it is not run again for want of a connection."""
     saver = Saver()
-    slots = Watched(4, tools=saver.tools())
-    pump = a_pump(database, settings, slots)
-    intake = type(pump._intake)
-    whole = intake.begin
+    executor = Watched(4, tools=saver.tools())
+    worker_loop = a_worker_loop(database, settings, executor)
+    claimer = type(worker_loop._claimer)
+    whole = claimer.begin
     broken: list[int] = []
 
     def begin(self: Any, conn: psycopg.Connection, todo: list[Any]) -> None:
@@ -405,17 +405,17 @@ def test_what_a_tool_gave_is_kept_until_it_is_saved_also_when_the_connection_is_
             raise psycopg.OperationalError("the connection was lost")
         whole(self, conn, todo)
 
-    monkeypatch.setattr(intake, "begin", begin)
+    monkeypatch.setattr(claimer, "begin", begin)
     engine.register(QUICK.replace("return 1'}", "return 1', save: {storage: file, path: f.json}}"))
     execution = engine.start("test")
     try:
-        with running(pump):
+        with running(worker_loop):
             assert engine.wait(execution) == "completed"
     finally:
-        slots.close()
+        executor.close()
     assert broken == [1]
     assert saver.saved == [1]
-    assert len(slots.submitted) == 2, "the tool, and the save"
+    assert len(executor.submitted) == 2, "the tool, and the save"
 
 
 LARGE_LOOP = HEAD + (
@@ -446,16 +446,18 @@ def put_off(engine: Engine, count: int, status: str, columns: str) -> None:
         conn.execute(f"UPDATE queue SET status = '{status}', {columns}".encode())
 
 
-def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(engine: Engine, pump: Pump) -> None:
+def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(
+    engine: Engine, worker_loop: WorkerLoop
+) -> None:
     put_off(engine, PROMOTED + 1, "waiting", "available_at = clock_timestamp() - interval '1 s'")
     left = "SELECT count(*) FROM queue WHERE status = 'waiting'"
-    pump._connect()
-    pump._due = 0.0
-    pump._promote()
+    worker_loop._connect()
+    worker_loop._due = 0.0
+    worker_loop._promote()
     assert engine.one(left) == 1
-    pump._promote()
+    worker_loop._promote()
     assert engine.one(left) == 0
-    pump._leave()
+    worker_loop._leave()
 
 
 @pytest.mark.parametrize(
@@ -466,11 +468,17 @@ def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(engi
     ],
 )
 def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
-    engine: Engine, database: Database, settings: Settings, pump: Pump, slots: Watched, status: str, columns: str
+    engine: Engine,
+    database: Database,
+    settings: Settings,
+    worker_loop: WorkerLoop,
+    executor: Watched,
+    status: str,
+    columns: str,
 ) -> None:
     put_off(engine, BOUND + 1, status, columns)
-    me = Process("pump", "worker", "here", 1, ("default",), 4, "0")
-    housekeeper = Housekeeper(database, settings, pump, slots, me, LeftContainers(database, "pump"))
+    me = Process("worker", "worker", "here", 1, ("default",), 4, "0")
+    housekeeper = Housekeeper(database, settings, worker_loop, executor, me, LeftContainers(database, "worker"))
     with database.connect() as conn:
         housekeeper._at = [math.inf] * len(housekeeper._at)
         housekeeper.look_after_queue(conn)
@@ -482,15 +490,15 @@ def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
 
 
 def test_a_worker_remembers_nothing_of_the_items_it_has_done(
-    engine: Engine, pump: Pump, slots: Watched, tmp_path: Path
+    engine: Engine, worker_loop: WorkerLoop, executor: Watched, tmp_path: Path
 ) -> None:
     """1.2 MB of results have gone through its hands; what is left is what the loop runs over."""
     engine.register(LARGE_LOOP)
     execution = engine.start("test", payload={"gate": str(tmp_path / "gate")})
     count = "SELECT count(*) FROM event_log WHERE event_type = 'item_completed'"
-    with running(pump):
+    with running(worker_loop):
         wait_for(lambda: engine.one(count) == 1199)
-        values = pump._views._views[execution].values
+        values = worker_loop._views._executions[execution].values
         assert 3 * 500 < values.size < 20_000
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"

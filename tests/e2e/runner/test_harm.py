@@ -9,19 +9,19 @@ import orjson
 import pytest
 
 from noetl.tools.base import Done, Failed
-from noetl.worker.executor import Slots
-from tests.support.slots import collect, python, read_pid, run, until
+from noetl.worker.executor import Executor
+from tests.support.calls import collect, python, read_pid, run, until
 
 QUICK = "def main(a=0):\n    return a\n"
 SLEEPER = "import os, time\ndef main(file):\n    while not os.path.exists(file): time.sleep(0.005)\n    return 'well'\n"
 
 
 @pytest.fixture
-def slots() -> Iterator[Slots]:
+def executor() -> Iterator[Executor]:
     """Two slots."""
-    slots = Slots(2)
-    yield slots
-    slots.close()
+    executor = Executor(2)
+    yield executor
+    executor.close()
 
 
 HARMS = {
@@ -63,20 +63,20 @@ def main():
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_step_that_harms_what_it_finds_fails_alone(slots: Slots, tmp_path: Path, harm: str) -> None:
-    assert run(slots, python(QUICK, {"a": 1})).answer == Done(b"1")
-    slots.submit(1, python(SLEEPER, {"file": str(tmp_path / "go")}, where="examples/test#other"))
-    assert run(slots, python("import os\ndef main():\n    return 2\n")).answer == Done(b"2")  # beside it
-    pids = slots.runner_pids
+def test_a_step_that_harms_what_it_finds_fails_alone(executor: Executor, tmp_path: Path, harm: str) -> None:
+    assert run(executor, python(QUICK, {"a": 1})).answer == Done(b"1")
+    executor.submit(1, python(SLEEPER, {"file": str(tmp_path / "go")}, where="examples/test#other"))
+    assert run(executor, python("import os\ndef main():\n    return 2\n")).answer == Done(b"2")  # beside it
+    pids = executor.runner_pids
     assert len(pids) == 2
-    slots.submit(2, python(HARMS[harm], where="examples/test#harm"))
-    answer = collect(slots, 1)[2].answer
+    executor.submit(2, python(HARMS[harm], where="examples/test#harm"))
+    answer = collect(executor, 1)[2].answer
     assert isinstance(answer, Failed), answer
     assert answer.error["type"] in ("runner_exited", "python")
     (tmp_path / "go").touch()
-    assert collect(slots, 1)[1].answer == Done(b'"well"')
-    assert run(slots, python(QUICK, {"a": 2})).answer == Done(b"2")
-    assert slots.runner_pids == pids, "no runner had to be replaced"
+    assert collect(executor, 1)[1].answer == Done(b'"well"')
+    assert run(executor, python(QUICK, {"a": 2})).answer == Done(b"2")
+    assert executor.runner_pids == pids, "no runner had to be replaced"
 
 
 PATCHES = """
@@ -91,10 +91,10 @@ def main():
 """
 
 
-def test_a_step_that_patches_the_modules_answers_all_the_same(slots: Slots) -> None:
-    answer = run(slots, python(PATCHES)).answer
+def test_a_step_that_patches_the_modules_answers_all_the_same(executor: Executor) -> None:
+    answer = run(executor, python(PATCHES)).answer
     assert answer == Done(b'"well"')
-    assert run(slots, python("import os\ndef main():\n    return os.getpid() > 1\n")).answer == Done(b"true")
+    assert run(executor, python("import os\ndef main():\n    return os.getpid() > 1\n")).answer == Done(b"true")
 
 
 @pytest.fixture
@@ -107,14 +107,14 @@ def cores() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
-def test_a_crash_writes_no_core(cores: None, slots: Slots) -> None:
+def test_a_crash_writes_no_core(cores: None, executor: Executor) -> None:
     code = "import resource\ndef main():\n    return resource.getrlimit(resource.RLIMIT_CORE)[0]\n"
-    assert run(slots, python(code)).answer == Done(b"0")
+    assert run(executor, python(code)).answer == Done(b"0")
 
 
-def test_when_memory_is_short_the_kernel_takes_the_step_first(slots: Slots) -> None:
+def test_when_memory_is_short_the_kernel_takes_the_step_first(executor: Executor) -> None:
     code = "def main():\n    return int(open('/proc/self/oom_score_adj').read())\n"
-    answer = run(slots, python(code)).answer
+    answer = run(executor, python(code)).answer
     assert isinstance(answer, Done)
     assert int(answer.result) > int(Path("/proc/self/oom_score_adj").read_text())
 
@@ -135,8 +135,10 @@ def main():
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-@pytest.mark.parametrize("executor", [False, True])
-def test_multiprocessing_works_by_methods_that_start_an_interpreter(slots: Slots, method: str, executor: bool) -> None:
+@pytest.mark.parametrize("pooled", [False, True])
+def test_multiprocessing_works_by_methods_that_start_an_interpreter(
+    executor: Executor, method: str, pooled: bool
+) -> None:
     context = f"multiprocessing.get_context('{method}')"
     code = (
         POOL.format(
@@ -144,13 +146,13 @@ def test_multiprocessing_works_by_methods_that_start_an_interpreter(slots: Slots
             name="ProcessPoolExecutor",
             make=f"ProcessPoolExecutor(2, mp_context={context})",
         )
-        if executor
+        if pooled
         else POOL.format(module="multiprocessing", name="Pool", make=f"{context}.Pool(2)")
     )
-    assert run(slots, python(code)).answer == Done(b"[7,8,11,16,23]")
+    assert run(executor, python(code)).answer == Done(b"[7,8,11,16,23]")
 
 
-def test_a_process_with_a_queue_works_and_nothing_of_it_stays(slots: Slots) -> None:
+def test_a_process_with_a_queue_works_and_nothing_of_it_stays(executor: Executor) -> None:
     before = set(os.listdir("/dev/shm"))
     code = (
         "import multiprocessing\n"
@@ -164,11 +166,11 @@ def test_a_process_with_a_queue_works_and_nothing_of_it_stays(slots: Slots) -> N
         "    process.join()\n"
         "    return [found, process.exitcode]\n"
     )
-    assert run(slots, python(code)).answer == Done(b'[{"n":3},0]')
+    assert run(executor, python(code)).answer == Done(b'[{"n":3},0]')
     assert {name for name in os.listdir("/dev/shm") if "sem." in name} <= before
 
 
-def test_what_a_step_registers_for_its_end_is_run(slots: Slots, tmp_path: Path) -> None:
+def test_what_a_step_registers_for_its_end_is_run(executor: Executor, tmp_path: Path) -> None:
     code = (
         "import atexit, tempfile, os\n"
         "kept = []\n"
@@ -177,11 +179,11 @@ def test_what_a_step_registers_for_its_end_is_run(slots: Slots, tmp_path: Path) 
         "    atexit.register(print, 'last words')\n"
         "    return len(os.listdir(file))\n"
     )
-    assert run(slots, python(code, {"file": str(tmp_path)})).answer == Done(b"1", "last words\n")
+    assert run(executor, python(code, {"file": str(tmp_path)})).answer == Done(b"1", "last words\n")
     assert os.listdir(tmp_path) == []
 
 
-def test_an_end_that_does_not_come_is_not_waited_for_long(slots: Slots) -> None:
+def test_an_end_that_does_not_come_is_not_waited_for_long(executor: Executor) -> None:
     code = (
         "import atexit, time\n"
         "def main():\n"
@@ -189,36 +191,36 @@ def test_an_end_that_does_not_come_is_not_waited_for_long(slots: Slots) -> None:
         "    atexit.register(print, 'begun')\n"
         "    return 1\n"
     )
-    assert run(slots, python(code)).answer == Done(b"1", "begun\n")
+    assert run(executor, python(code)).answer == Done(b"1", "begun\n")
 
 
-def test_an_installed_module_is_imported_once_by_the_runner(slots: Slots) -> None:
+def test_an_installed_module_is_imported_once_by_the_runner(executor: Executor) -> None:
     """Its second import costs nothing; a module that starts a thread when it is imported is left to each call."""
     code = "import sys, os\nhad = 'fractions' in sys.modules\ndef main():\n    import fractions\n    return had\n"
-    assert run(slots, python(code)).answer == Done(b"true")
+    assert run(executor, python(code)).answer == Done(b"true")
     dynamic = "import sys\ndef main(name):\n    had = name in sys.modules\n    __import__(name)\n    return had\n"
-    assert run(slots, python(dynamic, {"name": "colorsys"})).answer == Done(b"false")
-    assert run(slots, python(dynamic, {"name": "colorsys"})).answer == Done(b"false")
+    assert run(executor, python(dynamic, {"name": "colorsys"})).answer == Done(b"false")
+    assert run(executor, python(dynamic, {"name": "colorsys"})).answer == Done(b"false")
 
 
-def test_the_default_connection_of_duckdb_works_in_each_step(slots: Slots) -> None:
+def test_the_default_connection_of_duckdb_works_in_each_step(executor: Executor) -> None:
     """The runner has imported DuckDB for all, without the thread that this connection has."""
     code = "import duckdb\ndef main():\n    return duckdb.sql('SELECT 42').fetchall()\n"
     for _ in range(2):
-        assert run(slots, python(code)).answer == Done(b"[[42]]")
-    for pid in slots.runner_pids:
+        assert run(executor, python(code)).answer == Done(b"[[42]]")
+    for pid in executor.runner_pids:
         assert len(os.listdir(f"/proc/{pid}/task")) == 1
 
 
-def test_the_processes_of_a_step_are_told_its_key(slots: Slots, tmp_path: Path) -> None:
+def test_the_processes_of_a_step_are_told_its_key(executor: Executor, tmp_path: Path) -> None:
     code = "import subprocess\ndef main():\n    return subprocess.check_output(['printenv', 'NOETL_IDEMPOTENCY_KEY'])\n"
     code = code.replace("'])\n", "'], text=True)\n")
-    answer = run(slots, python(code, key="1:a:1:-1")).answer
+    answer = run(executor, python(code, key="1:a:1:-1")).answer
     assert isinstance(answer, Done)
     assert orjson.loads(answer.result) == "1:a:1:-1\n"
 
 
-def test_a_runner_that_is_killed_takes_what_it_ran_along(slots: Slots, tmp_path: Path) -> None:
+def test_a_runner_that_is_killed_takes_what_it_ran_along(executor: Executor, tmp_path: Path) -> None:
     code = (
         "import subprocess, time\n"
         "def main(file):\n"
@@ -226,15 +228,15 @@ def test_a_runner_that_is_killed_takes_what_it_ran_along(slots: Slots, tmp_path:
         "    open(file, 'w').write(f'{child.pid}\\n')\n"
         "    time.sleep(100)\n"
     )
-    slots.submit(1, python(code, {"file": str(tmp_path / "pid")}))
-    until(lambda: read_pid(tmp_path / "pid"), slots)
+    executor.submit(1, python(code, {"file": str(tmp_path / "pid")}))
+    until(lambda: read_pid(tmp_path / "pid"), executor)
     child = read_pid(tmp_path / "pid")
     assert child is not None
     runner = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
     runner = int(Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[1])
-    assert runner in slots.runner_pids
+    assert runner in executor.runner_pids
     os.kill(runner, 9)
-    answer = collect(slots, 1)[1].answer
+    answer = collect(executor, 1)[1].answer
     assert isinstance(answer, Failed)
     assert answer.error["type"] == "runner_exited"
     until(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child))

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noetl.tools.base import Done, Failed
-from noetl.worker.executor import NotBegun, Report, Slots
+from noetl.worker.executor import Executor, NotBegun, Report
 from noetl.worker.runner.process import Answered, Runner
-from tests.support.slots import LIMIT, collect, python, read_pid, until
+from tests.support.calls import LIMIT, collect, python, read_pid, until
 
 CODE = """
 import time
@@ -37,18 +37,18 @@ ACTIONS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def slots() -> Iterator[Slots]:
+def executor() -> Iterator[Executor]:
     """Three slots, whose runners live through all examples."""
-    slots = Slots(3)
-    yield slots
-    slots.close()
+    executor = Executor(3)
+    yield executor
+    executor.close()
 
 
 class _Crowd:
     """Calls in slots, by token, and what came of them."""
 
-    def __init__(self, slots: Slots) -> None:
-        self.slots = slots
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
         self.sizes: dict[int, tuple[int, int]] = {}
         self.reports: dict[int, Report] = {}
 
@@ -56,10 +56,10 @@ class _Crowd:
         token = len(self.sizes)
         self.sizes[token] = page, answer
         args = {"page": "x" * page, "nap": nap, "answer": answer}
-        self.slots.submit(token, python(CODE, args, where=f"examples/test#{token % 3}"))
+        self.executor.submit(token, python(CODE, args, where=f"examples/test#{token % 3}"))
 
     def poll(self, seconds: float) -> None:
-        for report in self.slots.poll(seconds):
+        for report in self.executor.poll(seconds):
             assert report.token not in self.reports, f"call {report.token} was answered twice"
             self.reports[report.token] = report
 
@@ -68,15 +68,15 @@ class _Crowd:
         while len(self.reports) < len(self.sizes):
             assert time.monotonic() < limit, f"{set(self.sizes) - set(self.reports)} have no answer"
             self.poll(0.05)
-        assert self.slots.running == 0
+        assert self.executor.running == 0
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_each_call_is_answered_once_over_slow_pipes(slots: Slots, actions: list[tuple[object, ...]]) -> None:
-    crowd = _Crowd(slots)
+def test_each_call_is_answered_once_over_slow_pipes(executor: Executor, actions: list[tuple[object, ...]]) -> None:
+    crowd = _Crowd(executor)
     for name, *values in actions:
-        getattr(slots if name in ("kill", "recall") else crowd, str(name))(*values)
+        getattr(executor if name in ("kill", "recall") else crowd, str(name))(*values)
     crowd.finish()
     for token, (page, answer) in crowd.sizes.items():
         said = crowd.reports[token].answer
@@ -88,7 +88,7 @@ def test_each_call_is_answered_once_over_slow_pipes(slots: Slots, actions: list[
 
 def test_a_runner_whose_pipe_is_full_is_handed_more_calls(tmp_path: Path) -> None:
     """Known to be fast, they stand in line before one runner that does not read, beyond what its pipe takes."""
-    slots = Slots(1)
+    executor = Executor(1)
     try:
         code = (
             "import os, time\n"
@@ -98,19 +98,19 @@ def test_a_runner_whose_pipe_is_full_is_handed_more_calls(tmp_path: Path) -> Non
             "    return len(page)\n"
         )
         for token in range(50):
-            slots.submit(token, python(code))
-        collect(slots, 50)
-        slots.submit(0, python(code, {"gate": str(tmp_path / "gate")}))
-        assert not slots.poll(0.0)
+            executor.submit(token, python(code))
+        collect(executor, 50)
+        executor.submit(0, python(code, {"gate": str(tmp_path / "gate")}))
+        assert not executor.poll(0.0)
         until(lambda: (tmp_path / "gate.begun").exists())
         for token in range(1, 8):
-            slots.submit(token, python(code, {"page": "x" * 300_000}))
-            slots.poll(0.0)
+            executor.submit(token, python(code, {"page": "x" * 300_000}))
+            executor.poll(0.0)
         (tmp_path / "gate").touch()
-        reports = collect(slots, 8)
+        reports = collect(executor, 8)
         assert {reports[token].answer for token in range(1, 8)} <= {Done(b"300000"), NotBegun(surplus=True)}
     finally:
-        slots.close()
+        executor.close()
 
 
 def test_what_breaks_over_one_runner_costs_the_others_nothing(
@@ -131,19 +131,19 @@ def test_what_breaks_over_one_runner_costs_the_others_nothing(
         "    open(file, 'w').write('1\\n')\n"
         "    while not os.path.exists(file + '.gate'): time.sleep(0.001)\n"
     )
-    slots = Slots(2)
+    executor = Executor(2)
     try:
         for token in (1, 2):
-            slots.submit(token, python(code, {"file": str(tmp_path / str(token))}, where=f"examples/test#{token}"))
-            until(lambda token=token: read_pid(tmp_path / str(token)), slots)  # type: ignore[misc]
-        broken.append(slots.runner_pids[0])
+            executor.submit(token, python(code, {"file": str(tmp_path / str(token))}, where=f"examples/test#{token}"))
+            until(lambda token=token: read_pid(tmp_path / str(token)), executor)  # type: ignore[misc]
+        broken.append(executor.runner_pids[0])
         for token in (1, 2):
             (tmp_path / f"{token}.gate").touch()
-        answers = {token: report.answer for token, report in collect(slots, 2).items()}
+        answers = {token: report.answer for token, report in collect(executor, 2).items()}
         failed = next(answer for answer in answers.values() if isinstance(answer, Failed))
         assert failed.error["type"] == "internal"
         assert "nobody thought of this" in failed.error["message"]
         assert Done(b"null") in answers.values()
         assert "nobody thought of this" in caplog.text
     finally:
-        slots.close()
+        executor.close()

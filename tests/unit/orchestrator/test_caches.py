@@ -4,7 +4,7 @@ import pytest
 
 from noetl.engine.events import Event
 from noetl.engine.values import NotLoaded
-from noetl.orchestrator.value_cache import MEMORY, Memory
+from noetl.orchestrator.value_cache import VALUE_CACHE_BYTES, ValueCache
 from noetl.words import EventType
 
 MEGABYTE = "x" * (1024 * 1024)
@@ -16,14 +16,14 @@ def event(number: int, result: bytes) -> Event:
 
 @pytest.mark.parametrize(("result", "args"), [(f'"{MEGABYTE}"'.encode(), {}), (b"null", {0: {"page": MEGABYTE}})])
 def test_results_and_args_beyond_the_limit_are_forgotten(result: bytes, args: dict[int, object]) -> None:
-    memory = Memory(1, {}, {})
+    memory = ValueCache(1, {}, {})
     for number in range(1, 30):
         memory.begin()
         memory.draft(event(number, result), args)
         memory.commit()
         assert memory.has_result(number), "what was just decided is there"
         memory.trim()
-        assert memory.size <= MEMORY + 2 * 1024 * 1024
+        assert memory.size <= VALUE_CACHE_BYTES + 2 * 1024 * 1024
     with pytest.raises(NotLoaded):
         memory.result(1)
     with pytest.raises(NotLoaded):
@@ -31,7 +31,7 @@ def test_results_and_args_beyond_the_limit_are_forgotten(result: bytes, args: di
 
 
 def test_a_great_many_small_events_are_forgotten_too() -> None:
-    memory = Memory(1, {}, {})
+    memory = ValueCache(1, {}, {})
     for number in range(1, 100_000):
         memory.remember(number, b"1", None, {})
     memory.trim()

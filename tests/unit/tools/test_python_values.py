@@ -8,7 +8,7 @@ import pytest
 
 from noetl.tools.base import Done, Failed
 from noetl.tools.python import FRAMES, run
-from tests.support.slots import python
+from tests.support.calls import python
 
 
 def result(code: str, args: dict[str, Any] | None = None) -> Any:

@@ -12,8 +12,8 @@ from noetl.tools.registry import TOOLS
 from noetl.tools.save.rows import duckdb_types, last_of_each, name_parts, postgres_types
 from noetl.tools.save.tool import place_of
 from noetl.tools.sql.bind import Invalid
-from noetl.worker.executor import Slots
-from tests.support.slots import run
+from noetl.worker.executor import Executor
+from tests.support.calls import run
 from tests.support.sql import Steps
 
 ROWS: list[dict[str, Any]] = [
@@ -94,16 +94,16 @@ def test_where_it_runs_depends_on_the_storage(steps: Steps) -> None:
 
 
 def test_in_slots_a_file_is_written_by_a_runner(steps: Steps, tmp_path: Path) -> None:
-    slots = Slots(1, warm=False)
+    executor = Executor(1, warm=False)
     try:
-        logged = run(slots, steps.call({"data": {"a": 1}}))
+        logged = run(executor, steps.call({"data": {"a": 1}}))
         assert isinstance(logged.answer, Done)
-        assert slots.runner_pids == []
-        written = run(slots, steps.call({"storage": "file", "data": {"a": 1}, "path": str(tmp_path / "x.json")}))
+        assert executor.runner_pids == []
+        written = run(executor, steps.call({"storage": "file", "data": {"a": 1}, "path": str(tmp_path / "x.json")}))
         assert isinstance(written.answer, Done), written.answer
-        assert len(slots.runner_pids) == 1
+        assert len(executor.runner_pids) == 1
     finally:
-        slots.close()
+        executor.close()
     assert orjson.loads((tmp_path / "x.json").read_bytes()) == [{"a": 1}]
 
 

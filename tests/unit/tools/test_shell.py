@@ -11,9 +11,9 @@ import pytest
 
 from noetl.tools.base import Call, Done, Failed
 from noetl.tools.shell import TOOL, how_it_ended
-from noetl.worker.executor import Slots
-from tests.support.slots import alive, read_pid, until
-from tests.support.slots import run as run_in
+from noetl.worker.executor import Executor
+from tests.support.calls import alive, read_pid, until
+from tests.support.calls import run as run_in
 
 KEY = "7:list:1:-1"
 
@@ -38,10 +38,10 @@ def failure(limit: int = 1 << 20, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def slots() -> Iterator[Slots]:
-    slots = Slots(2, environment={"PATH": os.environ["PATH"], "NOETL_PASSWORD": "canary"})
-    yield slots
-    slots.close()
+def executor() -> Iterator[Executor]:
+    executor = Executor(2, environment={"PATH": os.environ["PATH"], "NOETL_PASSWORD": "canary"})
+    yield executor
+    executor.close()
 
 
 def test_a_text_is_given_to_the_shell() -> None:
@@ -195,17 +195,19 @@ def test_what_runs_on_in_the_background_does_not_hold_the_step_up(tmp_path: Path
     assert result["stdout"] == "done\n"
 
 
-def test_in_a_runner_it_sees_none_of_the_workers_secrets(slots: Slots) -> None:
-    report = run_in(slots, call({"command": "env; cat /proc/$PPID/environ"}))
+def test_in_a_runner_it_sees_none_of_the_workers_secrets(executor: Executor) -> None:
+    report = run_in(executor, call({"command": "env; cat /proc/$PPID/environ"}))
     assert isinstance(report.answer, Done)
     assert b"NOETL_IDEMPOTENCY_KEY" in report.answer.result
     assert b"canary" not in report.answer.result
 
 
-def test_a_timeout_kills_the_command_with_its_children_and_keeps_what_it_printed(slots: Slots, tmp_path: Path) -> None:
+def test_a_timeout_kills_the_command_with_its_children_and_keeps_what_it_printed(
+    executor: Executor, tmp_path: Path
+) -> None:
     file = tmp_path / "pid"
     command = f"echo begun; sleep 300 & echo $! > {file}; wait"
-    report = run_in(slots, call({"command": command}, timeout=0.5))
+    report = run_in(executor, call({"command": command}, timeout=0.5))
     assert isinstance(report.answer, Failed)
     assert report.answer.error["type"] == "timeout"
     assert report.answer.output == "begun\n"

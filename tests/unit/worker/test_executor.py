@@ -1,4 +1,4 @@
-"""Slots with tools in threads: how many run, what a kill and a timeout report, late answers, faults."""
+"""The executor with tools in threads: how many run, what a kill and a timeout report, late answers, faults."""
 
 import dataclasses
 import threading
@@ -8,8 +8,8 @@ import pytest
 
 from noetl.tools.base import Call, Done, Failed, Tool
 from noetl.tools.registry import TOOLS
-from noetl.worker.executor import NotBegun, Slots
-from tests.support.slots import collect, until
+from noetl.worker.executor import Executor, NotBegun
+from tests.support.calls import collect, until
 
 
 class Waiter:
@@ -44,12 +44,12 @@ def waiter() -> Iterator[Waiter]:
 
 
 @pytest.fixture
-def slots(waiter: Waiter) -> Iterator[Slots]:
+def executor(waiter: Waiter) -> Iterator[Executor]:
     """Two slots, and no runner."""
     tool = Tool("wait-here", "thread", waiter.run, default_timeout=20.0)
-    slots = Slots(2, tools={"wait-here": tool}, warm=False)
-    yield slots
-    slots.close()
+    executor = Executor(2, tools={"wait-here": tool}, warm=False)
+    yield executor
+    executor.close()
 
 
 def call(key: str, timeout: float | None = None) -> Call:
@@ -68,80 +68,80 @@ def test_every_tool_is_listed_under_its_type_with_a_place_and_a_time() -> None:
     }
 
 
-def test_as_many_run_as_there_are_slots_and_others_follow(slots: Slots, waiter: Waiter) -> None:
-    assert slots.free == 2
+def test_as_many_run_as_there_are_slots_and_others_follow(executor: Executor, waiter: Waiter) -> None:
+    assert executor.free == 2
     for token, key in enumerate("abc"):
-        slots.submit(token, call(key))
-    assert slots.free == 0
-    until(lambda: sorted(waiter.begun) == ["a", "b"], slots)
+        executor.submit(token, call(key))
+    assert executor.free == 0
+    until(lambda: sorted(waiter.begun) == ["a", "b"], executor)
     waiter.let_go("a")
-    assert collect(slots, 1)[0].answer == Done(b"a")
-    until(lambda: "c" in waiter.begun, slots)
+    assert collect(executor, 1)[0].answer == Done(b"a")
+    until(lambda: "c" in waiter.begun, executor)
     waiter.let_go("b", "c")
-    reports = collect(slots, 2)
+    reports = collect(executor, 2)
     assert reports[1].answer == Done(b"b")
     assert reports[2].answer == Done(b"c")
-    assert slots.free == 2
+    assert executor.free == 2
     assert len(waiter.threads) <= 2
 
 
-def test_a_killed_call_is_reported_at_once_and_its_late_answer_is_dropped(slots: Slots, waiter: Waiter) -> None:
-    slots.submit(1, call("a"))
-    until(lambda: waiter.begun, slots)
-    slots.kill(1)
-    answer = collect(slots, 1)[1].answer
+def test_a_killed_call_is_reported_at_once_and_its_late_answer_is_dropped(executor: Executor, waiter: Waiter) -> None:
+    executor.submit(1, call("a"))
+    until(lambda: waiter.begun, executor)
+    executor.kill(1)
+    answer = collect(executor, 1)[1].answer
     assert isinstance(answer, Failed)
     assert answer.error["type"] == "cancelled"
     assert answer.error["message"] == "examples/test#wait: cancelled while it ran"
-    slots.submit(1, call("b"))
-    until(lambda: "b" in waiter.begun, slots)
+    executor.submit(1, call("b"))
+    until(lambda: "b" in waiter.begun, executor)
     waiter.let_go("a")
-    until(lambda: "a" in waiter.ended, slots)
+    until(lambda: "a" in waiter.ended, executor)
     waiter.let_go("b")
-    assert collect(slots, 1)[1].answer == Done(b"b"), "the same token, another call"
+    assert collect(executor, 1)[1].answer == Done(b"b"), "the same token, another call"
 
 
-def test_a_call_that_waits_for_a_slot_is_not_begun_when_killed_or_recalled(slots: Slots, waiter: Waiter) -> None:
+def test_a_call_that_waits_for_a_slot_is_not_begun_when_killed_or_recalled(executor: Executor, waiter: Waiter) -> None:
     for token, key in enumerate("abcd"):
-        slots.submit(token, call(key))
-    until(lambda: len(waiter.begun) == 2, slots)
-    slots.kill(2)
-    assert collect(slots, 1)[2].answer == NotBegun()
-    slots.recall()
-    assert collect(slots, 1)[3].answer == NotBegun()
-    assert slots.running == 2
+        executor.submit(token, call(key))
+    until(lambda: len(waiter.begun) == 2, executor)
+    executor.kill(2)
+    assert collect(executor, 1)[2].answer == NotBegun()
+    executor.recall()
+    assert collect(executor, 1)[3].answer == NotBegun()
+    assert executor.running == 2
 
 
-def test_a_call_that_overruns_is_given_up(slots: Slots, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_overruns_is_given_up(executor: Executor, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noetl.worker.executor.GRACE", 0.0)
-    slots.submit(1, call("a", timeout=0.05))
-    report = collect(slots, 1)[1]
+    executor.submit(1, call("a", timeout=0.05))
+    report = collect(executor, 1)[1]
     assert isinstance(report.answer, Failed)
     assert report.answer.error["type"] == "timeout"
     assert report.answer.error["retryable"] is True
     assert report.seconds >= 0.05
-    assert slots.free == 2
+    assert executor.free == 2
 
 
 def test_a_call_that_is_given_up_is_cancelled_where_its_tool_can_do_that() -> None:
     waiter, cancelled = Waiter(), list[str]()
     tool = Tool("wait-here", "thread", waiter.run, cancel=lambda one: cancelled.append(one.key))
-    slots = Slots(2, tools={"wait-here": tool}, warm=False)
+    executor = Executor(2, tools={"wait-here": tool}, warm=False)
     try:
-        slots.submit(1, call("a"))
-        until(lambda: waiter.begun == ["a"], slots)
-        slots.kill(1)
-        assert isinstance(collect(slots, 1)[1].answer, Failed)
+        executor.submit(1, call("a"))
+        until(lambda: waiter.begun == ["a"], executor)
+        executor.kill(1)
+        assert isinstance(collect(executor, 1)[1].answer, Failed)
         until(lambda: cancelled == ["a"])
     finally:
         waiter.let_go("a")
-        slots.close()
+        executor.close()
 
 
-def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(slots: Slots, waiter: Waiter) -> None:
+def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(executor: Executor, waiter: Waiter) -> None:
     for token in range(5):
-        slots.submit(0, call(f"broken{token}"))
-        answer = collect(slots, 1)[0].answer
+        executor.submit(0, call(f"broken{token}"))
+        answer = collect(executor, 1)[0].answer
         assert isinstance(answer, Failed)
         assert answer.error["type"] == "internal"
         assert "LookupError" in answer.error["message"]
@@ -152,7 +152,7 @@ def test_a_fault_of_a_tool_fails_its_call_and_the_thread_lives_on(slots: Slots, 
 # ---- what is done before a call --------------------------------------------------------------------------------------
 
 
-def test_a_call_is_made_as_what_comes_first_gives_it(slots: Slots, waiter: Waiter) -> None:
+def test_a_call_is_made_as_what_comes_first_gives_it(executor: Executor, waiter: Waiter) -> None:
     """And what comes first waits in a thread, like the call itself."""
     gate = threading.Event()
 
@@ -160,27 +160,27 @@ def test_a_call_is_made_as_what_comes_first_gives_it(slots: Slots, waiter: Waite
         gate.wait(20)
         return call(given.key + " changed")
 
-    slots.submit(1, call("a"), first)
-    assert slots.poll(0.05) == []
-    assert (waiter.begun, slots.running) == ([], 1)
+    executor.submit(1, call("a"), first)
+    assert executor.poll(0.05) == []
+    assert (waiter.begun, executor.running) == ([], 1)
     gate.set()
     waiter.let_go("a changed")
-    assert collect(slots, 1)[1].answer == Done(b"a changed")
-    assert (waiter.begun, slots.running) == (["a changed"], 0)
+    assert collect(executor, 1)[1].answer == Done(b"a changed")
+    assert (waiter.begun, executor.running) == (["a changed"], 0)
 
 
-def test_what_comes_first_can_answer_or_put_the_call_back(slots: Slots, waiter: Waiter) -> None:
-    slots.submit(1, call("a"), lambda _: Done(b"without it"))
-    slots.submit(2, call("b"), lambda _: NotBegun())
-    slots.submit(3, Call("no-such-tool", "c", "w", {}, {}, None, 1000, {}), lambda _: Failed({"message": "no"}))
-    reports = collect(slots, 3)
+def test_what_comes_first_can_answer_or_put_the_call_back(executor: Executor, waiter: Waiter) -> None:
+    executor.submit(1, call("a"), lambda _: Done(b"without it"))
+    executor.submit(2, call("b"), lambda _: NotBegun())
+    executor.submit(3, Call("no-such-tool", "c", "w", {}, {}, None, 1000, {}), lambda _: Failed({"message": "no"}))
+    reports = collect(executor, 3)
     assert reports[1].answer == Done(b"without it")
     assert reports[2].answer == NotBegun()
     assert reports[3].answer == Failed({"message": "no"})
     assert waiter.begun == []
 
 
-def test_what_comes_first_is_killed_with_its_call_and_given_up_in_time(slots: Slots, waiter: Waiter) -> None:
+def test_what_comes_first_is_killed_with_its_call_and_given_up_in_time(executor: Executor, waiter: Waiter) -> None:
     """Its late answer does not begin the call."""
     gate = threading.Event()
     begun: list[str] = []
@@ -192,36 +192,36 @@ def test_what_comes_first_is_killed_with_its_call_and_given_up_in_time(slots: Sl
         done.append(given.key)
         return given
 
-    slots.submit(1, call("killed"), first)
-    slots.submit(2, call("late", timeout=0.05), first)
-    until(lambda: len(begun) == 2, slots)
-    slots.kill(1)
-    reports = collect(slots, 2)
+    executor.submit(1, call("killed"), first)
+    executor.submit(2, call("late", timeout=0.05), first)
+    until(lambda: len(begun) == 2, executor)
+    executor.kill(1)
+    reports = collect(executor, 2)
     assert [_type(reports[token].answer) for token in (1, 2)] == ["cancelled", "timeout"]
     gate.set()
-    until(lambda: len(done) == 2, slots)
-    slots.submit(3, call("after"))
+    until(lambda: len(done) == 2, executor)
+    executor.submit(3, call("after"))
     waiter.let_go("after")
-    collect(slots, 1)
+    collect(executor, 1)
     assert waiter.begun == ["after"]
 
 
-def test_a_fault_in_what_comes_first_fails_the_call(slots: Slots) -> None:
+def test_a_fault_in_what_comes_first_fails_the_call(executor: Executor) -> None:
     def first(given: Call) -> Call:
         raise LookupError("a fault")
 
-    slots.submit(1, call("a"), first)
-    assert _type(collect(slots, 1)[1].answer) == "internal"
+    executor.submit(1, call("a"), first)
+    assert _type(collect(executor, 1)[1].answer) == "internal"
 
 
-def test_what_comes_back_from_a_call_with_secrets_is_masked(slots: Slots, waiter: Waiter) -> None:
+def test_what_comes_back_from_a_call_with_secrets_is_masked(executor: Executor, waiter: Waiter) -> None:
     """Also of a tool that broke, and of one that was given up."""
     secret = "broken-secret"
-    slots.submit(1, dataclasses.replace(call('"a secret-value"'), secrets=("secret-value",)))
+    executor.submit(1, dataclasses.replace(call('"a secret-value"'), secrets=("secret-value",)))
     waiter.let_go('"a secret-value"')
-    assert collect(slots, 1)[1].answer == Done(b'"a ***"')
-    slots.submit(2, dataclasses.replace(call(secret), where=f"path-{secret}", secrets=(secret, "no such thing")))
-    answer = collect(slots, 1)[2].answer
+    assert collect(executor, 1)[1].answer == Done(b'"a ***"')
+    executor.submit(2, dataclasses.replace(call(secret), where=f"path-{secret}", secrets=(secret, "no such thing")))
+    answer = collect(executor, 1)[2].answer
     assert isinstance(answer, Failed)
     assert answer.error["message"] == "path-***: the tool wait-here broke: LookupError: ***"
     assert "no such thing" not in answer.error["detail"]

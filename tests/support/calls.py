@@ -1,4 +1,4 @@
-"""Help for tests that run calls in real slots."""
+"""Help for tests that run calls in a real executor."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from noetl.tools.base import Call
-from noetl.worker.executor import Report, Slots
+from noetl.worker.executor import Executor, Report
 
 LIMIT = 20.0
 """Seconds that any wait in these tests may take at most."""
@@ -26,33 +26,33 @@ def python(code: str, args: dict[str, Any] | None = None, **options: Any) -> Cal
     )
 
 
-def collect(slots: Slots, count: int) -> dict[int, Report]:
+def collect(executor: Executor, count: int) -> dict[int, Report]:
     """Poll until that many calls are reported; return the reports by token."""
     reports: dict[int, Report] = {}
     limit = time.monotonic() + LIMIT
     while len(reports) < count:
         assert time.monotonic() < limit, f"only {sorted(reports)} of {count} calls were reported"
-        for report in slots.poll(0.2):
+        for report in executor.poll(0.2):
             assert report.token not in reports, f"call {report.token} was reported twice"
             reports[report.token] = report
     return reports
 
 
-def run(slots: Slots, call: Call) -> Report:
+def run(executor: Executor, call: Call) -> Report:
     """Run one call and return its report."""
-    slots.submit(0, call)
-    return collect(slots, 1)[0]
+    executor.submit(0, call)
+    return collect(executor, 1)[0]
 
 
-def until(true: Callable[[], object], slots: Slots | None = None) -> None:
-    """Wait until something is true, polling the slots meanwhile; nothing may be reported."""
+def until(true: Callable[[], object], executor: Executor | None = None) -> None:
+    """Wait until something is true, polling the executor meanwhile; nothing may be reported."""
     limit = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < limit, "it did not become true in time"
-        if slots is None:
+        if executor is None:
             time.sleep(0.005)
         else:
-            assert not slots.poll(0.005)
+            assert not executor.poll(0.005)
 
 
 def alive(pid: int) -> bool:

@@ -17,7 +17,8 @@ from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_
 from noetl.errors import InputError, TemplateError
 from noetl.orchestrator.batch import Deferral
 from noetl.orchestrator.execution_cache import CachedExecution
-from noetl.orchestrator.start import Parent, StartRequest, child_key
+from noetl.orchestrator.new_execution import Parent
+from noetl.orchestrator.start import StartRequest, child_key
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
 EVENT_LOG = "event_log"

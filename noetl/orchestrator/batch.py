@@ -6,7 +6,7 @@ last seen, and again under the lock only where that state has moved on.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -22,6 +22,7 @@ from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT
 from noetl.orchestrator.execution_cache import CachedExecution
+from noetl.orchestrator.new_execution import NewExecution
 from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
@@ -146,7 +147,7 @@ class BatchPart:
     cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
     children: list["BatchPart"] = field(default_factory=list)
     ended: bool = False
-    start: dict[str, Any] | None = None  # columns of a new execution
+    new: NewExecution | None = None
 
     def add(self, decision: Decision) -> None:
         """Take over one decision; its values become readable for the next one."""
@@ -239,7 +240,8 @@ def _defer(part: BatchPart, item: Finished, deferral: Deferral) -> None:
     child = deferral.child
     if child is not None:
         part.children.append(child)
-        child.start = {**(child.start or {}), "parent_job": job.job_id}
+        assert child.new is not None
+        child.new = replace(child.new, parent_job_id=job.job_id)
     delay = None if child is not None and child.ended else seconds
     again = job_again(job, delay, {**job.context, **deferral.context})
     again.lost = 0  # this lease was a good one

@@ -11,7 +11,7 @@ from noetl.errors import InputError
 from noetl.orchestrator.attempt import AwaitChild, NewChild, failure
 from noetl.orchestrator.batch import BatchPart, Deferral
 from noetl.orchestrator.execution_cache import ExecutionCache
-from noetl.orchestrator.start import prepare
+from noetl.orchestrator.start import prepare_start
 from noetl.words import ExecutionStatus
 
 LOOK_AGAIN = 5.0
@@ -25,7 +25,7 @@ def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Defer
             depth = store.select_depth(conn, new.parent.execution_id)
         if depth >= DEEPEST:
             return Failed(too_deep(depth, new.request.path))
-        child = prepare(conn, views, new.request, new.parent)
+        child = prepare_start(conn, views, new.request, new.parent)
     except InputError as problem:
         return Failed(failure("playbook", str(problem)))
     limit = {} if new.wait.limit is None else {"limit": new.wait.limit}

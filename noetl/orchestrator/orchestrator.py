@@ -17,8 +17,9 @@ from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.batch import BatchPart, Withdrawal, apply
 from noetl.orchestrator.catalog_rows import materialize
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.playbook_cache import PlaybookCache
-from noetl.orchestrator.start import LABELS_LIMIT, Parent, StartRequest, insert_start, prepare
+from noetl.orchestrator.start import LABELS_LIMIT, StartRequest, insert_start, prepare_start
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
 from noetl.playbook.templates.template import Env
@@ -81,12 +82,13 @@ class Orchestrator:
         with self._database.connection() as conn:
             views = self.views()
             for _ in range(3):
-                part = prepare(conn, views, request, parent)
+                part = prepare_start(conn, views, request, parent)
                 if isinstance(part, int):
                     return self._started(conn, part)
-                if self._insert(conn, part):
-                    assert part.start is not None
-                    return Started(part.view.execution_id, True, request.path, part.start["version"], part.state.status)
+                new = part.new
+                assert new is not None
+                if self._insert(conn, part, new.now):
+                    return Started(new.execution_id, True, new.path, new.version, part.state.status)
         raise Conflict(f"key {request.key!r} of {request.path} is being used by somebody else: try again")
 
     def cancel(self, execution_id: int, *, by: str = "", reason: str = "") -> str:
@@ -109,11 +111,10 @@ class Orchestrator:
         """Return views that know nothing yet but the playbooks that were compiled here."""
         return ExecutionCache(self._schema, self._env, self._playbooks)
 
-    def _insert(self, conn: Connection, part: BatchPart) -> bool:
+    def _insert(self, conn: Connection, part: BatchPart, now: int) -> bool:
         rows = Rows()
-        assert part.start is not None
         with store.transaction(conn, self._schema, then=self._news):
-            if not insert_start(conn, rows, part, part.start["now"], self.settings.inline_limit):
+            if not insert_start(conn, rows, part, now, self.settings.inline_limit):
                 return False
             write(conn, rows, worker=None, lease=0)
         return True

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import orjson
@@ -16,10 +15,12 @@ from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator.batch import BatchPart, NoWithdrawal, apply
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.new_execution import NewExecution, Parent
 from noetl.orchestrator.value_cache import ValueCache
 from noetl.orchestrator.write import Rows, add_part
+from noetl.playbook.model import Playbook
 from noetl.playbook.values import plain
-from noetl.words import DEFAULT_POOL, NO_ITEM, idempotency_key
+from noetl.words import DEFAULT_POOL, idempotency_key
 
 PAYLOAD_LIMIT = 32 * 1024 * 1024
 LABELS_LIMIT = 64 * 1024
@@ -27,17 +28,6 @@ LABELS_LIMIT = 64 * 1024
 
 LONGEST_NAME = 1000
 """Bytes of a key or a pool: both stand in index entries, which are bounded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """The step run that starts a child execution."""
-
-    execution_id: int
-    root_execution_id: int
-    node_id: str
-    visit: int
-    item_index: int = NO_ITEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,75 +52,84 @@ class StartRequest:
     passed: frozenset[str] = frozenset()
 
 
-def prepare(
-    conn: Connection, views: ExecutionCache, request: StartRequest, parent: Parent | None = None
+def prepare_start(
+    conn: Connection, executions: ExecutionCache, request: StartRequest, parent: Parent | None = None
 ) -> BatchPart | int:
     """Decide everything about a new execution; return the execution that used the key before, if there is one.
 
     Runs outside a transaction. Raises `NotFound`, `InputError`, `TemplateError`.
     """
     _check(request)
-    with store.transaction(conn, views.schema, asynchronous=True):
+    with store.transaction(conn, executions.schema, asynchronous=True):
         startable = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
-    found = startable.fetchone()
-    if found is None:
+    row = startable.fetchone()
+    if row is None:
         version = f" version {request.version}" if request.version is not None else ""
         raise NotFound(f"there is no playbook {request.path}{version} in the catalog: register it first")
-    catalog_id, version_found, kind, execution_id, before, now = found
-    if before is not None:
-        return int(before)
+    catalog_id, version, kind, execution_id, used_by, now = row
+    if used_by is not None:
+        return int(used_by)
     if kind != "Playbook":
         raise InputError(f"{request.path} is a {kind}, and only a Playbook can be executed")
-    views.playbooks.load(conn, views.schema, [catalog_id])
-    playbook = views.playbooks[catalog_id]
-    workload = render_workload(
+    executions.playbooks.load(conn, executions.schema, [catalog_id])
+    playbook = executions.playbooks[catalog_id]
+    workload = _workload(playbook, execution_id, executions.env, request)
+    new = NewExecution(
+        execution_id=execution_id,
+        catalog_id=catalog_id,
+        path=request.path,
+        version=version,
+        pool=request.pool or playbook.pool or DEFAULT_POOL,
+        priority=request.priority if request.priority is not None else playbook.priority,
+        key=request.key,
+        labels=orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
+        by=request.by,
+        timeout=playbook.timeout,
+        workload=plain(workload, 2 * PAYLOAD_LIMIT, "workload").decode(),
+        now=now,
+        parent=parent,
+    )
+    values = ValueCache(execution_id, workload, executions.env)
+    view = CachedExecution(execution_id, catalog_id, playbook, State(), values, new.root_execution_id)
+    return _decided(conn, executions.schema, view, new, Start(_context(request, new, playbook)))
+
+
+def _workload(playbook: Playbook, execution_id: int, env: Mapping[str, Any], request: StartRequest) -> dict[str, Any]:
+    return render_workload(
         playbook,
         execution_id,
-        views.env,
+        env,
         request.payload,
         merge=request.merge,
         overlay=request.overlay,
         passed=request.passed,
     )
-    root = parent.root_execution_id if parent else execution_id
-    view = CachedExecution(
-        execution_id, catalog_id, playbook, State(), ValueCache(execution_id, workload, views.env), root
-    )
-    context: dict[str, Any] = {"path": request.path, "version": version_found, "hash": playbook.hash}
-    pool = request.pool or playbook.pool or DEFAULT_POOL
+
+
+def _context(request: StartRequest, new: NewExecution, playbook: Playbook) -> dict[str, Any]:
+    """Return the context of the first event. Pool and priority stand there only where the request names them."""
+    context: dict[str, Any] = {"path": new.path, "version": new.version, "hash": playbook.hash}
     if request.pool is not None:
         context["pool"] = request.pool
     if request.priority is not None:
         context["priority"] = request.priority
-    if parent is not None:
-        context["parent"] = str(parent.execution_id)
+    if new.parent is not None:
+        context["parent"] = str(new.parent.execution_id)
+    return context
+
+
+def _decided(conn: Connection, schema: str, view: CachedExecution, new: NewExecution, start: Start) -> BatchPart:
+    def decide_first() -> BatchPart:
+        view.values.begin()
+        part = BatchPart(view, view.state, new=new)
+        apply(part, start, NoWithdrawal())
+        return part
 
     def load(missing: NotLoaded) -> None:
-        with store.transaction(conn, views.schema, asynchronous=True):
+        with store.transaction(conn, schema, asynchronous=True):
             load_missing(conn, view, missing)
 
-    part = loading(partial(_first, view, Start(context)), load)
-    part.start = {
-        "execution": execution_id,
-        "catalog": catalog_id,
-        "path": request.path,
-        "version": version_found,
-        "pool": pool,
-        "priority": request.priority if request.priority is not None else playbook.priority,
-        "parent": parent.execution_id if parent else None,
-        "parent_node": parent.node_id if parent else None,
-        "parent_visit": parent.visit if parent else None,
-        "parent_item": parent.item_index if parent else None,
-        "parent_job": None,
-        "root": root,
-        "key": request.key,
-        "labels": orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
-        "by": request.by,
-        "timeout": playbook.timeout,
-        "now": now,
-        "workload": plain(workload, 2 * PAYLOAD_LIMIT, "workload").decode(),
-    }
-    return part
+    return loading(decide_first, load)
 
 
 def _check(request: StartRequest) -> None:
@@ -153,23 +152,14 @@ def _check(request: StartRequest) -> None:
         raise InputError(f"priority is {request.priority}: it must be a whole number of at most 32 bits")
 
 
-def _first(view: CachedExecution, start: Start) -> BatchPart:
-    view.values.begin()
-    part = BatchPart(view, view.state)
-    apply(part, start, NoWithdrawal())
-    return part
-
-
 def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline_limit: int) -> bool:
-    """Write a prepared execution's own rows; the rest goes into `rows`. False: its key has been used meanwhile."""
-    assert part.start is not None
-    columns = dict(part.start)
-    workload = columns.pop("workload")
-    del columns["now"]
+    """Write a new execution's own rows; the rest goes into `rows`. False: its key has been used meanwhile."""
+    new = part.new
+    assert new is not None
     cursor = store.insert_execution(
         conn,
         {
-            **columns,
+            **new.columns(),
             "status": part.state.status,
             "state": orjson.dumps(part.state.to_json()).decode(),
             "last_event_id": part.state.last_event_id,
@@ -177,9 +167,9 @@ def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline
             "ended": part.ended,
         },
     )
-    if columns["key"] is not None and not cursor.fetchall():
+    if new.key is not None and not cursor.fetchall():
         return False
-    store.insert_workload(conn, columns["execution"], workload)
+    store.insert_workload(conn, new.execution_id, new.workload)
     add_part(rows, part, now, inline_limit)
     return True
 
@@ -187,7 +177,7 @@ def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline
 def insert_child(conn: Connection, rows: Rows, part: BatchPart, now: int, inline_limit: int) -> None:
     """Write a child execution in the transaction that makes its parent's job wait for it."""
     if not insert_start(conn, rows, part, now, inline_limit):
-        raise RuntimeError(f"child execution of job {part.start and part.start['parent_job']} exists already")
+        raise RuntimeError(f"child execution of job {part.new and part.new.parent_job_id} exists already")
 
 
 def child_key(execution_id: int, node_id: str, visit: int, item_index: int, failures: int) -> str:

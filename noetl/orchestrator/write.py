@@ -54,7 +54,7 @@ def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, leased: Se
         rows.events.append(event_row(rows, view.execution_id, event, at + place, inline_limit))
         if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED:
             cancel_at = at + place
-    if part.events and part.start is None:
+    if part.events and part.new is None:
         rows.executions.append(
             {
                 "execution_id": view.execution_id,
@@ -85,7 +85,7 @@ def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, leased: Se
         {**output, "execution_id": view.execution_id, "text": storable(output["text"])} for output in part.outputs
     ]
     rows.cancels += [cancel_row(child, pool, priority) for child, pool, priority in part.cancelled_children]
-    if part.ended and view.parent_job_id is not None and part.start is None:
+    if part.ended and view.parent_job_id is not None and part.new is None:
         rows.woken[view.parent_job_id] = view.execution_id
 
 

@@ -1,22 +1,33 @@
 """Rows of the engine's statements, by name."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from noetl.jobs import Job
+
+JOB_COLUMNS = {
+    "node_id": "text",
+    "visit": "integer",
+    "item_index": "integer",
+    "pool": "text",
+    "priority": "integer",
+    "attempts": "integer",
+    "failures": "integer",
+    "lost": "integer",
+    "id": "bigint",
+    "context": "json",
+}
+"""The columns of the queue that make a `Job`, in the order of its fields, with their types. The statements name them
+as `{job_...}` (`noetl.database.sql`)."""
 
 
 class JobRow(NamedTuple):
-    """A queue row with what its worker needs to know about the execution. Times are microseconds since 1970."""
+    """A job with what its worker needs to know about the execution. Times are microseconds since 1970."""
 
-    id: int
+    job: Job
     execution_id: int
-    node_id: str
-    visit: int
-    item_index: int
-    attempts: int
-    failures: int
-    lost: int
-    context: str
-    pool: str
-    priority: int
     created_at: int
     now: int
     catalog_id: int
@@ -27,6 +38,18 @@ class JobRow(NamedTuple):
     parent_execution_id: int | None
     parent_job_id: int | None
     status: str
+
+
+def job_of(columns: Sequence[Any]) -> Job:
+    """Return the job of a row's first columns."""
+    values = list(columns[: len(JOB_COLUMNS)])
+    values[-1] = orjson.loads(values[-1])  # the context
+    return Job(*values)
+
+
+def job_row(columns: Sequence[Any]) -> JobRow:
+    """Return a row of the statements that lease jobs, or read leased ones."""
+    return JobRow(job_of(columns), *columns[len(JOB_COLUMNS) :])
 
 
 class LockedRow(NamedTuple):

@@ -19,7 +19,9 @@ from noetl.database.gathered import GatheringConnection, check_server
 from noetl.database.rows import JobRow as JobRow
 from noetl.database.rows import Lock as Lock
 from noetl.database.rows import LockedRow as LockedRow
+from noetl.database.rows import job_of, job_row
 from noetl.database.sql import sql
+from noetl.jobs import Job
 
 Row = tuple[Any, ...]
 
@@ -124,7 +126,7 @@ def send_claim(conn: Connection, *, worker: str, pool: str, slots: int, lease: f
 
 def job_rows(cursor: Cursor[Row]) -> list[JobRow]:
     """Return claimed jobs in the order in which they are to begin; what an UPDATE returns has none."""
-    return sorted((JobRow._make(row) for row in cursor.fetchall()), key=lambda job: (-job.priority, job.id))
+    return sorted(map(job_row, cursor.fetchall()), key=lambda row: (-row.job.priority, row.job.job_id))
 
 
 def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> list[JobRow]:
@@ -135,7 +137,7 @@ def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: f
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
     """Lease one job that took a worker down with it, or seems to have."""
     cursor = _run(conn, "claim_lost_job", {"worker": worker, "pool": pool, "lease": lease})
-    return [JobRow._make(row) for row in cursor.fetchall()]
+    return [job_row(row) for row in cursor.fetchall()]
 
 
 def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
@@ -163,7 +165,7 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
 def select_expired_jobs(conn: Connection, *, limit: int, seconds: float = 0.0) -> list[JobRow]:
     """Return jobs whose lease has run out, so many seconds ago at least, the oldest first."""
     found = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
-    return [JobRow._make(row) for row in found.fetchall()]
+    return [job_row(row) for row in found.fetchall()]
 
 
 def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:
@@ -254,9 +256,10 @@ def wake_jobs(conn: Connection, jobs: Mapping[int, int]) -> None:
     _run(conn, "wake_jobs", {"jobs": numbers(jobs), "children": numbers(jobs.values())})
 
 
-def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -> list[Row]:
-    """Delete the jobs of a locked execution that have not begun, or those within a loop; return their rows."""
-    return _run(conn, "withdraw_jobs", {"execution": execution, "within": within}).fetchall()
+def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -> list[Job]:
+    """Delete the jobs of a locked execution that have not begun, or those within a loop; return them."""
+    rows = _run(conn, "withdraw_jobs", {"execution": execution, "within": within}).fetchall()
+    return [job_of(row) for row in rows]
 
 
 def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Cursor[Row]:
@@ -336,5 +339,6 @@ def make_partitions(conn: Connection) -> None:
 
 def pause_job(conn: Connection, *, worker: str, row: JobRow, reason: str, expired: bool = False) -> None:
     """Set a leased job aside, and write the reason to the error log. `expired`: whosever lease it was has run out."""
-    parameters = {"job": row.id, "attempts": row.attempts, "worker": worker, "reason": reason, "expired": expired}
+    job = row.job
+    parameters = {"job": job.job_id, "attempts": job.attempts, "worker": worker, "reason": reason, "expired": expired}
     _run(conn, "pause_job", parameters)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from noetl.engine.facts import JobRef
 from noetl.engine.render import Rendered
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
+from noetl.jobs import Job
 from noetl.playbook.templates.result_views import raw
 from noetl.words import step_of
 
 
-def call_context(rendered: Rendered, job: JobRef, state: State, values: Values) -> dict[str, Any]:
+def call_context(rendered: Rendered, job: Job, state: State, values: Values) -> dict[str, Any]:
     """Return execution, step, visit, item and attempt; workload and results for code that names `context`.
 
     Raises `NotLoaded` for all results that are missing at once.

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noetl.engine.events import Event
-from noetl.engine.facts import Job
 from noetl.engine.state import State
+from noetl.jobs import Job
 from noetl.words import EventType, fact
 
 

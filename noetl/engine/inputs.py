@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from noetl.engine.facts import Collected, Done, Expired, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Expired, Failed
+from noetl.jobs import Job
 from noetl.words import fact
 
 
@@ -11,7 +12,7 @@ from noetl.words import fact
 class Outcome:
     """An attempt has ended; its job has been removed from the queue."""
 
-    job: JobRef
+    job: Job
     what: Done | Failed | Expired | Collected
     worker_id: str | None = None
     duration: float | None = None  # seconds it ran
@@ -45,7 +46,7 @@ class TimedOut:
 class Withdrawn:
     """These jobs were removed from the queue before they began, because the last decision asked for it."""
 
-    jobs: tuple[JobRef, ...]
+    jobs: tuple[Job, ...]
     reason: str
 
 

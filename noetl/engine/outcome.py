@@ -5,7 +5,7 @@ from typing import Any, assert_never
 from noetl.engine.completing import complete
 from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef
+from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.failing import error_value, fail_run
 from noetl.engine.inputs import Outcome
 from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
@@ -13,6 +13,7 @@ from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn, run_of
 from noetl.errors import Conflict
+from noetl.jobs import Job
 from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
 
 
@@ -41,7 +42,7 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
         assert_never(what)
 
 
-def _is_running(state: State, job: JobRef) -> bool:
+def _is_running(state: State, job: Job) -> bool:
     run = state.runs.get(step_of(job.node_id))
     if run is None or run[0] != job.visit:
         return False
@@ -103,7 +104,7 @@ def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any])
     context = _afresh(outcome.job)
     if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
         context["repeats"] = repeats
-    turn.jobs.append(_again(outcome.job, failures=failures, context=context, delay=wait))
+    turn.jobs.append(outcome.job.again(failures=failures, lost=0, context=context, delay=wait))
 
 
 def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:
@@ -116,29 +117,12 @@ def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:
         message = f"the worker that ran it was lost {lost} times in a row: does the step bring it down?"
         _fail(turn, run, error_value("worker_lost", message))
     else:
-        turn.jobs.append(_again(job, failures=job.failures, context=job.context, lost=lost))
+        turn.jobs.append(job.again(lost=lost))
 
 
-def _afresh(job: JobRef) -> dict[str, Any]:
+def _afresh(job: Job) -> dict[str, Any]:
     """Return the context of another attempt: what the last one kept for itself is gone."""
     return {key: job.context[key] for key in ("arrivals", "end") if key in job.context}
-
-
-def _again(job: Any, *, failures: int, context: dict[str, Any], lost: int = 0, delay: float | None = None) -> Job:
-    """Return the row of a job that goes on: same id, same fence counter."""
-    return Job(
-        job.node_id,
-        job.visit,
-        job.item_index,
-        job.pool,
-        job.priority,
-        context,
-        delay,
-        job.job_id,
-        job.attempts,
-        failures,
-        lost,
-    )
 
 
 def _attempt_over(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import JobRef
 from noetl.engine.loops.scope import arguments, items_of_loop, names_of_item
 from noetl.engine.paths import keep_within
 from noetl.engine.plan import Plan, StepPlan, plan_of
@@ -11,6 +10,7 @@ from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.engine.values import Values
 from noetl.errors import InputError, TemplateError
+from noetl.jobs import Job
 from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.templates.budget import on_one_budget
@@ -42,7 +42,7 @@ class Rendered:
     passed: frozenset[str] = frozenset()
 
 
-def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) -> Rendered:
+def render_job(playbook: Playbook, state: State, job: Job, values: Values) -> Rendered:
     """Return what a job's step is to do, everything rendered to plain JSON types.
 
     Raises `TemplateError`, or `NotLoaded` for all values that are missing at once.
@@ -59,7 +59,7 @@ def render_job(playbook: Playbook, state: State, job: JobRef, values: Values) ->
     return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place), handed)
 
 
-def _item_place(state: State, job: JobRef, names: Mapping[str, Any]) -> Place:
+def _item_place(state: State, job: Job, names: Mapping[str, Any]) -> Place:
     name = step_of(job.node_id)
     arrivals = state.runs[name][1]
     inner = None if name == job.node_id else job.node_id
@@ -105,7 +105,7 @@ def with_args(template: Template | None, scopes: Scopes, given: dict[str, Any]) 
     return {**_whole(own), **given}
 
 
-def save_of(step: Step, job: JobRef) -> Template | None:
+def save_of(step: Step, job: Job) -> Template | None:
     """Return the block `save` that is due when a job's work is done: the step's own, or that of its items."""
     if not step.loops or "end" in job.context:
         return step.save
@@ -113,7 +113,7 @@ def save_of(step: Step, job: JobRef) -> Template | None:
     return step.item_save if innermost else None
 
 
-def render_save(playbook: Playbook, state: State, job: JobRef, values: Values, result: Any) -> Rendered:
+def render_save(playbook: Playbook, state: State, job: Job, values: Values, result: Any) -> Rendered:
     """Return what a block `save` is to do with a result, which it knows as `result`, `this` and by the step's name.
 
     What it saves is that result, where it does not say anything else. Raises as `render_job`.
@@ -139,7 +139,7 @@ def render_save(playbook: Playbook, state: State, job: JobRef, values: Values, r
 
 
 def _rendered_save(
-    step: Step, template: Template, scopes: Scopes, job: JobRef, result: Any, more: Mapping[str, Any]
+    step: Step, template: Template, scopes: Scopes, job: Job, result: Any, more: Mapping[str, Any]
 ) -> Rendered:
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
     scopes.add_names({name: value for name, value in more.items() if name not in args})
@@ -165,9 +165,7 @@ def saved_in_log(rendered: Rendered, result: Any) -> Any:
     return data
 
 
-def _names_in_save(
-    plan: Plan, template: Template, state: State, job: JobRef, values: Values, view: Any
-) -> dict[str, Any]:
+def _names_in_save(plan: Plan, template: Template, state: State, job: Job, values: Values, view: Any) -> dict[str, Any]:
     """Return what a block `save` can name besides, where nothing else has the name: `data` of the result, and of a loop
     that is over `count`, `errors` and `items`, which it ran over. Raises `NotLoaded`."""
     found = {"data": view["data"] if isinstance(view, dict) and "data" in view else view}

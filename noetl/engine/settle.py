@@ -4,7 +4,6 @@ from typing import Any
 
 from noetl.engine.completing import complete
 from noetl.engine.events import Event
-from noetl.engine.facts import Job
 from noetl.engine.failing import error_value, fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
 from noetl.engine.plan import END, FAIL, StepPlan
@@ -12,6 +11,7 @@ from noetl.engine.render import render_step
 from noetl.engine.routing import ARGS_LIMIT
 from noetl.engine.turn import ROUTERS_PER_DECISION, Run, Turn
 from noetl.errors import InputError
+from noetl.jobs import Job
 from noetl.playbook.values import plain
 from noetl.words import CONTINUE_NODE, DEFAULT_POOL, EventType
 
@@ -89,4 +89,4 @@ def _pause(turn: Turn) -> None:
     visit = turn.state.visits.get(CONTINUE_NODE, 0) + 1
     turn.emit(Event(turn.next_id, EventType.STEP_QUEUED, CONTINUE_NODE, "router", visit))
     pool = turn.state.pool or turn.plan.playbook.pool or DEFAULT_POOL
-    turn.jobs.append(Job(CONTINUE_NODE, visit, pool=pool, priority=turn.priority()))
+    turn.jobs.append(Job(node_id=CONTINUE_NODE, visit=visit, pool=pool, priority=turn.priority()))

@@ -6,13 +6,13 @@ from typing import Any, Final
 from noetl.engine.decision import Chunk, Decision, ErrorRow
 from noetl.engine.events import Event, args_in
 from noetl.engine.evolve import fold
-from noetl.engine.facts import Job, JobRef
 from noetl.engine.inputs import Outcome
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.routing import Routes
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import Arrival, State
 from noetl.engine.values import Values
+from noetl.jobs import Job
 from noetl.words import DEFAULT_POOL, NO_ITEM, EventType, step_of
 
 ROUTERS_PER_DECISION: Final = 1000
@@ -31,7 +31,7 @@ class Run:
     visit: int
     arrivals: list[Arrival]
     attempt: int = 0
-    job: JobRef | None = None
+    job: Job | None = None
     worker_id: str | None = None
     duration: float | None = None
     queued: float | None = None
@@ -173,19 +173,19 @@ class Turn:
             )
         )
         pool = step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
-        self.jobs.append(Job(step.name, visit, pool=pool, priority=self.priority(), context=context))
+        self.jobs.append(Job(node_id=step.name, visit=visit, pool=pool, priority=self.priority(), context=context))
 
     def queue_item(self, step_plan: StepPlan, node: str, visit: int, index: int) -> None:
         """Begin an item of a loop. The log needs no event for that: what ended tells what has begun."""
         pool = step_plan.step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
-        self.jobs.append(Job(node, visit, index, pool, self.priority()))
+        self.jobs.append(Job(node_id=node, visit=visit, item_index=index, pool=pool, priority=self.priority()))
 
     def queue_end(self, run: Run) -> None:
         """Queue the last job of a loop: by the time it ends, all that the items gave is in the log."""
         step = run.plan.step
         pool = step.pool or self.state.pool or self.plan.playbook.pool or DEFAULT_POOL
         context = {"arrivals": run.arrivals, "end": True}
-        self.jobs.append(Job(step.name, run.visit, pool=pool, priority=self.priority(), context=context))
+        self.jobs.append(Job(node_id=step.name, visit=run.visit, pool=pool, priority=self.priority(), context=context))
 
     def priority(self) -> int:
         """The priority of this execution's jobs."""

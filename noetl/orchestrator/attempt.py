@@ -8,13 +8,14 @@ from typing import Any
 import orjson
 
 from noetl.engine.calling import call_context
-from noetl.engine.facts import Collected, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Failed
 from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
 from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
+from noetl.jobs import Job
 from noetl.orchestrator.batch import Deferral
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import Parent
@@ -31,7 +32,7 @@ class Leased:
     """A job that this worker holds. Times are microseconds since 1970 by Postgres's clock."""
 
     view: CachedExecution
-    job: JobRef
+    job: Job
     created_at: int
     leased_at: int
     handed_out: bool = False  # to a slot, or an answer is on its way

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import orjson
 from psycopg import Connection
 
 from noetl.database import store
 from noetl.engine.decide import decide
 from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef, ref_of
+from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import BY_PARENT
+from noetl.jobs import Job
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import NewExecution
 from noetl.words import CANCEL_NODE, EventType
@@ -62,7 +62,7 @@ class Finished:
     """What came of one leased job, on its way into the log."""
 
     view: CachedExecution
-    job: JobRef
+    job: Job
     what: What
     worker_id: str | None = None
     duration: float | None = None
@@ -91,16 +91,15 @@ class Withdrawal:
     def __init__(self, conn: Connection, execution_id: int) -> None:
         self._conn = conn
         self._execution_id = execution_id
-        self._taken: list[tuple[str | None, list[JobRef]]] = []
+        self._taken: list[tuple[str | None, list[Job]]] = []
         self._asked = 0
 
     def restart(self) -> None:
         self._asked = 0
 
-    def __call__(self, within: str | None) -> list[JobRef]:
+    def __call__(self, within: str | None) -> list[Job]:
         if self._asked == len(self._taken):
-            rows = store.withdraw_jobs(self._conn, self._execution_id, within)
-            self._taken.append((within, [job_ref(row) for row in rows]))
+            self._taken.append((within, store.withdraw_jobs(self._conn, self._execution_id, within)))
         self._asked += 1
         asked, jobs = self._taken[self._asked - 1]
         assert asked == within, "a decision that is made again asks for the same"
@@ -113,17 +112,11 @@ class NoWithdrawal:
     def restart(self) -> None:
         pass
 
-    def __call__(self, within: str | None) -> list[JobRef]:
+    def __call__(self, within: str | None) -> list[Job]:
         return []
 
 
 Withdraw = Withdrawal | NoWithdrawal
-
-
-def job_ref(row: store.Row) -> JobRef:
-    """Return the job of a row of `withdraw_jobs`."""
-    job_id, node_id, visit, item_index, attempts, failures, lost, context, pool, priority = row
-    return JobRef(job_id, node_id, visit, item_index, attempts, failures, lost, orjson.loads(context), pool, priority)
 
 
 NOT_REMEMBERED: Final = frozenset(
@@ -226,7 +219,7 @@ def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 
-def _cancel_child(part: BatchPart, job: JobRef, context: Mapping[str, Any] | None = None) -> None:
+def _cancel_child(part: BatchPart, job: Job, context: Mapping[str, Any] | None = None) -> None:
     """Have the child of a job cancelled, if it has one; one that has ended does not mind."""
     child = (context or {}).get("child") or job.context.get("child")
     if child:
@@ -243,36 +236,17 @@ def _defer(part: BatchPart, item: Finished, deferral: Deferral) -> None:
         assert child.new is not None
         child.new = replace(child.new, parent_job_id=job.job_id)
     delay = None if child is not None and child.ended else seconds
-    again = job_again(job, delay, {**job.context, **deferral.context})
-    again.lost = 0  # this lease was a good one
-    part.jobs.append(again)
+    context = {**job.context, **deferral.context}
+    part.jobs.append(job.again(delay=delay, context=context, lost=0))  # this lease was a good one
 
 
-def job_again(job: JobRef, delay: float | None, context: dict[str, Any] | None = None) -> Job:
-    """Return the row of a removed job as it stood, to be put back."""
-    return Job(
-        job.node_id,
-        job.visit,
-        job.item_index,
-        job.pool,
-        job.priority,
-        job.context if context is None else context,
-        delay,
-        job.job_id,
-        job.attempts,
-        job.failures,
-        job.lost,
-    )
-
-
-def _unborn(part: BatchPart, within: str | None) -> tuple[list[JobRef], set[str]]:
+def _unborn(part: BatchPart, within: str | None) -> tuple[list[Job], set[str]]:
     """Take back the jobs that this very part was about to insert, and the children that it was about to start; or
     only those within a loop."""
-    taken = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
-    jobs = [ref_of(job, job.job_id or 0) for job in taken]
-    waited_for = {job.context.get("child") for job in taken}
+    jobs = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
+    waited_for = {job.context.get("child") for job in jobs}
     children = {str(child.view.execution_id) for child in part.children} & waited_for
-    known = set(map(id, taken))
+    known = set(map(id, jobs))
     part.jobs = [job for job in part.jobs if id(job) not in known]
     part.children = [child for child in part.children if str(child.view.execution_id) not in children]
     return jobs, children
@@ -287,5 +261,5 @@ def quarantined(view: CachedExecution, finished: Sequence[Finished], reason: str
         part.errors.append(
             ErrorRow(job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason)
         )
-        part.jobs.append(job_again(job, PAUSED))
+        part.jobs.append(job.again(delay=PAUSED))
     return part

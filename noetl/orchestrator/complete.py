@@ -19,9 +19,9 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.engine.facts import Job, JobRef
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
+from noetl.jobs import Job
 from noetl.orchestrator.batch import BatchPart, Deferral, Finished, NeedsLock, Withdrawal, make_part, quarantined
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
@@ -39,7 +39,7 @@ LONGEST_STREAK_SECONDS = 1.0
 class CompletedBatch:
     """What a completion came to."""
 
-    leased: list[tuple[CachedExecution, JobRef]] = field(default_factory=list)  # go on with these
+    leased: list[tuple[CachedExecution, Job]] = field(default_factory=list)  # go on with these
     begun: dict[int, int] = field(default_factory=dict)  # when those were queued, by job: microseconds since 1970
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
@@ -208,7 +208,7 @@ class BatchCompleter:
             for job in part.jobs
             if job.delay is None
             and job.lost == 0
-            and job.job_id is None
+            and not job.job_id
             and job.pool == last.pool
             and job.priority == last.priority
         ][: max(room, 0)]
@@ -231,11 +231,7 @@ class BatchCompleter:
                 self.views.forget(view.execution_id)
             for job in leased:
                 job_id = ids[view.execution_id, job.node_id, job.item_index]
-                ref = JobRef(
-                    job_id, job.node_id, job.visit, job.item_index, job.attempts + 1, job.failures, job.lost,
-                    job.context, job.pool, job.priority,
-                )  # fmt: skip
-                out.leased.append((view, ref))
+                out.leased.append((view, job.again(job_id=job_id, attempts=job.attempts + 1)))
                 out.begun[job_id] = at
 
 

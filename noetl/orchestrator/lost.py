@@ -15,7 +15,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError, Locked, NoetlError
-from noetl.orchestrator.batch import Broken, Finished, job_ref
+from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import BatchCompleter
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.orchestrator import EXPIRE_PATIENCE, Orchestrator
@@ -82,8 +82,8 @@ def expire_leases(database: Database, orchestrator: Orchestrator, *, by: str, se
         lost: dict[int, list[Finished]] = {}
         for row in rows:
             if row.execution_id in known:
-                job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-                lost.setdefault(row.execution_id, []).append(Finished(known[row.execution_id], job, Expired()))
+                item = Finished(known[row.execution_id], row.job, Expired())
+                lost.setdefault(row.execution_id, []).append(item)
         advance = BatchCompleter(schema, by, settings.lease_seconds, settings.inline_limit, views)
         queued = [_completed(conn, advance, items) for items in lost.values()]
         if any(queued):

@@ -1,6 +1,6 @@
 """The engine's words that a worker speaks: what a job is, and what can come of it."""
 
-from noetl.engine.facts import Collected, Done, Expired, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.failing import save_failed
 from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection
@@ -14,7 +14,6 @@ __all__ = [
     "Done",
     "Expired",
     "Failed",
-    "JobRef",
     "NotLoaded",
     "save_failed",
 ]

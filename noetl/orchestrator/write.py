@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor
 
 from noetl.database import store
 from noetl.engine.events import Event
-from noetl.engine.facts import Job
+from noetl.jobs import Job
 from noetl.orchestrator.batch import PAUSED, BatchPart
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
@@ -141,20 +141,8 @@ def event_row(rows: Rows, execution_id: int, event: Event, at: int, inline_limit
 def job_row(execution_id: int, job: Job, at: int, leased: bool) -> dict[str, Any]:
     """Return a queue row; its status says when it may run."""
     delay = job.delay
-    row: dict[str, Any] = {
-        "execution_id": execution_id,
-        "node_id": job.node_id,
-        "visit": job.visit,
-        "item_index": job.item_index,
-        "pool": job.pool,
-        "priority": job.priority,
-        "attempts": job.attempts,
-        "failures": job.failures,
-        "lost": job.lost,
-        "context": job.context,
-        "created_at": at,
-    }
-    if job.job_id is not None:
+    row: dict[str, Any] = {"execution_id": execution_id, **job.columns(), "created_at": at}
+    if job.job_id:
         row["id"] = job.job_id
     if leased:
         row["status"] = JobStatus.LEASED

@@ -7,7 +7,7 @@ import orjson
 
 from noetl.engine.calling import call_context
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Collected, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Failed
 from noetl.engine.failing import error_value, save_failed
 from noetl.engine.inputs import Continue
 from noetl.engine.loops.collect import collect, to_collect
@@ -25,6 +25,7 @@ from noetl.engine.waiting import (
     wait,
 )
 from noetl.errors import InputError, TemplateError
+from noetl.jobs import Job
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.testfile.stubs import RUN
@@ -154,7 +155,7 @@ class Attempts:
             raise unstubbed(call)
         return lambda: self._conclude(member, row, found, 0.0)
 
-    def _run_python(self, member: "Member", job: JobRef, rendered: Rendered) -> Done | Failed:
+    def _run_python(self, member: "Member", job: Job, rendered: Rendered) -> Done | Failed:
         execution, own = member.execution, rendered.timeout
         call = base.Call(
             type=rendered.type,
@@ -220,7 +221,7 @@ class Attempts:
         return lambda: member.execution.put_back(row, float("inf"), {})
 
 
-def _overran(member: "Member", job: JobRef, limit: float) -> dict[str, Any]:
+def _overran(member: "Member", job: Job, limit: float) -> dict[str, Any]:
     told = f"{member.where(job)}: still running after its timeout of {limit:g} s"
     return error_value("timeout", told, retryable=True)
 
@@ -243,5 +244,5 @@ def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:
     return Failed(no_return_step(child.playbook.path, wanted))
 
 
-def _key(member: "Member", job: JobRef) -> str:
+def _key(member: "Member", job: Job) -> str:
     return idempotency_key(member.execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats)

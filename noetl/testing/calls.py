@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noetl.engine.facts import JobRef
 from noetl.engine.render import Rendered
+from noetl.jobs import Job
 from noetl.words import NO_ITEM, step_of
 
 
@@ -53,7 +53,7 @@ class Call:
         return ", ".join(parts) + ")"
 
 
-def call_of(rendered: Rendered, job: JobRef, at: float, *, save: bool = False) -> Call:
+def call_of(rendered: Rendered, job: Job, at: float, *, save: bool = False) -> Call:
     """Return the call of a job that has been rendered, or of the block `save` of one."""
     step = step_of(job.node_id)
     return Call(

@@ -4,7 +4,7 @@ Which job ends next, how and when, is the caller's choice.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -12,10 +12,10 @@ import orjson
 from noetl.engine.decide import decide
 from noetl.engine.decision import Decision, ErrorRow, is_within
 from noetl.engine.events import Event
-from noetl.engine.facts import Job, JobRef, ref_of
 from noetl.engine.inputs import Input, Start, Withdrawn
 from noetl.engine.state import State
 from noetl.engine.values import ChunkKey, NotLoaded, Values
+from noetl.jobs import Job
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.result_views import LoopResult, raw
 from noetl.words import NO_ITEM, EventType
@@ -30,7 +30,7 @@ MOST_ROUNDS = 1000
 class Row:
     """A queue row. `delay` None: queued; else waiting that many seconds, infinity: until woken."""
 
-    job: JobRef
+    job: Job
     status: str
     delay: float | None = None
 
@@ -41,7 +41,7 @@ class Carried:
 
     events: list[Event] = field(default_factory=list)
     inserted: list[Row] = field(default_factory=list)
-    withdrawn: list[JobRef] = field(default_factory=list)
+    withdrawn: list[Job] = field(default_factory=list)
     kill: bool = False
 
 
@@ -73,7 +73,7 @@ class Execution:
 
     # -- transactions
 
-    def give(self, given: Input, job: JobRef | None = None) -> Carried:
+    def give(self, given: Input, job: Job | None = None) -> Carried:
         """Decide what follows and carry it out; `job` is the one that has ended, and leaves the queue."""
         carried = Carried()
         if job is not None:
@@ -89,15 +89,15 @@ class Execution:
             decision = self._carry_out(Withdrawn(tuple(taken), decision.reason), carried)
         return carried
 
-    def take(self, row: Row) -> JobRef:
+    def take(self, row: Row) -> Job:
         """Have somebody take a row's job."""
-        row.job = replace(row.job, attempts=row.job.attempts + 1)
+        row.job = row.job.again(attempts=row.job.attempts + 1)
         row.status = "leased"
         return row.job
 
     def put_back(self, row: Row, delay: float, context: Mapping[str, Any]) -> None:
         """Have a leased job wait without being held, as a wait or a child's parent does."""
-        row.job = replace(row.job, context={**row.job.context, **context})
+        row.job = row.job.again(context={**row.job.context, **context})
         row.status, row.delay = "waiting", delay
 
     def decide(self, given: Input) -> Decision:
@@ -118,9 +118,10 @@ class Execution:
         return decision
 
     def _insert(self, job: Job) -> Row:
-        self.jobs_made += job.job_id is None
-        job_id = self.jobs_made if job.job_id is None else job.job_id
-        row = self.queue[job_id] = Row(ref_of(job, job_id), "queued" if job.delay is None else "waiting", job.delay)
+        if not job.job_id:
+            self.jobs_made += 1
+            job = job.again(job_id=self.jobs_made)
+        row = self.queue[job.job_id] = Row(job, "queued" if job.delay is None else "waiting", job.delay)
         return row
 
     # -- values

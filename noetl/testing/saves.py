@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from noetl.engine.facts import Done, Failed, JobRef
+from noetl.engine.facts import Done, Failed
 from noetl.engine.failing import error_value, save_failed
 from noetl.engine.render import Rendered, render_save, save_of, saved_in_log
 from noetl.errors import InputError, TemplateError
+from noetl.jobs import Job
 from noetl.testing.execution import Execution, decoded
 from noetl.words import step_of
 
@@ -13,7 +14,7 @@ EVENT_LOG: Final = "event_log"
 """The storage of saves that need no tool: the log has the result in any case."""
 
 
-def to_save(execution: Execution, job: JobRef, done: Done) -> Rendered | Done | Failed | None:
+def to_save(execution: Execution, job: Job, done: Done) -> Rendered | Done | Failed | None:
     """Return what the block `save` of a job is to do with its result, None where it has none or nothing to do."""
     playbook, state = execution.playbook, execution.state
     if save_of(playbook.step(step_of(job.node_id)), job) is None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Failed
 from noetl.engine.failing import error_value
 from noetl.engine.inputs import Cancel, Outcome, TimedOut
 from noetl.engine.waiting import BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
+from noetl.jobs import Job
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.env import Env
 from noetl.playbook.templates.functions import CLOCK
@@ -45,7 +46,7 @@ class Member:
     created: dict[int, int] = field(default_factory=dict)  # job -> when it was made
     ended_at: int | None = None
 
-    def where(self, job: JobRef) -> str:
+    def where(self, job: Job) -> str:
         """Return what errors call a step."""
         return f"{self.execution.playbook.path}#{step_of(job.node_id)}"
 
@@ -135,7 +136,7 @@ class Simulation:
         if member.ended_at is None:
             self.carried(member, member.execution.give(Cancel(by, reason)))
 
-    def cancel_child(self, job: JobRef) -> None:
+    def cancel_child(self, job: Job) -> None:
         """Have the child of a job cancelled, if it has one."""
         number = job.context.get("child")
         if number is not None:

@@ -11,7 +11,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.errors import DatabaseError
 from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
-from noetl.orchestrator.batch import Broken, What, job_ref
+from noetl.orchestrator.batch import Broken, What
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.execution_cache import ExecutionCache, MissingValues, load_values
 from noetl.orchestrator.lost import set_aside
@@ -67,7 +67,7 @@ class Claimer:
                 if not rows:
                     rows = store.claim_lost_job(conn, worker=self.held_jobs.worker_id, pool=pool, lease=self.lease)
         if rows:
-            self.held_jobs.isolated = rows[0].id
+            self.held_jobs.isolated = rows[0].job.job_id
         return rows
 
     def take(self, conn: Connection, rows: list[store.JobRow]) -> None:
@@ -85,8 +85,7 @@ class Claimer:
         for row in rows:
             if row.execution_id not in views:
                 continue
-            job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-            leased = Leased(views[row.execution_id], job, row.created_at, row.now)
+            leased = Leased(views[row.execution_id], row.job, row.created_at, row.now)
             self.held_jobs.hold(leased)
             begun.append(leased)
         self.begin(conn, begun)
@@ -229,4 +228,4 @@ class Claimer:
         """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""
         set_aside(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
         for row in rows:
-            self.held_jobs.forget_lease(row.id)
+            self.held_jobs.forget_lease(row.job.job_id)

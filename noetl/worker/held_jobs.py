@@ -34,7 +34,7 @@ class HeldJobs:
         """Know of leases from the moment they were granted, whatever comes before their jobs are held."""
         now = time.monotonic()
         for row in rows:
-            self.leases[row.id] = (row.attempts, now)
+            self.leases[row.job.job_id] = (row.job.attempts, now)
 
     def hold(self, leased: Leased) -> None:
         """Hold a job."""
@@ -62,8 +62,10 @@ class HeldJobs:
     def contradicts(self, row: JobRow) -> bool:
         """Tell whether a lease that was just granted cannot come from the database that granted those held: the job is
         another execution's, or its fence has not moved on."""
-        held = self.jobs.get(row.id)
-        return held is not None and (held.view.execution_id != row.execution_id or held.job.attempts >= row.attempts)
+        held = self.jobs.get(row.job.job_id)
+        return held is not None and (
+            held.view.execution_id != row.execution_id or held.job.attempts >= row.job.attempts
+        )
 
     def forget_lease(self, job_id: int) -> None:
         """Let go of a lease whose job was never held."""

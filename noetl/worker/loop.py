@@ -24,12 +24,13 @@ from noetl.database.connect import Database
 from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
+from noetl.jobs import Job
 from noetl.logs import Trouble
 from noetl.orchestrator.attempt import Leased, Ran, failure
-from noetl.orchestrator.batch import Finished, job_ref
+from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache
-from noetl.orchestrator.outcomes import Expired, Failed, JobRef
+from noetl.orchestrator.outcomes import Expired, Failed
 from noetl.settings import Settings
 from noetl.tools import base as tools
 from noetl.worker.claimer import Claimer
@@ -258,7 +259,7 @@ class WorkerLoop:
         if advanced.queued:
             self.claim_now.set()
 
-    def _go_on(self, jobs: list[tuple[CachedExecution, JobRef]], at: Mapping[int, int]) -> None:
+    def _go_on(self, jobs: list[tuple[CachedExecution, Job]], at: Mapping[int, int]) -> None:
         begun = []
         for view, job in jobs:
             leased = Leased(view, job, at[job.job_id], at[job.job_id])
@@ -284,15 +285,15 @@ class WorkerLoop:
         known = self.held_jobs.jobs.keys() | {
             item.job.job_id for item in self.held_jobs.finished
         }  # not twice in one batch
-        rows = [row for row in rows if row.id not in known]
+        rows = [row for row in rows if row.job.job_id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         unreadable = [row for row in rows if row.execution_id not in views]
         self._claimer.set_aside(self._connected(), unreadable, expired=True)  # else they would hide those behind them
         for row in rows:
             if row.execution_id not in views:
                 continue
-            job = job_ref((row.id, *row[2:9], row.pool, row.priority))
-            self.held_jobs.finished.append(Finished(views[row.execution_id], job, Expired(), since=time.monotonic()))
+            lost = Finished(views[row.execution_id], row.job, Expired(), since=time.monotonic())
+            self.held_jobs.finished.append(lost)
 
     def kill(self, executions: set[int]) -> None:
         """End the running attempts of cancelled executions."""

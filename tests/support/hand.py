@@ -7,7 +7,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased, Ready, collected, prepare
-from noetl.orchestrator.batch import Finished, What, job_ref
+from noetl.orchestrator.batch import Finished, What
 from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
 from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
 from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
@@ -52,7 +52,7 @@ class Hand:
 
     def prepared(self, row: JobRow) -> Ready:
         """Render what a leased job is to do, as this worker sees its execution."""
-        leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], job_ref(job(row)), 0, 0)
+        leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], row.job, 0, 0)
 
         def load(missing: NotLoaded) -> None:
             with store.transaction(self.conn, self.schema, asynchronous=True):
@@ -64,7 +64,7 @@ class Hand:
     def finished(self, row: JobRow, what: What) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
-        return Finished(view, job_ref(job(row)), what, self.name)
+        return Finished(view, row.job, what, self.name)
 
     def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CompletedBatch:
         return self.advance(self.conn, list(finished), room=room, idle=idle, waiting=waiting)
@@ -72,11 +72,6 @@ class Hand:
     def done(self, *rows: JobRow, result: bytes = b"null") -> CompletedBatch:
         """Complete jobs, all with the same result."""
         return self.complete(*(self.finished(row, Done(result)) for row in rows))
-
-
-def job(row: JobRow) -> store.Row:
-    """Return the columns of a claimed row that a job is made of."""
-    return (row.id, *row[2:9], row.pool, row.priority)
 
 
 @contextmanager

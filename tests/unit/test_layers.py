@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "noetl"
-EVERYBODY = {"words", "errors", "logs", "process_memory", "reasons"}
+EVERYBODY = {"words", "jobs", "errors", "logs", "process_memory", "reasons"}
 
 ALLOWED = {
     "__main__": {"cli"},
@@ -27,12 +27,13 @@ ALLOWED = {
     "settings": set(),
     "home": set(),
     "words": set(),
+    "jobs": set(),
     "process_memory": set(),
     "errors": set(),
     "logs": set(),
     "reasons": set(),
 }
-"""Which rooms a room may import, itself, `words`, `errors` and `reasons` aside."""
+"""Which rooms a room may import, itself, `words`, `jobs`, `errors` and `reasons` aside."""
 
 TOOLS_SEE = {"noetl.playbook.values", "noetl.playbook.common_secrets"}
 """A tool gets values; playbooks and templates are none of its business."""

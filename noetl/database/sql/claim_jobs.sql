@@ -16,8 +16,4 @@ UPDATE queue q
           LIMIT %(slots)s
             FOR UPDATE SKIP LOCKED))
    AND e.execution_id = q.execution_id
-RETURNING q.id, q.execution_id, q.node_id, q.visit, q.item_index, q.attempts, q.failures, q.lost, q.context::text,
-          q.pool, q.priority, (extract(epoch FROM q.created_at) * 1000000)::bigint,
-          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-          e.catalog_id, e.last_event_id, (extract(epoch FROM e.last_event_at) * 1000000)::bigint, e.state::text, e.root_execution_id, e.parent_execution_id, e.parent_job_id,
-          e.status
+RETURNING {leased_job}

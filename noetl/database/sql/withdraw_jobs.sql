@@ -6,4 +6,4 @@ DELETE FROM queue q
            AND (%(within)s::text IS NULL OR node_id = %(within)s OR starts_with(node_id, %(within)s || '/'))
          ORDER BY id FOR UPDATE) w
  WHERE q.id = w.id AND q.status <> 'leased'
-RETURNING q.id, q.node_id, q.visit, q.item_index, q.attempts, q.failures, q.lost, q.context::text, q.pool, q.priority
+RETURNING {job}

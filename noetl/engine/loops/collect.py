@@ -7,13 +7,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import Collected, JobRef
+from noetl.engine.facts import Collected
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Place, Reader, Scopes
 from noetl.engine.state import State
 from noetl.engine.values import Values
 from noetl.errors import InputError, TooLarge
+from noetl.jobs import Job
 from noetl.playbook.model import Loop, Playbook, Step, Template
 from noetl.playbook.read.loops import CONCURRENCY
 from noetl.playbook.templates.budget import on_one_budget
@@ -34,7 +35,7 @@ LONG: Final = 1_000
 _NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
 
 
-def to_collect(step: Step, job: JobRef) -> Loop | None:
+def to_collect(step: Step, job: Job) -> Loop | None:
     """Return the loop whose items a job has to collect; None for a job that runs the step's action, or ends a loop."""
     if not step.loops or "end" in job.context:
         return None
@@ -42,7 +43,7 @@ def to_collect(step: Step, job: JobRef) -> Loop | None:
     return step.loops[depth] if depth < len(step.loops) else None
 
 
-def collect(playbook: Playbook, state: State, job: JobRef, values: Values, limit: int) -> Collected:
+def collect(playbook: Playbook, state: State, job: Job, values: Values, limit: int) -> Collected:
     """Return what the loop of a job runs over, all at once. `limit`: the most bytes it may have as JSON.
 
     Raises `TemplateError`, `InputError` for what is no list or too long, `NotLoaded`.
@@ -50,7 +51,7 @@ def collect(playbook: Playbook, state: State, job: JobRef, values: Values, limit
     return begin_collection(playbook, state, job, values).collected(limit)
 
 
-def begin_collection(playbook: Playbook, state: State, job: JobRef, values: Values) -> "Collection":
+def begin_collection(playbook: Playbook, state: State, job: Job, values: Values) -> "Collection":
     """Return the items of the loop of a job, of which none has been looked at yet. Raises as `collect` does."""
     plan = plan_of(playbook)
     step_plan = plan.steps[step_of(job.node_id)]
@@ -62,7 +63,7 @@ def begin_collection(playbook: Playbook, state: State, job: JobRef, values: Valu
 class Collection:
     """One loop about to begin. `given_up` may be set from another thread: nobody waits for it any more."""
 
-    def __init__(self, plan: Plan, step_plan: StepPlan, state: State, job: JobRef, values: Values, loop: Loop) -> None:
+    def __init__(self, plan: Plan, step_plan: StepPlan, state: State, job: Job, values: Values, loop: Loop) -> None:
         self.given_up = False
         self._step = step_plan.step
         self._loop = loop

@@ -17,10 +17,11 @@ import orjson
 from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped
-from noetl.engine.facts import Collected, JobRef
+from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run, why_stopped
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
+from noetl.jobs import Job
 from noetl.words import NO_ITEM, EventType, item_node, step_of
 
 STOPPED: Final = "an item of the loop had failed"
@@ -57,7 +58,7 @@ def nothing_begins(turn: Turn, run: Run) -> bool:
     return turn.state.draining or (run.item != NO_ITEM and is_stopped(turn.state.loops[run.node]))
 
 
-def why_not(state: State, job: JobRef) -> str | None:
+def why_not(state: State, job: Job) -> str | None:
     """Return why a job is not to begin, nor to wait for anything; None where nothing speaks against it."""
     if state.draining:
         return why_stopped(state)

@@ -102,7 +102,7 @@ def test_eight_threads_claim_5000_jobs_each_exactly_once(engine: Engine, databas
         with with_hand(database, f"hand {number}") as hand:
             begin.wait(20)
             while rows := hand.claim(chance.randint(1, 40)):
-                taken += [(row.id, row.attempts) for row in rows]
+                taken += [(row.job.job_id, row.job.attempts) for row in rows]
         return taken
 
     with ThreadPoolExecutor(8) as threads:
@@ -125,7 +125,7 @@ def test_heartbeats_and_completions_do_not_deadlock_nor_lose_a_row(engine: Engin
         completed = 0
         with with_hand(database, name) as hand:
             while rows := hand.claim(12):
-                held[name] = {row.id: row.attempts for row in rows}
+                held[name] = {row.job.job_id: row.job.attempts for row in rows}
                 todo = [hand.finished(row, Done(b"1")) for row in rows]
                 while todo:
                     advanced = hand.complete(*todo)
@@ -170,11 +170,11 @@ def test_a_lost_lease_is_another_ones_and_the_late_result_is_dropped(
     (lost,) = quick.expired()
     assert quick.complete(quick.finished(lost, Expired())).queued
     (again,) = quick.claim_lost()
-    assert (again.id, again.attempts, again.lost) == (before.id, before.attempts + 1, 1)
+    assert (again.job.job_id, again.job.attempts, again.job.lost) == (before.job.job_id, before.job.attempts + 1, 1)
     quick.done(again, result=b'"quick"')
 
     dropped = late.done(before, result=b'"late"').dropped
-    assert [item.job.job_id for item in dropped] == [before.id]
+    assert [item.job.job_id for item in dropped] == [before.job.job_id]
     assert engine.events(execution)[1:5] == [
         "step_queued first", "lease_expired first", "step_completed first", "step_queued second",
     ]  # fmt: skip
@@ -270,9 +270,9 @@ def test_a_renewal_names_the_lease_it_renews(engine: Engine, hands: Callable[...
     engine.start("two")
     holder, other = hands("holder"), hands("other")
     (row,) = holder.claim()
-    assert holder.renew({row.id: row.attempts}) == {row.id}
-    assert holder.renew({row.id: row.attempts + 1}) == set()
-    assert other.renew({row.id: row.attempts}) == set()
+    assert holder.renew({row.job.job_id: row.job.attempts}) == {row.job.job_id}
+    assert holder.renew({row.job.job_id: row.job.attempts + 1}) == set()
+    assert other.renew({row.job.job_id: row.job.attempts}) == set()
     assert holder.renew({}) == set()
 
 
@@ -288,10 +288,10 @@ def test_a_lost_job_is_claimed_alone(engine: Engine, hands: Callable[..., Hand])
     hand.complete(*(hand.finished(row, Expired()) for row in hand.expired()))
     with engine.database.session() as conn:
         assert store.count_lost_jobs(conn) == 4
-    assert {row.lost for row in hand.claim(100)} == {0}, "jobs lost before are not among those of a claim"
+    assert {row.job.lost for row in hand.claim(100)} == {0}, "jobs lost before are not among those of a claim"
     alone = [hand.claim_lost() for _ in range(5)]
     assert [len(rows) for rows in alone] == [1, 1, 1, 1, 0]
-    assert {rows[0].id for rows in alone[:4]} == {row.id for row in taken}
+    assert {rows[0].job.job_id for rows in alone[:4]} == {row.job.job_id for row in taken}
 
 
 def test_three_leases_lost_in_a_row_fail_the_step(engine: Engine, hands: Callable[..., Hand]) -> None:
@@ -321,7 +321,7 @@ def test_a_cancel_that_was_lost_with_its_worker_is_carried_out(
     assert engine.orchestrator.cancel(parent) == "cancelled"
     hand = hands()
     (cancel,) = hand.claim()
-    assert cancel.node_id == CANCEL_NODE
+    assert cancel.job.node_id == CANCEL_NODE
     end_leases(engine)
     hand.complete(hand.finished(hand.expired()[0], Expired()))
     assert engine.status(cancel.execution_id) == "cancelled"
@@ -348,13 +348,13 @@ def test_a_released_job_is_queued_again_and_its_late_answer_dropped(engine: Engi
     engine.start("two")
     first, second = hands("first"), hands("second")
     (row,) = first.claim()
-    second.release(row.id)
+    second.release(row.job.job_id)
     assert second.claim() == [], "nobody releases what another holds"
-    first.release(row.id)
+    first.release(row.job.job_id)
     (again,) = second.claim()
-    assert (again.id, again.attempts, again.lost, again.failures) == (row.id, 2, 0, 0)
+    assert (again.job.job_id, again.job.attempts, again.job.lost, again.job.failures) == (row.job.job_id, 2, 0, 0)
     assert first.done(row).dropped
-    first.release(row.id)
+    first.release(row.job.job_id)
     assert not second.done(again).dropped
 
 
@@ -382,14 +382,15 @@ def test_waiting_jobs_are_promoted_when_their_time_has_come(engine: Engine, hand
     assert hand.claim(5) == []
     with engine.database.session() as conn:
         conn.execute(
-            "UPDATE queue SET available_at = clock_timestamp() - id * interval '1 ms' WHERE id <> %s", [rows[0].id]
+            "UPDATE queue SET available_at = clock_timestamp() - id * interval '1 ms' WHERE id <> %s",
+            [rows[0].job.job_id],
         )
     assert hand.promote(limit=3)[0] == 3, "no more than was asked for"
     assert hand.promote(limit=3)[0] == 1
     again = hand.claim(5)
-    assert {row.id for row in again} == {row.id for row in rows[1:]}, "a job keeps its number"
-    assert {(row.attempts, row.failures, row.lost) for row in again} == {(2, 1, 0)}
-    assert engine.rows("SELECT status FROM queue WHERE id = %s", rows[0].id) == [(JobStatus.WAITING,)]
+    assert {row.job.job_id for row in again} == {row.job.job_id for row in rows[1:]}, "a job keeps its number"
+    assert {(row.job.attempts, row.job.failures, row.job.lost) for row in again} == {(2, 1, 0)}
+    assert engine.rows("SELECT status FROM queue WHERE id = %s", rows[0].job.job_id) == [(JobStatus.WAITING,)]
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------
@@ -419,7 +420,9 @@ def test_a_locked_execution_is_put_off_and_holds_up_nobody(engine: Engine, hands
     with locked(engine.database, busy):
         advanced = hand.done(*rows)
         assert [item.view.execution_id for item in advanced.postponed] == [busy]
-        assert hand.renew({row.id: row.attempts for row in rows}) == {rows[0].id}, "its job is untouched"
+        assert hand.renew({row.job.job_id: row.job.attempts for row in rows}) == {rows[0].job.job_id}, (
+            "its job is untouched"
+        )
         assert [row.execution_id for row in hand.claim(5)] == [idle], "the other went on"
     assert not hand.complete(*advanced.postponed).postponed
     assert "step_completed first" in engine.events(busy)
@@ -457,8 +460,8 @@ def test_an_outcome_removes_no_job_of_another_execution(engine: Engine, hands: C
     hand = hands()
     first, second = hand.claim(2)
     outcomes = [hand.finished(first, Done(b"1")), hand.finished(second, Done(b"1"))]
-    outcomes[0].job = replace(outcomes[0].job, job_id=second.id, attempts=second.attempts)
-    outcomes[1].job = replace(outcomes[1].job, job_id=first.id, attempts=first.attempts)
+    outcomes[0].job = replace(outcomes[0].job, job_id=second.job.job_id, attempts=second.job.attempts)
+    outcomes[1].job = replace(outcomes[1].job, job_id=first.job.job_id, attempts=first.job.attempts)
     assert len(hand.complete(*outcomes).dropped) == 2
     assert engine.one("SELECT count(*) FROM queue WHERE status = 'leased'") == 2
     hand.done(first, second)

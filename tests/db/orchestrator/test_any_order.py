@@ -107,7 +107,7 @@ class Crowd:
             if self.happens(0.5):  # it was only slow
                 self.held.append((hand, row))
         elif self.happens(self.losing):
-            hand.release(row.id)
+            hand.release(row.job.job_id)
         else:
             what = self.answer(hand, row)
             if what is not None:
@@ -115,7 +115,7 @@ class Crowd:
 
     def lose(self, row: JobRow) -> None:
         lost = "UPDATE queue SET lease_until = clock_timestamp() - interval '1 s' WHERE status = 'leased' AND id = %s"
-        self.change(lost, row.id)
+        self.change(lost, row.job.job_id)
 
     def answer(self, hand: Hand, row: JobRow) -> What | None:
         """What comes of a job; None where it turns out to be somebody else's by now."""
@@ -123,7 +123,7 @@ class Crowd:
             what = hand.prepared(row)
         except LookupError:
             holder = "SELECT worker_id FROM queue WHERE id = %s AND attempts = %s AND status = 'leased'"
-            assert self.engine.one(holder, row.id, row.attempts) != hand.name
+            assert self.engine.one(holder, row.job.job_id, row.job.attempts) != hand.name
             return None
         if isinstance(what, NewChild):
             what = start_child(hand.conn, hand.views, what)

@@ -67,8 +67,8 @@ def work(hand: Hand, *, bad: tuple[tuple[str, int], ...] = ()) -> None:
         for row in rows:
             what = hand.prepared(row)
             if not isinstance(what, Collected | Done | Failed):
-                what = Done(orjson.dumps([row.node_id, row.item_index]))
-            if (row.node_id, row.item_index) in bad:
+                what = Done(orjson.dumps([row.job.node_id, row.job.item_index]))
+            if (row.job.node_id, row.job.item_index) in bad:
                 what = Failed({"type": "python", "message": "bad", "retryable": False, "detail": None})
             hand.complete(hand.finished(row, what))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import orjson
 import pytest
 
 from noetl.database.connect import Database
@@ -131,7 +130,7 @@ def test_the_child_of_an_item_of_a_loop_that_has_failed_is_cancelled(engine: Eng
     begin_loops(hand, 1)
     first, second = hand.claim(2)
     hand.complete(hand.finished(first, BROKEN))
-    second = second._replace(context=orjson.dumps({"child": str(child)}).decode())
+    second = second._replace(job=second.job.again(context={"child": str(child)}))
     hand.complete(hand.finished(second, Deferral(5.0, {})))
     assert (CANCEL_NODE, -1, "queued") in queue(engine)
 
@@ -143,7 +142,7 @@ def test_a_job_that_was_put_back_does_not_begin_in_a_loop_that_has_failed(engine
     begin_loops(hand, 1)
     first, second = hand.claim(2)
     hand.complete(hand.finished(first, BROKEN))
-    hand.release(second.id)
+    hand.release(second.job.job_id)
     (again,) = hand.claim()
     what = hand.prepared(again)
     assert isinstance(what, Failed)
@@ -163,7 +162,7 @@ def test_a_child_is_cancelled_whose_parent_was_in_somebodys_hands_when_it_was_ca
     parent, child = engine.start("steps"), engine.start("steps", priority=-1)
     (row,) = hand.claim()
     assert engine.orchestrator.cancel(parent) == "cancelling"
-    row = row._replace(context=orjson.dumps({"child": str(child)}).decode())
+    row = row._replace(job=row.job.again(context={"child": str(child)}))
     hand.complete(hand.finished(row, Failed({"type": "cancelled", "message": "it is ending", "retryable": False})))
     assert engine.status(parent) == "cancelled"
     assert engine.rows("SELECT node_id FROM queue WHERE execution_id = %s ORDER BY 1", child) == [
@@ -181,7 +180,7 @@ def test_a_cancel_by_the_parent_is_not_withdrawn_by_a_failure_of_the_childs_own(
         conn.execute("INSERT INTO queue (execution_id, node_id, visit) VALUES (%s, %s, 0)", [child, CANCEL_NODE])
     hand.complete(hand.finished(left, BROKEN))
     (cancel,) = hand.claim()
-    assert cancel.node_id == CANCEL_NODE
+    assert cancel.job.node_id == CANCEL_NODE
     what = hand.prepared(cancel)
     assert isinstance(what, Cancel)
     hand.complete(hand.finished(cancel, what))
@@ -236,7 +235,7 @@ def test_leases_are_lost_in_a_row_only_without_a_good_one_between_them(engine: E
     (lost,) = hand.expired()
     hand.complete(hand.finished(lost, Expired()))
     (again,) = hand.claim_lost()
-    assert again.lost == 1
+    assert again.job.lost == 1
     hand.complete(hand.finished(again, Deferral(0.0, {})))
     assert engine.rows("SELECT status, lost FROM queue") == [("waiting", 0)]
 

@@ -13,13 +13,14 @@ import orjson
 from noetl.engine.decision import Decision
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped, replay
-from noetl.engine.facts import Collected, Done, Expired, Failed, Job, JobRef
+from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
+from noetl.jobs import Job
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.testing import execution as testing
@@ -133,7 +134,7 @@ class Execution(testing.Execution):
         found: Collected = self.loading(lambda values: collect(self.playbook, self.now, job, values, limit))
         return found
 
-    def to_collect(self, job: JobRef) -> bool:
+    def to_collect(self, job: Job) -> bool:
         """Whether a job is the first of a loop."""
         steps = {**self.playbook.workflow.steps, **(self.playbook.finally_.steps if self.playbook.finally_ else {})}
         step = steps.get(step_of(job.node_id))
@@ -164,7 +165,7 @@ class Execution(testing.Execution):
     def expire(self, step: str, item: int | None = None) -> None:
         self.outcome(step, Expired(), item)
 
-    def lease(self, step: str, item: int | None = None) -> JobRef:
+    def lease(self, step: str, item: int | None = None) -> Job:
         """Have a worker take the step's job."""
         return self.take(self.row(step, item))
 
@@ -197,7 +198,7 @@ class Execution(testing.Execution):
     def time_out(self, seconds: float = 60) -> None:
         self.give(TimedOut(seconds))
 
-    def run(self, answer: Callable[["Execution", JobRef], Json] = lambda *_: None, limit: int = 100_000) -> None:
+    def run(self, answer: Callable[["Execution", Job], Json] = lambda *_: None, limit: int = 100_000) -> None:
         """Complete jobs, the oldest first, until none is left."""
         while self.queue:
             limit -= 1
@@ -212,7 +213,7 @@ class Execution(testing.Execution):
 
     # -- transactions
 
-    def give(self, given: Input, job: JobRef | None = None, *, commit: bool = True) -> Carried:
+    def give(self, given: Input, job: Job | None = None, *, commit: bool = True) -> Carried:
         """Decide and carry out in one transaction. With `commit` false all of it is lost."""
         before = (
             list(self.log),

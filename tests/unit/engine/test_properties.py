@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from noetl.engine.events import Event
 from noetl.engine.evolve import evolve
-from noetl.engine.facts import Collected, Done, Expired, Failed, JobRef
+from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.inputs import Outcome
 from noetl.engine.state import State
+from noetl.jobs import Job
 from noetl.playbook.templates.result_views import raw
 from noetl.words import CONTINUE_NODE, step_of
 from tests.unit.engine.model import Execution, playbook
@@ -89,7 +90,7 @@ class Chaos:
         else:
             self.end(row.job)
 
-    def disturb(self, job: JobRef) -> None:
+    def disturb(self, job: Job) -> None:
         """A transaction that never commits, a worker that dies, a job that waits."""
         execution, kind = self.execution, self.dice.randrange(3)
         if kind == 0:
@@ -99,10 +100,10 @@ class Chaos:
         else:
             execution.defer(job.node_id, job.item_index)
 
-    def end(self, job: JobRef) -> None:
+    def end(self, job: Job) -> None:
         self.execution.give(self.outcome(job), job)
 
-    def outcome(self, job: JobRef) -> Outcome:
+    def outcome(self, job: Job) -> Outcome:
         what: Done | Failed | Expired | Collected
         if self.dice.random() < (self.failing if job.item_index >= 0 else self.failing_steps):
             type_ = "cancelled" if self.execution.now.killing else self.dice.choice(["python", "template", "timeout"])

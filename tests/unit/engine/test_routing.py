@@ -2,9 +2,10 @@
 
 import pytest
 
-from noetl.engine.facts import Done, JobRef
+from noetl.engine.facts import Done
 from noetl.engine.inputs import Outcome
 from noetl.errors import Conflict
+from noetl.jobs import Job
 from noetl.words import CONTINUE_NODE
 from tests.unit.engine.model import Execution, flow, playbook, py, router
 
@@ -187,7 +188,7 @@ def test_the_job_takes_the_pool_of_step_or_start_or_playbook() -> None:
 
 def test_an_outcome_of_a_run_that_is_not_running_is_refused() -> None:
     execution = flow(py("start", "a"), py("a"))
-    stale = JobRef(9, "a", 1, -1, 1, 0, 0, {})
+    stale = Job(node_id="a", visit=1, job_id=9, attempts=1)
     with pytest.raises(Conflict, match="step 'a', visit 1, is not running"):
         execution.give(Outcome(stale, Done(b"1")))
 

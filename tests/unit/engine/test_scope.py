@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from noetl.engine.decide import decide
-from noetl.engine.facts import Done, JobRef
+from noetl.engine.facts import Done
 from noetl.engine.inputs import Outcome, Start
 from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
@@ -15,6 +15,7 @@ from noetl.engine.scope import Place, Reader, Scope, Scopes
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
 from noetl.errors import TemplateError
+from noetl.jobs import Job
 from noetl.playbook.load import lint
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.template import compile_template
@@ -207,17 +208,17 @@ def test_a_scope_knows_every_name_and_holds_only_those_asked_for() -> None:
 # ---- loading -------------------------------------------------------------------------------------------------------
 
 
-def _two(**more: Any) -> tuple[Playbook, State, JobRef]:
+def _two(**more: Any) -> tuple[Playbook, State, Job]:
     """Return a state in which `c` is to run, after `a` (event 3) and `b` (event 5)."""
     ways = [{"step": "c", "args": {"n": 1}}]
     steps = [py("a", "b"), py("b") | {"next": ways}, py("c") | more]
     book = playbook({"workflow": [*steps, router("end")] if "next" in more else steps})
     state = decide(book, State(), Start({}), Values(1, {})).state
     for name in ("a", "b"):
-        job = JobRef(1, name, 1, -1, 1, 0, 0, {})
+        job = Job(node_id=name, visit=1, job_id=1, attempts=1)
         decision = decide(book, state, Outcome(job, Done(b"1")), Values(1, {}))
         state = decision.state
-    return book, state, JobRef(1, "c", 1, -1, 1, 0, 0, decision.jobs[0].context)
+    return book, state, decision.jobs[0].again(job_id=1, attempts=1)
 
 
 def test_everything_a_job_lacks_is_asked_for_at_once() -> None:
@@ -267,7 +268,7 @@ def test_what_a_decision_made_itself_needs_no_loading() -> None:
         }
     )
     state = decide(book, State(), Start({}), Values(1, {})).state
-    job = JobRef(1, "start", 1, -1, 1, 0, 0, {})
+    job = Job(node_id="start", visit=1, job_id=1, attempts=1)
     decision = decide(book, state, Outcome(job, Done(b'{"n":5}')), Values(1, {}))
     assert [one.node_id for one in decision.jobs] == ["a"]
     assert decision.arrivals == {3: {1: {"x": 5}}, 4: {2: {"y": 6}}}

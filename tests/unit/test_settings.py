@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from noetl.errors import SettingsError
 from noetl.settings import Settings, load_settings
+from noetl.settings.setting import WrongValue
 
 POSTGRES = {
     "POSTGRES_HOST": "db.example",
@@ -175,7 +176,8 @@ def test_settings_can_be_made_and_varied_directly(tmp_path: Path) -> None:
     """As tests do; a default never hides a wrong value."""
     settings = dataclasses.replace(Settings(home=tmp_path), slots=2)
     assert (settings.slots, settings.lease_seconds) == (2, 30.0)
-    assert not hasattr(Settings, "slots")
+    with pytest.raises(SettingsError, match=r"^it is wrong$"):
+        _ = dataclasses.replace(settings, slots=WrongValue("it is wrong")).slots
     with pytest.raises(AttributeError):
         _ = settings.colour  # type: ignore[attr-defined]
 

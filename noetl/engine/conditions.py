@@ -13,10 +13,10 @@ from noetl.playbook.templates.result_views import ABSENT, result_view
 from noetl.playbook.templates.truth import NoTruth
 from noetl.words import NO_ITEM
 
-UNSATISFIED: Final = "unsatisfied"
-"""The type of the error that stands for a success which `retry` does not take."""
+UNSATISFIED_ERROR: Final = "unsatisfied"
+"""The type of the error that stands for a success which `retry` does not accept."""
 
-_WHY: Final = "the attempt succeeded, but its result is not the one that 'retry' waits for"
+_UNSATISFIED_MESSAGE: Final = "the attempt succeeded, but its result is not the one that 'retry' waits for"
 
 
 def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
@@ -61,7 +61,7 @@ def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
             return None
     except InputError as problem:
         return template_error(problem, phase="retry")
-    return error_value(UNSATISFIED, _WHY, retryable=True)
+    return error_value(UNSATISFIED_ERROR, _UNSATISFIED_MESSAGE, retryable=True)
 
 
 def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool:

@@ -8,7 +8,7 @@ from noetl.engine.inputs import Cancel, Continue, Start, TimedOut, Withdrawn
 from noetl.engine.loops.items import skip_item
 from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan
-from noetl.engine.routing import ARGS_LIMIT
+from noetl.engine.routing import MAX_ARGS_BYTES
 from noetl.engine.scope import Place
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
@@ -157,7 +157,7 @@ def _render_result(turn: Turn, end: Step) -> bytes:
     scopes = turn.scopes(place)
     if end.is_router:
         scopes.add_args(end.args)
-    return plain(end.result.render(scopes.scope(end.result.names)), ARGS_LIMIT, "result of the execution")
+    return plain(end.result.render(scopes.scope(end.result.names)), MAX_ARGS_BYTES, "result of the execution")
 
 
 def _leaf_result(state: State, plan: Plan) -> int:

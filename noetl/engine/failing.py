@@ -11,10 +11,11 @@ from noetl.errors import InputError, TemplateError
 from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType, ExecutionStatus
 
-FAILING: Final = "the execution was failing"
-CANCELLED: Final = "the execution was cancelled"
-TIMED_OUT: Final = "the execution was past its timeout"
-FINALLY_FAILED: Final = "the finally workflow had failed"
+FAILING_REASON: Final = "the execution was failing"
+CANCELLED_REASON: Final = "the execution was cancelled"
+TIMED_OUT_REASON: Final = "the execution was past its timeout"
+FINALLY_FAILED_REASON: Final = "the finally workflow had failed"
+"""The reasons of step runs that are skipped or cancelled, as their events tell them."""
 
 
 def error_value(
@@ -104,10 +105,10 @@ def turn_failing(
 def why_stopped(state: State) -> str:
     """Return why nothing new begins any more."""
     if state.status is ExecutionStatus.CANCELLING or (state.killing and state.cancels):
-        return CANCELLED
+        return CANCELLED_REASON
     if state.timed_out:
-        return TIMED_OUT
-    return FINALLY_FAILED if state.status is ExecutionStatus.FINISHING else FAILING
+        return TIMED_OUT_REASON
+    return FINALLY_FAILED_REASON if state.status is ExecutionStatus.FINISHING else FAILING_REASON
 
 
 def stop(turn: Turn) -> None:

@@ -3,13 +3,13 @@
 from typing import Any, assert_never
 
 from noetl.engine.completing import complete
-from noetl.engine.conditions import UNSATISFIED, dissatisfied, wanted
+from noetl.engine.conditions import UNSATISFIED_ERROR, dissatisfied, wanted
 from noetl.engine.events import Event
 from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.failing import error_value, fail_run
 from noetl.engine.inputs import Outcome
 from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
-from noetl.engine.retry import LOST_IN_A_ROW, delay, may_retry
+from noetl.engine.retry import MAX_LOST_LEASES, delay, may_retry
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn, run_of
 from noetl.errors import Conflict
@@ -102,7 +102,7 @@ def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any])
     meta = {"delay": round(wait, 6), "max_attempts": run.plan.step.retry.max_attempts}
     _attempt_over(turn, run, EventType.ATTEMPT_FAILED, meta, error)
     context = _afresh(outcome.job)
-    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED):
+    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED_ERROR):
         context["repeats"] = repeats
     turn.jobs.append(outcome.job.again(failures=failures, lost=0, context=context, delay=wait))
 
@@ -113,7 +113,7 @@ def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:
     _attempt_over(turn, run, EventType.LEASE_EXPIRED, {"lost": lost}, None)
     if nothing_begins(turn, run):
         give_up(turn, run, reason="its worker was lost, and nothing new begins")
-    elif lost >= LOST_IN_A_ROW:
+    elif lost >= MAX_LOST_LEASES:
         message = f"the worker that ran it was lost {lost} times in a row: does the step bring it down?"
         _fail(turn, run, error_value("worker_lost", message))
     else:

@@ -46,17 +46,17 @@ class Plan:
         return self.steps[step_of(node)].step.loops[node.count("/")].goes_on
 
 
-_MOST_KEPT: Final = 512
-_kept: dict[int, Plan] = {}
+_MAX_PLANS: Final = 512
+_plans: dict[int, Plan] = {}
 
 
 def plan_of(playbook: Playbook) -> Plan:
     """Return the plan of a playbook. Kept by object identity: the plan holds its playbook, so ids stay unique."""
-    plan = _kept.get(id(playbook))
+    plan = _plans.get(id(playbook))
     if plan is None or plan.playbook is not playbook:
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        plan = _kept[id(playbook)] = _make(playbook)
+        if len(_plans) >= _MAX_PLANS:
+            _plans.clear()
+        plan = _plans[id(playbook)] = _make(playbook)
     return plan
 
 

@@ -23,7 +23,7 @@ from noetl.words import NO_ITEM, fact, step_of
 PYTHON: Final = "python"
 SAVE: Final = "save"
 CHILD: Final = "playbook"
-MOST_SAVED: Final = 256 * 1024
+MAX_SAVED_BYTES: Final = 256 * 1024
 """Bytes that a block `save` can keep in the log beside a result, as JSON."""
 
 
@@ -159,7 +159,7 @@ def saved_in_log(rendered: Rendered, result: Any) -> Any:
     data = rendered.fields.get("data")
     if data is None or data == raw(result):
         return None
-    text = plain(data, MOST_SAVED, "data of save")
+    text = plain(data, MAX_SAVED_BYTES, "data of save")
     if MARK.encode() in text:
         raise InputError("data of save: a secret cannot be kept in the event log")
     return data

@@ -4,19 +4,19 @@ from typing import Any, Final
 
 from noetl.playbook.model import Retry
 
-NEVER_RETRIED: Final = frozenset({"template", "validation", "routing"})
-"""Types of errors that another attempt would only meet again."""
+NEVER_RETRIED_ERRORS: Final = frozenset({"template", "validation", "routing"})
+"""Types of errors that another attempt would meet again."""
 
-LOST_IN_A_ROW: Final = 3
-"""So many leases lost one after the other, and the step fails."""
+MAX_LOST_LEASES: Final = 3
+"""Leases lost one after the other with which a step fails."""
 
-OF_RESULT: Final = frozenset({"result", "data", "status_code", "success"})
+RESULT_NAMES: Final = frozenset({"result", "data", "status_code", "success"})
 """Names by which a `when` looks at what an attempt gave, whether it failed or not."""
 
 
 def may_retry(policy: Retry, failures: int, error: dict[str, Any]) -> bool:
     """Whether the policy, its `when` left aside, allows an attempt after so many failures (the last included)."""
-    if failures >= policy.max_attempts or error.get("type") in NEVER_RETRIED:
+    if failures >= policy.max_attempts or error.get("type") in NEVER_RETRIED_ERRORS:
         return False
     return error.get("retryable") is not False
 
@@ -41,4 +41,4 @@ def asks_result(policy: Retry) -> bool:
 
 def when_asks_result(policy: Retry) -> bool:
     """Whether the policy's `when` does. Where it speaks of the error alone, a success is none of its business."""
-    return policy.when is not None and not policy.when.names.isdisjoint(OF_RESULT)
+    return policy.when is not None and not policy.when.names.isdisjoint(RESULT_NAMES)

@@ -8,7 +8,7 @@ from noetl.errors import TemplateError
 from noetl.playbook.model import Clause, Edge
 from noetl.playbook.values import brief, plain
 
-ARGS_LIMIT: Final = 32 * 1024 * 1024
+MAX_ARGS_BYTES: Final = 32 * 1024 * 1024
 """The most bytes that the args of one arrival may have, as a result."""
 
 Routes = list[dict[str, Any]]
@@ -73,6 +73,6 @@ def _way(edge: Edge, scopes: Scopes) -> dict[str, Any]:
                 step=edge.source,
                 field="args",
             )
-        plain(args, ARGS_LIMIT, f"args of the way to {edge.target}")
+        plain(args, MAX_ARGS_BYTES, f"args of the way to {edge.target}")
         way["args"] = args
     return way

@@ -8,7 +8,7 @@ from noetl.engine.failing import error_value, fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
 from noetl.engine.plan import END, FAIL, StepPlan
 from noetl.engine.render import render_step
-from noetl.engine.routing import ARGS_LIMIT
+from noetl.engine.routing import MAX_ARGS_BYTES
 from noetl.engine.turn import ROUTERS_PER_DECISION, Run, Turn
 from noetl.errors import InputError
 from noetl.jobs import Job
@@ -62,7 +62,7 @@ def _fail(turn: Turn, run: Run) -> None:
 
 
 def _text(message: Any) -> str:
-    return "the playbook said so" if message is None else plain(message, ARGS_LIMIT, "message").decode()
+    return "the playbook said so" if message is None else plain(message, MAX_ARGS_BYTES, "message").decode()
 
 
 def _route(turn: Turn, run: Run) -> None:
@@ -75,7 +75,7 @@ def _route(turn: Turn, run: Run) -> None:
             scopes = turn.scopes(run.place())
             scopes.add_args(step.args)
             value = step.result.render(scopes.scope(step.result.names))
-            result = plain(value, ARGS_LIMIT, f"result of {step.name}")
+            result = plain(value, MAX_ARGS_BYTES, f"result of {step.name}")
         except InputError as problem:
             fail_run(turn, run, template_error(problem))
             return

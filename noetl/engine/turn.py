@@ -16,7 +16,7 @@ from noetl.jobs import Job
 from noetl.words import DEFAULT_POOL, NO_ITEM, EventType, step_of
 
 ROUTERS_PER_DECISION: Final = 1000
-"""So many routers run in one decision; then the execution goes on through the queue."""
+"""Routers that run in one decision; after them the execution continues through the queue."""
 
 
 @dataclass(slots=True)

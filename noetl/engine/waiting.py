@@ -17,13 +17,13 @@ from noetl.errors import InputError
 from noetl.playbook.durations import moment, seconds
 from noetl.playbook.values import brief
 
-BY_PARENT: Final = ("parent", "the parent execution was cancelled")
-"""Who cancels a child, and why."""
+CANCELLED_BY_PARENT: Final = ("parent", "the parent execution was cancelled")
+"""Who cancels a child, and the reason."""
 
-_LONGEST_VERSION: Final = 10
+_MAX_VERSION_DIGITS: Final = 10
 
-DEEPEST: Final = 50
-"""How deep playbooks may call each other: beyond it, one surely calls itself."""
+MAX_CALL_DEPTH: Final = 50
+"""How deep playbooks can call each other: beyond it, one surely calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def child_call(rendered: Rendered) -> ChildCall:
 
 def _is_version(value: Any) -> bool:
     if isinstance(value, str):
-        return value.isascii() and value.isdigit() and len(value) <= _LONGEST_VERSION
+        return value.isascii() and value.isdigit() and len(value) <= _MAX_VERSION_DIGITS
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -123,7 +123,7 @@ def _is_name(value: Any) -> TypeGuard[str]:
 
 
 def too_deep(depth: int, path: str) -> dict[str, Any]:
-    """Return the error value of a step whose child would stand deeper than `DEEPEST`."""
+    """Return the error value of a step whose child would stand deeper than `MAX_CALL_DEPTH`."""
     return error_value("playbook", f"playbooks call each other {depth} deep: does {path} call itself?")
 
 

@@ -13,7 +13,7 @@ from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
-from noetl.engine.waiting import BY_PARENT, Until, child_call, limit_of, return_step, wait
+from noetl.engine.waiting import CANCELLED_BY_PARENT, Until, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
 from noetl.jobs import Job
 from noetl.orchestrator.batch import Deferral
@@ -22,8 +22,8 @@ from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.start import StartRequest, child_key
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
 
-EVENT_LOG = "event_log"
-SAVE_SUFFIX = ":save"
+EVENT_LOG_STORAGE = "event_log"
+SAVE_KEY_SUFFIX = ":save"
 """Behind the key of a step run in that of its block `save`."""
 
 
@@ -115,7 +115,7 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     """
     job = leased.job
     if job.node_id == CANCEL_NODE:
-        return Cancel(*BY_PARENT)
+        return Cancel(*CANCELLED_BY_PARENT)
     if job.node_id == CONTINUE_NODE:
         return Continue()
     view = leased.view
@@ -192,11 +192,11 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     else:
         result = orjson.loads(ran.result)
     rendered = render_save(view.playbook, view.state, job, view.values, result)
-    storage = rendered.fields.get("storage", EVENT_LOG)
-    if isinstance(storage, str) and storage.lower() == EVENT_LOG:
+    storage = rendered.fields.get("storage", EVENT_LOG_STORAGE)
+    if isinstance(storage, str) and storage.lower() == EVENT_LOG_STORAGE:
         return Done(ran.result, saved_in_log(rendered, result))
     work = _work(leased, rendered)
-    return replace(work, key=f"{work.key}{SAVE_SUFFIX}", where=f"{work.where} save")
+    return replace(work, key=f"{work.key}{SAVE_KEY_SUFFIX}", where=f"{work.where} save")
 
 
 def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:

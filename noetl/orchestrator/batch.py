@@ -19,7 +19,7 @@ from noetl.engine.facts import Collected, Done, Expired, Failed
 from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
-from noetl.engine.waiting import BY_PARENT
+from noetl.engine.waiting import CANCELLED_BY_PARENT
 from noetl.jobs import Job
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import NewExecution
@@ -30,8 +30,8 @@ log = logging.getLogger("noetl.orchestrator")
 PAUSED = -1.0
 """The `delay` of a job that is set aside."""
 
-GIVEN_UP = frozenset({"timeout", "cancelled"})
-"""Types of errors of attempts that did not see the end of the child they waited for."""
+CHILD_ABANDONED_ERRORS = frozenset({"timeout", "cancelled"})
+"""Types of errors with which an attempt leaves a child that still runs."""
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class NoWithdrawal:
 Withdraw = Withdrawal | NoWithdrawal
 
 
-NOT_REMEMBERED: Final = frozenset(
+UNCACHED_EVENTS: Final = frozenset(
     {EventType.STEP_QUEUED, EventType.LOOP_STARTED, EventType.ITEM_COMPLETED, EventType.ITEM_SKIPPED}
 )
 """Events that nobody asks for. A loop's items are read together, when somebody wants what the loop gave: a worker that
@@ -151,7 +151,7 @@ class BatchPart:
         self.errors += decision.errors
         self.ended = self.ended or decision.ended is not None
         for event in decision.events:
-            if event.event_type not in NOT_REMEMBERED:
+            if event.event_type not in UNCACHED_EVENTS:
                 self.view.values.draft(event, decision.arrivals.get(event.event_id))
 
 
@@ -186,7 +186,7 @@ def apply(part: BatchPart, given: Input, withdraw: Withdraw | None) -> None:
 def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
     what = item.what
     if isinstance(what, Expired) and item.job.node_id == CANCEL_NODE:
-        what = Cancel(*BY_PARENT)  # it was lost with its worker: whoever notices carries it out
+        what = Cancel(*CANCELLED_BY_PARENT)  # it was lost with its worker: whoever notices carries it out
     if isinstance(what, Broken):
         raise what.error
     if isinstance(what, Deferral):
@@ -215,7 +215,7 @@ def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
     given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
     given_up = isinstance(what, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
-    if given_up or (isinstance(what, Failed) and what.error.get("type") in GIVEN_UP):
+    if given_up or (isinstance(what, Failed) and what.error.get("type") in CHILD_ABANDONED_ERRORS):
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 

@@ -6,7 +6,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.loops import read_loop
 from noetl.engine.facts import Done, Failed
-from noetl.engine.waiting import DEEPEST, child_failed, no_return_step, timed_out, too_deep
+from noetl.engine.waiting import MAX_CALL_DEPTH, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
 from noetl.orchestrator.attempt import AwaitChild, NewChild, failure
 from noetl.orchestrator.batch import BatchPart, Deferral
@@ -14,8 +14,8 @@ from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.start import prepare_start
 from noetl.words import ExecutionStatus
 
-LOOK_AGAIN = 5.0
-"""Seconds until a child is looked at again whose end may have been missed."""
+CHILD_CHECK_SECONDS = 5.0
+"""Seconds after which a child is looked at again, in case its end was missed."""
 
 
 def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Deferral | Failed:
@@ -23,7 +23,7 @@ def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Defer
     try:
         with store.transaction(conn, views.schema, asynchronous=True):
             depth = store.select_depth(conn, new.parent.execution_id)
-        if depth >= DEEPEST:
+        if depth >= MAX_CALL_DEPTH:
             return Failed(too_deep(depth, new.request.path))
         child = prepare_start(conn, views, new.request, new.parent)
     except InputError as problem:
@@ -45,7 +45,7 @@ def await_child(conn: Connection, views: ExecutionCache, awaited: AwaitChild) ->
         left = awaited.wait.left
         if left is not None and left <= 0:
             return Failed(timed_out(awaited.wait.timeout))  # which has the child cancelled
-        return Deferral(LOOK_AGAIN if left is None else min(left, LOOK_AGAIN), {})
+        return Deferral(CHILD_CHECK_SECONDS if left is None else min(left, CHILD_CHECK_SECONDS), {})
     if status == ExecutionStatus.COMPLETED:
         if not found:
             return Failed(no_return_step(path, awaited.return_step))

@@ -29,10 +29,10 @@ from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
 
 log = logging.getLogger("noetl.orchestrator")
 
-LONGEST_STREAK = 16
-"""Steps an execution is continued by the same worker while others wait."""
+MAX_STREAK_STEPS = 16
+"""Steps for which the same worker continues an execution while others wait."""
 
-LONGEST_STREAK_SECONDS = 1.0
+MAX_STREAK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class BatchCompleter:
         now = time.monotonic()
         if view.streak == 0:
             view.streak_since = now
-        if not idle and (view.streak >= LONGEST_STREAK or now - view.streak_since >= LONGEST_STREAK_SECONDS):
+        if not idle and (view.streak >= MAX_STREAK_STEPS or now - view.streak_since >= MAX_STREAK_SECONDS):
             view.streak = 0
             return []
         view.streak += 1

@@ -18,21 +18,21 @@ from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import BatchCompleter
 from noetl.orchestrator.execution_cache import ExecutionCache
-from noetl.orchestrator.orchestrator import EXPIRE_PATIENCE, Orchestrator
+from noetl.orchestrator.orchestrator import OVERDUE_LOCK_TIMEOUT, Orchestrator
 from noetl.orchestrator.outcomes import Expired
 from noetl.orchestrator.write import storable
 
 log = logging.getLogger("noetl.orchestrator")
 
-BOUND = 100
-"""Rows that are taken in hand each time."""
+OVERDUE_ROWS = 100
+"""Executions, or jobs, that one look handles at most."""
 
-AGAIN_SECONDS = 1.0
-RETRY_SECONDS = 60.0
-"""Until an execution is tried again that was locked, and one that could not be ended."""
+LOCKED_RETRY_SECONDS = 1.0
+FAILED_RETRY_SECONDS = 60.0
+"""Seconds until an execution is tried again that was locked, and one that could not be ended."""
 
-OVERDUE_SECONDS = 5.0
-"""How long a lease has run out before a server ends it: workers, of which each looks every second, come first."""
+LEASE_GRACE_SECONDS = 5.0
+"""Seconds after its end at which a server ends a lease: workers, which look every second, come first."""
 
 
 class Overdue:
@@ -48,23 +48,25 @@ class Overdue:
         now = time.monotonic()
         self._put_off = {execution: until for execution, until in self._put_off.items() if until > now}
         with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_overdue_executions(conn, limit=BOUND, skip=list(self._put_off))
+            overdue = store.select_overdue_executions(conn, limit=OVERDUE_ROWS, skip=list(self._put_off))
         for execution_id in overdue:
             try:
                 self._orchestrator.expire(execution_id)
             except Locked:
-                self._put_off[execution_id] = time.monotonic() + AGAIN_SECONDS
+                self._put_off[execution_id] = time.monotonic() + LOCKED_RETRY_SECONDS
             except (psycopg.Error, DatabaseError):
                 raise
             except Exception as error:
-                self._put_off[execution_id] = time.monotonic() + RETRY_SECONDS
+                self._put_off[execution_id] = time.monotonic() + FAILED_RETRY_SECONDS
                 trace = None if isinstance(error, NoetlError) else error
                 log.error(
                     "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
                 )
 
 
-def expire_leases(database: Database, orchestrator: Orchestrator, *, by: str, seconds: float = OVERDUE_SECONDS) -> int:
+def expire_leases(
+    database: Database, orchestrator: Orchestrator, *, by: str, seconds: float = LEASE_GRACE_SECONDS
+) -> int:
     """Complete jobs whose lease ran out so many `seconds` ago as lost, and return how many.
 
     `by` names the process in the error log. Executions that are locked come the next time. Raises `psycopg.Error`,
@@ -73,7 +75,7 @@ def expire_leases(database: Database, orchestrator: Orchestrator, *, by: str, se
     schema, settings = database.schema, orchestrator.settings
     with database.connection() as conn:
         with store.transaction(conn, schema, asynchronous=True):
-            rows = store.select_expired_jobs(conn, limit=BOUND, seconds=seconds)
+            rows = store.select_expired_jobs(conn, limit=OVERDUE_ROWS, seconds=seconds)
         if not rows:
             return 0
         views = orchestrator.views()
@@ -97,13 +99,13 @@ def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished])
     Where Postgres refuses what follows from them, the execution is set aside: else it would hide those behind it.
     """
     try:
-        return advance(conn, items, room=0, idle=False, patience=EXPIRE_PATIENCE).queued
+        return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
     except psycopg.errors.LockNotAvailable:
         return False
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         for item in items:
             item.what = Broken(RuntimeError(f"nothing that follows can be stored: {str(error).strip()}"))
-        return advance(conn, items, room=0, idle=False, patience=EXPIRE_PATIENCE).queued
+        return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
 
 
 def set_aside(

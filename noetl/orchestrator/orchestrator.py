@@ -19,7 +19,7 @@ from noetl.orchestrator.catalog_rows import materialize
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
 from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.playbook_cache import PlaybookCache
-from noetl.orchestrator.start import LABELS_LIMIT, StartRequest, insert_start, prepare_start
+from noetl.orchestrator.start import MAX_LABELS_BYTES, StartRequest, insert_start, prepare_start
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 from noetl.playbook.load import content_hash, document_kind, load_playbook
 from noetl.playbook.templates.template import Env
@@ -27,8 +27,8 @@ from noetl.playbook.values import plain
 from noetl.settings import Settings
 from noetl.words import ExecutionStatus
 
-EXPIRE_PATIENCE = "50ms"
-"""How long the end of an execution that is past its timeout waits for its lock."""
+OVERDUE_LOCK_TIMEOUT = "50ms"
+"""How long a transaction waits for the lock of an execution or a job that is overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Orchestrator:
 
         Raises `NotFound`, `InputError` where `by` or `reason` cannot be stored.
         """
-        plain(by, LABELS_LIMIT, "by")
-        plain(reason, LABELS_LIMIT, "reason")
+        plain(by, MAX_LABELS_BYTES, "by")
+        plain(reason, MAX_LABELS_BYTES, "reason")
         return self._act(execution_id, Cancel(by, reason))
 
     def expire(self, execution_id: int) -> str:
@@ -105,7 +105,7 @@ class Orchestrator:
 
         Raises `Locked` where somebody keeps it locked: it is for a caller that comes again, and has other things to do.
         """
-        return self._act(execution_id, None, patience=EXPIRE_PATIENCE)
+        return self._act(execution_id, None, patience=OVERDUE_LOCK_TIMEOUT)
 
     def views(self) -> ExecutionCache:
         """Return views that know nothing yet but the playbooks that were compiled here."""

@@ -16,9 +16,9 @@ from noetl.words import EventType
 
 Row = tuple[Any, ...]
 
-BATCH = 1000
+ROWS_PER_FETCH = 1000
 
-TYPES: frozenset[str] = frozenset(EventType)
+EVENT_TYPES: frozenset[str] = frozenset(EventType)
 
 EVENTS = """
 SELECT event_id, event_type, coalesce(node_id, ''), coalesce(node_type, ''), coalesce(visit, 0), item_index,
@@ -55,7 +55,7 @@ def verify_replay(database: Database) -> list[str]:
 def _unknown(rows: list[Row]) -> str:
     """Say which event cannot be replayed since its type is none that this version has, "" if none."""
     for event_id, event_type, *_ in rows:
-        if event_type not in TYPES:
+        if event_type not in EVENT_TYPES:
             return (
                 f"event {event_id} is of type {event_type!r}, which this version does not know: "
                 "check with the version that wrote it"
@@ -78,7 +78,7 @@ def _difference(playbook: Playbook, rows: list[Row], status: str, state: dict[st
 
 def _executions(conn: Connection[Any]) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
     with psycopg.ServerCursor(conn, "replayed") as cursor:
-        cursor.itersize = BATCH
+        cursor.itersize = ROWS_PER_FETCH
         cursor.execute("SELECT execution_id, catalog_id, status, state FROM execution ORDER BY execution_id")
         yield from cursor
 

@@ -22,11 +22,11 @@ from noetl.playbook.model import Playbook
 from noetl.playbook.values import plain
 from noetl.words import DEFAULT_POOL, idempotency_key
 
-PAYLOAD_LIMIT = 32 * 1024 * 1024
-LABELS_LIMIT = 64 * 1024
+MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
+MAX_LABELS_BYTES = 64 * 1024
 """Bytes that an execution's payload, and its labels, may have as JSON."""
 
-LONGEST_NAME = 1000
+MAX_NAME_BYTES = 1000
 """Bytes of a key or a pool: both stand in index entries, which are bounded."""
 
 
@@ -85,7 +85,7 @@ def prepare_start(
         labels=orjson.dumps({**(playbook.labels or {}), **request.labels}).decode(),
         by=request.by,
         timeout=playbook.timeout,
-        workload=plain(workload, 2 * PAYLOAD_LIMIT, "workload").decode(),
+        workload=plain(workload, 2 * MAX_PAYLOAD_BYTES, "workload").decode(),
         now=now,
         parent=parent,
     )
@@ -137,14 +137,14 @@ def _check(request: StartRequest) -> None:
     if "\0" in request.path or (request.version is not None and not 0 < request.version < 2**31):
         version = f" version {request.version}" if request.version is not None else ""
         raise NotFound(f"there is no playbook {request.path!r}{version} in the catalog: register it first")
-    plain(request.payload, PAYLOAD_LIMIT, "payload")
-    plain(request.overlay, PAYLOAD_LIMIT, "payload")
-    plain([request.key, request.by, request.pool], LABELS_LIMIT, "[key, by, pool]")
+    plain(request.payload, MAX_PAYLOAD_BYTES, "payload")
+    plain(request.overlay, MAX_PAYLOAD_BYTES, "payload")
+    plain([request.key, request.by, request.pool], MAX_LABELS_BYTES, "[key, by, pool]")
     for what, text in (("key", request.key), ("pool", request.pool)):
         size = len((text or "").encode())
-        if size > LONGEST_NAME:
-            raise InputError(f"the {what} has {size:,} bytes: it can have {LONGEST_NAME:,} at most")
-    plain(request.labels, LABELS_LIMIT, "labels")
+        if size > MAX_NAME_BYTES:
+            raise InputError(f"the {what} has {size:,} bytes: it can have {MAX_NAME_BYTES:,} at most")
+    plain(request.labels, MAX_LABELS_BYTES, "labels")
     for name, value in request.labels.items():
         if not isinstance(value, str):
             raise InputError(f"the label {name!r} is {value!r}: it must be text")

@@ -10,11 +10,11 @@ from noetl.errors import NotFound
 from noetl.reasons import heading
 from noetl.words import CANCEL_NODE, DEFAULT_POOL, NO_ITEM, TERMINAL, ExecutionStatus, JobStatus
 
-MOST = 20
-"""Waits that are told; an execution has as many jobs as its loops run items at a time."""
+MAX_WAITS = 20
+"""Waits that are shown at most; an execution has as many jobs as its loops run items at a time."""
 
-QUIET = 15.0
-"""Seconds of a worker's silence that are worth a word: it speaks every five."""
+SILENT_WORKER_SECONDS = 15.0
+"""Seconds without a heartbeat after which a worker is called silent: it sends one every five."""
 
 
 class Waits:
@@ -39,7 +39,7 @@ class Waits:
             self._add(shown, None, "unqueued", "no job of it stands in the queue: noetl db verify tells why")
         silence = facts.read_silence(self._conn, {job["worker_id"] for job in jobs if job["worker_id"]})
         for job in jobs:
-            if len(self.found) >= MOST:
+            if len(self.found) >= MAX_WAITS:
                 return
             self._of_job(shown, job, silence, depth)
 
@@ -89,7 +89,7 @@ class Waits:
         if job["expired"]:
             served = "another worker takes it at once" if job["pool"] in self._workers else no_worker(job["pool"])
             self._add(shown, job, "lease", f"the lease of worker {worker} ran out at {lease}: {served}")
-        elif silent is not None and silent > QUIET:
+        elif silent is not None and silent > SILENT_WORKER_SECONDS:
             told = f"worker {worker} has been silent for {silent:.0f} s; its lease runs out at {lease}"
             self._add(shown, job, "lease", told, until=job["lease_until"])
         else:

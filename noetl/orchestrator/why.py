@@ -14,8 +14,8 @@ from noetl.playbook.code_lines import code_lines
 from noetl.reasons import Place, reason_lines
 from noetl.words import TERMINAL, EventType, JobStatus, step_of
 
-DEEPEST = 5
-"""How many children below an execution are looked into."""
+CHILD_DEPTH = 5
+"""Levels of children that are described below an execution."""
 
 _STATUS = {
     EventType.STEP_COMPLETED: "completed",
@@ -42,7 +42,7 @@ def explain(conn: Connection, execution_id: int) -> Row:
         "version": shown["version"],
         "status": shown["status"],
         "steps": [_step(row, jobs, over) for row in facts.read_steps(conn, execution_id)],
-        "failures": _failures(conn, shown, DEEPEST),
+        "failures": _failures(conn, shown, CHILD_DEPTH),
         "waits": [] if over else _waits(conn, shown, jobs),
     }
 
@@ -55,7 +55,7 @@ def waits_of(conn: Connection, execution_id: int) -> list[Row]:
 
 def _waits(conn: Connection, shown: Row, jobs: list[Row]) -> list[Row]:
     waits = Waits(conn)
-    waits.of_execution(shown, jobs, DEEPEST)
+    waits.of_execution(shown, jobs, CHILD_DEPTH)
     return waits.found
 
 

@@ -13,7 +13,7 @@ from noetl.engine.inputs import Continue
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (
-    DEEPEST,
+    MAX_CALL_DEPTH,
     Until,
     child_call,
     child_failed,
@@ -191,7 +191,7 @@ class Attempts:
     def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
         return_step(rendered)  # a wrong one is told before the child starts
         wanted, depth = child_call(rendered), member.depth
-        if depth >= DEEPEST:
+        if depth >= MAX_CALL_DEPTH:
             return self._ending(member, row, Failed(too_deep(depth, wanted.path)))
         found = self._sim.find_child(wanted.path)
         if found is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from noetl.engine.conditions import UNSATISFIED
+from noetl.engine.conditions import UNSATISFIED_ERROR
 from noetl.playbook.load import read_document
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.template import is_template
@@ -195,7 +195,7 @@ def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:
 
 def _had_result(error: Row) -> bool:
     """Whether a step failed although its call had not: by what was to follow, or because `retry` waits for another."""
-    return error.get("phase") in ("routing", "retry", "save") or error.get("type") == UNSATISFIED
+    return error.get("phase") in ("routing", "retry", "save") or error.get("type") == UNSATISFIED_ERROR
 
 
 def _save_failed(error: Row) -> bool:

@@ -11,7 +11,7 @@ from noetl.engine.events import Event
 from noetl.engine.facts import Collected, Done, Failed
 from noetl.engine.failing import error_value
 from noetl.engine.inputs import Cancel, Outcome, TimedOut
-from noetl.engine.waiting import BY_PARENT, ChildCall
+from noetl.engine.waiting import CANCELLED_BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
 from noetl.jobs import Job
@@ -141,7 +141,7 @@ class Simulation:
         number = job.context.get("child")
         if number is not None:
             child = self.members[int(number)]
-            self.agenda.after(0, lambda: self.cancel(child, *BY_PARENT))
+            self.agenda.after(0, lambda: self.cancel(child, *CANCELLED_BY_PARENT))
 
     def _time_out(self, member: Member, seconds: float) -> None:
         if member.ended_at is None:

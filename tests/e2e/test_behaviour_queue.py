@@ -218,7 +218,7 @@ def test_an_execution_whose_timeout_cannot_be_decided_leaves_the_housekeeper_ali
         return real_decide(playbook, state, given, values)
 
     monkeypatch.setattr("noetl.orchestrator.batch.decide", decide)
-    monkeypatch.setattr("noetl.orchestrator.lost.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("noetl.orchestrator.lost.FAILED_RETRY_SECONDS", 0.1)
     with working(alone.settings, slots=1):
         assert alone.run("- {step: start, type: wait, for: 500ms}").status == "completed"
         ended = alone.end(sick)

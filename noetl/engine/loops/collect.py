@@ -23,16 +23,16 @@ from noetl.playbook.templates.operators import ordered
 from noetl.playbook.values import brief, plain
 from noetl.words import CHUNK, NO_ITEM, step_of
 
-MOST_ITEMS: Final = 1_000_000
-"""Items that one loop may have."""
+MAX_LOOP_ITEMS: Final = 1_000_000
+"""Items that one loop can have."""
 
 ITEMS_PER_BUDGET: Final = 100_000
-"""So many items have the budget of one render together, for `where` and `order_by` of all of them."""
+"""Items whose `where` and `order_by` share the budget of one render."""
 
-LONG: Final = 1_000
-"""A loop over more items is worth a thread of its own before it begins: it may take longer than handing it over."""
+LONG_LOOP_ITEMS: Final = 1_000
+"""Items beyond which a loop is collected in a thread of its own: fewer are done sooner than handed over."""
 
-_NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
+_TYPE_NAMES: Final = {dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number"}
 
 
 def to_collect(step: Step, job: Job) -> Loop | None:
@@ -82,7 +82,7 @@ class Collection:
     @property
     def is_long(self) -> bool:
         """Whether the rest had better be done in another thread."""
-        return len(self._given) > LONG
+        return len(self._given) > LONG_LOOP_ITEMS
 
     def read_from(self, values: Values) -> None:
         """Read what the rest needs from other values: from a copy that no other thread changes."""
@@ -111,11 +111,11 @@ class Collection:
     def _items(self) -> list[Any]:
         found = self._loop.items.render(self._scopes.scope(self._loop.items.names))
         if not isinstance(found, list):
-            kind = "empty (null)" if found is None else _NAMES.get(type(found), type(found).__name__)
+            kind = "empty (null)" if found is None else _TYPE_NAMES.get(type(found), type(found).__name__)
             advice = ": '| list' makes one of its keys, '.items()' of its pairs" if isinstance(found, dict) else ""
             raise self._wrong("in", f"is {kind}: it must be a list{advice}")
-        if len(found) > MOST_ITEMS:
-            raise self._wrong("in", f"has {len(found):,} items, at most {MOST_ITEMS:,} can be: use batches of them")
+        if len(found) > MAX_LOOP_ITEMS:
+            raise self._wrong("in", f"has {len(found):,} items, at most {MAX_LOOP_ITEMS:,} can be: use batches of them")
         return found
 
     def _of_item(self, template: Template, item: Any, index: int) -> Any:
@@ -165,4 +165,4 @@ class Collection:
 
 
 def _kind(key: Any) -> str:
-    return "null" if key is None else _NAMES.get(type(key), "a list")
+    return "null" if key is None else _TYPE_NAMES.get(type(key), "a list")

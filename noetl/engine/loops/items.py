@@ -24,8 +24,8 @@ from noetl.engine.turn import Run, Turn
 from noetl.jobs import Job
 from noetl.words import NO_ITEM, EventType, item_node, step_of
 
-STOPPED: Final = "an item of the loop had failed"
-"""Why items did not begin."""
+LOOP_STOPPED_REASON: Final = "an item of the loop had failed"
+"""The reason of items that are skipped, as their events tell it."""
 
 
 def collected(turn: Turn, run: Run, what: Collected) -> None:
@@ -63,14 +63,14 @@ def why_not(state: State, job: Job) -> str | None:
     if state.draining:
         return why_stopped(state)
     loop = state.loops.get(job.node_id) if job.item_index != NO_ITEM else None
-    return STOPPED if loop is not None and is_stopped(loop) else None
+    return LOOP_STOPPED_REASON if loop is not None and is_stopped(loop) else None
 
 
 def give_up(turn: Turn, run: Run, error: dict[str, Any] | None = None, reason: str | None = None) -> None:
     """End a run that is not to go on, or was ended by force (`error`), as neither completed nor failed."""
     state = turn.state
     if run.item != NO_ITEM:
-        why = reason or (why_stopped(state) if state.draining else STOPPED)
+        why = reason or (why_stopped(state) if state.draining else LOOP_STOPPED_REASON)
         _end_item(turn, run, EventType.ITEM_SKIPPED, error=error, reason=why)
         return
     cancelled = state.killing or error is not None
@@ -160,7 +160,7 @@ def _go_on(turn: Turn, run: Run, node: str, begun: int) -> None:
     if loop["ended"] == loop["begun"]:
         _end_loop(turn, run, node, loop)
     elif loop.get("error") == turn.state.last_event_id:
-        turn.withdraw, turn.within, turn.reason = True, node, STOPPED
+        turn.withdraw, turn.within, turn.reason = True, node, LOOP_STOPPED_REASON
 
 
 def _end_loop(turn: Turn, run: Run, node: str, loop: dict[str, int]) -> None:

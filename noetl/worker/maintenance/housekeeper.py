@@ -19,7 +19,7 @@ from noetl.database.leases import cut_leases, database_clock, select_leases
 from noetl.database.notify import listen
 from noetl.errors import DatabaseError
 from noetl.logs import Trouble
-from noetl.orchestrator.lost import BOUND, Overdue
+from noetl.orchestrator.lost import OVERDUE_ROWS, Overdue
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 from noetl.worker.clock import ClockWatch, told
@@ -134,13 +134,13 @@ class Housekeeper:
         """Promote waiting jobs, report expired leases, kills, and lost jobs that want a worker to themselves."""
         held = self._loop.held_jobs.executions()
         with store.transaction(conn, self._schema, asynchronous=True):
-            promoted, self._next_due = store.promote_jobs(conn, limit=BOUND)
-            expired = store.select_expired_jobs(conn, limit=BOUND)
+            promoted, self._next_due = store.promote_jobs(conn, limit=OVERDUE_ROWS)
+            expired = store.select_expired_jobs(conn, limit=OVERDUE_ROWS)
             lost = store.count_lost_jobs(conn)
             killed = store.select_killed(conn, set(held.values())) if held else set()
-        if promoted == BOUND:
+        if promoted == OVERDUE_ROWS:
             self._next_due = 0.0
-        elif len(expired) == BOUND:
+        elif len(expired) == OVERDUE_ROWS:
             self._next_due = AGAIN if self._next_due is None else min(self._next_due, AGAIN)
         if promoted:
             self._loop.claim_now.set()
@@ -187,7 +187,7 @@ class Housekeeper:
         with store.transaction(conn, self._schema, asynchronous=True):
             instance = runtime.beat(conn, self._me)
             runtime.mark_offline(conn, runtime.STALE_SECONDS)
-            cut_leases(conn, lease=self._settings.lease_seconds, limit=BOUND)
+            cut_leases(conn, lease=self._settings.lease_seconds, limit=OVERDUE_ROWS)
         self._watch_clock(conn)
         if self._instance is not None and instance != self._instance:
             log.warning("the database was made anew: everything that is known is compared with it")
@@ -210,12 +210,12 @@ class Housekeeper:
     def forget_gone(self, conn: Connection) -> None:
         """Remove processes from the registry that are gone for long: each start of one adds a row."""
         with store.transaction(conn, self._schema, asynchronous=True):
-            runtime.forget_gone(conn, KEPT, limit=BOUND)
+            runtime.forget_gone(conn, KEPT, limit=OVERDUE_ROWS)
 
     def remove_files(self, conn: Connection) -> None:
         """Remove files that tools kept of executions which ended long ago."""
         folder = files_folder(self._settings.home)
-        executions = executions_with_files(folder, BOUND)
+        executions = executions_with_files(folder, OVERDUE_ROWS)
         if not executions:
             return
         with store.transaction(conn, self._schema, asynchronous=True):

@@ -16,7 +16,7 @@ import orjson
 
 from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
-from noetl.orchestrator.attempt import SAVE_SUFFIX, Work
+from noetl.orchestrator.attempt import SAVE_KEY_SUFFIX, Work
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.playbook.credential_types import check_fields, check_type, secret_values
 from noetl.playbook.step_types import STEP_TYPES
@@ -64,7 +64,7 @@ class Secrets:
 
     def _first(self, call: Call, auth: Any, root: int) -> Call | Done | Failed | NotBegun:
         """Return the call with its secrets, or what it came to without being made."""
-        found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_SUFFIX))
+        found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
         try:
             if call.type == STEP:
                 return self._step(found, call, auth, root)

@@ -13,7 +13,7 @@ import pytest
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.orchestrator.attempt import Work
-from noetl.orchestrator.complete import LONGEST_STREAK
+from noetl.orchestrator.complete import MAX_STREAK_STEPS
 from noetl.orchestrator.outcomes import Done, Expired, Failed
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE, JobStatus
@@ -486,7 +486,7 @@ def test_an_execution_is_continued_for_a_while_only_when_others_wait(
         item = hand.finished(row, Done(b"1"))
         item.view, item.job = view, job
         advanced = hand.complete(item, room=1, idle=False)
-    assert 1 <= streak <= LONGEST_STREAK
+    assert 1 <= streak <= MAX_STREAK_STEPS
     assert advanced.queued
     (row,) = hand.claim()
     assert not hand.complete(hand.finished(row, Done(b"1")), room=0).leased

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator.lost import BOUND, OVERDUE_SECONDS
+from noetl.orchestrator.lost import LEASE_GRACE_SECONDS, OVERDUE_ROWS
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.caretaker import Caretaker
 from noetl.server.service import Service
@@ -34,7 +34,7 @@ def caretaker(engine: Engine, settings: Settings) -> Caretaker:
     return Caretaker(Service(engine.database, Orchestrator(engine.database, settings)), "server-here-1")
 
 
-def end_leases(engine: Engine, seconds: float = OVERDUE_SECONDS + 1) -> None:
+def end_leases(engine: Engine, seconds: float = LEASE_GRACE_SECONDS + 1) -> None:
     """Let time pass: leases ran out so many seconds ago."""
     with engine.database.session() as conn:
         conn.execute(
@@ -97,8 +97,8 @@ def test_the_server_ends_executions_past_their_timeout(engine: Engine, hand: Han
 def test_unreadable_executions_do_not_hide_those_behind_them(engine: Engine, hand: Hand, caretaker: Caretaker) -> None:
     """Each look takes a bounded number of leases, the oldest first."""
     engine.register(ONE)
-    many = [engine.start("one") for _ in range(BOUND + 1)]
-    assert len(hand.claim(BOUND + 1)) == BOUND + 1
+    many = [engine.start("one") for _ in range(OVERDUE_ROWS + 1)]
+    assert len(hand.claim(OVERDUE_ROWS + 1)) == OVERDUE_ROWS + 1
     end_leases(engine)
     states = engine.rows("SELECT execution_id, state::text FROM execution ORDER BY execution_id")
     with engine.database.session() as conn:
@@ -106,11 +106,11 @@ def test_unreadable_executions_do_not_hide_those_behind_them(engine: Engine, han
         conn.execute("UPDATE execution SET state = '[]' WHERE execution_id <> %s", [many[-1]])
     caretaker.look()
     caretaker.look()
-    assert engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == BOUND
+    assert engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == OVERDUE_ROWS
     assert engine.one("SELECT lost FROM queue WHERE execution_id = %s", many[-1]) == 1
     assert engine.one("SELECT DISTINCT worker_id FROM error_log") == "server-here-1"
     with engine.database.session() as conn:
-        for execution, state in states[:BOUND]:
+        for execution, state in states[:OVERDUE_ROWS]:
             conn.execute("UPDATE execution SET state = %s WHERE execution_id = %s", [state, execution])
 
 

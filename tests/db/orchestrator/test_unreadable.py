@@ -4,7 +4,7 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.orchestrator import execution_cache as views
-from noetl.orchestrator.lost import BOUND
+from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.settings import Settings
@@ -75,18 +75,18 @@ def test_unreadable_jobs_of_a_worker_that_is_gone_do_not_hide_those_behind_them(
     engine = Engine(database, settings)
     engine.register(HEAD % "later" + QUICK)
     engine.register(HEAD % "quick" + QUICK)
-    for _ in range(BOUND):
+    for _ in range(OVERDUE_ROWS):
         engine.start("later")
     quick = engine.start("quick")
     with with_hand(database, "gone", lease=0.0) as hand:
-        assert len(hand.claim(BOUND)) == BOUND
+        assert len(hand.claim(OVERDUE_ROWS)) == OVERDUE_ROWS
         assert len(hand.claim(1)) == 1
     with database.session() as conn:
         conn.execute("UPDATE catalog SET content = 'a: [' WHERE path = 'later'")
     with working(settings, slots=4):
         assert engine.wait(quick) == "completed"
-        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == BOUND)
-    assert engine.one("SELECT count(*) FROM error_log WHERE error_type = 'quarantined'") == BOUND
+        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == OVERDUE_ROWS)
+    assert engine.one("SELECT count(*) FROM error_log WHERE error_type = 'quarantined'") == OVERDUE_ROWS
     make_readable(engine, QUICK)
 
 
@@ -97,7 +97,7 @@ def test_overdue_executions_that_cannot_be_ended_do_not_hide_those_behind_them(
     brief = "timeout: 1ms\n" + QUICK
     for path in ("later", "quick"):
         engine.register(HEAD % path + brief)
-    for _ in range(BOUND):
+    for _ in range(OVERDUE_ROWS):
         engine.start("later")
     quick = engine.start("quick")
     with database.session() as conn:

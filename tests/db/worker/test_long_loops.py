@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.engine.loops import collect
-from noetl.engine.loops.collect import LONG, Collection
+from noetl.engine.loops.collect import LONG_LOOP_ITEMS, Collection
 from noetl.orchestrator.outcomes import Expired
 from noetl.orchestrator.value_cache import ValueCache
 from noetl.settings import Settings
@@ -141,8 +141,8 @@ def test_a_short_loop_is_chosen_at_once(engine: Engine, settings: Settings, monk
         return chosen(self, items)
 
     monkeypatch.setattr(Collection, "_chosen", noted)
-    assert LONG < 2000
-    monkeypatch.setattr(collect, "LONG", 2000)
+    assert LONG_LOOP_ITEMS < 2000
+    monkeypatch.setattr(collect, "LONG_LOOP_ITEMS", 2000)
     with working(settings):
         assert engine.wait(engine.start("long")) == "completed"
     assert threads == {"worker"}

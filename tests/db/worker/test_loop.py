@@ -17,7 +17,7 @@ from noetl.database.paused import bring_back
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
 from noetl.orchestrator import execution_cache
-from noetl.orchestrator.lost import BOUND
+from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.settings import Settings
 from noetl.tools.base import Call, Tool
 from noetl.tools.registry import TOOLS
@@ -476,7 +476,7 @@ def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
     status: str,
     columns: str,
 ) -> None:
-    put_off(engine, BOUND + 1, status, columns)
+    put_off(engine, OVERDUE_ROWS + 1, status, columns)
     me = Process("worker", "worker", "here", 1, ("default",), 4, "0")
     housekeeper = Housekeeper(database, settings, worker_loop, executor, me, LeftContainers(database, "worker"))
     with database.connect() as conn:

@@ -80,8 +80,8 @@ def test_what_is_no_list_is_refused_with_a_sentence(value: Json, said: str) -> N
 
 
 def test_a_million_items_are_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert collecting.MOST_ITEMS == 1_000_000
-    monkeypatch.setattr(collecting, "MOST_ITEMS", 3)
+    assert collecting.MAX_LOOP_ITEMS == 1_000_000
+    monkeypatch.setattr(collecting, "MAX_LOOP_ITEMS", 3)
     assert run_over([1, 2, 3]).count == 3
     with pytest.raises(InputError, match="has 4 items, at most 3 can be"):
         run_over([1, 2, 3, 4])

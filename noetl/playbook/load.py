@@ -11,6 +11,7 @@ from noetl.playbook.legacy import normalise as spelling
 from noetl.playbook.legacy.generations import later_generation
 from noetl.playbook.lint import structure as check
 from noetl.playbook.lint.advice import advise
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.run import Given, Part, examine
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.parameters import parameters
@@ -177,7 +178,7 @@ class _Loader:
         pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
         priority = reader.integer(keys["priority"], "priority") if "priority" in keys else None
         if priority is not None and not -(2**31) <= priority < 2**31:
-            reader.error(keys["priority"], "value", f"priority is {priority}: write a number of at most 32 bits")
+            reader.error(keys["priority"], Code.VALUE, f"priority is {priority}: write a number of at most 32 bits")
         additional = "additional" in keys and reader.boolean(keys["additional"], "additional") is True
         self._refuse_losses(tasks, workflow, finally_)
         if document is None or reader.errors:
@@ -222,7 +223,7 @@ class _Loader:
                 ]
         for node, part in lost:
             self.reader.error(
-                node, "unreadable", f"{part} could not be read: this is a fault of NoETL, report the file"
+                node, Code.UNREADABLE, f"{part} could not be read: this is a fault of NoETL, report the file"
             )
 
     def _head(self, root: Node, keys: Mapping[str, Node]) -> None:
@@ -231,7 +232,7 @@ class _Loader:
         reader.unknown(root, KEYS, "the playbook", "document")
         version = keys.get("apiVersion")
         if version is not None and version.value != API_VERSION:
-            reader.error(version, "value", f"apiVersion is {version.describe()}: write {API_VERSION}")
+            reader.error(version, Code.VALUE, f"apiVersion is {version.describe()}: write {API_VERSION}")
         kind = keys.get("kind")
         if (
             kind is not None
@@ -239,7 +240,7 @@ class _Loader:
             and kind.value != KIND
             and not did_you_mean(kind.value, (KIND,))
         ):
-            reader.error(kind, "value", f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
+            reader.error(kind, Code.VALUE, f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
         metadata = keys.get("metadata")
         if metadata is not None and metadata.kind == "mapping":
             reader.unknown(metadata, METADATA_KEYS, "metadata")
@@ -262,7 +263,9 @@ class _Loader:
                 continue
             if name in tasks:
                 key = item.value["name"]
-                reader.error(key, "duplicate-task", f"the task {name!r} stands here a second time: rename one of them")
+                reader.error(
+                    key, Code.DUPLICATE_TASK, f"the task {name!r} stands here a second time: rename one of them"
+                )
             tasks[name] = task
             self.task_nodes[name] = item
         return tasks
@@ -274,7 +277,7 @@ class _Loader:
         reader, section = self.reader, _Section()
         if node is None or node.null or (node.kind == "list" and not node.value):
             message = f"{what} has no steps: add '- step: start'" if node else f"there is no {what}: add one"
-            reader.error(node or root, "missing", message)
+            reader.error(node or root, Code.MISSING, message)
             return section
         for item in reader.items(node, what):
             step = read_step(reader, clauses, tasks, item)
@@ -285,7 +288,7 @@ class _Loader:
                 first = section.nodes[step.name].line
                 reader.error(
                     item.value["step"],
-                    "duplicate-step",
+                    Code.DUPLICATE_STEP,
                     f"the step {step.name!r} stands here a second time (first in line {first}): rename one of them",
                 )
                 continue
@@ -312,7 +315,7 @@ class _Loader:
             if value.kind == "scalar" and not value.null:
                 labels[name] = value.text
             else:
-                self.reader.error(value, "wrong-type", f"the label {name!r} is {value.describe()}: it must be text")
+                self.reader.error(value, Code.WRONG_TYPE, f"the label {name!r} is {value.describe()}: it must be text")
         return labels
 
     def _timeout(self, keys: Mapping[str, Node]) -> float | None:
@@ -321,5 +324,5 @@ class _Loader:
             return None
         found = self.reader.duration(node, "timeout")
         if found == 0:
-            self.reader.error(node, "value", "timeout is 0: it must be more")
+            self.reader.error(node, Code.VALUE, "timeout is 0: it must be more")
         return found

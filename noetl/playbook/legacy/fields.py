@@ -10,6 +10,7 @@ from typing import Final
 from noetl.playbook.legacy import words
 from noetl.playbook.legacy.logins import database, logins
 from noetl.playbook.legacy.tree import Draft, items, text
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.python_names import undefined_names
 from noetl.playbook.yaml.tree import Node
 
@@ -37,7 +38,7 @@ def _decoded(draft: Draft, node: Node, what: str, new: str) -> Node:
         return items(node, [_decoded(draft, item, what, new) for item in node.value])
     found, reason = _plain(node)
     if reason:
-        draft.notes.error(node, "base64", f"{what} {reason}: encode it again, or write the text itself as {new!r}")
+        draft.notes.error(node, Code.BASE64, f"{what} {reason}: encode it again, or write the text itself as {new!r}")
         found = _UNREADABLE[new]
     return text(node, found, apart=True)
 

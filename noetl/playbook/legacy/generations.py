@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from noetl.errors import Problem
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.document import API_VERSION
 from noetl.playbook.yaml.tree import Node
 
@@ -35,7 +36,7 @@ def later_generation(root: Node, filename: str) -> Problem | None:
 
 
 def _problem(filename: str, node: Node, message: str) -> Problem:
-    return Problem(filename, node.line, node.column, "error", "generation", message)
+    return Problem(filename, node.line, node.column, "error", Code.GENERATION, message)
 
 
 def _tools(root: Node) -> Iterator[Node]:

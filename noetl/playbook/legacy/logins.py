@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from noetl.playbook.legacy import words
 from noetl.playbook.legacy.tree import Draft, inside, mapping, text
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.template_places import scalars
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -108,7 +109,7 @@ def database(
         return
     place = holder.key(found[0])
     if "auth" in owner:
-        owner.notes.error(place, "unknown-key", f"{owner.what} has both 'auth' and {found[0]!r}: leave one out")
+        owner.notes.error(place, Code.UNKNOWN_KEY, f"{owner.what} has both 'auth' and {found[0]!r}: leave one out")
     else:
         owner.notes.hint(place, f"write 'auth' with a credential instead of {', '.join(map(repr, found))}")
     taken = {words.DATABASE[name]: holder.look(name) if name in kept else holder.take(name) for name in found}

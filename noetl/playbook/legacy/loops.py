@@ -14,6 +14,7 @@ from noetl.playbook.legacy import words
 from noetl.playbook.legacy.logins import database_in_args
 from noetl.playbook.legacy.steps import Tasks, action, blocks, tool_of, type_of
 from noetl.playbook.legacy.tree import Draft, items, mapping, text
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.steps import STEP_KEYS
 from noetl.playbook.step_types import WORKBOOK, fields_of
 from noetl.playbook.yaml.tree import Node
@@ -58,7 +59,7 @@ def _level(level: Draft) -> Draft:
             loop.put(new, value, key)
     if "in" not in loop:
         told = f"{level.what} of type iterator has no 'collection': add what it runs over"
-        level.notes.error(place, "missing", told)
+        level.notes.error(place, Code.MISSING, told)
         loop.put("in", items(place, []), place)
     for name in level:
         if name not in _KNOWN:
@@ -71,7 +72,9 @@ def _task(level: Draft, what: str, tasks: Tasks) -> Draft | None:
     place = level.get("type")
     assert place is not None
     if "task" not in level:
-        level.notes.error(place, "missing", f"{level.what} of type iterator has no 'task': add what is done per item")
+        level.notes.error(
+            place, Code.MISSING, f"{level.what} of type iterator has no 'task': add what is done per item"
+        )
         return None
     key, node = level.take("task")
     if isinstance(node.value, str):
@@ -79,7 +82,7 @@ def _task(level: Draft, what: str, tasks: Tasks) -> Draft | None:
         return Draft(level.notes, mapping(node, values, dict.fromkeys(values, key)), f"the task of {what}")
     if node.kind != "mapping":
         told = f"the task of {what} is {node.describe()}: it must be a mapping, or the name of a task of the workbook"
-        level.notes.error(node, "wrong-type", told)
+        level.notes.error(node, Code.WRONG_TYPE, told)
         return None
     task = Draft(level.notes, node, f"the task of {what}")
     _drop_labels(task, tasks)
@@ -122,11 +125,11 @@ def _lift(step: Draft, level: Draft, loop: Draft | None) -> None:
             step.put(name, *reversed(level.take(name)))
         elif name in _OF_STEPS:
             key, _ = level.take(name)
-            level.notes.error(key, "unknown-key", f"{level.what} has {name!r}: it stands on the step itself")
+            level.notes.error(key, Code.UNKNOWN_KEY, f"{level.what} has {name!r}: it stands on the step itself")
         elif name == "save" and loop is None:
             key, _ = level.take(name)
             told = f"{level.what} is an iterator with 'save': write it into its own task, or on the step"
-            level.notes.error(key, "unknown-key", told)
+            level.notes.error(key, Code.UNKNOWN_KEY, told)
         elif name == "save" and loop is not None:
             loop.put(name, *reversed(level.take(name)))
         elif name == "args":

@@ -7,6 +7,7 @@ from noetl.playbook.legacy import words
 from noetl.playbook.legacy.fields import decode, imports, save_block, save_step
 from noetl.playbook.legacy.logins import database_in_args, logins
 from noetl.playbook.legacy.tree import Draft, Notes, inside, text
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK, fields_of
 from noetl.playbook.yaml.tree import Node
 from noetl.words import ROUTER
@@ -89,7 +90,7 @@ def _passed(step: Draft) -> bool:
         step.notes.hint(key, "leave out 'pass': every step runs that a way leads to")
     else:
         told = f"'pass' of {step.what} is {value.describe()}: write it as 'when' of the ways that lead to the step"
-        step.notes.error(key, "unknown-key", told)
+        step.notes.error(key, Code.UNKNOWN_KEY, told)
     return False
 
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from noetl.errors import Problem
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.foreign_words import meant
 from noetl.playbook.yaml.tree import Node
-
-CODE: Final = "spelling"
 
 
 @dataclass(slots=True)
@@ -19,12 +17,12 @@ class Notes:
     problems: list[Problem] = field(default_factory=list)
 
     def hint(self, node: Node, message: str) -> None:
-        self._add(node, "hint", CODE, message)
+        self._add(node, "hint", Code.SPELLING, message)
 
-    def error(self, node: Node, code: str, message: str) -> None:
+    def error(self, node: Node, code: Code, message: str) -> None:
         self._add(node, "error", code, message)
 
-    def _add(self, node: Node, severity: str, code: str, message: str) -> None:
+    def _add(self, node: Node, severity: str, code: Code, message: str) -> None:
         self.problems.append(Problem(self.filename, node.line, node.column, severity, code, message))
 
 
@@ -116,7 +114,9 @@ class Draft:
             return False
         # The key may have come from another older word: what stands in the file is what is told.
         written = self.key(new).text
-        self.notes.error(self.key(old), "unknown-key", f"{self.what} has both {written!r} and {old!r}: leave one out")
+        self.notes.error(
+            self.key(old), Code.UNKNOWN_KEY, f"{self.what} has both {written!r} and {old!r}: leave one out"
+        )
         self.take(old)
         return True
 
@@ -125,14 +125,14 @@ class Draft:
         key, value = other.take(name)
         if name in self:
             told = f"{self.what} has {name!r}, and so has {other.what}: leave one out"
-            self.notes.error(key, "unknown-key", told)
+            self.notes.error(key, Code.UNKNOWN_KEY, told)
         else:
             self.put(name, value, key)
 
     def unknown(self, name: str, known: Collection[str]) -> None:
         """Report a key that means nothing here, and drop it."""
         key, _ = self.take(name)
-        self.notes.error(key, "unknown-key", f"unknown key {name!r} in {self.what}{meant(name, known, 'step')}")
+        self.notes.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {self.what}{meant(name, known, 'step')}")
 
     def _own(self) -> Node:
         """Return the mapping as a copy of its own."""

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from noetl.playbook.graph import targets
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Clause, Graph, Step
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
@@ -16,13 +17,13 @@ def advise(reader: Reader, graph: Graph, nodes: Mapping[str, Node]) -> None:
             first = min(members, key=graph.order.__getitem__)
             loop = ", ".join(sorted(members, key=graph.order.__getitem__))
             reader.warning(
-                nodes[first], "endless", f"the cycle of {loop} has no way out: give one of its clauses a condition"
+                nodes[first], Code.ENDLESS, f"the cycle of {loop} has no way out: give one of its clauses a condition"
             )
         for name in members:
             if _forks(graph.steps[name], members):
                 reader.warning(
                     nodes[name],
-                    "fork-in-cycle",
+                    Code.FORK_IN_CYCLE,
                     f"the step {name!r} sends two branches back into its own cycle: they multiply with each round",
                 )
     normal = _normal(graph)
@@ -30,7 +31,7 @@ def advise(reader: Reader, graph: Graph, nodes: Mapping[str, Node]) -> None:
         if not _ends_well(graph, name, normal):
             reader.warning(
                 nodes[name],
-                "handled",
+                Code.HANDLED,
                 f"after {name!r} the failure counts as handled and its branch ends: lead on, or to a step of type fail",
             )
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Mapping
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import main_of
 from noetl.playbook.lint.scopes import At, Section, local_names
 from noetl.playbook.model import Step
@@ -45,7 +46,7 @@ def _check(reader: Reader, section: Section, step: Step, task: Node | None) -> N
             place = node.value["step"].line, node.value["step"].column
             if code is own and code is not None:
                 place = place_of(reader, code, parameter.lineno, parameter.col_offset + 1, code.value)
-            reader.report(*place, "error", "missing-argument", told)
+            reader.report(*place, "error", Code.MISSING_ARGUMENT, told)
 
 
 def _required(args: ast.arguments) -> list[ast.arg]:

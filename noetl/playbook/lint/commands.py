@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.placeholders import check_placeholders, check_transactions
 from noetl.playbook.lint.sql import look_at, template_at
 from noetl.playbook.lint.template_reads import reads_of
@@ -37,7 +38,7 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
     if node.null:
         return
     if node.kind == "list" and not node.value:
-        reader.error(node, "sql", f"{name} of {what} is an empty list: there is no command in it")
+        reader.error(node, Code.SQL, f"{name} of {what} is an empty list: there is no command in it")
     for item in _texts(reader, node, name, what):
         if reader.has_error(item):
             continue  # it could not be read: what stands for it says nothing
@@ -45,7 +46,7 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
         if found.fault is not None:
             index, sign, message = found.fault
             line, column = place_in(reader.lines, item, index, sign) if sign else (item.line, item.column)
-            reader.report(line, column, "error", "sql", f"{name} of {what}: {message}")
+            reader.report(line, column, "error", Code.SQL, f"{name} of {what}: {message}")
         secrets = _secrets_in(item.value)
         for index in secrets:
             line, column = place_in(reader.lines, item, index, item.value[index : index + 2])
@@ -53,12 +54,12 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
                 f"{name} of {what}: a secret is written into the SQL, which servers log and errors show: give it in"
                 " 'params' instead"
             )
-            reader.report(line, column, "warning", "sql-secret", told)
+            reader.report(line, column, "warning", Code.SQL_SECRET, told)
         for index in found.values:
             if index not in secrets and _data_in(template_at(item.value, index)):
                 line, column = place_in(reader.lines, item, index, "{{")
                 told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
-                reader.report(line, column, "warning", "sql-template", told)
+                reader.report(line, column, "warning", Code.SQL_TEMPLATE, told)
 
 
 def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, what: str) -> None:
@@ -83,7 +84,7 @@ def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
             f"command of {what}: a template is written into the text that the shell reads: give the value in 'env' and"
             ' write "$NAME", or make the command a list'
         )
-        reader.report(line, column, "warning", "shell-template", told)
+        reader.report(line, column, "warning", Code.SHELL_TEMPLATE, told)
     elif not node.null:
         _check_items(reader, node, "command", what)
         for item in node.value if node.kind == "list" and type_ == "shell" else ():
@@ -93,7 +94,7 @@ def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
                     " secret in 'env' or 'stdin'"
                 )
                 line, column = place_in(reader.lines, item, item.value.index("{{"), "{{")
-                reader.report(line, column, "warning", "shell-secret", told)
+                reader.report(line, column, "warning", Code.SHELL_SECRET, told)
 
 
 def _first_value(text: str) -> int | None:
@@ -131,7 +132,9 @@ def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
         if isinstance(item.value, str):
             yield item
         else:
-            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")
+            reader.error(
+                item, Code.WRONG_TYPE, f"{name} of {what} is {item.describe()}: it must be text, or a list of it"
+            )
 
 
 def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
@@ -139,6 +142,8 @@ def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
     for item in node.value if node.kind == "list" else [node]:
         if node.kind == "list" and isinstance(item.value, bool):
             told = f"{name} of {what} has {item.text}: write '{item.text}' in quotes, which is text"
-            reader.error(item, "wrong-type", told)
+            reader.error(item, Code.WRONG_TYPE, told)
         elif item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
-            reader.error(item, "wrong-type", f"{name} of {what} is {item.describe()}: it must be text, or a list of it")
+            reader.error(
+                item, Code.WRONG_TYPE, f"{name} of {what} is {item.describe()}: it must be text, or a list of it"
+            )

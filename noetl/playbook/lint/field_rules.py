@@ -8,6 +8,7 @@ from typing import Final
 
 from noetl.errors import InputError
 from noetl.playbook import durations
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -34,7 +35,7 @@ def check_constants(reader: Reader, node: Node, type_: str, what: str) -> None:
         try:
             durations.moment(until.value)
         except InputError as error:
-            reader.error(until, "value", f"until of {what}: {error}")
+            reader.error(until, Code.VALUE, f"until of {what}: {error}")
     loops = keys.get("loop")
     for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
         save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
@@ -55,7 +56,7 @@ def _check_save(reader: Reader, node: Node, what: str) -> None:
     for name in given.keys() & _ALL - _FIELDS[storage]:
         default = "" if chosen is not None else ", which is meant where none is given"
         told = f"{name} of {what} does not go with storage {storage}{default}"
-        reader.error(node.keys[name], "value", told)
+        reader.error(node.keys[name], Code.VALUE, told)
     if storage == "file":
         _check_file(reader, node, given, what)
     elif storage != "event_log":
@@ -65,20 +66,20 @@ def _check_save(reader: Reader, node: Node, what: str) -> None:
 def _check_file(reader: Reader, node: Node, given: Mapping[str, Node], what: str) -> None:
     path = given.get("path")
     if path is None:
-        reader.error(node, "missing", f"{what} has storage file and no 'path': add it")
+        reader.error(node, Code.MISSING, f"{what} has storage file and no 'path': add it")
     elif "format" not in given and _constant(path) and not str(path.value).lower().endswith(_SUFFIXES):
         told = f"path of {what} does not say its format: give 'format' (parquet, csv, json)"
-        reader.error(path, "missing", told)
+        reader.error(path, Code.MISSING, told)
 
 
 def _check_table(reader: Reader, node: Node, given: Mapping[str, Node], what: str) -> None:
     if ("table" in given) is ("statement" in given):
         fault = "both 'table' and 'statement': leave one out" if "table" in given else "no 'table': add it"
-        reader.error(node, "missing", f"{what} has {fault}")
+        reader.error(node, Code.MISSING, f"{what} has {fault}")
     elif "statement" in given:
         for name in given.keys() & {"mode", "key"}:
             told = f"{name} of {what} goes with a table: a statement says itself what it does"
-            reader.error(node.keys[name], "value", told)
+            reader.error(node.keys[name], Code.VALUE, told)
     else:
         _check_rows(reader, node, given, what)
 
@@ -88,17 +89,17 @@ def _check_rows(reader: Reader, node: Node, given: Mapping[str, Node], what: str
     mode, key, data = given.get("mode"), given.get("key"), given.get("data")
     if "params" in given:
         told = f"params of {what} go with a statement: a table's values are its data"
-        reader.error(node.keys["params"], "value", told)
+        reader.error(node.keys["params"], Code.VALUE, told)
     if mode is not None and not _constant(mode):
         return
     if mode is None or mode.value == "insert":
         if key is not None:
             told = f"key of {what} goes with 'mode: upsert', which replaces the row that has the same key"
-            reader.error(node.keys["key"], "value", told)
+            reader.error(node.keys["key"], Code.VALUE, told)
     elif mode.value == "upsert" and key is None:
-        reader.error(mode, "missing", f"{what} has mode upsert and no 'key': add the column, or a list of columns")
+        reader.error(mode, Code.MISSING, f"{what} has mode upsert and no 'key': add the column, or a list of columns")
     elif key is not None and data is not None and data.kind == "mapping":
         for name in key.value if key.kind == "list" else [key]:
             if name.kind == "scalar" and _constant(name) and name.value not in data.value:
                 told = f"data of {what} has no {name.text!r}, which is part of the key"
-                reader.error(name, "value", told)
+                reader.error(name, Code.VALUE, told)

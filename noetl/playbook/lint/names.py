@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from noetl.playbook.graph import END
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import ERROR, JOB, literal, result_shape
 from noetl.playbook.lint.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
 from noetl.playbook.lint.template_places import scalars, sites
@@ -54,7 +55,7 @@ class Names:
                     self._check_secrets(node, read)
                 elif read.name not in IN_WORKLOAD and not read.guarded and read.name not in reads.asked:
                     told = f"the workload reads {read.name!r}: env, job and execution_id are all that it can read"
-                    self._report(node, read, 0, "error", "unknown-name", told)
+                    self._report(node, read, 0, "error", Code.UNKNOWN_NAME, told)
 
     def check_section(self, section: Section) -> None:
         """Check the templates of all steps of `workflow` or `finally`."""
@@ -109,7 +110,7 @@ class Names:
         if read.path[:1] == ("data",) and len(read.path) > 1 and read.path[1] in _OF_CALL and not place.excused(read):
             field = read.path[1]
             told = f"{read.name}.data.{field} is {field!r} of the answer's body; of the call it is {read.name}.{field}"
-            self._report(place.node, read, 2, "hint", "unknown-field", f"{place.what}: {told}")
+            self._report(place.node, read, 2, "hint", Code.UNKNOWN_FIELD, f"{place.what}: {told}")
 
     def _hint_at_end(self, place: "_Place", read: Read) -> None:
         """Hint at keys of `error` and `result` in `finally`, which are null after a success or without a result."""
@@ -122,7 +123,7 @@ class Names:
             told = "'result' is null where the execution has failed: ask '{% if result %}', or default(...)"
         else:
             return
-        self._report(place.node, read, 0, "hint", "uncertain-name", f"{place.what}: {told}")
+        self._report(place.node, read, 0, "hint", Code.UNCERTAIN_NAME, f"{place.what}: {told}")
 
     def _elsewhere(self, place: "_Place", name: str) -> bool:
         return name in self.keys or place.section_of(name) is not None
@@ -135,14 +136,16 @@ class Names:
             self._resolve_step(place, read, name, 1)
         elif not read.guarded:
             hint = did_you_mean(name, place.steps())
-            self._report(place.node, read, 1, "error", "unknown-name", f"{place.what}: there is no step {name!r}{hint}")
+            self._report(
+                place.node, read, 1, "error", Code.UNKNOWN_NAME, f"{place.what}: there is no step {name!r}{hint}"
+            )
 
     def _resolve_error(self, place: "_Place", read: Read) -> None:
         section, name = place.section, place.step.name
         if name not in section.behind_failures:
             if not place.excused(read):
                 told = f"{place.what} reads 'error', but no failure leads here: it is there behind 'on_error'"
-                self._report(place.node, read, 0, "error", "unknown-name", told)
+                self._report(place.node, read, 0, "error", Code.UNKNOWN_NAME, told)
             return
         if name in section.flow.reached(failing=False):
             self._uncertain(place, read, "the step also runs without a failure, and then there is no 'error'")
@@ -174,7 +177,7 @@ class Names:
                 reason = (
                     "its own result, which is not there yet" if own else f"{name!r}, a step that does not come before"
                 )
-                self._report(place.node, read, at, "error", "unknown-name", f"{place.what} reads {reason}")
+                self._report(place.node, read, at, "error", Code.UNKNOWN_NAME, f"{place.what} reads {reason}")
             return False
         if not place.excused(read) and not read.perhaps and not flow.sure(name, place.step.name):
             reason = "there is no own result at first" if own else f"{name!r} has not run on every way to the step"
@@ -196,7 +199,7 @@ class Names:
         hint = did_you_mean(name, place.known(self.keys))
         if not hint and not self.keys and name in place.section.nodes[place.step.name].value:
             told = f"{place.what} reads {name!r}, a field of the step and no name: read what the field is made of"
-            self._report(place.node, read, 0, "warning", "unknown-name", told)
+            self._report(place.node, read, 0, "warning", Code.UNKNOWN_NAME, told)
         if not hint and not self.keys:
             return  # without a workload, everything can come with the run
         if not hint:
@@ -205,12 +208,12 @@ class Names:
         # What nobody could have meant otherwise may still come with the run: that is no reason to refuse a playbook.
         severity = "error" if hint else "warning"
         hint = hint or ": no step, argument or key of the workload has that name; what runs are given, 'workload' names"
-        self._report(place.node, read, 0, severity, "unknown-name", f"{place.what} reads {name!r}{hint}")
+        self._report(place.node, read, 0, severity, Code.UNKNOWN_NAME, f"{place.what} reads {name!r}{hint}")
 
     def _uncertain(self, place: "_Place", read: Read, reason: str, at: int = 0) -> None:
         if not place.excused(read) and not read.perhaps:
             told = f"{place.what}: {reason}: add '| default(...)', or ask with 'is defined'"
-            self._report(place.node, read, at, "warning", "uncertain-name", told)
+            self._report(place.node, read, at, "warning", Code.UNCERTAIN_NAME, told)
 
     def _check_fields(self, place: "_Place", read: Read, shape: Shape | None, at: int, near: bool = False) -> None:
         """Report the first field that is not there. `near`: only one that is misspelt, since others may come."""
@@ -235,7 +238,9 @@ class Names:
         if (data is None and nearest(part, shape.keys)) or (data is not None and not data.has(part)):
             return False
         of = ".".join([read.name, *map(str, read.path[: number - 1])])
-        self._report(place.node, read, number, "hint", "spelling", f"write '{of}.data.{part}' instead of '{of}.{part}'")
+        self._report(
+            place.node, read, number, "hint", Code.SPELLING, f"write '{of}.data.{part}' instead of '{of}.{part}'"
+        )
         return True
 
     def _missing_field(self, place: "_Place", read: Read, shape: Shape, number: int, near: bool) -> None:
@@ -249,7 +254,7 @@ class Names:
         has = hint or (f": it has {', '.join(sorted(shape.keys))}" if shape.keys else "")
         severity = "warning" if near and read.name != "error" else "error"
         told = f"{place.what}: {of!r} has no field {part!r}{has}"
-        self._report(place.node, read, number, severity, "unknown-field", told)
+        self._report(place.node, read, number, severity, Code.UNKNOWN_FIELD, told)
 
     def _check_secrets(self, node: Node, read: Read) -> None:
         """Report variables named like secrets, and credentials that do not exist. Where `secret` may stand has been
@@ -260,7 +265,7 @@ class Names:
                 told = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
                 if read.guarded:
                     told += "; what is written here is always the default"
-                self._report(node, read, 1, "warning" if read.guarded else "error", "secret", told)
+                self._report(node, read, 1, "warning" if read.guarded else "error", Code.SECRET, told)
         elif read.called and read.argument and is_source(read.argument):
             source = read_source(read.argument)
             if source.kind == "credential":
@@ -272,11 +277,11 @@ class Names:
             return
         told = f"there is no credential {name!r}{did_you_mean(name, self.credentials)}"
         if read is not None:
-            self._report(node, read, 0, "error", "unknown-credential", told)
+            self._report(node, read, 0, "error", Code.UNKNOWN_CREDENTIAL, told)
         else:
-            self.reader.error(node, "unknown-credential", told)
+            self.reader.error(node, Code.UNKNOWN_CREDENTIAL, told)
 
-    def _report(self, node: Node, read: Read, part: int, severity: str, code: str, message: str) -> None:
+    def _report(self, node: Node, read: Read, part: int, severity: str, code: Code, message: str) -> None:
         """Report a problem at a part of what is read: 0 is the name, 1 the first key behind it."""
         token = str(read.path[part - 1]) if part else read.name
         line, column = node.line, node.column

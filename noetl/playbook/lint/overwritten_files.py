@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.scopes import Section
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
@@ -26,7 +27,7 @@ def check_repeats(reader: Reader, section: Section) -> None:
                     f"the step {name!r} runs each time that {source!r} leads to it while {source!r} goes on, and writes"
                     " the same file each time: add 'join: true' to run it once, after the last"
                 )
-                reader.report(path.line, path.column, "hint", "each-page", told)
+                reader.report(path.line, path.column, "hint", Code.EACH_PAGE, told)
 
 
 def _saves(node: Node, type_: str) -> Iterator[Node]:

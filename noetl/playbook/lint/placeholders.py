@@ -6,6 +6,7 @@ The rules are those by which the tools bind values; what a template puts into th
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.sql import Mark, look_at
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.positions import place_in
@@ -57,7 +58,7 @@ def _check_list(
     for place, value in enumerate(params.value):
         if whole and place not in used:
             told = f"params of {what}: no placeholder of the SQL takes params[{place}]: write $1 or %s where it goes"
-            reader.error(value, "sql", told)
+            reader.error(value, Code.SQL, told)
 
 
 def _placed(marks: list[tuple[Node, Mark]], type_: str) -> Iterator[tuple[int | None, Node, Mark]]:
@@ -83,9 +84,9 @@ def check_transactions(reader: Reader, text: Node, what: str) -> None:
             told = (
                 f"{what} is one transaction from its first command to its last: leave {word} out, or give once: false"
             )
-            reader.report(line, column, "error", "sql", told)
+            reader.report(line, column, "error", Code.SQL, told)
 
 
 def _report(reader: Reader, text: Node, mark: Mark, what: str, told: str) -> None:
     line, column = place_in(reader.lines, text, mark.index, mark.sign)
-    reader.report(line, column, "error", "sql", f"{what}: {told}")
+    reader.report(line, column, "error", Code.SQL, f"{what}: {told}")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.python_names import undefined_names
 from noetl.playbook.read.python_code import parsed, place_of
 from noetl.playbook.read.reader import Reader
@@ -38,7 +39,7 @@ def check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -
 
 def _report(reader: Reader, node: Node, found: ast.expr, severity: str, message: str) -> None:
     column = len(_line(node.value, found.lineno).encode()[: found.col_offset].decode(errors="ignore")) + 1
-    reader.report(*place_of(reader, node, found.lineno, column, node.value), severity, "python", message)
+    reader.report(*place_of(reader, node, found.lineno, column, node.value), severity, Code.PYTHON, message)
 
 
 def _line(code: str, number: int) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from noetl.playbook.graph import END
 from noetl.playbook.lint.arguments import check_arguments
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.commands import check_commands
 from noetl.playbook.lint.field_rules import check_constants
 from noetl.playbook.lint.names import Names
@@ -27,7 +28,10 @@ from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
 _BROKEN: Final = frozenset(
-    {"yaml", "duplicate-key", "dangling", "unreachable", "duplicate-step", "reserved-name", "bad-name", "unknown-task"}
+    {
+        *(Code.YAML, Code.DUPLICATE_KEY, Code.DANGLING, Code.UNREACHABLE),
+        *(Code.DUPLICATE_STEP, Code.RESERVED_NAME, Code.BAD_NAME, Code.UNKNOWN_TASK),
+    }
 )
 """With one of these, nobody knows which steps come before which, or what they are called."""
 
@@ -108,11 +112,11 @@ def _check_step(names: Names, step: Step, node: Node) -> None:
         items = level.value.get("in")
         if items is not None and items.kind == "list" and not items.value:
             told = f"the loop of step {step.name!r} runs over an empty list: it does nothing"
-            names.reader.warning(items, "empty-loop", told)
+            names.reader.warning(items, Code.EMPTY_LOOP, told)
         order = level.value.get("order_by")
         if order is not None and not order.null and not any(map(templates.is_template, _texts(order))):
             told = f"order_by in loop of step {step.name!r} is the same for every item: write '{{{{ item.name }}}}'"
-            names.reader.error(order, "value", told)
+            names.reader.error(order, Code.VALUE, told)
 
 
 def _check_languages(reader: Reader, node: Node, type_: str, what: str, known: Collection[str]) -> None:
@@ -129,7 +133,7 @@ def _check_templates(reader: Reader, node: Node | None, what: str) -> None:
     """Report expressions that never work."""
     for scalar in scalars(node):
         for index, word, told in faults_of(scalar.value):
-            reader.report(*place_in(reader.lines, scalar, index, word), "error", "template", f"{what}: {told}")
+            reader.report(*place_in(reader.lines, scalar, index, word), "error", Code.TEMPLATE, f"{what}: {told}")
 
 
 def _check_words(reader: Reader, node: Node | None) -> None:
@@ -141,7 +145,7 @@ def _check_words(reader: Reader, node: Node | None) -> None:
             told = (
                 f"{scalar.value} is text: write {meant} for a truth value, or '{scalar.value}' in quotes for the text"
             )
-            reader.report(scalar.line, scalar.column, "hint", "value", told)
+            reader.report(scalar.line, scalar.column, "hint", Code.VALUE, told)
 
 
 def _check_has_data(reader: Reader, step: Step, node: Node) -> None:
@@ -151,7 +155,7 @@ def _check_has_data(reader: Reader, step: Step, node: Node) -> None:
     block = "save" in node.value
     advice = "write the fields of its block 'save' into the step itself" if block else "add 'data'"
     told = f"step {step.name!r} of type save has nothing to save: {advice}"
-    reader.error(node.keys["save"] if block else node, "missing", told)
+    reader.error(node.keys["save"] if block else node, Code.MISSING, told)
 
 
 def _texts(node: Node) -> Iterator[str]:
@@ -203,4 +207,4 @@ def _check_ways(reader: Reader, section: Section, nodes: Mapping[str, Node]) -> 
         if step.name not in taken and alive and not alone:
             kind = "join" if section.flow.is_join(step.name) else "step"
             told = f"the {kind} {step.name!r} never starts: the conditions of all ways to it are never true"
-            reader.warning(nodes[step.name], "never", told)
+            reader.warning(nodes[step.name], Code.NEVER, told)

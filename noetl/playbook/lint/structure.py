@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from noetl.playbook.graph import END, targets
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Step
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean, nearest
@@ -33,28 +34,32 @@ def check_names(
     keys: Mapping[str, Node] = workload.keys if workload is not None else {}
     for name, node in (*workflow.items(), *finally_.items()):
         if name in RESERVED_NAMES:
-            reader.error(node, "reserved-name", f"the step name {name!r} is reserved: call it {name + '_step'!r}")
+            reader.error(node, Code.RESERVED_NAME, f"the step name {name!r} is reserved: call it {name + '_step'!r}")
         elif name in _TEMPLATE_WORDS or name == "continue":
-            reader.error(node, "reserved-name", f"the step name {name!r} is a word of the language: rename the step")
+            reader.error(node, Code.RESERVED_NAME, f"the step name {name!r} is a word of the language: rename the step")
         elif not (name.isascii() and name.isidentifier()):
             fixed = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
             fixed = f"step_{fixed}" if fixed[:1].isdigit() else fixed
-            reader.error(node, "bad-name", f"the step name {name!r} is no identifier: write {fixed!r}")
+            reader.error(node, Code.BAD_NAME, f"the step name {name!r} is no identifier: write {fixed!r}")
         elif len(name) > LONGEST_STEP_NAME:
             short = f"{name[:20]}..."
             reader.error(
-                node, "too-long", f"the step name {short!r} is longer than {LONGEST_STEP_NAME} characters: shorten it"
+                node,
+                Code.TOO_LONG,
+                f"the step name {short!r} is longer than {LONGEST_STEP_NAME} characters: shorten it",
             )
         elif name == "status":
-            reader.warning(node, "reserved-name", "the step name 'status' hides the execution's status in 'finally'")
+            reader.warning(node, Code.RESERVED_NAME, "the step name 'status' hides the execution's status in 'finally'")
         if name in keys:
             line = keys[name].line
-            reader.error(node, "clash", f"the step {name!r} has the name of a workload key (line {line}): rename one")
+            reader.error(
+                node, Code.CLASH, f"the step {name!r} has the name of a workload key (line {line}): rename one"
+            )
     for name, node in finally_.items():
         if name in workflow:
             line = workflow[name].line
             reader.error(
-                node, "duplicate-step", f"the step {name!r} of finally is in workflow too (line {line}): rename one"
+                node, Code.DUPLICATE_STEP, f"the step {name!r} of finally is in workflow too (line {line}): rename one"
             )
 
 
@@ -73,7 +78,7 @@ def check_targets(
         else:
             advice = ": add '- step: end'" if target.name == END else did_you_mean(target.name, home)
             reason = f"which there is not{advice}"
-        reader.error(target.node, "dangling", f"step {target.step!r} leads to {target.name!r}, {reason}")
+        reader.error(target.node, Code.DANGLING, f"step {target.step!r} leads to {target.name!r}, {reason}")
 
 
 def check_reachable(reader: Reader, steps: Sequence[Step], nodes: Mapping[str, Node], what: str) -> None:
@@ -94,4 +99,4 @@ def check_reachable(reader: Reader, steps: Sequence[Step], nodes: Mapping[str, N
                 stack.append(target)
     for step in steps:
         if step.name not in seen and not (step.name == END and step.result is not None):
-            reader.error(nodes[step.name], "unreachable", f"no way leads to the step {step.name!r} of {what}")
+            reader.error(nodes[step.name], Code.UNREACHABLE, f"no way leads to the step {step.name!r} of {what}")

@@ -13,6 +13,7 @@ from typing import Final
 from noetl.errors import InputError
 from noetl.playbook.common_secrets import COMMON, is_common
 from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
@@ -31,7 +32,9 @@ def check_auth(reader: Reader, node: Node, tool: str | None, what: str) -> None:
         _check_one(reader, node, tool, what)
     elif tool is not None and not STEP_TYPES[tool].aliases:
         reader.error(
-            node, "auth", f"{what} has no type: a step of type {tool} takes one credential, by its name or with a type"
+            node,
+            Code.AUTH,
+            f"{what} has no type: a step of type {tool} takes one credential, by its name or with a type",
         )
     else:
         for alias, each in node.value.items():
@@ -44,13 +47,13 @@ def check_auth(reader: Reader, node: Node, tool: str | None, what: str) -> None:
 def _check_name(reader: Reader, node: Node, what: str) -> None:
     if not isinstance(node.value, str):
         reader.error(
-            node, "wrong-type", f"{what} is {node.describe()}: it must be the name of a credential, or a mapping"
+            node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be the name of a credential, or a mapping"
         )
     elif not is_template(node.value):
         try:
             check_name(node.value)
         except InputError as problem:
-            reader.error(node, "auth", f"{what}: {problem}")
+            reader.error(node, Code.AUTH, f"{what}: {problem}")
 
 
 def _check_one(reader: Reader, node: Node, tool: str | None, what: str) -> None:
@@ -63,7 +66,7 @@ def _check_one(reader: Reader, node: Node, tool: str | None, what: str) -> None:
     if "key" in keys:
         for extra in sorted(keys.keys() - {"type", "key"}):
             reader.error(
-                node.keys[extra], "auth", f"{what} has a key, so all else comes from that credential: {extra!r}"
+                node.keys[extra], Code.AUTH, f"{what} has a key, so all else comes from that credential: {extra!r}"
             )
         _check_name(reader, keys["key"], f"key of {what}")
     elif known and type_ is not None:
@@ -71,7 +74,7 @@ def _check_one(reader: Reader, node: Node, tool: str | None, what: str) -> None:
         try:
             check_fields(type_.value, given)
         except InputError as problem:
-            reader.error(node, "auth", f"{what}: {problem}")
+            reader.error(node, Code.AUTH, f"{what}: {problem}")
         _warn_of_clear_text(reader, keys, type_.value, what)
 
 
@@ -82,7 +85,7 @@ def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, what:
             common = f"; it {COMMON}" if is_common(value.value) else ""
             reader.warning(
                 value,
-                "clear-text",
+                Code.CLEAR_TEXT,
                 f"{name} of {what} stands in the file for all to read: use secret(), or a credential{common}",
             )
 
@@ -91,12 +94,12 @@ def _check_type(reader: Reader, node: Node, tool: str | None, what: str) -> bool
     try:
         type_ = check_type(node.value)
     except InputError as problem:
-        reader.error(node, "auth", f"{what}: {problem}")
+        reader.error(node, Code.AUTH, f"{what}: {problem}")
         return False
     takes = (STEP_TYPES[tool].credentials if tool is not None else ()) or tuple(TYPES)
     if type_ not in takes:
         hint = did_you_mean(type_, takes) or f": it takes {', '.join(takes)}"
-        reader.error(node, "auth", f"{what}: a step of type {tool} does not take a credential of type {type_}{hint}")
+        reader.error(node, Code.AUTH, f"{what}: a step of type {tool} does not take a credential of type {type_}{hint}")
     return type_ in takes
 
 

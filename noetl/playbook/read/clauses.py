@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Clause, Edge
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
@@ -50,7 +51,7 @@ class Clauses:
         if "then" in keys or "else" in keys:
             reader.unknown(node, {"when", "then", "else", "args"}, f"{key} of step {step!r}", "clause")
             if when is not None and "then" not in keys:
-                reader.error(node, "missing", f"{key} of step {step!r} has a condition but no 'then': add it")
+                reader.error(node, Code.MISSING, f"{key} of step {step!r} has a condition but no 'then': add it")
             if "then" in keys:
                 yield Clause(when, tuple(self._targets(step, key, keys["then"], keys.get("args"), condition)))
             if "else" in keys:
@@ -58,7 +59,7 @@ class Clauses:
             return
         reader.unknown(node, {"when", "step", "args", "then", "else"}, f"{key} of step {step!r}", "clause")
         if "step" not in keys:
-            reader.error(node, "missing", f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
+            reader.error(node, Code.MISSING, f"{key} of step {step!r} leads nowhere: add 'step: name', or 'then'")
             return
         yield Clause(when, tuple(self._targets(step, key, keys["step"], keys.get("args"), condition)))
 
@@ -72,7 +73,7 @@ class Clauses:
                 self.reader.unknown(item, {"step", "args"}, f"a target in {key} of step {step!r}", "clause")
                 if "step" not in item.value:
                     if not item.keys.keys() - {"step", "args"}:
-                        self.reader.error(item, "missing", f"a target in {key} of step {step!r} has no 'step'")
+                        self.reader.error(item, Code.MISSING, f"a target in {key} of step {step!r} has no 'step'")
                     continue
                 target, own = item.value["step"], item.value.get("args", args)
             name = self.reader.name(target, f"a target in {key} of step {step!r}")

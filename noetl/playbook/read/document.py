@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.yaml.tree import Node
@@ -35,10 +36,10 @@ def read_head(reader: Reader, root: Node) -> Document | None:
         kind = reader.name(keys["kind"], "kind") or KIND
         near = did_you_mean(kind, (KIND,))
         if near and kind != KIND:
-            reader.error(keys["kind"], "value", f"the kind is {kind!r}{near}")
+            reader.error(keys["kind"], Code.VALUE, f"the kind is {kind!r}{near}")
     given = keys.get("metadata")
     if given is None or given.null:
-        reader.error(given or root, "missing", "there is no metadata: add 'metadata: {path: folder/name}'")
+        reader.error(given or root, Code.MISSING, "there is no metadata: add 'metadata: {path: folder/name}'")
         return None
     metadata = reader.mapping(given, "metadata")
     if metadata is None:
@@ -47,7 +48,7 @@ def read_head(reader: Reader, root: Node) -> Document | None:
     path = texts["path"] or texts["name"]
     if not path:
         if all(key not in metadata or metadata[key].null for key in ("path", "name")):
-            reader.error(given, "missing", "metadata has no path: add 'path: folder/name', the key in the catalog")
+            reader.error(given, Code.MISSING, "metadata has no path: add 'path: folder/name', the key in the catalog")
         return None
     place = metadata["path"] if texts["path"] else metadata["name"]
     _check_path(reader, place, path)
@@ -65,9 +66,9 @@ def _check_path(reader: Reader, node: Node, path: str) -> None:
     parts = path.split("/")
     if not _PATH.fullmatch(path) or "." in parts or ".." in parts:
         reader.error(
-            node, "path", f"the path {path!r} is not usable: write letters, digits, '_', '-', '.', with '/' between"
+            node, Code.PATH, f"the path {path!r} is not usable: write letters, digits, '_', '-', '.', with '/' between"
         )
     elif path.endswith((".yaml", ".yml")):
-        reader.error(node, "path", f"the path {path!r} has a suffix: write {path.rsplit('.', 1)[0]!r}")
+        reader.error(node, Code.PATH, f"the path {path!r} has a suffix: write {path.rsplit('.', 1)[0]!r}")
     elif len(path) > 500:
-        reader.error(node, "path", "the path is longer than 500 characters: shorten it")
+        reader.error(node, Code.PATH, "the path is longer than 500 characters: shorten it")

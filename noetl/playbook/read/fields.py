@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Retry
 from noetl.playbook.read import python_code as pycode
 from noetl.playbook.read.auth import check_auth
@@ -40,7 +41,7 @@ class Owner:
         node = self.keys.get(key)
         return None if node is None or node.null else node
 
-    def error(self, key: str, code: str, message: str) -> None:
+    def error(self, key: str, code: Code, message: str) -> None:
         """Report a problem at a key."""
         self.reader.error(self.node.keys[key], code, message)
 
@@ -63,7 +64,7 @@ class Owner:
                 pycode.check(self.reader, code, self.what)
         both = descriptor.one_of
         if both and all(name in fields for name in both):
-            self.error(both[1], "unknown-key", f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
+            self.error(both[1], Code.UNKNOWN_KEY, f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
         return fields
 
     def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
@@ -87,18 +88,18 @@ class Owner:
                 return None
             if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
                 hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
-                reader.error(node, "value", f"{what} is {found!r}{hint}")
+                reader.error(node, Code.VALUE, f"{what} is {found!r}{hint}")
         return reader.template(node, self.place, name)
 
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
         """Report what a type needs and nobody gives."""
         for name, spec in STEP_TYPES[type_].fields.items():
             if spec.required and name not in fields and self.given(name) is None:
-                self.reader.error(self.node, "missing", f"{self.what} of type {type_} has no {name!r}: add it")
+                self.reader.error(self.node, Code.MISSING, f"{self.what} of type {type_} has no {name!r}: add it")
         either = STEP_TYPES[type_].one_of
         if either and not any(key in fields or self.given(key) for key in either):
             told = f"{self.what} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
-            self.reader.error(self.node, "missing", told)
+            self.reader.error(self.node, Code.MISSING, told)
 
     # -- keys of any step
 
@@ -109,7 +110,7 @@ class Owner:
             return None
         if node.kind != "mapping" and not isinstance(node.value, str):
             told = f"auth of {self.what} is {node.describe()}: it must be the name of a credential, or a mapping"
-            self.error("auth", "wrong-type", told)
+            self.error("auth", Code.WRONG_TYPE, told)
         else:
             check_auth(self.reader, node, type_, f"auth of {self.what}")
         with self.reader.with_secrets():
@@ -151,7 +152,7 @@ class Owner:
             return self.reader.template(node, self.place, "timeout")
         found = self.reader.duration(node, f"timeout of {self.what}")
         if found == 0:
-            self.reader.error(node, "value", f"timeout of {self.what} is 0: it must be more")
+            self.reader.error(node, Code.VALUE, f"timeout of {self.what} is 0: it must be more")
         return None if found is None else Constant(found)
 
     def retry(self) -> Retry | None:

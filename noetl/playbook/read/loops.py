@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Loop
 from noetl.playbook.read.fields import Owner
 from noetl.playbook.suggest import did_you_mean
@@ -42,7 +43,7 @@ def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
     reader = owner.reader
     given = node.value if node.kind == "list" else [node]
     if not given or len(given) > DEEPEST:
-        reader.error(node, "wrong-type", f"loop of {owner.what} has {len(given)} levels: it can have 1 to {DEEPEST}")
+        reader.error(node, Code.WRONG_TYPE, f"loop of {owner.what} has {len(given)} levels: it can have 1 to {DEEPEST}")
         return (), None
     loops, save, seen = [], None, set[str]()
     for level in given:
@@ -51,13 +52,15 @@ def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
             continue
         if loop.iterator in seen:
             place = level.value.get("iterator", level)
-            reader.error(place, "duplicate-key", f"two loops of {owner.what} have the iterator {loop.iterator!r}")
+            reader.error(place, Code.DUPLICATE_KEY, f"two loops of {owner.what} have the iterator {loop.iterator!r}")
         seen.add(loop.iterator)
         loops.append(loop)
         own = level.value.get("save")
         if own is not None and not own.null:
             if level is not given[-1]:
-                reader.error(level.keys["save"], "unknown-key", f"save of {owner.what}: only its innermost loop has it")
+                reader.error(
+                    level.keys["save"], Code.UNKNOWN_KEY, f"save of {owner.what}: only its innermost loop has it"
+                )
             save = owner.save_block(own, f"save in loop of {owner.what}", "loop.save")
     return tuple(loops), save
 
@@ -69,7 +72,7 @@ def _loop(owner: Owner, node: Node) -> Loop | None:
         return None
     reader.unknown(node, LOOP_KEYS, what, "loop")
     if "in" not in keys or keys["in"].null:
-        reader.error(node, "missing", f"{what} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
+        reader.error(node, Code.MISSING, f"{what} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
         return None
     mode = _choice(owner, keys.get("mode"), "mode", MODES)
     return Loop(
@@ -95,7 +98,7 @@ def _items(owner: Owner, node: Node) -> AnyTemplate:
     if plainly or (not found.constant and node.kind == "mapping"):
         owner.reader.error(
             node,
-            "wrong-type",
+            Code.WRONG_TYPE,
             f"in of the loop of {owner.what} is {node.describe()}: it must be a list, or a template that gives one",
         )
     return found
@@ -109,7 +112,7 @@ def _iterator(owner: Owner, node: Node | None) -> str:
         return ITERATOR
     if name in RESERVED_NAMES or not (name.isascii() and name.isidentifier()):
         reason = "is reserved" if name in RESERVED_NAMES else "is no identifier"
-        owner.reader.error(node, "bad-name", f"the iterator {name!r} of {owner.what} {reason}: call it otherwise")
+        owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.what} {reason}: call it otherwise")
     return name
 
 
@@ -120,7 +123,7 @@ def _choice(owner: Owner, node: Node | None, key: str, choices: tuple[str, ...])
     if found is None or found in choices:
         return found or choices[0]
     hint = did_you_mean(found, choices) or f": it is one of {', '.join(choices)}"
-    owner.reader.error(node, "value", f"{key} in loop of {owner.what} is {found!r}{hint}")
+    owner.reader.error(node, Code.VALUE, f"{key} in loop of {owner.what} is {found!r}{hint}")
     return choices[0]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
@@ -24,7 +25,7 @@ def check_numbers(reader: Reader, workload: Node | None, owners: list[tuple[Node
             own = json.dumps(found.value)
             if not written_alike(found.text, own):
                 told = f"{found.text} is the number {own}: write {found.text!r} in quotes where its text is meant"
-                reader.report(found.line, found.column, "hint", "number-text", told)
+                reader.report(found.line, found.column, "hint", Code.NUMBER_TEXT, told)
 
 
 def written_alike(text: str, own: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from noetl.errors import InputError, Problem
 from noetl.playbook import durations
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.foreign_words import meant
 from noetl.playbook.templates import template as templates
 from noetl.playbook.templates.template import AnyTemplate, Constant
@@ -33,13 +34,13 @@ class Reader:
         self.playbook = filename  # what template errors call it: the path, once it is known
         self._secrets = False  # whether what is read goes to a tool and nowhere else
 
-    def error(self, node: Node, code: str, message: str) -> None:
+    def error(self, node: Node, code: Code, message: str) -> None:
         self.report(node.line, node.column, "error", code, message)
 
-    def warning(self, node: Node, code: str, message: str) -> None:
+    def warning(self, node: Node, code: Code, message: str) -> None:
         self.report(node.line, node.column, "warning", code, message)
 
-    def report(self, line: int, column: int, severity: str, code: str, message: str) -> None:
+    def report(self, line: int, column: int, severity: str, code: Code, message: str) -> None:
         self.problems.append(Problem(self.filename, line, column, severity, code, message))
 
     @property
@@ -58,14 +59,14 @@ class Reader:
         if node.kind == "mapping":
             found: dict[str, Node] = node.value
             return found
-        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a mapping")
+        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a mapping")
         return None
 
     def items(self, node: Node, what: str) -> list[Node]:
         if node.kind == "list":
             found: list[Node] = node.value
             return found
-        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a list")
+        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a list")
         return []
 
     def unknown(self, node: Node, allowed: Iterable[str], what: str, place: str = "") -> None:
@@ -73,7 +74,7 @@ class Reader:
         known = set(allowed)
         for name, key in node.keys.items():
             if name not in known:
-                self.error(key, "unknown-key", f"unknown key {name!r} in {what}{meant(name, known, place)}")
+                self.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {what}{meant(name, known, place)}")
 
     # -- scalars
 
@@ -85,7 +86,7 @@ class Reader:
             advice += ": write '|' behind the ':', and the text below it, indented"
         if node.kind == "scalar" and not node.null:
             advice += f", in quotes if you mean it: {node.text!r}"
-        self.error(node, "wrong-type", f"{what} is {node.describe()}: {advice}")
+        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: {advice}")
         return None
 
     def name(self, node: Node, what: str) -> str | None:
@@ -94,13 +95,13 @@ class Reader:
         if found is None:
             return None
         if templates.is_template(found):
-            self.error(node, "wrong-type", f"{what} is a template: it must be plain text")
+            self.error(node, Code.WRONG_TYPE, f"{what} is a template: it must be plain text")
             return None
         if not found.strip():
-            self.error(node, "wrong-type", f"{what} is empty: write a name")
+            self.error(node, Code.WRONG_TYPE, f"{what} is empty: write a name")
             return None
         if len(found.encode(errors="replace")) > LONGEST_NAME:
-            self.error(node, "too-long", f"{what} is longer than {LONGEST_NAME:,} bytes: shorten it")
+            self.error(node, Code.TOO_LONG, f"{what} is longer than {LONGEST_NAME:,} bytes: shorten it")
             return None
         return found
 
@@ -108,14 +109,14 @@ class Reader:
         value = node.value
         if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
             bound = "" if least is None else f" of at least {least}"
-            self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a whole number{bound}")
+            self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a whole number{bound}")
             return None
         return value
 
     def number(self, node: Node, what: str, least: float) -> float | None:
         value = node.value
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
-            self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a number of at least {least:g}")
+            self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a number of at least {least:g}")
             return None
         return float(value)
 
@@ -124,7 +125,7 @@ class Reader:
             return node.value
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(node.text.lower(), "")
         advice = f": write {meant}" if meant and node.kind == "scalar" else ": it must be true or false"
-        self.error(node, "wrong-type", f"{what} is {node.describe()}{advice}")
+        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}{advice}")
         return None
 
     def duration(self, node: Node, what: str) -> float | None:
@@ -134,7 +135,7 @@ class Reader:
                 return durations.seconds(node.value)
             raise InputError(f"{node.describe()} is not a duration: write '10s' or '1h30m'")
         except InputError as error:
-            self.error(node, "wrong-type", f"{what}: {error}")
+            self.error(node, Code.WRONG_TYPE, f"{what}: {error}")
             return None
 
     def data(self, node: Node, what: str) -> Any:
@@ -143,7 +144,7 @@ class Reader:
         try:
             plain(value, LARGEST_DATA, what)
         except InputError as error:
-            self.error(node, "value", str(error))
+            self.error(node, Code.VALUE, str(error))
         return value
 
     # -- templates
@@ -167,7 +168,7 @@ class Reader:
             )
         for name, key in node.keys.items():
             if "{{" in name:
-                self.error(key, "template", f"the key {name!r} of {field} is a template: only values can be")
+                self.error(key, Code.TEMPLATE, f"the key {name!r} of {field} is a template: only values can be")
         return templates.mapping_template(
             {name: self.template(item, step, f"{field}.{name}" if field else name) for name, item in node.value.items()}
         )
@@ -179,7 +180,7 @@ class Reader:
                 told = "secret() can stand in the fields, args and auth of a step with a tool only"
                 at = _SECRET.search(node.value)
                 line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
-                self.report(line, column, "error", "secret", f"{field}: {told}: everything else is kept in the log")
+                self.report(line, column, "error", Code.SECRET, f"{field}: {told}: everything else is kept in the log")
             return found
         except templates.Syntax as error:
             line, column = node.line, node.column
@@ -189,14 +190,14 @@ class Reader:
                 line, column = line + error.line - 1, 1
             text = node.value.strip()
             short = text if len(text) <= 80 else text[:77] + "..."
-            self.report(line, column, "error", "template", f"{field or 'template'}: {error.reason} in {short!r}")
+            self.report(line, column, "error", Code.TEMPLATE, f"{field or 'template'}: {error.reason} in {short!r}")
             return Constant(None)
 
     def mapping_template(self, node: Node, step: str, field: str, what: str) -> AnyTemplate | None:
         """Return the template of a mapping, or of one expression that gives one."""
         if node.kind == "mapping" or (isinstance(node.value, str) and templates.is_template(node.value)):
             return self.template(node, step, field)
-        self.error(node, "wrong-type", f"{what} is {node.describe()}: it must be a mapping")
+        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a mapping")
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:
@@ -211,8 +212,8 @@ class Reader:
                 return templates.Condition(found)
             if found.constant:
                 return found  # it cannot be read, which has been reported
-            self.error(node, "condition", f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
+            self.error(node, Code.CONDITION, f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
             return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""
-        self.error(node, "condition", f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
+        self.error(node, Code.CONDITION, f"{field} is {node.describe()}: it must be true, false or {{{{ ... }}}}{hint}")
         return Constant(None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from noetl.playbook.graph import END
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Retry, Step
 from noetl.playbook.read.clauses import Clauses
 from noetl.playbook.read.fields import Owner
@@ -71,7 +72,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
     if keys is None:
         return None
     if "step" not in keys:
-        reader.error(node, "missing", "a step has no name: give it 'step: name'")
+        reader.error(node, Code.MISSING, "a step has no name: give it 'step: name'")
         return None
     name = reader.name(keys["step"], "the name of a step")
     if name is None:
@@ -123,7 +124,7 @@ def _action(owner: Owner, tasks: Mapping[str, Task | None]) -> _Action | None:
     if type_ == WORKBOOK:
         return _workbook(owner, common, tasks)
     if type_ not in STEP_TYPES or type_ == ROUTER:
-        reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
+        reader.error(owner.keys["type"], Code.UNKNOWN_TYPE, f"{owner.what}: {unknown_type(type_)}")
         return None
     reader.unknown(node, common | STEP_TYPES[type_].fields.keys(), f"{owner.what} of type {type_}", "step")
     return _Action(type_)
@@ -135,10 +136,10 @@ def _check_common(owner: Owner, type_: str) -> None:
         kind = "without an action" if type_ == ROUTER else f"of type {type_}"
         for key in ("loop", "save"):
             if owner.given(key):
-                owner.error(key, "unknown-key", f"{owner.what} is {kind}: it has nothing for {key!r} to work on")
+                owner.error(key, Code.UNKNOWN_KEY, f"{owner.what} is {kind}: it has nothing for {key!r} to work on")
     if not STEP_TYPES[type_].credentials and owner.given("auth"):
         takes = ", ".join(sorted(name for name, each in STEP_TYPES.items() if each.credentials))
-        owner.error("auth", "unknown-key", f"{owner.what} is of type {type_}, which takes no auth: {takes} do")
+        owner.error("auth", Code.UNKNOWN_KEY, f"{owner.what} is of type {type_}, which takes no auth: {takes} do")
 
 
 def _check_router(owner: Owner, common: frozenset[str]) -> None:
@@ -150,13 +151,13 @@ def _check_router(owner: Owner, common: frozenset[str]) -> None:
         owner.reader.unknown(owner.node, common, owner.what, "step")
         return
     written = owner.node.keys[stray].text
-    owner.error(stray, "missing", f"{owner.what} has {written!r} but no type: add 'type: {likely.name}'")
+    owner.error(stray, Code.MISSING, f"{owner.what} has {written!r} but no type: add 'type: {likely.name}'")
 
 
 def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | None]) -> _Action | None:
     reader, what = owner.reader, owner.what
     if "task" not in owner.keys:
-        reader.error(owner.node, "missing", f"{what} of type workbook names no task: add 'task: name'")
+        reader.error(owner.node, Code.MISSING, f"{what} of type workbook names no task: add 'task: name'")
         return None
     wanted = reader.name(owner.keys["task"], f"the task of {what}")
     if wanted is None:
@@ -164,7 +165,9 @@ def _workbook(owner: Owner, common: frozenset[str], tasks: Mapping[str, Task | N
     if wanted not in tasks:
         listed = f": the workbook's tasks are {', '.join(sorted(tasks))}" if tasks else ": the workbook is empty"
         hint = did_you_mean(wanted, tasks) or listed
-        reader.error(owner.keys["task"], "unknown-task", f"{what} names the task {wanted!r}, which there is not{hint}")
+        reader.error(
+            owner.keys["task"], Code.UNKNOWN_TASK, f"{what} names the task {wanted!r}, which there is not{hint}"
+        )
         return None
     task = tasks[wanted]
     if task is None:
@@ -210,7 +213,9 @@ def _result(owner: Owner, action: _Action | None) -> AnyTemplate | None:
     if "result" not in owner.keys:
         return None
     if owner.place != END and action is not None and action.type != ROUTER:
-        owner.error("result", "unknown-key", f"'result' of {owner.what}: only 'end' and steps without a type have it")
+        owner.error(
+            "result", Code.UNKNOWN_KEY, f"'result' of {owner.what}: only 'end' and steps without a type have it"
+        )
     return owner.reader.template(owner.keys["result"], owner.place, "result")
 
 
@@ -225,7 +230,7 @@ def _with_routing(owner: Owner, step: Step, clauses: Clauses) -> Step:
     if step.type == "fail":
         for key in ("next", "on_error"):
             if owner.given(key):
-                owner.error(key, "fail", f"{owner.what} of type fail ends its branch: {key!r} is never followed")
+                owner.error(key, Code.FAIL, f"{owner.what} of type fail ends its branch: {key!r} is never followed")
     return replace(step, next=following, on_error=handlers, on_error_continue=goes_on)
 
 
@@ -238,7 +243,7 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
     if keys is None:
         return None, None
     if "name" not in keys:
-        reader.error(node, "missing", "a task of the workbook has no name: give it 'name: name'")
+        reader.error(node, Code.MISSING, "a task of the workbook has no name: give it 'name: name'")
         return None, None
     name = reader.name(keys["name"], "the name of a task")
     if name is None:
@@ -266,15 +271,17 @@ def read_task(reader: Reader, node: Node) -> tuple[str | None, Task | None]:
 def _task_type(owner: Owner) -> str | None:
     reader = owner.reader
     if "type" not in owner.keys:
-        reader.error(owner.node, "missing", f"{owner.what} has no type: add 'type: python' or another")
+        reader.error(owner.node, Code.MISSING, f"{owner.what} has no type: add 'type: python' or another")
         return None
     type_ = reader.name(owner.keys["type"], f"the type of {owner.what}")
     if type_ is None:
         return None
     if type_ in (ROUTER, WORKBOOK) or type_ in ROUTER_TYPES:
-        reader.error(owner.keys["type"], "unknown-type", f"{owner.what} is of type {type_!r}: name a tool, as python")
+        reader.error(
+            owner.keys["type"], Code.UNKNOWN_TYPE, f"{owner.what} is of type {type_!r}: name a tool, as python"
+        )
         return None
     if type_ not in STEP_TYPES:
-        reader.error(owner.keys["type"], "unknown-type", f"{owner.what}: {unknown_type(type_)}")
+        reader.error(owner.keys["type"], Code.UNKNOWN_TYPE, f"{owner.what}: {unknown_type(type_)}")
         return None
     return type_

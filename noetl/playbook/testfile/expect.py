@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.testfile.model import Expectation
@@ -54,7 +55,7 @@ class _Expect:
         else:
             hint = did_you_mean(node.text, known) if node.kind == "scalar" else ""
             told = f"status in expect of {self._what} is {node.describe()}{hint}: it is one of {', '.join(known)}"
-            self._reader.error(node, "value", told)
+            self._reader.error(node, Code.VALUE, told)
 
     def result(self, node: Node) -> Iterator[Expectation]:
         what, inner = "result", node
@@ -142,5 +143,5 @@ class _Expect:
         if step in names:
             return True
         hint = did_you_mean(str(step), names) or f": the steps are {', '.join(names)}"
-        self._reader.error(node, "unknown-step", f"{inside}: there is no step {step!r}{hint}")
+        self._reader.error(node, Code.UNKNOWN_STEP, f"{inside}: there is no step {step!r}{hint}")
         return False

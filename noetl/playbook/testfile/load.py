@@ -3,6 +3,7 @@
 from typing import Final
 
 from noetl.errors import PlaybookError
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.load import load_playbook, read_document
 from noetl.playbook.model import Playbook
 from noetl.playbook.read.reader import Reader
@@ -32,7 +33,7 @@ def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]
         keys = reader.mapping(root, "the file of tests") or {}
         reader.unknown(root, _FILE_KEYS, "the file of tests")
         if "tests" not in keys:
-            reader.error(root, "missing", "the file has no tests: add 'tests:' with a list of them")
+            reader.error(root, Code.MISSING, "the file has no tests: add 'tests:' with a list of them")
         tests = read_tests(reader, keys.get("tests"), steps_of(playbook))
     if reader.errors:
         raise PlaybookError(sorted(reader.problems, key=lambda problem: (problem.line, problem.column)))

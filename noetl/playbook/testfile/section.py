@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.testfile.expect import read_expectations
 from noetl.playbook.testfile.model import Child, Stub, Test
@@ -46,7 +47,7 @@ def read_tests(reader: Reader, node: Node | None, steps: Steps | None) -> tuple[
         if test.name in tests:
             line = tests[test.name].line
             told = f"the test {test.name!r} stands here a second time (first in line {line}): rename one of them"
-            reader.error(item.value["name"], "duplicate-test", told)
+            reader.error(item.value["name"], Code.DUPLICATE_TEST, told)
             continue
         tests[test.name] = test
     return tuple(tests.values())
@@ -57,10 +58,10 @@ def _test(reader: Reader, node: Node, steps: Steps | None) -> Test | None:
     if keys is None:
         return None
     if "name" not in keys:
-        reader.error(node, "missing", "a test has no name: give it 'name: what it shows'")
+        reader.error(node, Code.MISSING, "a test has no name: give it 'name: what it shows'")
     name = reader.text(keys["name"], "the name of a test") if "name" in keys else None
     if name is not None and not name.strip():
-        reader.error(keys["name"], "wrong-type", "the name of a test is empty: write what it shows")
+        reader.error(keys["name"], Code.WRONG_TYPE, "the name of a test is empty: write what it shows")
     what = f"test {name!r}" if name else "a test"
     reader.unknown(node, TEST_KEYS, what)
     given = {key: value for key, value in keys.items() if not value.null}
@@ -98,7 +99,7 @@ def _id(reader: Reader, node: Node | None, what: str) -> int:
     if text is not None and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
         return int(text)
     if node is not None and text is not None:
-        reader.error(node, "wrong-type", f"{what} is {text!r}: write the digits of an id")
+        reader.error(node, Code.WRONG_TYPE, f"{what} is {text!r}: write the digits of an id")
     return 1
 
 
@@ -119,7 +120,7 @@ def _moment(reader: Reader, node: Node, what: str) -> int | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        reader.error(node, "wrong-type", f"{what} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
+        reader.error(node, Code.WRONG_TYPE, f"{what} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
         return None
     return round(((found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH).total_seconds() * 1_000_000)
 
@@ -138,7 +139,7 @@ def _children(reader: Reader, node: Node, what: str) -> Mapping[str, Child]:
         key, inside = node.keys[path], f"child {path!r} of {what}"
         if path.endswith((".yaml", ".yml")):
             told = f"{inside}: a child is named by its path in the catalog: write {path.rpartition('.')[0]!r}"
-            reader.error(key, "value", told)
+            reader.error(key, Code.VALUE, told)
         file, stubs = value, dict[str, Stub]()
         if value.kind == "mapping":
             reader.unknown(value, _CHILD_KEYS, inside)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Step
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import STEP_TYPES, WORKBOOK
@@ -54,7 +55,7 @@ def _type_of(reader: Reader, key: Node, name: str, steps: Steps | None, what: st
     """Return the type of step that a stub is for, None where it is not known."""
     problem = None if steps is None else wrong_name(name, steps)
     if problem:
-        reader.error(key, "unknown-step", f"stubs of {what}: {problem}")
+        reader.error(key, Code.UNKNOWN_STEP, f"stubs of {what}: {problem}")
         return None
     if steps is not None and name in steps:
         return steps[name] or None
@@ -78,7 +79,7 @@ def _stub(reader: Reader, node: Node, type_: str | None, what: str, line: int) -
     if node.kind == "list":
         answers = [_answer(reader, item, type_, what, in_list=True) for item in node.value]
         if not answers:
-            reader.error(node, "missing", f"{what} is an empty list: write what its calls get")
+            reader.error(node, Code.MISSING, f"{what} is an empty list: write what its calls get")
         return Stub(line, tuple(answer for answer in answers if answer is not None))
     if node.kind != "mapping" or "items" not in node.value:
         answer = _answer(reader, node, type_, what)
@@ -100,11 +101,13 @@ def _items(reader: Reader, node: Node, type_: str | None, what: str) -> Mapping[
     found: dict[str, Stub] = {}
     for text, key, value in pairs:
         if not ITEM.fullmatch(text):
-            reader.error(key, "value", f"items of {what}: {text!r} is no index: items count 0, 1, 2 ...")
+            reader.error(key, Code.VALUE, f"items of {what}: {text!r} is no index: items count 0, 1, 2 ...")
             continue
         stub = _stub(reader, value, type_, f"item {text} of {what}", key.line)
         if stub is not None and stub.items:
-            reader.error(value, "unknown-key", f"item {text} of {what} has items of its own: write '{text}/0' for them")
+            reader.error(
+                value, Code.UNKNOWN_KEY, f"item {text} of {what} has items of its own: write '{text}/0' for them"
+            )
         elif stub is not None:
             found[text] = stub
     return found
@@ -123,7 +126,7 @@ def _answer(
         return _checked(reader, node, Answer(node.line, RUN, times=1 if in_list else None), type_, what)
     if node.kind != "mapping":
         told = f"{what} is {node.describe()}: write 'result: ...', 'error: ...', or 'run' to carry the step out"
-        reader.error(node, "wrong-type", told)
+        reader.error(node, Code.WRONG_TYPE, told)
         return None
     keys: Mapping[str, Node] = node.value
     reader.unknown(node, _ANSWER_KEYS | also, what)
@@ -132,7 +135,7 @@ def _answer(
         return None  # a misspelt key is one problem, not two
     if len(kinds) != 1:
         has = f"has both {kinds[0]!r} and {kinds[1]!r}" if kinds else "says nothing of what its calls get"
-        reader.error(node, "missing", f"{what} {has}: give it one of result, render, error, run")
+        reader.error(node, Code.MISSING, f"{what} {has}: give it one of result, render, error, run")
         return None
     when = reader.condition(keys["when"], "", f"when of {what}") if "when" in keys else None
     times = reader.integer(keys["times"], f"times of {what}", 1) if "times" in keys else None
@@ -155,11 +158,11 @@ def _checked(reader: Reader, node: Node, answer: Answer, type_: str | None, what
     if answer.kind != RUN:
         return answer
     if node.value is not True and node.value != RUN:
-        reader.error(node, "wrong-type", f"run of {what} is {node.describe()}: it can only be true")
+        reader.error(node, Code.WRONG_TYPE, f"run of {what} is {node.describe()}: it can only be true")
         return None
     if type_ is not None and type_ in STEP_TYPES and not STEP_TYPES[type_].runs_in_tests:
         told = f"{what}: a step of type {type_} has effects outside and cannot run in a test: give it a result"
-        reader.error(node, "value", told)
+        reader.error(node, Code.VALUE, told)
         return None
     return answer
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from noetl.errors import Problem
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.yaml.advice import explain, open_template, rows
 from noetl.playbook.yaml.scalars import COLLECTION_TAGS, scalar_value, tag_name
 
@@ -97,14 +98,14 @@ class _Builder:
         self.repeated = 0  # characters that aliases have repeated
         self.pending: list[Node | None] = []  # per open mapping: the key that waits for its value
 
-    def problem(self, mark: Any, code: str, message: str) -> None:
+    def problem(self, mark: Any, code: Code, message: str) -> None:
         self.problems.append(Problem(self.filename, mark.line + 1, mark.column + 1, "error", code, message))
 
     def warn(self, line: int, column: int, message: str) -> None:
-        self.problems.append(Problem(self.filename, line, column, "warning", "yaml", message))
+        self.problems.append(Problem(self.filename, line, column, "warning", Code.YAML, message))
 
     def stop(self, mark: Any, message: str) -> _Stop:
-        self.problem(mark, "yaml", message)
+        self.problem(mark, Code.YAML, message)
         return _Stop()
 
     def no_key(self, node: Node, mark: Any) -> _Stop:
@@ -123,7 +124,7 @@ class _Builder:
         try:
             node.value = scalar_value(event.value, event.tag, event.implicit[0])
         except ValueError as error:
-            self.problem(mark, "value", str(error))
+            self.problem(mark, Code.VALUE, str(error))
         node.length = _NODE + len(event.value)
         self.doubt(event, node)
         self.anchor(event.anchor, node)
@@ -148,7 +149,7 @@ class _Builder:
         if len(self.stack) >= MAX_DEPTH:
             raise self.stop(mark, f"the document is nested more than {MAX_DEPTH} levels deep")
         if event.tag and event.tag not in COLLECTION_TAGS:
-            self.problem(mark, "value", f"the tag {tag_name(event.tag)} is not available: write the value plainly")
+            self.problem(mark, Code.VALUE, f"the tag {tag_name(event.tag)} is not available: write the value plainly")
         if event.anchor:
             self.begin_anchor(event.anchor, mark.line + 1, mark.column + 1)
         node = Node(kind, mark.line + 1, mark.column + 1, value=[] if kind == "list" else {})
@@ -220,7 +221,7 @@ class _Builder:
                 key.line,
                 key.column,
                 "error",
-                "duplicate-key",
+                Code.DUPLICATE_KEY,
                 f"the key {name!r} stands here a second time (first in line {first}): remove one of them",
             )
             self.problems.append(position)
@@ -238,7 +239,7 @@ class _Builder:
             key = node.keys["<<"]
             self.problems.append(
                 Problem(
-                    self.filename, key.line, key.column, "error", "value", "'<<' takes a mapping, or a list of them"
+                    self.filename, key.line, key.column, "error", Code.VALUE, "'<<' takes a mapping, or a list of them"
                 )
             )
             return
@@ -271,7 +272,9 @@ def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
         told = f"no alias names the anchor &{name}: text that begins with '&' stands in quotes"
         builder.warn(node.line, node.column, told)
     if builder.root is None and not builder.problems:
-        builder.problems.append(Problem(filename, 1, 1, "error", "yaml", "the file is empty: a playbook is a mapping"))
+        builder.problems.append(
+            Problem(filename, 1, 1, "error", Code.YAML, "the file is empty: a playbook is a mapping")
+        )
     return builder.root, builder.problems
 
 
@@ -289,7 +292,7 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
         line, column = _position(text, error.position)
         builder.problems.append(
             Problem(
-                builder.filename, line, column, "error", "yaml", f"the character {error.character!r} is not allowed"
+                builder.filename, line, column, "error", Code.YAML, f"the character {error.character!r} is not allowed"
             )
         )
         raise _Stop from None
@@ -297,7 +300,7 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
         line, column, told = explain(text, error)
         raise builder.stop(_Mark(line, column), told) from None
     except UnicodeEncodeError:
-        builder.problems.append(Problem(builder.filename, 1, 1, "error", "yaml", "the file is not valid Unicode"))
+        builder.problems.append(Problem(builder.filename, 1, 1, "error", Code.YAML, "the file is not valid Unicode"))
         raise _Stop from None
 
 

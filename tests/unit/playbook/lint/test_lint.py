@@ -1,11 +1,13 @@
 """The further checks: where they point to, what guards a name, what is known of results, what SQL is taken for."""
 
+import re
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from noetl.errors import PlaybookError
+from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import returned
 from noetl.playbook.lint.sql import look_at
 from noetl.playbook.lint.template_reads import reads_of
@@ -14,6 +16,7 @@ from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import read
 from tests.lint.corpus import cases
 
+ROOT = Path(__file__).resolve().parents[4]
 HEAD = "metadata: {path: p}\nworkload: {limit: 1, city: Oslo}\n"
 
 
@@ -336,9 +339,21 @@ def test_the_corpus_says_little_beside_what_it_is_about() -> None:
     assert sum(counts) / len(counts) < 1.5
 
 
-def test_the_page_about_playbooks_lists_every_code_of_the_corpus() -> None:
-    table = (Path(__file__).resolve().parents[4] / "docs" / "playbooks.md").read_text().partition("## Checking")[2]
-    assert sorted(code for code in {case.mistake.code for case in cases()} if f"`{code}`" not in table) == []
+def test_the_page_about_playbooks_lists_every_code_with_its_sentence() -> None:
+    page = (ROOT / "docs" / "playbooks.md").read_text().partition("## Checking")[2].partition("\n## ")[0]
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{code}` | {code.sentence} |" for code in Code]
+
+
+def test_every_code_of_the_corpus_is_one_of_the_codes() -> None:
+    assert {case.mistake.code for case in cases()} <= set(Code)
+
+
+def test_codes_stand_in_their_table_only() -> None:
+    """Elsewhere they are named by the enumeration, so that a check cannot report a code without a sentence."""
+    calls = re.compile(r'(?:error|warning|report|problem|Problem)\([^"]*"([a-z]+-[a-z-]+)"')
+    for file in (ROOT / "noetl" / "playbook").rglob("*.py"):
+        assert {found for found in calls.findall(file.read_text()) if found in set(Code)} == set(), file
 
 
 def test_the_conditions_of_retry_know_what_an_attempt_gave_and_no_other_names() -> None:

@@ -4,6 +4,7 @@ Whatever test uses one of them has a database of its own, and ends with the inva
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.verify import verify
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, make_home, remove_home
+
+# A shell that runs this in the background leaves Ctrl-C ignored, and every process that a test starts would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a developer has set for himself must not reach a test.
 for _name in [name for name in os.environ if name.startswith(("NOETL_", "POSTGRES_", "PG"))]:

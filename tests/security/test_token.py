@@ -19,6 +19,7 @@ from noetl.settings import Settings, load_settings
 from tests.support.home import Home, a_home
 from tests.support.listener import OK, Listener
 from tests.support.postgres import TestServer
+from tests.support.process import Process
 from tests.support.waiting import wait_for
 
 ALIVE = OK.replace(b"Content-Length: 2", b"Content-Length: 36").replace(b"{}", b'{"status":"alive","instance":null}  ')
@@ -164,7 +165,7 @@ def test_a_socket_of_another_account_is_not_used(tmp_path: Path) -> None:
     )
     (tmp_path / "run").mkdir(mode=0o700)
     argv = [sys.executable, "-c", script, str(local_socket.path_of(tmp_path)), str(FOREIGN)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with Process(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "listens\n"
         with pytest.raises(local_socket.Untrusted, match=f"account {FOREIGN}"):

@@ -14,6 +14,7 @@ from noetl.database.verify import verify
 from noetl.orchestrator import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, environment
+from tests.support.process import Process
 
 LIMIT = 120.0
 
@@ -29,9 +30,9 @@ class Home:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOETL_", "POSTGRES_"))}
         self.environment = {**kept, **environment(settings), **(extra or {})}
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
         """Start `noetl ARGUMENTS`; stdin, stdout and stderr are pipes."""
-        return subprocess.Popen(
+        return Process(
             [sys.executable, "-m", "noetl", *arguments],
             cwd=self.work,
             env={**self.environment, **(env or {})},
@@ -46,11 +47,7 @@ class Home:
     ) -> Result:
         """Run `noetl ARGUMENTS` to its end; its exit code must be `expect`, and it shows no traceback."""
         with self.start(*arguments, env=env) as process:
-            try:
-                out, err = process.communicate(stdin, timeout=LIMIT)
-            except BaseException:
-                process.kill()
-                raise
+            out, err = process.communicate(stdin, timeout=LIMIT)
         assert expect in (None, process.returncode), (
             f"noetl {arguments}: {process.returncode}\n{out}\n{err}\n{self.logs()}"
         )

@@ -3,7 +3,6 @@
 import json
 import queue
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from noetl.cli.processes import Background
 from noetl.orchestrator import Registered
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
+from tests.support.process import Process
 
 HELLO = """\
 apiVersion: noetl.io/v1
@@ -44,12 +44,12 @@ def home(server: TestServer, tmp_path: Path) -> Iterator[Home]:
 class Lines:
     """The JSON lines of a process, read by a thread."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.seen: list[dict[str, Any]] = []
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._read, args=(process,), daemon=True).start()
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
+    def _read(self, process: Process) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self._queue.put(json.loads(line))

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pytest
 from noetl.cli.processes import Background
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
+from tests.support.process import Process
 
 GREET = """
 apiVersion: noetl.io/v1
@@ -330,7 +330,7 @@ def test_run_needs_neither_server_nor_worker(home: Home) -> None:
     assert home.json("run", "flows/greet", "--set", "deep.a=5")["result"]["deep"] == {"a": 5, "b": 2}
 
 
-def interrupted_run(home: Home, file: Path, times: int) -> "tuple[subprocess.Popen[str], str, str]":
+def interrupted_run(home: Home, file: Path, times: int) -> tuple[Process, str, str]:
     """Run the playbook that waits for a file, and interrupt it."""
     with home.start("run", "flows/waits", "--json", "--set", f"file={file}") as process:
         wait_for(Path(f"{file}.begun").exists, "the begin of the step")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
+from tests.support.process import Process
 
 HELLO = """\
 apiVersion: noetl.io/v1
@@ -55,7 +55,7 @@ def home(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield home
 
 
-def read_until(process: "subprocess.Popen[str]", wanted: Callable[[str], bool], limit: float = 60.0) -> str:
+def read_until(process: Process, wanted: Callable[[str], bool], limit: float = 60.0) -> str:
     """Read a process's stderr until a line is the wanted one; return all that was read."""
     assert process.stderr is not None
     seen, end = "", time.monotonic() + limit

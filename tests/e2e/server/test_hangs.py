@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
+from tests.support.process import Process
 from tests.support.waiting import wait_for
 
 SERVE = """
@@ -47,9 +48,9 @@ def home(server: TestServer, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def serving(home: Home, does: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def serving(home: Home, does: str) -> Iterator[tuple[Process, str]]:
     """Serve in a process of its own beside a thread that does something; give the process and the URL of /livez."""
-    process = subprocess.Popen(
+    process = Process(
         [sys.executable, "-c", SERVE, does],
         env=home.environment,
         stdin=subprocess.PIPE,

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.process import Process
+
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 600.0
 OWN = ("NOETL_", "POSTGRES_", "PG", "COMPOSE_", "MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
@@ -30,9 +32,9 @@ class Clone:
     user: str | None = None
     environment: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def start(self, *argv: str, env: Env = None) -> subprocess.Popen[str]:
+    def start(self, *argv: str, env: Env = None) -> Process:
         """Start a command without stdin; stdout and stderr are pipes."""
-        return subprocess.Popen(
+        return Process(
             argv,
             cwd=self.path,
             env={**self.environment, **(env or {})},
@@ -48,11 +50,7 @@ class Clone:
     def run(self, *argv: str, expect: int | None = 0, env: Env = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; its exit code must be `expect` (None: any)."""
         with self.start(*argv, env=env) as process:
-            try:
-                out, err = process.communicate(timeout=LIMIT)
-            except BaseException:
-                process.kill()
-                raise
+            out, err = process.communicate(timeout=LIMIT)
         assert expect is None or process.returncode == expect, f"{argv}: {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
 

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from noetl.cli.client import Client, connect, segment
+from noetl.cli.connection.client import Client, connect, segment
+from noetl.cli.connection.database_client import connect_to_read
 from noetl.cli.files import catalog_path, documents, read_text
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.reading import connect_to_read
 from noetl.cli.show import complain, note, print_json, print_table
 from noetl.cli.who import who
 from noetl.errors import InputError

@@ -47,7 +47,7 @@ def _files(incomplete: str) -> Iterator[str]:
 
 
 def _ask(path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
-    from noetl.cli.client import connect
+    from noetl.cli.connection.client import connect
     from noetl.settings import load_settings
 
     try:

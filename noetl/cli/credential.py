@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from noetl.cli.client import connect, segment
+from noetl.cli.connection.client import connect, segment
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.payload import read_payload
 from noetl.cli.show import note, print_json, print_table

@@ -11,15 +11,15 @@ from uuid import uuid4
 import typer
 
 from noetl.cli.catalog import put
-from noetl.cli.client import Client, connect, segment
 from noetl.cli.completing import execution_ids, playbooks
+from noetl.cli.connection.client import Client, connect, segment
+from noetl.cli.connection.database_client import DatabaseClient, connect_to_read
 from noetl.cli.files import catalog_path, find_file, register_tree
 from noetl.cli.follow import Progress, exit_code, follow
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.outcome import labels_text, place_of, print_outcome, print_status, took
 from noetl.cli.payload import read_labels, read_payload, read_sets
 from noetl.cli.prints import title
-from noetl.cli.reading import DatabaseClient, connect_to_read
 from noetl.cli.show import note, print_json, print_table, safe
 from noetl.cli.who import who
 from noetl.errors import AnswerLost, InputError, NotFound

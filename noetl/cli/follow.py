@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from noetl.cli.client import Client, segment
+from noetl.cli.connection.client import Client, segment
 from noetl.cli.lookout import Lookout
 from noetl.cli.prints import Prints
 from noetl.cli.show import STYLES, cell, note, safe, terminal

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from noetl.cli.address import Place, make_token, read_address, remove_address, url_of, write_address
-from noetl.cli.client import Client
+from noetl.cli.connection.address import ServerLocation, make_token, read_address, remove_address, url_of, write_address
+from noetl.cli.connection.client import Client
 from noetl.cli.processes import Background
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import Conflict, NoetlError
@@ -164,7 +164,7 @@ def _probe(settings: Settings, path: str) -> None:
     """Ask this home's server something that needs no token, over TCP where it has no socket."""
     about = read_address(settings.home) or {}
     home = settings.home if about.get("socket") else None
-    client = Client(Place(str(about.get("address")), home))
+    client = Client(ServerLocation(str(about.get("address")), home))
     try:
         client.get(path)
     finally:

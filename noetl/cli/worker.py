@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from noetl.cli.connection.database_client import connect_to_read
 from noetl.cli.processes import Background, of_kind
-from noetl.cli.reading import connect_to_read
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import Conflict, InputError
 from noetl.settings import Settings, load_settings

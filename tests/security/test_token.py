@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.cli.address import Place, find_place, token_for
+from noetl.cli.connection.address import ServerLocation, find_server, token_for
 from noetl.cli.processes import Background
 from noetl.errors import SettingsError, Unauthorized
 from noetl.home import local_socket
@@ -106,7 +106,7 @@ def test_a_token_from_outside_does_not_follow_an_address_from_dotenv(
     for name, value in {**outside, "NOETL_HOME": str(tmp_path), "NOETL_EMBEDDED": "false"}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    place = find_place(settings, *flags)
+    place = find_server(settings, *flags)
     if allowed:
         assert token_for(place, settings) == "t"
     else:
@@ -117,7 +117,7 @@ def test_a_token_from_outside_does_not_follow_an_address_from_dotenv(
 def test_a_named_address_without_a_token_of_its_own_gets_none(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("the-home's")
     with pytest.raises(Unauthorized):
-        token_for(Place("http://127.0.0.1:1"), Settings(home=tmp_path))
+        token_for(ServerLocation("http://127.0.0.1:1"), Settings(home=tmp_path))
 
 
 # The socket

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from noetl.cli.client import Client, segment
+from noetl.cli.connection.client import Client, segment
+from noetl.cli.connection.database_client import connect_to_read
 from noetl.cli.playbook.tested import say_tested
-from noetl.cli.reading import connect_to_read
 from noetl.cli.show import note
 from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from noetl.cli import client as client_module
-from noetl.cli.address import Place
-from noetl.cli.client import Client
+from noetl.cli.connection import client as client_module
+from noetl.cli.connection.address import ServerLocation
+from noetl.cli.connection.client import Client
 from noetl.cli.execute import ask_to_end
 from noetl.errors import AnswerLost, Unreachable
 from tests.support.listener import OK, Listener
@@ -18,7 +18,7 @@ GONE = OK.replace(b"200 OK", b"404 Not Found").replace(b"2\r\n\r\n{}", b"27\r\n\
 
 @contextmanager
 def client_of(listener: Listener) -> Iterator[Client]:
-    with closing(Client(Place(f"http://127.0.0.1:{listener.port}"))) as client:
+    with closing(Client(ServerLocation(f"http://127.0.0.1:{listener.port}"))) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ def test_where_nobody_listens_nothing_is_repeated() -> None:
     with Listener() as listener:
         port = listener.port
     with pytest.raises(Unreachable, match="no server can be reached") as caught:
-        Client(Place(f"http://127.0.0.1:{port}")).get("/a")
+        Client(ServerLocation(f"http://127.0.0.1:{port}")).get("/a")
     assert not isinstance(caught.value, AnswerLost)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from noetl.cli import follow as module
-from noetl.cli.address import Place
-from noetl.cli.client import Client
+from noetl.cli.connection.address import ServerLocation
+from noetl.cli.connection.client import Client
 from noetl.cli.follow import Progress, describe, exit_code, follow
 from noetl.cli.lookout import Lookout
 from noetl.cli.show import cell, complain, fitting, print_table
@@ -36,7 +36,7 @@ class FakeClient(Client):
     """A server that breaks off after some events."""
 
     def __init__(self, *batches: list[dict[str, Any]] | None, status: str = "completed") -> None:
-        super().__init__(Place("http://127.0.0.1:1"))
+        super().__init__(ServerLocation("http://127.0.0.1:1"))
         self.batches = list(batches)
         self.status = status
         self.asked: list[int] = []

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from noetl.cli.address import (
-    Place,
-    find_place,
+from noetl.cli.connection.address import (
+    ServerLocation,
+    find_server,
     known_instance,
     make_token,
     read_address,
@@ -112,16 +112,16 @@ def test_the_server_is_the_given_one_or_the_homes(tmp_path: Path) -> None:
     other = Settings(home=tmp_path, embedded=False)
     for settings in (own, other):
         with pytest.raises(Unreachable, match="no server runs"):
-            find_place(settings)
+            find_server(settings)
     named = Settings(home=tmp_path, embedded=False, port=1234, environment={"NOETL_PORT": "1234"})
-    assert find_place(named) == Place("http://127.0.0.1:1234")
-    assert find_place(own, "example.com") == Place("http://example.com:8082")
-    assert find_place(own, None, 1234) == Place("http://127.0.0.1:1234")
+    assert find_server(named) == ServerLocation("http://127.0.0.1:1234")
+    assert find_server(own, "example.com") == ServerLocation("http://example.com:8082")
+    assert find_server(own, None, 1234) == ServerLocation("http://127.0.0.1:1234")
     write_address(tmp_path, "http://127.0.0.1:9999", "an-instance")
     for settings in (own, other, named):
-        assert find_place(settings) == Place("http://127.0.0.1:9999", tmp_path)
-    assert find_place(own, None, 9999) == Place("http://127.0.0.1:9999", tmp_path)
-    assert find_place(own, None, 1234) == Place("http://127.0.0.1:1234")
+        assert find_server(settings) == ServerLocation("http://127.0.0.1:9999", tmp_path)
+    assert find_server(own, None, 9999) == ServerLocation("http://127.0.0.1:9999", tmp_path)
+    assert find_server(own, None, 1234) == ServerLocation("http://127.0.0.1:1234")
     about = read_address(tmp_path)
     assert about is not None
     assert about["pid"] == os.getpid()
@@ -136,8 +136,8 @@ def test_the_server_is_the_given_one_or_the_homes(tmp_path: Path) -> None:
 def test_a_server_without_a_socket_is_not_called_by_its_port(tmp_path: Path) -> None:
     write_address(tmp_path, "http://127.0.0.1:9999", None, socket=False)
     with pytest.raises(Unreachable, match="has no socket"):
-        find_place(Settings(home=tmp_path))
-    assert find_place(Settings(home=tmp_path), None, 9999) == Place("http://127.0.0.1:9999")
+        find_server(Settings(home=tmp_path))
+    assert find_server(Settings(home=tmp_path), None, 9999) == ServerLocation("http://127.0.0.1:9999")
 
 
 def test_whoever_looks_for_the_server_of_the_wrong_home_hears_of_the_one_of_this_folder(
@@ -149,10 +149,10 @@ def test_whoever_looks_for_the_server_of_the_wrong_home_hears_of_the_one_of_this
     here.home.mkdir()
     for settings in (elsewhere, here):
         with pytest.raises(Unreachable, match=r"NOETL_API_TOKEN$"):
-            find_place(settings)
+            find_server(settings)
     write_address(here.home, "http://127.0.0.1:9999", None)
     with pytest.raises(Unreachable, match=r"the server of this folder is reached with NOETL_HOME=\.noetl"):
-        find_place(elsewhere)
+        find_server(elsewhere)
 
 
 def test_a_server_bound_to_all_addresses_is_called_by_loopback() -> None:

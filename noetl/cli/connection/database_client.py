@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from noetl.cli.address import Place
-from noetl.cli.client import Client, connect, segment
+from noetl.cli.connection.address import ServerLocation
+from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.show import note
 from noetl.errors import DatabaseError, Unreachable
 from noetl.settings import Settings
@@ -45,7 +45,7 @@ class DatabaseClient(Client):
         from noetl.server.app import build_api
         from noetl.server.service import Service
 
-        super().__init__(Place("http://localhost"))
+        super().__init__(ServerLocation("http://localhost"))
         database = open_database(settings, application="noetl")
         require_schema(database)
         self._routes = build_api(Service(database, Orchestrator(database, settings)))

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
-from noetl.cli.address import Place, find_place, known_instance, token_for
+from noetl.cli.connection.address import ServerLocation, find_server, known_instance, token_for
 from noetl.errors import AnswerLost, Conflict, InputError, NotFound, Unauthorized, Unreachable
 from noetl.home import local_socket
 from noetl.settings import Settings
@@ -46,8 +46,8 @@ class _LocalConnection(HTTPConnection):
 class Client:
     """A connection to one server."""
 
-    def __init__(self, place: Place, token: str | None = None) -> None:
-        self.place = place
+    def __init__(self, location: ServerLocation, token: str | None = None) -> None:
+        self.location = location
         self._token = token
         self._connection: HTTPConnection | None = None
         self._used = 0.0  # when the last answer was read, by the monotonic clock
@@ -55,7 +55,7 @@ class Client:
     @property
     def address(self) -> str:
         """Return where the server is, for people."""
-        return self.place.address if self.place.home is None else str(local_socket.path_of(self.place.home))
+        return self.location.address if self.location.home is None else str(local_socket.path_of(self.location.home))
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON at a path. Raises the error that the server answers with."""
@@ -172,9 +172,9 @@ class Client:
         return connection
 
     def _connect(self) -> HTTPConnection:
-        if self.place.home is not None:
-            return _LocalConnection(self.place.home)
-        parts = urlsplit(self.place.address)
+        if self.location.home is not None:
+            return _LocalConnection(self.location.home)
+        parts = urlsplit(self.location.address)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         return kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
 
@@ -221,10 +221,10 @@ def connect(settings: Settings, host: str | None = None, port: int | None = None
     Raises `Unreachable` where none answers, and at an address that was named `Conflict` where one of another instance
     does, `Unauthorized` and `SettingsError` where there is no token for it. The token goes along only afterwards.
     """
-    place = find_place(settings, host, port)
-    if place.home is None:
-        _check_instance(Client(place), settings)
-    return Client(place, token_for(place, settings))
+    location = find_server(settings, host, port)
+    if location.home is None:
+        _check_instance(Client(location), settings)
+    return Client(location, token_for(location, settings))
 
 
 def _check_instance(client: Client, settings: Settings) -> None:

@@ -23,7 +23,7 @@ from noetl.settings import DEFAULT_PORT, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerLocation:
     """Where a server is: behind the socket of `home`, or, where that is None, at an address that was named."""
 
     address: str
@@ -37,7 +37,7 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def find_place(settings: Settings, host: str | None = None, port: int | None = None) -> Place:
+def find_server(settings: Settings, host: str | None = None, port: int | None = None) -> ServerLocation:
     """Return where to call: the given address, else this home's server, else the address that the settings name.
 
     Raises `Unreachable` where there is none of them: no port is guessed, since anybody may listen there.
@@ -45,7 +45,7 @@ def find_place(settings: Settings, host: str | None = None, port: int | None = N
     running = read_address(settings.home)
     if host is None and port is None:
         if running is not None:
-            return place_of(settings.home, running)
+            return home_server(settings.home, running)
         if settings.embedded or not (settings.environment.get("NOETL_HOST") or settings.environment.get("NOETL_PORT")):
             raise Unreachable(
                 f"no server runs for {settings.home}: noetl server start, or give --host and --port of one, with its"
@@ -53,18 +53,18 @@ def find_place(settings: Settings, host: str | None = None, port: int | None = N
             )
     address = url_of(host or settings.host, port or settings.port or DEFAULT_PORT)
     if running is not None and running["address"] == address and running.get("socket"):
-        return place_of(settings.home, running)
+        return home_server(settings.home, running)
     names = [name for name, flag in (("NOETL_HOST", host), ("NOETL_PORT", port)) if flag is None]
-    return Place(address, from_dotenv=not settings.from_dotenv.isdisjoint(names))
+    return ServerLocation(address, from_dotenv=not settings.from_dotenv.isdisjoint(names))
 
 
-def place_of(home: Path, running: dict[str, Any]) -> Place:
+def home_server(home: Path, running: dict[str, Any]) -> ServerLocation:
     """Return where the server of a home is, by what it has written about itself.
 
     Raises `Unreachable` where it has no socket.
     """
     if running.get("socket"):
-        return Place(str(running["address"]), home)
+        return ServerLocation(str(running["address"]), home)
     raise Unreachable(
         f"the server of {home} has no socket there: start it again (its log says why it has none), or give --host and"
         " --port, with its token in NOETL_API_TOKEN"
@@ -79,22 +79,22 @@ def _home_beside(settings: Settings) -> str:
     return f"; the server of this folder is reached with NOETL_HOME={beside}"
 
 
-def token_for(place: Place, settings: Settings) -> str | None:
+def token_for(location: ServerLocation, settings: Settings) -> str | None:
     """Return the token that a client gives to a server, or None where the home has none.
 
     Raises `Unauthorized` where there is none for that address, and `SettingsError` where it is not to be sent there.
     """
-    if place.home is not None:
+    if location.home is not None:
         return read_token(settings)
     if settings.api_token is None:
         raise Unauthorized(
-            f"there is no token for {place.address}: set NOETL_API_TOKEN to that server's; the token in {settings.home}"
-            " is given to this home's own server only"
+            f"there is no token for {location.address}: set NOETL_API_TOKEN to that server's; the token in"
+            f" {settings.home} is given to this home's own server only"
         )
-    if place.from_dotenv and "NOETL_API_TOKEN" not in settings.from_dotenv:
+    if location.from_dotenv and "NOETL_API_TOKEN" not in settings.from_dotenv:
         raise SettingsError(
-            f"{place.address} is named by {Path('.env').resolve()}, but NOETL_API_TOKEN is not from there: a token is"
-            " not sent where a file of the working folder says; give --host and --port"
+            f"{location.address} is named by {Path('.env').resolve()}, but NOETL_API_TOKEN is not from there: a token"
+            " is not sent where a file of the working folder says; give --host and --port"
         )
     return settings.api_token
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from noetl.cli.connection.client import connect, segment
+from noetl.cli.execute.start_options import read_payload
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.payload import read_payload
 from noetl.cli.show import note, print_json, print_table
 from noetl.errors import InputError
 from noetl.playbook.common_secrets import COMMON, is_common

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noetl.cli.completing import files
-from noetl.cli.execute import Input, Label, Merge, Payload, Set, SetString
+from noetl.cli.execute.follow import exit_code
+from noetl.cli.execute.options import Input, Label, Merge, Payload, Set, SetString
+from noetl.cli.execute.output_reporter import OutputReporter
+from noetl.cli.execute.progress import Progress
+from noetl.cli.execute.report import code_place, print_outcome
+from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
+from noetl.cli.execute.wait_reporter import WaitReporter
 from noetl.cli.files import find_file, register_tree
-from noetl.cli.follow import Progress, exit_code
-from noetl.cli.lookout import Lookout
 from noetl.cli.options import Json
-from noetl.cli.outcome import place_of, print_outcome
-from noetl.cli.payload import read_labels, read_payload, read_sets
-from noetl.cli.prints import Prints
 from noetl.cli.processes import private
 from noetl.cli.show import note
 from noetl.cli.who import who
@@ -87,7 +88,7 @@ def run(
             )
         )
         note(f"execution {started.execution_id} of {started.path} version {started.version}")
-        running = _Run(settings, database, orchestrator, started.execution_id, place_of(found))
+        running = _Run(settings, database, orchestrator, started.execution_id, code_place(found))
         shown, why = running.to_the_end()
     print_outcome(shown, why, as_json)
     raise typer.Exit(exit_code(shown["status"]))
@@ -131,7 +132,7 @@ class _Run:
 
         worker = threading.Thread(target=self._work, name="worker")
         progress = Progress(place=self._place)
-        with self._interruptible(), progress, Lookout(self._waits, progress):
+        with self._interruptible(), progress, WaitReporter(self._waits, progress):
             worker.start()
             try:
                 self._watch(progress)
@@ -173,7 +174,7 @@ class _Run:
         from noetl.database import read
 
         after, cancelled = 0, False
-        printed = Prints(self._printed, progress.prints)
+        output = OutputReporter(self._printed, progress.prints)
         while True:
             if self._failure is not None:
                 raise self._failure
@@ -188,7 +189,7 @@ class _Run:
             with suppress(DatabaseError), self._database.session() as conn:  # the worker waits for it, too
                 events = read.events(conn, self._execution_id, after=after)
             for event in events:
-                printed.before(event)
+                output.report_before(event)
                 after = int(event["event_id"])
                 progress.show(event)
                 if event["event_type"] in TERMINAL_EVENTS:

@@ -12,10 +12,10 @@ import typer
 from noetl.cli.dev.executions import Executions
 from noetl.cli.dev.files import Folder
 from noetl.cli.dev.screen import Screen
-from noetl.cli.execute import Set, SetString
+from noetl.cli.execute.options import Set, SetString
+from noetl.cli.execute.start_options import read_sets
 from noetl.cli.files import catalog_path, find_file
 from noetl.cli.options import Json
-from noetl.cli.payload import read_sets
 from noetl.cli.who import who
 from noetl.errors import DatabaseError, InputError, NotFound
 from noetl.settings import Settings, load_settings

@@ -1,20 +1,22 @@
 """The executions of `noetl dev`: those of the folder's playbooks and their children, followed as they come."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noetl.cli.dev.screen import Screen
-from noetl.cli.follow import Progress
-from noetl.cli.lookout import QUIET, Lookout
-from noetl.cli.prints import Prints
+from noetl.cli.execute.output_reporter import OutputReporter
+from noetl.cli.execute.progress import Progress
+from noetl.cli.execute.wait_reporter import QUIET_SECONDS, WaitReporter
+from noetl.words import TERMINAL_EVENTS
 
 if TYPE_CHECKING:
     from noetl.database.connect import Database
 
-MOST = 50
-"""Executions that are followed at a time; of more only their beginning is not shown."""
+MAX_FOLLOWED = 50
+"""Most executions followed at a time; those begun beyond are not shown."""
 
 Row = dict[str, Any]
 
@@ -25,8 +27,8 @@ class _Followed:
 
     shown: Row
     progress: Progress
-    prints: Prints
-    lookout: Lookout
+    output: OutputReporter
+    waits: WaitReporter
     after: int = 0
     asked_at: float = 0.0
 
@@ -52,7 +54,7 @@ class Executions:
             self._newest = max(self._newest, number)
             parent = shown["parent_execution_id"]
             ours = shown["path"] in self._paths or (parent is not None and int(parent) in self._followed)
-            if ours and len(self._followed) < MOST:
+            if ours and len(self._followed) < MAX_FOLLOWED:
                 self._begin(number, shown)
         for number, one in list(self._followed.items()):
             self._show(number, one)
@@ -76,8 +78,8 @@ class Executions:
             self._screen.printed(shown["execution_id"], step, text)
 
         self._screen.started(shown)
-        prints = Prints(lambda after: self._output(number, after), show)
-        self._followed[number] = _Followed(shown, progress, prints, Lookout(list, progress))
+        output = OutputReporter(lambda after: self._output(number, after), show)
+        self._followed[number] = _Followed(shown, progress, output, WaitReporter(list, progress))
 
     def _output(self, number: int, after: str | None) -> Row:
         from noetl.database import read
@@ -88,13 +90,12 @@ class Executions:
 
     def _show(self, number: int, one: _Followed) -> None:
         from noetl.database import read
-        from noetl.words import TERMINAL_EVENTS
 
         with self._database.session() as conn:
             events = read.events(conn, number, after=one.after, limit=200)
         for event in events:
             one.after = int(event["event_id"])
-            one.prints.before(event)
+            one.output.report_before(event)
             one.progress.show(event)
             self._screen.event(event)
             if event["event_type"] in TERMINAL_EVENTS:
@@ -106,13 +107,11 @@ class Executions:
             self._wait(number, one)
 
     def _wait(self, number: int, one: _Followed) -> None:
-        """Say what an execution waits for of which nothing was heard for a while."""
-        import time
-
+        """Report the waits of an execution that has shown nothing for a while."""
         from noetl.orchestrator.why import waits_of
 
-        if time.monotonic() - max(one.progress.shown_at, one.asked_at) < QUIET:
+        if time.monotonic() - max(one.progress.shown_at, one.asked_at) < QUIET_SECONDS:
             return
         with self._database.session() as conn:
-            one.lookout.tell(waits_of(conn, number))
+            one.waits.report(waits_of(conn, number))
         one.asked_at = time.monotonic()

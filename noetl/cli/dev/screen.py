@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from noetl.cli.follow import Progress
-from noetl.cli.outcome import place_of, took
+from noetl.cli.execute.progress import Progress
+from noetl.cli.execute.report import code_place, took
 from noetl.cli.show import STYLES, cell, safe, terminal
 from noetl.errors import Problem
 
@@ -48,7 +48,7 @@ class Screen:
     def progress(self, shown: dict[str, Any], file: Path | None) -> Progress:
         """Return who shows the events of an execution."""
         label = f"{shown['path'].rpartition('/')[2]}#{shown['execution_id'][-4:]}"
-        return Progress(quiet=self.as_json, place=place_of(file), label=label)
+        return Progress(quiet=self.as_json, place=code_place(file), label=label)
 
     def event(self, event: dict[str, Any]) -> None:
         """Show an event of the log; people get it from the progress."""

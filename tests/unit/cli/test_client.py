@@ -9,7 +9,7 @@ import pytest
 from noetl.cli.connection import client as client_module
 from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client
-from noetl.cli.execute import ask_to_end
+from noetl.cli.execute.command import ask_to_end
 from noetl.errors import AnswerLost, Unreachable
 from tests.support.listener import OK, Listener
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from noetl.cli import follow as module
 from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client
-from noetl.cli.follow import Progress, describe, exit_code, follow
-from noetl.cli.lookout import Lookout
+from noetl.cli.execute import follow as module
+from noetl.cli.execute.follow import exit_code, follow
+from noetl.cli.execute.progress import Progress, describe
+from noetl.cli.execute.wait_reporter import WaitReporter
 from noetl.cli.show import cell, complain, fitting, print_table
 from noetl.errors import Unreachable
 from noetl.words import EventType
@@ -73,7 +74,7 @@ def test_a_broken_stream_goes_on_behind_the_last_event(capsys: pytest.CaptureFix
 
 
 def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    monkeypatch.setattr(module, "RECONNECT_SECONDS", -1.0)
     client = FakeClient(None, None, None)
     with pytest.raises(Unreachable, match="noetl execute watch 7 follows it again"):
         follow(client, "7", Progress(quiet=True), lambda: client)
@@ -122,9 +123,9 @@ def test_what_is_waited_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> 
         "until": None,
         "text": "t",
     }
-    lookout = Lookout(list, Progress())
-    lookout.tell([wait, {**wait, "kind": "running"}])
-    lookout.tell([wait, {**wait, "step": None, "kind": "paused"}])
+    reporter = WaitReporter(list, Progress())
+    reporter.report([wait, {**wait, "kind": "running"}])
+    reporter.report([wait, {**wait, "step": None, "kind": "paused"}])
     assert capsys.readouterr().err.splitlines() == ["· a: t", "· t"]
 
 

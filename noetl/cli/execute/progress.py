@@ -1,31 +1,22 @@
-"""Follow an execution and show its progress on stderr, until it has ended."""
+"""The progress of an execution on stderr: a line for each event worth one, and what runs at the bottom."""
 
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from noetl.cli.connection.client import Client, segment
-from noetl.cli.lookout import Lookout
-from noetl.cli.prints import Prints
+from noetl.cli.execute.output_reporter import step_label
 from noetl.cli.show import STYLES, cell, note, safe, terminal
-from noetl.errors import Unreachable
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.reasons import Place, attempt_of, reason_lines
-from noetl.words import NO_ITEM, EventType, ExecutionStatus
+from noetl.words import EventType
 
-PATIENCE = 60.0
-"""Seconds during which a server that went away is looked for again."""
-
-REASONS = 3
-"""After so many reasons, attempts and items that fail only have their line; steps always have their reason."""
+MAX_REASONS = 3
+"""Number of reasons after which failed attempts and items have their line only; steps always have their reason."""
 
 _FAILURES = (EventType.STEP_FAILED, EventType.ATTEMPT_FAILED, EventType.ITEM_FAILED)
 
 Event = dict[str, Any]
-
-EXIT_CODES = {ExecutionStatus.COMPLETED: 0, ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELLED: 1}
 
 _MARKS = {
     EventType.STEP_COMPLETED: ("✓", "green"),
@@ -46,11 +37,6 @@ _MARKS = {
 
 _WITHOUT_WORKER = frozenset(name for name, type_ in STEP_TYPES.items() if type_.place == "queue")
 """Types whose steps last longer than any attempt: a worker has them in hand at their beginning only."""
-
-
-def exit_code(status: str) -> int:
-    """Return the exit code of an execution that ended with this status."""
-    return EXIT_CODES.get(ExecutionStatus(status), 1)
 
 
 class Progress:
@@ -119,7 +105,9 @@ class Progress:
             return
         lines = reason_lines(error, self._place)
         text = "\n".join(lines)
-        if text in self._reasons or (event["event_type"] != EventType.STEP_FAILED and len(self._reasons) >= REASONS):
+        if text in self._reasons or (
+            event["event_type"] != EventType.STEP_FAILED and len(self._reasons) >= MAX_REASONS
+        ):
             return
         self._reasons.add(text)
         for line in lines:
@@ -146,17 +134,9 @@ def _under_way(step: str, loop: tuple[int, int] | None) -> str:
     return step if loop is None else f"{step} ({loop[0]:,} of {loop[1]:,})"
 
 
-def _name(event: Event) -> str:
-    """Return the step of an event, with the item of its loop, as `fetch[3]`."""
-    step, *items = str(event["node_id"] or "").split("/")
-    if (index := event.get("item_index", NO_ITEM)) != NO_ITEM:
-        items.append(str(index))
-    return step + "".join(f"[{item}]" for item in items)
-
-
 def describe(event: Event) -> str | None:
     """Return one event as a line for people, or None for those that are not worth one."""
-    kind, step = str(event["event_type"]), _name(event)
+    kind, step = str(event["event_type"]), step_label(event)
     if kind not in _MARKS:
         return None
     if (event["visit"] or 0) > 1:
@@ -183,48 +163,6 @@ def describe(event: Event) -> str | None:
             return "execution failed"  # the step's line has the reason
         case _:
             return kind.replace("_", " ") + reason
-
-
-def follow(
-    client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client], *, prints: bool = False
-) -> Event:
-    """Show the events of an execution until it has ended, and return it; with `prints` what its steps print, too.
-
-    A server that goes away is looked for again. Raises `Unreachable` when it does not come back.
-    """
-    path = f"/api/executions/{segment(execution_id)}"
-    printed = Prints(lambda after: client.get(f"{path}/output", {"after": after, "limit": 500}), progress.prints)
-    lookout = Lookout(lambda: reconnect().get(f"{path}/why", {"only": "waits"})["waits"], progress)
-    after, lost = 0, None
-    with lookout:
-        while True:
-            try:
-                for event in client.events(execution_id, after):
-                    lost = None
-                    after = int(event["event_id"])
-                    if prints:
-                        printed.before(event)
-                    progress.show(event)
-                shown: Event = client.get(path)
-                if ExecutionStatus(shown["status"]).terminal and int(shown["last_event_id"]) <= after:
-                    return shown
-            except Unreachable as error:
-                now = time.monotonic()
-                if lost is None:
-                    lost = now
-                    progress.say(f"the server went away; execution {execution_id} goes on")
-                if now - lost > PATIENCE:
-                    raise Unreachable(f"{error}; noetl execute watch {execution_id} follows it again") from None
-                time.sleep(0.5)
-                client = _again(client, reconnect)
-
-
-def _again(client: Client, reconnect: Callable[[], Client]) -> Client:
-    """Return a client of wherever the server is now."""
-    try:
-        return reconnect()
-    except Unreachable:
-        return client
 
 
 def say_end(shown: Event) -> None:

@@ -1,4 +1,4 @@
-"""How an execution is told to people: its end, the table of its steps, the reasons of its failures, its waits."""
+"""The report of an execution to people: its end, the table of its steps, the reasons of its failures, its waits."""
 
 import sys
 from collections.abc import Iterable
@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from noetl.cli.execute.progress import say_end
+from noetl.cli.execute.wait_reporter import wait_sentence
 from noetl.cli.files import read_text
-from noetl.cli.follow import say_end
-from noetl.cli.lookout import sentence
 from noetl.cli.show import cell, note, print_json, print_table, safe
 from noetl.reasons import Place, attempt_of, heading
 
 Row = dict[str, Any]
 
 
-def place_of(file: Path | None) -> Place | None:
+def code_place(file: Path | None) -> Place | None:
     """Return where the lines of steps' code stand in a file; None where no file was given. Reads it when asked."""
     if file is None:
         return None
@@ -128,7 +128,7 @@ def print_waits(waits: list[Row], execution_id: str) -> None:
     for wait in waits:
         deeper = "  " if wait["execution_id"] != execution_id else ""
         whose = f"execution {wait['execution_id']}: " if deeper else ""
-        print(f"  {deeper}{whose}{safe(sentence(wait), sys.stdout)}")
+        print(f"  {deeper}{whose}{safe(wait_sentence(wait), sys.stdout)}")
 
 
 def labels_text(labels: Row) -> str:

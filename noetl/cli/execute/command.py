@@ -11,15 +11,17 @@ from uuid import uuid4
 import typer
 
 from noetl.cli.catalog import put
-from noetl.cli.completing import execution_ids, playbooks
+from noetl.cli.completing import playbooks
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import DatabaseClient, connect_to_read
+from noetl.cli.execute.follow import exit_code, follow
+from noetl.cli.execute.options import ExecutionId, Input, Label, Merge, Payload, Set, SetString, WithPrints
+from noetl.cli.execute.output_reporter import step_label
+from noetl.cli.execute.progress import Progress
+from noetl.cli.execute.report import code_place, labels_text, print_outcome, print_status, took
+from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
 from noetl.cli.files import catalog_path, find_file, register_tree
-from noetl.cli.follow import Progress, exit_code, follow
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.outcome import labels_text, place_of, print_outcome, print_status, took
-from noetl.cli.payload import read_labels, read_payload, read_sets
-from noetl.cli.prints import title
 from noetl.cli.show import note, print_json, print_table, safe
 from noetl.cli.who import who
 from noetl.errors import AnswerLost, InputError, NotFound
@@ -28,20 +30,6 @@ from noetl.settings import Settings, load_settings
 from noetl.words import TERMINAL, ExecutionStatus
 
 app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
-Payload = Annotated[str | None, typer.Option("--payload", metavar="JSON", help="Laid over the workload.")]
-Input = Annotated[str | None, typer.Option("--input", metavar="FILE", help="The payload from a file; - is stdin.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="a.b=v", help="Laid deep, and last; v is JSON if it parses, else text."),
-]
-SetString = Annotated[
-    list[str] | None, typer.Option("--set-string", metavar="a.b=v", help="As --set, and over it; v is always text.")
-]
-Merge = Annotated[bool, typer.Option("--merge", help="Lay the payload over the workload deep, not shallow.")]
-Prints = Annotated[bool, typer.Option("--prints", help="Show what the steps print, too, as each attempt ends.")]
-Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help="May be given more than once.")]
 
 
 @app.command()
@@ -65,7 +53,7 @@ def playbook(
     start: Annotated[
         bool, typer.Option("--start", help="Start database, schema, server and worker where none runs.")
     ] = False,
-    prints: Prints = False,
+    prints: WithPrints = False,
     as_json: Json = False,
     host: Host = None,
     port: Port = None,
@@ -103,7 +91,7 @@ def playbook(
         print_json(started) if as_json else print(execution_id)
         return
     reconnect = lambda: connect(settings, host, port)  # noqa: E731
-    watch_to_the_end(client, execution_id, as_json, reconnect, place=place_of(find_file(path)), prints=prints)
+    watch_to_the_end(client, execution_id, as_json, reconnect, place=code_place(find_file(path)), prints=prints)
 
 
 def ensure_running(settings: Settings) -> None:
@@ -153,7 +141,7 @@ def watch_to_the_end(
 
 
 @app.command()
-def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json = False) -> None:
+def status(execution_id: ExecutionId, host: Host = None, port: Port = None, as_json: Json = False) -> None:
     """Show where an execution stands, its steps, why what failed has failed, and what it waits for.
 
     Exit code 1: it has failed or was cancelled.
@@ -170,7 +158,7 @@ def status(execution_id: Id, host: Host = None, port: Port = None, as_json: Json
 
 @app.command()
 def result(
-    execution_id: Id,
+    execution_id: ExecutionId,
     step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Of this step, not of the execution.")] = None,
     visit: Annotated[int | None, typer.Option("--visit", min=1, help="Not of its last visit.")] = None,
     item: Annotated[str | None, typer.Option("--item", metavar="N", help="Of one item of its loop: 3, or 3/5.")] = None,
@@ -194,7 +182,7 @@ def result(
 
 @app.command()
 def watch(
-    execution_id: Id, prints: Prints = False, host: Host = None, port: Port = None, as_json: Json = False
+    execution_id: ExecutionId, prints: WithPrints = False, host: Host = None, port: Port = None, as_json: Json = False
 ) -> None:
     """Follow an execution to its end, from its beginning on."""
     settings = load_settings()
@@ -205,7 +193,7 @@ def watch(
 
 @app.command()
 def logs(
-    execution_id: Id,
+    execution_id: ExecutionId,
     follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="Send control characters to a terminal as they are; a pipe gets them anyway.")
@@ -246,7 +234,7 @@ def _print_output(row: dict[str, Any], raw: bool) -> None:
     """Print what one attempt printed, with a head on stderr."""
     visit = f" visit {row['visit']}" if row["visit"] > 1 else ""
     attempt = f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
-    note(f"--- {title(row)}{visit}{attempt}, {row['created_at']}")
+    note(f"--- {step_label(row)}{visit}{attempt}, {row['created_at']}")
     text = row["text"] if raw else "\n".join(safe(line, sys.stdout) for line in row["text"].split("\n"))
     print(text, end="" if text.endswith("\n") else "\n", flush=True)
 
@@ -304,7 +292,7 @@ def read_since(text: str, now: datetime) -> datetime:
 
 @app.command()
 def cancel(
-    execution_id: Id,
+    execution_id: ExecutionId,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the log.")] = "",
     host: Host = None,
     port: Port = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from noetl.cli.catalog import split_version
-from noetl.cli.payload import read_labels, read_payload, read_sets
+from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
 from noetl.errors import InputError
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 from noetl.worker.executor import Executor
 
 CODE = "def main(a):\n    return {'b': a + 1}\n"

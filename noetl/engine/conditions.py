@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.engine.failing import error_value, template_error
+from noetl.engine.failing import template_error
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
+from noetl.outcomes import error_value
 from noetl.playbook.model import Template
 from noetl.playbook.templates.result_views import ABSENT, result_view
 from noetl.playbook.templates.truth import NoTruth

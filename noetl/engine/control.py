@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from noetl.engine.events import Event
-from noetl.engine.failing import error_value, skip, stop, template_error, turn_failing
+from noetl.engine.failing import skip, stop, template_error, turn_failing
 from noetl.engine.inputs import Cancel, Continue, Start, TimedOut, Withdrawn
 from noetl.engine.loops.items import skip_item
 from noetl.engine.outcome import go_on
@@ -13,6 +13,7 @@ from noetl.engine.scope import Place
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError
+from noetl.outcomes import error_value
 from noetl.playbook.model import Step
 from noetl.playbook.templates.result_views import result_view
 from noetl.playbook.values import plain

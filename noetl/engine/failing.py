@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from noetl.engine.events import Event
-from noetl.engine.facts import Failed
 from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn
 from noetl.errors import InputError, TemplateError
+from noetl.outcomes import error_value
 from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType, ExecutionStatus
 
@@ -18,22 +18,10 @@ FINALLY_FAILED_REASON: Final = "the finally workflow had failed"
 """The reasons of step runs that are skipped or cancelled, as their events tell them."""
 
 
-def error_value(
-    type_: str, message: str, *, retryable: bool = False, detail: Any = None, **more: Any
-) -> dict[str, Any]:
-    """Return the uniform error value."""
-    return {"type": type_, "message": message, "retryable": retryable, "detail": detail, **more}
-
-
 def template_error(error: InputError, **more: Any) -> dict[str, Any]:
     """Return the error value for a template that could not be rendered, or gave what cannot be stored."""
     type_ = "template" if isinstance(error, TemplateError) else "validation"
     return error_value(type_, str(error), **more)
-
-
-def save_failed(error: dict[str, Any], result: bytes) -> Failed:
-    """Return the outcome of an attempt whose call gave a result, and whose block `save` failed."""
-    return Failed({**error, "phase": "save"}, result)
 
 
 def fail_run(

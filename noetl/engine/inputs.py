@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from noetl.engine.facts import Collected, Done, Expired, Failed
+from noetl.engine.facts import Collected
 from noetl.jobs import Job
+from noetl.outcomes import Done, Expired, Failed
 from noetl.words import fact
 
 

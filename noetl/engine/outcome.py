@@ -5,8 +5,8 @@ from typing import Any, assert_never
 from noetl.engine.completing import complete
 from noetl.engine.conditions import UNSATISFIED_ERROR, dissatisfied, wanted
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Expired, Failed
-from noetl.engine.failing import error_value, fail_run
+from noetl.engine.facts import Collected
+from noetl.engine.failing import fail_run
 from noetl.engine.inputs import Outcome
 from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import MAX_LOST_LEASES, delay, may_retry
@@ -14,6 +14,7 @@ from noetl.engine.state import State
 from noetl.engine.turn import Run, Turn, run_of
 from noetl.errors import Conflict
 from noetl.jobs import Job
+from noetl.outcomes import Done, Expired, Failed, error_value
 from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from noetl.engine.completing import complete
 from noetl.engine.events import Event
-from noetl.engine.failing import error_value, fail_run, template_error
+from noetl.engine.failing import fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
 from noetl.engine.plan import END, FAIL, StepPlan
 from noetl.engine.render import render_step
@@ -12,6 +12,7 @@ from noetl.engine.routing import MAX_ARGS_BYTES
 from noetl.engine.turn import ROUTERS_PER_DECISION, Run, Turn
 from noetl.errors import InputError
 from noetl.jobs import Job
+from noetl.outcomes import error_value
 from noetl.playbook.values import plain
 from noetl.words import CONTINUE_NODE, DEFAULT_POOL, EventType
 

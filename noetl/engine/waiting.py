@@ -10,10 +10,9 @@ from typing import Any, Final, TypeGuard
 
 import orjson
 
-from noetl.engine.facts import Done, Failed
-from noetl.engine.failing import error_value
 from noetl.engine.render import Rendered
 from noetl.errors import InputError
+from noetl.outcomes import Deferred, Done, Failed, error_value
 from noetl.playbook.durations import moment, seconds
 from noetl.playbook.values import brief
 
@@ -27,14 +26,6 @@ MAX_CALL_DEPTH: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
-    """The step waits until a moment; `context` is to be kept with its job."""
-
-    moment: int
-    context: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class ChildCall:
     """Which child a `playbook` step wants. `passed`: what of the payload it may leave aside."""
 
@@ -44,7 +35,7 @@ class ChildCall:
     passed: frozenset[str]
 
 
-def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Until:
+def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Deferred:
     """Say how a `wait` step goes on. It counts from when its job was made, so that a rebuilt queue comes to the same
     time. Raises `InputError` for what is no duration and no timestamp."""
     fields, limit = rendered.fields, limit_of(rendered, context, now)
@@ -55,10 +46,14 @@ def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: i
         until = datetime.fromtimestamp(due / 1_000_000, UTC).isoformat()
         return Done(orjson.dumps({"until": until}))
     if limit is None:
-        return Until(due, {"due": due})
+        return _until_moment(due, now, {"due": due})
     if limit <= now:
         return Failed(timed_out(rendered.timeout))
-    return Until(min(due, limit), {"due": due, "limit": limit})
+    return _until_moment(min(due, limit), now, {"due": due, "limit": limit})
+
+
+def _until_moment(moment: int, now: int, context: dict[str, Any]) -> Deferred:
+    return Deferred((moment - now) / 1_000_000, context)
 
 
 def limit_of(rendered: Rendered, context: Mapping[str, Any], now: int) -> int | None:

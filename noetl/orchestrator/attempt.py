@@ -1,26 +1,27 @@
-"""From a leased job to what has to be done: work for a tool, or an answer that needs none."""
+"""Leased jobs, and the step from one to the call of its tool, or to an outcome that needs none."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
 
 import orjson
 
+from noetl.calls import Call
 from noetl.engine.calling import call_context
-from noetl.engine.facts import Collected, Done, Failed
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
-from noetl.engine.waiting import CANCELLED_BY_PARENT, Until, child_call, limit_of, return_step, wait
+from noetl.engine.values import NotLoaded
+from noetl.engine.waiting import CANCELLED_BY_PARENT, child_call, limit_of, return_step, wait
 from noetl.errors import InputError, TemplateError
 from noetl.jobs import Job
-from noetl.orchestrator.batch import Deferral
+from noetl.orchestrator.batch import Broken
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.start import StartRequest, child_key
-from noetl.words import CANCEL_NODE, CONTINUE_NODE, fact, idempotency_key, step_of
+from noetl.outcomes import Deferred, Done, Failed, error_value
+from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key, step_of
 
 EVENT_LOG_STORAGE = "event_log"
 SAVE_KEY_SUFFIX = ":save"
@@ -37,8 +38,10 @@ class Leased:
     leased_at: int
     handed_out: bool = False  # to a slot, or an answer is on its way
     at_work: bool = False  # in a slot, or what is on its way was given by one
-    rounds: int = 0  # how often values were read for what a thread of the slots computes
-    done: "Ran | None" = None  # what its tool gave, where a block `save` is still due
+    lacks: NotLoaded | None = None  # values that its loop, chosen in a thread, has missed
+    rounds: int = 0  # how often that has happened
+    done: Done | None = None  # the outcome of its tool, where a block `save` is still due
+    seconds: float = 0.0  # how long that took
     killed: bool = False  # whatever has not begun of it shall not begin
     token: int = field(default_factory=count(1).__next__)
     """The number of this lease in its process. A job that is leased again, be it to us, has another; so has one of a
@@ -46,31 +49,8 @@ class Leased:
 
     @property
     def queued(self) -> float:
-        """Seconds the job stood in the queue."""
+        """Seconds for which the job stood in the queue."""
         return max(0, self.leased_at - self.created_at) / 1_000_000
-
-
-@fact
-class Ran:
-    """The work of a job is done, and took `seconds`."""
-
-    result: bytes
-    seconds: float = 0.0
-    output: str = ""
-
-
-@fact
-class Work:
-    """What a tool is to do: its type, and everything it is told. `timeout` None: the tool's own."""
-
-    type: str
-    key: str
-    where: str
-    fields: Mapping[str, Any]
-    args: Mapping[str, Any]
-    timeout: float | None
-    context: Mapping[str, Any]
-    auth: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +83,50 @@ class AwaitChild:
     wait: Wait
 
 
-Ready = Work | Done | Failed | Collected | Deferral | Cancel | Continue | NewChild | AwaitChild
-Prepared = Ready | Collection
-"""What a job needs. A `Collection` is of a long loop, to be `collected` where it holds up nobody."""
+@dataclass(slots=True)
+class LongLoop:
+    """The items of a long loop, still to be chosen: `collect` does it, in any thread. Afterwards the job has an
+    `outcome`; or values were `missing`, and it is to be begun again when they have been read."""
+
+    collection: Collection
+    limit: int  # of the items, in bytes
+    outcome: Collected | Failed | Broken | None = None
+    missing: NotLoaded | None = None
+
+    def collect(self) -> None:
+        """Choose the items."""
+        try:
+            self.outcome = self._collected()
+        except NotLoaded as missing:
+            self.missing = missing
+        except Exception as error:  # noqa: BLE001 - a fault of the engine's own, which sets the execution aside
+            self.outcome = Broken(error)
+
+    def _collected(self) -> Collected | Failed:
+        try:
+            return self.collection.collected(self.limit)
+        except TemplateError as problem:
+            return Failed(error_value("template", str(problem)))
+        except InputError as problem:
+            return Failed(error_value("validation", str(problem)))
+
+    def give_up(self) -> None:
+        """Have `collect` end early: nobody waits for it any more."""
+        self.collection.given_up = True
+
+
+Prepared = Call | Done | Failed | Collected | Deferred | Cancel | Continue | NewChild | AwaitChild | LongLoop
+"""The call of a job, or its outcome, or what has to be done to have one."""
 
 
 def prepare(leased: Leased, limit: int) -> Prepared:
-    """Render a job and say what it needs; `limit` is that of results, in bytes.
+    """Render a job; `limit` is that of results, in bytes.
 
-    Raises `NotLoaded`; a template error is an answer, not an exception.
+    Raises `NotLoaded`; a template error is an outcome, not an exception.
     """
+    if leased.lacks is not None:
+        missing, leased.lacks = leased.lacks, None
+        raise missing
     job = leased.job
     if job.node_id == CANCEL_NODE:
         return Cancel(*CANCELLED_BY_PARENT)
@@ -121,10 +135,10 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     view = leased.view
     try:
         if leased.done is not None:
-            return prepare_save(leased, leased.done)
+            return prepare_save(leased, leased.done, limit)
         reason = why_not(view.state, job)
         if reason is not None:  # it was put back after everything else had been withdrawn
-            return Failed(failure("cancelled", f"it did not begin: {reason}"))
+            return Failed(error_value("cancelled", f"it did not begin: {reason}"))
         if "end" in job.context:
             return Done(b"null")
         if to_collect(view.playbook.step(step_of(job.node_id)), job) is not None:
@@ -132,45 +146,31 @@ def prepare(leased: Leased, limit: int) -> Prepared:
             if not collection.is_long:
                 return collection.collected(limit)
             collection.read_from(view.values.copy())
-            return collection
+            return LongLoop(collection, limit)
         rendered = render_job(view.playbook, view.state, job, view.values)
         if rendered.type == "wait":
-            return _wait(leased, rendered)
+            return wait(rendered, job.context, leased.created_at, leased.leased_at)
         if rendered.type == "playbook":
             return _child(leased, rendered)
     except TemplateError as problem:
-        return Failed(failure("template", str(problem)))
+        return Failed(error_value("template", str(problem)))
     except InputError as problem:
-        return Failed(failure("validation", str(problem)))
-    return _work(leased, rendered)
+        return Failed(error_value("validation", str(problem)))
+    return _call(leased, rendered, limit)
 
 
-def collected(collection: Collection, limit: int) -> Collected | Failed:
-    """Finish what a long loop runs over; a template error is an answer, not an exception. Raises `NotLoaded`."""
-    try:
-        return collection.collected(limit)
-    except TemplateError as problem:
-        return Failed(failure("template", str(problem)))
-    except InputError as problem:
-        return Failed(failure("validation", str(problem)))
-
-
-def failure(kind: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
-    """Return the uniform error value."""
-    return {"type": kind, "message": message, "retryable": retryable, "detail": detail}
-
-
-def _work(leased: Leased, rendered: Rendered) -> Work:
+def _call(leased: Leased, rendered: Rendered, limit: int) -> Call:
     view, job = leased.view, leased.job
-    return Work(
+    return Call(
         type=rendered.type,
         key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
         where=f"{view.playbook.path}#{step_of(job.node_id)}",
         fields=rendered.fields,
         args=rendered.args,
         timeout=rendered.timeout,
+        limit=limit,
         context=call_context(rendered, job, view.state, view.values),
-        auth=rendered.auth,
+        named_auth=rendered.auth,
     )
 
 
@@ -180,8 +180,8 @@ def saves(leased: Leased) -> bool:
     return not job.node_id.startswith("$") and save_of(leased.view.playbook.step(step_of(job.node_id)), job) is not None
 
 
-def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
-    """Return what the block `save` of a job has to do with the result; the result itself where that is nothing.
+def prepare_save(leased: Leased, done: Done, limit: int) -> Call | Done:
+    """Return the call that the block `save` of a job makes of its outcome; the outcome where it needs none.
 
     The log has the result in any case: that is what `event_log`, the default, means. Data that such a block says
     itself is kept with the event.
@@ -190,20 +190,13 @@ def prepare_save(leased: Leased, ran: Ran) -> Work | Done:
     if "end" in job.context:
         result = view.values.result(view.state.loops[job.node_id]["first"])
     else:
-        result = orjson.loads(ran.result)
+        result = orjson.loads(done.result)
     rendered = render_save(view.playbook, view.state, job, view.values, result)
     storage = rendered.fields.get("storage", EVENT_LOG_STORAGE)
     if isinstance(storage, str) and storage.lower() == EVENT_LOG_STORAGE:
-        return Done(ran.result, saved_in_log(rendered, result))
-    work = _work(leased, rendered)
-    return replace(work, key=f"{work.key}{SAVE_KEY_SUFFIX}", where=f"{work.where} save")
-
-
-def _wait(leased: Leased, rendered: Rendered) -> Done | Failed | Deferral:
-    found = wait(rendered, leased.job.context, leased.created_at, leased.leased_at)
-    if isinstance(found, Until):
-        return Deferral((found.moment - leased.leased_at) / 1_000_000, found.context)
-    return found
+        return Done(done.result, saved=saved_in_log(rendered, result))
+    call = _call(leased, rendered, limit)
+    return replace(call, key=f"{call.key}{SAVE_KEY_SUFFIX}", where=f"{call.where} save")
 
 
 def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild:

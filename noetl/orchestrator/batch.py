@@ -15,7 +15,7 @@ from noetl.database import store
 from noetl.engine.decide import decide
 from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Expired, Failed
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
@@ -23,6 +23,7 @@ from noetl.engine.waiting import CANCELLED_BY_PARENT
 from noetl.jobs import Job
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import NewExecution
+from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
@@ -35,15 +36,10 @@ CHILD_ABANDONED_ERRORS = frozenset({"timeout", "cancelled"})
 
 
 @dataclass(slots=True)
-class Deferral:
-    """The attempt waits without holding a worker: `seconds`, or until somebody wakes its job.
+class ChildStarted(Deferred):
+    """The attempt waits for a child, which is written in the same transaction."""
 
-    `child` is an execution to be started in the same transaction.
-    """
-
-    seconds: float | None
-    context: dict[str, Any]
-    child: "BatchPart | None" = None
+    child: "BatchPart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +49,27 @@ class Broken:
     error: Exception
 
 
-What = Done | Failed | Expired | Collected | Deferral | Cancel | TimedOut | Continue | Broken
-"""All that can come of a job."""
+JobOutcome = Done | Failed | Expired | Collected | Deferred | Cancel | TimedOut | Continue | Broken
+"""Every outcome that a job can have."""
 
 
 @dataclass(slots=True)
 class Finished:
-    """What came of one leased job, on its way into the log."""
+    """The outcome of one leased job, on its way into the log."""
 
     view: CachedExecution
     job: Job
-    what: What
+    outcome: JobOutcome
     worker_id: str | None = None
     duration: float | None = None
     queued: float | None = None
     jitter: float = 0.5
-    output: str = ""
     since: float = 0.0  # monotonic seconds when it came in
     put_off: bool = False  # its execution was locked
 
     @property
     def expired(self) -> bool:
-        return isinstance(self.what, Expired)
+        return isinstance(self.outcome, Expired)
 
 
 class NeedsLock(Exception):
@@ -184,24 +179,24 @@ def apply(part: BatchPart, given: Input, withdraw: Withdraw | None) -> None:
 
 
 def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
-    what = item.what
-    if isinstance(what, Expired) and item.job.node_id == CANCEL_NODE:
-        what = Cancel(*CANCELLED_BY_PARENT)  # it was lost with its worker: whoever notices carries it out
-    if isinstance(what, Broken):
-        raise what.error
-    if isinstance(what, Deferral):
+    outcome = item.outcome
+    if isinstance(outcome, Expired) and item.job.node_id == CANCEL_NODE:
+        outcome = Cancel(*CANCELLED_BY_PARENT)  # it was lost with its worker: whoever notices carries it out
+    if isinstance(outcome, Broken):
+        raise outcome.error
+    if isinstance(outcome, Deferred):
         reason = why_not(part.state, item.job)
         if reason is None:
-            _defer(part, item, what)
+            _defer(part, item, outcome)
             return
-        if what.child is None:
-            _cancel_child(part, item.job, what.context)
+        if not isinstance(outcome, ChildStarted):
+            _cancel_child(part, item.job, outcome.context)
         apply(part, Withdrawn((item.job,), reason), withdraw)
         return
-    if isinstance(what, Cancel | TimedOut | Continue):
-        apply(part, what, withdraw)
+    if isinstance(outcome, Cancel | TimedOut | Continue):
+        apply(part, outcome, withdraw)
         return
-    if item.output:
+    if isinstance(outcome, Done | Failed) and outcome.output:
         job = item.job
         part.outputs.append(
             {
@@ -209,13 +204,13 @@ def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
                 "visit": job.visit,
                 "item_index": job.item_index,
                 "attempt": job.failures + 1,
-                "text": item.output,
+                "text": outcome.output,
             }
         )
-    given = Outcome(item.job, what, item.worker_id, item.duration, item.queued, item.jitter)
+    given = Outcome(item.job, outcome, item.worker_id, item.duration, item.queued, item.jitter)
     apply(part, given, withdraw)
-    given_up = isinstance(what, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
-    if given_up or (isinstance(what, Failed) and what.error.get("type") in CHILD_ABANDONED_ERRORS):
+    given_up = isinstance(outcome, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
+    if given_up or (isinstance(outcome, Failed) and outcome.error.get("type") in CHILD_ABANDONED_ERRORS):
         _cancel_child(part, item.job)  # nobody waits for it any more
 
 
@@ -226,17 +221,17 @@ def _cancel_child(part: BatchPart, job: Job, context: Mapping[str, Any] | None =
         part.cancelled_children.append((int(child), job.pool, job.priority))
 
 
-def _defer(part: BatchPart, item: Finished, deferral: Deferral) -> None:
+def _defer(part: BatchPart, item: Finished, deferred: Deferred) -> None:
     """Put the job back as a waiting one; nothing has happened that the log should know."""
     job = item.job
-    seconds = float("inf") if deferral.seconds is None else deferral.seconds
-    child = deferral.child
-    if child is not None:
+    delay: float | None = float("inf") if deferred.seconds is None else deferred.seconds
+    if isinstance(deferred, ChildStarted):
+        child = deferred.child
         part.children.append(child)
         assert child.new is not None
         child.new = replace(child.new, parent_job_id=job.job_id)
-    delay = None if child is not None and child.ended else seconds
-    context = {**job.context, **deferral.context}
+        delay = None if child.ended else delay
+    context = {**job.context, **deferred.context}
     part.jobs.append(job.again(delay=delay, context=context, lost=0))  # this lease was a good one
 
 

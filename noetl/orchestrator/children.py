@@ -5,20 +5,20 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.database.loops import read_loop
-from noetl.engine.facts import Done, Failed
 from noetl.engine.waiting import MAX_CALL_DEPTH, child_failed, no_return_step, timed_out, too_deep
 from noetl.errors import InputError
-from noetl.orchestrator.attempt import AwaitChild, NewChild, failure
-from noetl.orchestrator.batch import BatchPart, Deferral
+from noetl.orchestrator.attempt import AwaitChild, NewChild
+from noetl.orchestrator.batch import BatchPart, ChildStarted
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.start import prepare_start
+from noetl.outcomes import Deferred, Done, Failed, error_value
 from noetl.words import ExecutionStatus
 
 CHILD_CHECK_SECONDS = 5.0
 """Seconds after which a child is looked at again, in case its end was missed."""
 
 
-def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Deferral | Failed:
+def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Deferred | Failed:
     """Prepare a child; it is written in the transaction that makes the parent's job wait for it."""
     try:
         with store.transaction(conn, views.schema, asynchronous=True):
@@ -27,25 +27,25 @@ def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Defer
             return Failed(too_deep(depth, new.request.path))
         child = prepare_start(conn, views, new.request, new.parent)
     except InputError as problem:
-        return Failed(failure("playbook", str(problem)))
+        return Failed(error_value("playbook", str(problem)))
     limit = {} if new.wait.limit is None else {"limit": new.wait.limit}
     if isinstance(child, BatchPart):
-        return Deferral(new.wait.left, {"child": str(child.view.execution_id), **limit}, child)
-    return Deferral(0.0, {"child": str(child), **limit})
+        return ChildStarted(new.wait.left, {"child": str(child.view.execution_id), **limit}, child)
+    return Deferred(0.0, {"child": str(child), **limit})
 
 
-def await_child(conn: Connection, views: ExecutionCache, awaited: AwaitChild) -> Done | Failed | Deferral:
+def await_child(conn: Connection, views: ExecutionCache, awaited: AwaitChild) -> Done | Failed | Deferred:
     """Return the child's result as the step's; wait on where it has not ended."""
     with store.transaction(conn, views.schema, asynchronous=True):
         row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
     if row is None:
-        return Failed(failure("playbook", f"child execution {awaited.execution_id} is no longer there"))
+        return Failed(error_value("playbook", f"child execution {awaited.execution_id} is no longer there"))
     status, path, result, problem, found, loop = row
     if not ExecutionStatus(status).terminal:
         left = awaited.wait.left
         if left is not None and left <= 0:
             return Failed(timed_out(awaited.wait.timeout))  # which has the child cancelled
-        return Deferral(CHILD_CHECK_SECONDS if left is None else min(left, CHILD_CHECK_SECONDS), {})
+        return Deferred(CHILD_CHECK_SECONDS if left is None else min(left, CHILD_CHECK_SECONDS), {})
     if status == ExecutionStatus.COMPLETED:
         if not found:
             return Failed(no_return_step(path, awaited.return_step))
@@ -59,4 +59,4 @@ def _loop_result(conn: Connection, views: ExecutionCache, awaited: AwaitChild, f
         with store.transaction(conn, views.schema, asynchronous=True):
             return Done(read_loop(conn, awaited.execution_id, first).items)
     except InputError as problem:
-        return Failed(failure("validation", str(problem)))
+        return Failed(error_value("validation", str(problem)))

@@ -22,7 +22,8 @@ from noetl.database import store
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
-from noetl.orchestrator.batch import BatchPart, Deferral, Finished, NeedsLock, Withdrawal, make_part, quarantined
+from noetl.orchestrator.attempt import Leased
+from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantined
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
@@ -39,8 +40,7 @@ MAX_STREAK_SECONDS = 1.0
 class CompletedBatch:
     """What a completion came to."""
 
-    leased: list[tuple[CachedExecution, Job]] = field(default_factory=list)  # go on with these
-    begun: dict[int, int] = field(default_factory=dict)  # when those were queued, by job: microseconds since 1970
+    leased: list[Leased] = field(default_factory=list)  # go on with these
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
     queued: bool = False  # other workers may have something to do
@@ -231,8 +231,7 @@ class BatchCompleter:
                 self.views.forget(view.execution_id)
             for job in leased:
                 job_id = ids[view.execution_id, job.node_id, job.item_index]
-                out.leased.append((view, job.again(job_id=job_id, attempts=job.attempts + 1)))
-                out.begun[job_id] = at
+                out.leased.append(Leased(view, job.again(job_id=job_id, attempts=job.attempts + 1), at, at))
 
 
 def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Finished], list[Finished]]:
@@ -244,6 +243,3 @@ def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Fin
         (ours if lease in held else others).append(item)
         held.discard(lease)
     return ours, others
-
-
-__all__ = ["BatchCompleter", "CompletedBatch", "Deferral", "Finished"]

@@ -19,8 +19,8 @@ from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import BatchCompleter
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.orchestrator import OVERDUE_LOCK_TIMEOUT, Orchestrator
-from noetl.orchestrator.outcomes import Expired
 from noetl.orchestrator.write import storable
+from noetl.outcomes import Expired
 
 log = logging.getLogger("noetl.orchestrator")
 
@@ -104,7 +104,7 @@ def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished])
         return False
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         for item in items:
-            item.what = Broken(RuntimeError(f"nothing that follows can be stored: {str(error).strip()}"))
+            item.outcome = Broken(RuntimeError(f"nothing that follows can be stored: {str(error).strip()}"))
         return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
 
 

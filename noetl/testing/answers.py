@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import Done, Failed
 from noetl.errors import InputError
+from noetl.outcomes import Done, Failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.testfile.model import Answer, Stub
 from noetl.playbook.values import plain
-from noetl.testing.calls import Call
+from noetl.testing.calls import CallRecord
 from noetl.testing.trouble import Trouble
 
 LIMIT: Final = 32 * 1024 * 1024
@@ -24,7 +24,7 @@ class Answers:
         self._behind = behind or {}
         self._given: dict[int, int] = {}
 
-    def find(self, call: Call) -> Answer | None:
+    def find(self, call: CallRecord) -> Answer | None:
         """Return the answer to a call, None where it has no stub. Raises `Trouble` where its stub has none left."""
         stub = self._stubs.get(call.step) or self._stubs.get(call.type) or self._behind.get(call.type)
         if stub is None:
@@ -43,7 +43,7 @@ class Answers:
         raise Trouble(told, line=line, advice="add one to its list, or one with 'when: true' for every further call")
 
 
-def _scope(call: Call) -> dict[str, Any]:
+def _scope(call: CallRecord) -> dict[str, Any]:
     """Return what templates of stubs can name."""
     return {
         "args": call.args,
@@ -63,7 +63,7 @@ def _holds(answer: Answer, scope: Mapping[str, Any]) -> bool:
         raise Trouble(str(error), line=answer.line) from None
 
 
-def outcome_of(answer: Answer, call: Call) -> Done | Failed:
+def outcome_of(answer: Answer, call: CallRecord) -> Done | Failed:
     """Return what an answer stands for. Raises `Trouble` where it cannot be made."""
     if answer.error is not None:
         return Failed(dict(answer.error))
@@ -76,7 +76,7 @@ def outcome_of(answer: Answer, call: Call) -> Done | Failed:
         raise Trouble(str(error), line=answer.line) from None
 
 
-def unstubbed(call: Call) -> Trouble:
+def unstubbed(call: CallRecord) -> Trouble:
     """Return the trouble of a call that would reach outside, with the stub to write."""
     if call.type == "secrets":
         name = call.fields.get("name")

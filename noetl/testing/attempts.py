@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from noetl.calls import Call
 from noetl.engine.calling import call_context
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Collected, Done, Failed
-from noetl.engine.failing import error_value, save_failed
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Continue
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (
     MAX_CALL_DEPTH,
-    Until,
     child_call,
     child_failed,
     limit_of,
@@ -26,18 +25,18 @@ from noetl.engine.waiting import (
 )
 from noetl.errors import InputError, TemplateError
 from noetl.jobs import Job
+from noetl.outcomes import Deferred, Done, Failed, error_value, save_failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.testfile.stubs import RUN
 from noetl.testing.answers import LIMIT, outcome_of, unstubbed
-from noetl.testing.calls import Call, call_of
+from noetl.testing.calls import CallRecord, call_of
 from noetl.testing.execution import Execution, Row
 from noetl.testing.python import REAL_LIMIT, Overran
 from noetl.testing.saves import to_save
 from noetl.testing.secrets import with_secrets
 from noetl.testing.stand_ins import stand_in
 from noetl.testing.trouble import Trouble
-from noetl.tools import base
 from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key, step_of
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Attempts:
             what, takes = Failed(_overran(member, row.job, limit)), limit
         return lambda: self._conclude(member, row, what, takes)
 
-    def _kept(self, member: "Member", call: Call) -> Call:
+    def _kept(self, member: "Member", call: CallRecord) -> CallRecord:
         if member is self._sim.root:
             self._sim.calls.append(call)
         return call
@@ -136,13 +135,13 @@ class Attempts:
             answer = member.answers.find(call)
             if answer is not None:
                 takes, saved = answer.takes, outcome_of(answer, call)
-                what = save_failed(saved.error, what.result) if isinstance(saved, Failed) else what
+                what = save_failed(saved, what) if isinstance(saved, Failed) else what
         if takes:
             self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, took + takes))
         else:
             self._sim.finish(member, row, what, took)
 
-    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
+    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: CallRecord) -> Act:
         match rendered.type:
             case "python":
                 return lambda: self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
@@ -157,7 +156,7 @@ class Attempts:
 
     def _run_python(self, member: "Member", job: Job, rendered: Rendered) -> Done | Failed:
         execution, own = member.execution, rendered.timeout
-        call = base.Call(
+        call = Call(
             type=rendered.type,
             key=_key(member, job),
             where=member.where(job),
@@ -183,12 +182,14 @@ class Attempts:
 
     def _wait(self, member: "Member", row: Row, rendered: Rendered) -> Act:
         found = wait(rendered, row.job.context, member.created[row.job.job_id], self._sim.agenda.now)
-        if not isinstance(found, Until):
+        if not isinstance(found, Deferred):
             return lambda: self._conclude(member, row, found, 0.0)
+        seconds = found.seconds
+        assert seconds is not None, "it waits for a moment"
         member.execution.put_back(row, 0.0, found.context)
-        return lambda: self._sim.agenda.at(found.moment, lambda: self.begin(member, row))
+        return lambda: self._sim.agenda.after(seconds, lambda: self.begin(member, row))
 
-    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: Call) -> Act:
+    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: CallRecord) -> Act:
         return_step(rendered)  # a wrong one is told before the child starts
         wanted, depth = child_call(rendered), member.depth
         if depth >= MAX_CALL_DEPTH:
@@ -226,7 +227,7 @@ def _overran(member: "Member", job: Job, limit: float) -> dict[str, Any]:
     return error_value("timeout", told, retryable=True)
 
 
-def _no_child(call: Call, path: str) -> Trouble:
+def _no_child(call: CallRecord, path: str) -> Trouble:
     advice = f"children:\n  {path}: FILE.yaml\nor\nstubs:\n  {call.step}:\n    result: {{}}"
     return Trouble(f"{call} calls the playbook {path!r}, which the test does not have", advice=advice)
 

@@ -10,7 +10,7 @@ from noetl.words import NO_ITEM, step_of
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallRecord:
     """One attempt, as its tool is called. `item` is None outside loops; `at` are seconds since the test began.
 
     The call of a block `save` has the name of its step with `.save` behind it. In a loop within a loop an item is
@@ -53,10 +53,10 @@ class Call:
         return ", ".join(parts) + ")"
 
 
-def call_of(rendered: Rendered, job: Job, at: float, *, save: bool = False) -> Call:
+def call_of(rendered: Rendered, job: Job, at: float, *, save: bool = False) -> CallRecord:
     """Return the call of a job that has been rendered, or of the block `save` of one."""
     step = step_of(job.node_id)
-    return Call(
+    return CallRecord(
         f"{step}.save" if save else step,
         rendered.type,
         job.visit,

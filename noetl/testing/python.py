@@ -19,9 +19,9 @@ from typing import Final
 
 import orjson
 
-from noetl.engine.facts import Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed, error_value
 from noetl.testing.python_child import HEADER, LENGTH
-from noetl.tools.base import Call, error
 
 REAL_LIMIT: Final = 10.0
 """Seconds that a call may really take where its step has no shorter timeout."""
@@ -127,4 +127,4 @@ class PythonChild:
             code = process.returncode
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         text = f"{call.where}: the process that ran the step {how}"
-        return error("runner_exited", text, retryable=True, detail={"process": how})
+        return error_value("runner_exited", text, retryable=True, detail={"process": how})

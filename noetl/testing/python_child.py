@@ -42,7 +42,8 @@ def _end_with_parent(lifeline: int) -> None:
 def _serve(calls: int, answers: int, printed: int) -> None:
     import orjson
 
-    from noetl.tools.base import Call, Failed
+    from noetl.calls import Call
+    from noetl.outcomes import Failed
     from noetl.tools.python import run
 
     for stream in (sys.stdout, sys.stderr):

@@ -7,7 +7,7 @@ from typing import Any
 from noetl.engine.events import Event
 from noetl.engine.evolve import value_event
 from noetl.playbook.templates.result_views import raw
-from noetl.testing.calls import Call
+from noetl.testing.calls import CallRecord
 from noetl.testing.execution import Execution
 from noetl.testing.simulation import Moment, Simulation
 from noetl.words import EventType, step_of
@@ -43,7 +43,7 @@ class Ran:
     result: Any
     error: dict[str, Any] | None
     path: Sequence[Taken]
-    calls: Sequence[Call]
+    calls: Sequence[CallRecord]
     seconds: float
     timeline: Sequence[Moment]
 

@@ -2,11 +2,10 @@
 
 from typing import Any, Final
 
-from noetl.engine.facts import Done, Failed
-from noetl.engine.failing import error_value, save_failed
 from noetl.engine.render import Rendered, render_save, save_of, saved_in_log
 from noetl.errors import InputError, TemplateError
 from noetl.jobs import Job
+from noetl.outcomes import Done, Failed, error_value, save_failed
 from noetl.testing.execution import Execution, decoded
 from noetl.words import step_of
 
@@ -26,8 +25,8 @@ def to_save(execution: Execution, job: Job, done: Done) -> Rendered | Done | Fai
     try:
         rendered = execution.loading(lambda values: render_save(playbook, state, job, values, result))
         if rendered.fields.get("storage", EVENT_LOG) == EVENT_LOG:
-            return Done(done.result, saved_in_log(rendered, result))
+            return Done(done.result, saved=saved_in_log(rendered, result))
     except InputError as problem:
         type_ = "template" if isinstance(problem, TemplateError) else "validation"
-        return save_failed(error_value(type_, str(problem)), done.result)
+        return save_failed(Failed(error_value(type_, str(problem))), done)
     return rendered

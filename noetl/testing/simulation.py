@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected, Done, Failed
-from noetl.engine.failing import error_value
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Cancel, Outcome, TimedOut
 from noetl.engine.waiting import CANCELLED_BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
 from noetl.jobs import Job
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.env import Env
 from noetl.playbook.templates.functions import CLOCK
@@ -22,7 +22,7 @@ from noetl.playbook.testfile.model import Stub, Test
 from noetl.testing.agenda import SECOND, Agenda
 from noetl.testing.answers import Answers
 from noetl.testing.attempts import Attempts
-from noetl.testing.calls import Call
+from noetl.testing.calls import CallRecord
 from noetl.testing.execution import Carried, Execution, Row
 from noetl.testing.python import PythonChild
 from noetl.testing.trouble import Trouble
@@ -71,7 +71,7 @@ class Simulation:
         self.agenda = Agenda(test.now)
         self.members: dict[int, Member] = {}
         self.root: Member | None = None
-        self.calls: list[Call] = []
+        self.calls: list[CallRecord] = []
         self.timeline: list[Moment] = []
         self.output: list[tuple[str, str]] = []
         self._playbook = playbook

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from noetl.engine.facts import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.playbook.testfile.model import Test
 from noetl.playbook.values import plain
 from noetl.testing.answers import LIMIT
-from noetl.testing.calls import Call
+from noetl.testing.calls import CallRecord
 from noetl.testing.saves import EVENT_LOG
 
 
-def stand_in(call: Call, test: Test) -> Done | Failed | None:
+def stand_in(call: CallRecord, test: Test) -> Done | Failed | None:
     """Return what a call gets without a stub, None where it needs one."""
     if call.type == "save":
         return Done(plain(_saved(call), LIMIT, "result"))
@@ -24,7 +24,7 @@ def stand_in(call: Call, test: Test) -> Done | Failed | None:
     return None
 
 
-def _saved(call: Call) -> dict[str, Any]:
+def _saved(call: CallRecord) -> dict[str, Any]:
     data = call.fields.get("data", call.args)
     rows = len(data) if isinstance(data, list) else 1
     if call.fields.get("storage") in (None, EVENT_LOG):

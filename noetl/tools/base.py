@@ -4,59 +4,17 @@ A tool opens what its call names and never sees the engine's database.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from noetl.words import fact
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 
 Place = Literal["runner", "thread"]
 
 TEXT_LIMIT: Final = 16 * 1024
 """How much of a message or traceback an error keeps, in characters."""
-
-
-@fact
-class Call:
-    """One attempt of one step run, ready to be carried out.
-
-    `fields` are the tool's own fields and `args` the step's arguments, both rendered to plain JSON types. `key` is
-    the idempotency key, equal for every attempt. `timeout` is in seconds (None: the tool's default; infinity: no
-    limit). `where` names playbook path and step, for error messages and tracebacks. `limit` is the greatest result
-    in bytes. `auth` maps an alias to a credential (`{type, ...}`, decrypted by the worker; the alias of a single one
-    is empty); it is never shown. `secrets` are the values that were put into fields, args and auth: wherever they
-    turn up in what comes back, the worker masks them.
-    """
-
-    type: str
-    key: str
-    where: str
-    fields: Mapping[str, Any]
-    args: Mapping[str, Any]
-    timeout: float | None
-    limit: int
-    context: Mapping[str, Any]  # execution_id, step, visit, item_index, attempt, workload; results where known
-    auth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Call({self.type!r}, {self.key!r})"  # no values: secrets are among them
-
-
-@fact
-class Done:
-    """It worked. `result` is JSON text as bytes, checked to be plain and within the limit."""
-
-    result: bytes
-    output: str = ""  # captured prints, at most the last 64 KiB
-
-
-@fact
-class Failed:
-    """It did not. `error` is `{type, message, retryable, detail}`."""
-
-    error: dict[str, Any]
-    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +31,6 @@ class Tool:
     close: Callable[[], None] | None = None
     cancel: Callable[[Call], None] | None = None
     place_of: Callable[[Call], Place] | None = None
-
-
-def error(type_: str, message: str, *, retryable: bool = False, detail: Any = None) -> dict[str, Any]:
-    """Return the uniform error value."""
-    return {"type": type_, "message": message, "retryable": retryable, "detail": detail}
 
 
 CUT: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")

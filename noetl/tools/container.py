@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from noetl.calls import Call
 from noetl.errors import TooLarge
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.base import Tool, storable
 from noetl.words import fact
 
 if TYPE_CHECKING:  # imported by the first call: most workers never make one
@@ -93,11 +95,11 @@ def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
         with _engine() as engine, _container(engine, call, wanted) as container:
             return _run(call, container, printed)
     except _Invalid as failure:
-        return Failed(error("validation", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
     except _Unavailable as failure:
-        return Failed(error("container", storable(f"{call.where}: {failure}"), retryable=True))
+        return Failed(error_value("container", storable(f"{call.where}: {failure}"), retryable=True))
     except TooLarge as failure:
-        return Failed(error("too_large", storable(f"{call.where}: {failure}")), _text(printed.tail))
+        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")), _text(printed.tail))
 
 
 def cancel(call: Call) -> None:
@@ -304,11 +306,13 @@ def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed
     output = _text(printed.tail)
     if overran.is_set():
         told = f"{call.where}: the container was still running after its timeout of {seconds:g} s; it was killed"
-        return Failed(error("timeout", told, retryable=True, detail=printed.described(code, KEPT)), output)
+        return Failed(error_value("timeout", told, retryable=True, detail=printed.described(code, KEPT)), output)
     if code != 0:
         said = printed.described(code, KEPT)["stderr"].strip().splitlines()
         told = f"{call.where}: the container ended with exit code {code}" + (f": {said[-1][:500]}" if said else "")
-        return Failed(error("container", storable(told), retryable=True, detail=printed.described(code, KEPT)), output)
+        return Failed(
+            error_value("container", storable(told), retryable=True, detail=printed.described(code, KEPT)), output
+        )
     return Done(plain(printed.described(code), call.limit), output)
 
 

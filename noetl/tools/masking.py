@@ -17,8 +17,9 @@ from urllib.parse import quote, quote_plus
 
 import orjson
 
+from noetl.outcomes import Done, Failed
 from noetl.playbook.common_secrets import is_common
-from noetl.tools.base import CUT, Done, Failed
+from noetl.tools.base import CUT
 
 STARS: Final = "***"
 SHORTEST: Final = 4

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Any
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 from noetl.tools.sql.bind import Invalid
 
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any, Final, cast
 
+from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.base import Tool, storable
 from noetl.tools.python_values import without_objects
 
 MODULE: Final = "noetl_step"
@@ -89,9 +91,9 @@ def run(call: Call) -> Done | Failed:
     try:
         return Done(_written(value, call.limit))
     except ValueNotJson as failure:
-        return Failed(error("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
+        return Failed(error_value("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
     except TooLarge as failure:
-        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
     except BaseException as failure:  # noqa: BLE001  no memory is left, or a class of somebody's code does not play
         return Failed(_raised(call.where, failure))
 
@@ -240,7 +242,7 @@ def _context(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _invalid(message: str, detail: Any = None) -> Failed:
-    return Failed(error("validation", storable(message), detail=detail))
+    return Failed(error_value("validation", storable(message), detail=detail))
 
 
 def _raised(where: str, failure: BaseException) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def _raised(where: str, failure: BaseException) -> dict[str, Any]:
         return _described(where, failure)
     except (MemoryError, RecursionError) as other:  # nothing is left to describe it with
         name = type(failure).__name__
-        return error("python", f"{name}, and a {type(other).__name__} while it was described", retryable=True)
+        return error_value("python", f"{name}, and a {type(other).__name__} while it was described", retryable=True)
 
 
 def _described(where: str, failure: BaseException) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _described(where: str, failure: BaseException) -> dict[str, Any]:
     else:
         text = _text_of(failure)
         message = f"{name}: {text}" if text else name
-    return error("python", storable(message), retryable=True, detail=_detail(where, failure))
+    return error_value("python", storable(message), retryable=True, detail=_detail(where, failure))
 
 
 def _text_of(failure: BaseException) -> str:

@@ -19,9 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from noetl.calls import Call
 from noetl.errors import TooLarge
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.base import Tool, storable
 
 KEPT: Final = 16 * 1024
 """How much of each stream an error keeps, in bytes: the last ones."""
@@ -46,13 +48,13 @@ def run(call: Call) -> Done | Failed:
         try:
             process = _start(_wanted(call, files))
         except (_Invalid, TooLarge) as failure:
-            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
     try:
         stdout, stderr = _read(process, call.limit)
     except TooLarge as failure:
         process.kill()
         process.wait()
-        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
     return _answer(call, process.wait(), stdout, stderr)
 
 
@@ -219,13 +221,15 @@ def _answer(call: Call, code: int, stdout: bytes, stderr: bytes) -> Done | Faile
         try:
             return Done(plain(result, call.limit))
         except TooLarge as failure:
-            return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
     kept = _text(stderr[-KEPT:])
     detail = {"exit_code": code, "stdout": _text(stdout[-KEPT:]), "stderr": kept}
     lines = kept.strip().splitlines()
     said = f": {lines[-1][:500]}" if lines else ""
     return Failed(
-        error("shell", storable(f"{call.where}: the command {how_it_ended(code)}{said}"), retryable=True, detail=detail)
+        error_value(
+            "shell", storable(f"{call.where}: the command {how_it_ended(code)}{said}"), retryable=True, detail=detail
+        )
     )
 
 

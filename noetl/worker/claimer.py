@@ -2,30 +2,28 @@
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 from psycopg import Connection
 
+from noetl.calls import Call
 from noetl.database import store
-from noetl.errors import DatabaseError
-from noetl.orchestrator.attempt import AwaitChild, Leased, NewChild, Ran, Work, collected, prepare, saves
-from noetl.orchestrator.batch import Broken, What
+from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare, saves
+from noetl.orchestrator.batch import JobOutcome
+from noetl.orchestrator.begin import begin_jobs
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.execution_cache import ExecutionCache, MissingValues, load_values
+from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.lost import set_aside
-from noetl.orchestrator.outcomes import Collection, Done, Failed, NotLoaded, save_failed
+from noetl.outcomes import Done, Failed, save_failed
 from noetl.playbook.step_types import STEP_TYPES
-from noetl.tools.base import Call
-from noetl.worker.executor import Computed, Executor
+from noetl.worker.executor import Computed, Executor, First
 from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
-
-MOST_ROUNDS = 100
-"""How often a job may ask for values before it counts as broken."""
 
 
 @dataclass(slots=True)
@@ -90,139 +88,80 @@ class Claimer:
             begun.append(leased)
         self.begin(conn, begun)
 
-    def begin(self, conn: Connection, todo: list[Leased]) -> None:
-        """Render jobs and hand them out; what they lack is read for all of them in one round trip."""
-        for _ in range(MOST_ROUNDS):
-            wanted: dict[int, MissingValues] = {}
-            later = []
-            for leased in todo:
-                try:
-                    self._hand_out(conn, leased)
-                except NotLoaded as missing:
-                    view = leased.view
-                    wanted.setdefault(view.execution_id, MissingValues(view)).add(missing)
-                    later.append(leased)
-            if not later:
-                return
-            broken = self._load(conn, wanted)
-            todo = [leased for leased in later if leased.view.execution_id not in broken]
-            for leased in later:
-                if leased.view.execution_id in broken:
-                    self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
-        for leased in todo:
-            self.held_jobs.finish(leased, Broken(RuntimeError("its job asked for values a hundred times")))
-
-    def _load(self, conn: Connection, wanted: Mapping[int, MissingValues]) -> dict[int, LookupError]:
-        """Read what views lack, in one round trip; return the executions whose log does not have it.
-
-        A damaged log is the trouble of its execution only: the others are read one by one then.
-        """
-        try:
-            with store.transaction(conn, self.schema, asynchronous=True):
-                load_values(conn, wanted.values())
-        except LookupError as damaged:
-            if len(wanted) == 1:
-                return dict.fromkeys(wanted, damaged)
-            broken: dict[int, LookupError] = {}
-            for number, one in wanted.items():
-                broken |= self._load(conn, {number: one})
-            return broken
-        return {}
+    def begin(self, conn: Connection, jobs: list[Leased]) -> None:
+        """Render jobs and hand them out; values that they lack are read for all of them in one round trip."""
+        for leased, broken in begin_jobs(conn, self.schema, jobs, partial(self._hand_out, conn)):
+            self.held_jobs.finish(leased, broken)
 
     def _hand_out(self, conn: Connection, leased: Leased) -> None:
-        """Have a job done, or answered at once. What the engine itself gets wrong is that execution's trouble only."""
-        try:
-            what = self._answer(conn, leased)
-            if isinstance(what, Done) and leased.done is None and saves(leased):
-                leased.done = Ran(what.result)
-                what = self._answer(conn, leased)
-            if isinstance(what, Work):
-                self.executor.submit(leased.token, self._call(what), self.secrets.of(leased.view, what))
-                leased.handed_out = leased.at_work = True
-            elif isinstance(what, Collection):
-                self._compute(leased, what)
-            else:
-                self.finish(leased, what)
-        except (NotLoaded, psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
-            raise
-        except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
-            self.held_jobs.finish(leased, Broken(error))
+        """Submit the call of a job, or finish the job where it needs none."""
+        prepared = self._prepare(conn, leased)
+        if isinstance(prepared, Done) and leased.done is None and saves(leased):
+            leased.done = prepared
+            prepared = self._prepare(conn, leased)
+        if isinstance(prepared, Call):
+            call = self._with_files(prepared)
+            self._submit(leased, call, self.secrets.of(leased.view, call))
+        elif isinstance(prepared, LongLoop):
+            self._compute(leased, prepared)
+        else:
+            self.finish(leased, prepared)
 
-    def _compute(self, leased: Leased, collection: Collection) -> None:
-        """Have a long loop collected in a thread of the executor, in place of a call: nothing else waits for it."""
+    def _prepare(self, conn: Connection, leased: Leased) -> Call | LongLoop | JobOutcome:
+        prepared = prepare(leased, self.result_limit)
+        if isinstance(prepared, NewChild):
+            return start_child(conn, self.views, prepared)
+        if isinstance(prepared, AwaitChild):
+            return await_child(conn, self.views, prepared)
+        return prepared
 
-        def first(_call: Call) -> Computed:
-            try:
-                return Computed(collected(collection, self.result_limit))
-            except NotLoaded as missing:
-                return Computed(missing)
-            except Exception as error:  # noqa: BLE001 - as where a job is handed out
-                return Computed(Broken(error))
+    def _with_files(self, call: Call) -> Call:
+        return (
+            replace(call, context={**call.context, "files": self.files}) if STEP_TYPES[call.type].keeps_files else call
+        )
 
-        def give_up(_call: Call) -> None:
-            collection.given_up = True
+    def _compute(self, leased: Leased, loop: LongLoop) -> None:
+        """Have the items of a long loop chosen in a thread of the executor, in place of a call."""
+
+        def choose(_call: Call) -> Computed:
+            loop.collect()
+            return Computed(loop)
 
         where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
         call = Call("loop", where, where, {}, {}, math.inf, self.result_limit, {})
+        self._submit(leased, call, choose, lambda _call: loop.give_up())
+
+    def _submit(
+        self, leased: Leased, call: Call, first: First | None, give_up: Callable[[Call], None] | None = None
+    ) -> None:
         self.executor.submit(leased.token, call, first, give_up)
         leased.handed_out = leased.at_work = True
 
-    def computed(self, conn: Connection, leased: Leased, found: What | NotLoaded, seconds: float) -> None:
-        """Take what a thread has computed; where that lacked values, they are read and it begins again."""
-        if not isinstance(found, NotLoaded):
-            self.finish(leased, found, seconds)
+    def computed(self, conn: Connection, leased: Leased, loop: LongLoop, seconds: float) -> None:
+        """Finish a job whose loop has been chosen in a thread; where that lacked values, begin it again with them."""
+        if loop.outcome is not None:
+            self.finish(leased, loop.outcome, seconds)
             return
-        leased.handed_out, leased.rounds = False, leased.rounds + 1
-        if leased.rounds > MOST_ROUNDS:
-            self.held_jobs.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")))
-            return
-        wanted = MissingValues(leased.view)
-        wanted.add(found)
-        broken = self._load(conn, {leased.view.execution_id: wanted})
-        if broken:
-            self.held_jobs.finish(leased, Broken(broken[leased.view.execution_id]))
-        else:
-            self.begin(conn, [leased])
+        leased.lacks, leased.handed_out = loop.missing, False
+        self.begin(conn, [leased])
 
-    def conclude(self, conn: Connection, leased: Leased, done: Ran) -> None:
-        """Take what a tool gave: it is on its way into the log, or a block `save` has to be done first, which is begun
-        as any job is. Until that is handed out the result is kept with the job, whatever becomes of the connection."""
+    def conclude(self, conn: Connection, leased: Leased, done: Done, seconds: float) -> None:
+        """Finish a job whose tool is done; or begin its block `save`, which has to be done first, as any job is begun.
+        Until that is handed out the outcome is kept with the job, whatever becomes of the connection."""
         if leased.done is None and saves(leased):
-            leased.done, leased.handed_out = done, False
+            leased.done, leased.seconds, leased.handed_out = done, seconds, False
             self.begin(conn, [leased])
         else:
-            self.finish(leased, Done(done.result), done.seconds, done.output)
+            self.finish(leased, done, seconds)
 
-    def finish(self, leased: Leased, what: What, seconds: float = 0.0, output: str = "") -> None:
-        """Put what came of a job on its way into the log; what was saved is the job's own result."""
+    def finish(self, leased: Leased, outcome: JobOutcome, seconds: float = 0.0) -> None:
+        """Put the outcome of a job on its way into the log; what was saved is the job's own result."""
         done = leased.done
-        if done is not None:
-            seconds, output = done.seconds + seconds, done.output + output
-            if isinstance(what, Done):
-                what = Done(done.result, what.saved)
-            elif isinstance(what, Failed):
-                what = save_failed(what.error, done.result)
-        self.held_jobs.finish(leased, what, seconds, output)
-
-    def _answer(self, conn: Connection, leased: Leased) -> Work | Collection | What:
-        what = prepare(leased, self.result_limit)
-        if isinstance(what, NewChild):
-            return start_child(conn, self.views, what)
-        if isinstance(what, AwaitChild):
-            return await_child(conn, self.views, what)
-        return what
-
-    def _call(self, work: Work) -> Call:
-        return Call(
-            work.type,
-            work.key,
-            work.where,
-            work.fields,
-            work.args,
-            work.timeout,
-            self.result_limit,
-            {**work.context, "files": self.files} if STEP_TYPES[work.type].keeps_files else work.context,
-        )
+        if done is not None and isinstance(outcome, Done):
+            outcome = Done(done.result, done.output + outcome.output, outcome.saved)
+        elif done is not None and isinstance(outcome, Failed):
+            outcome = save_failed(outcome, done)
+        self.held_jobs.finish(leased, outcome, leased.seconds + seconds)
 
     def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
         """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""

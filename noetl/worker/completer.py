@@ -23,11 +23,10 @@ from psycopg.errors import (
     TransactionTimeout,
 )
 
-from noetl.orchestrator.attempt import failure
 from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
 from noetl.orchestrator.execution_cache import CachedExecution
-from noetl.orchestrator.outcomes import Failed
+from noetl.outcomes import Failed, error_value
 from noetl.worker.held_jobs import HeldJobs
 
 log = logging.getLogger("noetl.worker")
@@ -179,10 +178,10 @@ class Completer:
         if reason is not None:
             message = f"what came of the step cannot be stored: {reason}"
             log.error("execution %s: %s", item.view.execution_id, message)
-            item.what, item.output = Failed(failure("not_stored", message)), ""
+            item.outcome = Failed(error_value("not_stored", message))
             reason = self._refused(conn, item, waiting)
         if reason is not None:
-            item.what = Broken(RuntimeError(f"nothing that follows can be stored: {reason}"))
+            item.outcome = Broken(RuntimeError(f"nothing that follows can be stored: {reason}"))
             self._settle(conn, [item], waiting)
 
     def _refused(self, conn: Connection, item: Finished, waiting: bool) -> str | None:

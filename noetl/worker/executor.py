@@ -24,7 +24,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.calls import Call
+from noetl.orchestrator.attempt import LongLoop
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import Tool, storable
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
@@ -72,9 +75,9 @@ class NotBegun:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The result of a computation of the engine's own, made in a thread instead of a call; passed on as it is."""
+    """A long loop whose items have been chosen, in a thread and instead of a call."""
 
-    value: Any
+    loop: LongLoop
 
 
 First = Callable[[Call], Call | Done | Failed | NotBegun | Computed]
@@ -172,7 +175,7 @@ class Executor:
         if tool is None:
             known = ", ".join(sorted(self._tools))
             self._held.add(token)
-            self._report(token, Failed(error("validation", f"{call.where}: no tool {call.type!r} ({known})")))
+            self._report(token, Failed(error_value("validation", f"{call.where}: no tool {call.type!r} ({known})")))
             return
         timeout = tool.default_timeout if call.timeout is None else call.timeout
         if timeout == float("inf"):
@@ -198,7 +201,7 @@ class Executor:
             return
         self._threads.cancel(in_thread.tool, in_thread.call)
         text = f"{in_thread.call.where}: cancelled while it ran"
-        self._report(token, Failed(error("cancelled", text)), time.monotonic() - in_thread.started)
+        self._report(token, Failed(error_value("cancelled", text)), time.monotonic() - in_thread.started)
 
     def recall(self) -> None:
         """Take back every call that was not begun. The next polls report them, all within a few milliseconds."""
@@ -285,7 +288,7 @@ class Executor:
             return self._runners.offer(token, call, waiting.timeout, fast=fast, grow=now >= waiting.since + GROWTH)
         except TypeError as failure:
             text = f"{call.where}: an argument is not plain JSON: {failure}"
-            self._report(token, Failed(error("validation", storable(text))))
+            self._report(token, Failed(error_value("validation", storable(text))))
         return True
 
     # ---- what came of them ---------------------------------------------------------------------------------------
@@ -343,7 +346,7 @@ class Executor:
             del self._in_threads[token]
             self._threads.cancel(in_thread.tool, in_thread.call)
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
-            failed = Failed(error("timeout", text, retryable=True))
+            failed = Failed(error_value("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)
         crowded = len(self._held) > self.count
         while (crowded or self._runners.ability.unable) and self._pending and now - self._pending[-1].since > PATIENCE:

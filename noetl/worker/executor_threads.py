@@ -9,7 +9,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from noetl.tools.base import Call, Failed, Tool, error, storable
+from noetl.calls import Call
+from noetl.outcomes import Failed, error_value
+from noetl.tools.base import Tool, storable
 
 Answer = Any
 """`Done` or `Failed`; of what is done before a call also the call itself, or that it was not begun."""
@@ -81,4 +83,4 @@ def _run(tool: Tool, call: Call) -> Answer:
         return tool.run(call)
     except Exception as failure:  # noqa: BLE001  the outermost frame of its thread: a fault of ours fails the step
         text = f"{call.where}: the tool {tool.type} broke: {type(failure).__name__}: {failure}"
-        return Failed(error("internal", storable(text), retryable=True, detail=storable(traceback.format_exc())))
+        return Failed(error_value("internal", storable(text), retryable=True, detail=storable(traceback.format_exc())))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from noetl.database.leases import Lease
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased
-from noetl.orchestrator.batch import Finished, What
+from noetl.orchestrator.batch import Finished, JobOutcome
 
 
 class HeldJobs:
@@ -73,19 +73,18 @@ class HeldJobs:
         if self.isolated == job_id:
             self.isolated = None
 
-    def finish(self, leased: Leased, what: What, seconds: float = 0.0, output: str = "") -> None:
-        """Put what came of a job on its way into the log. `seconds`: how long it ran."""
+    def finish(self, leased: Leased, outcome: JobOutcome, seconds: float = 0.0) -> None:
+        """Put the outcome of a job on its way into the log. `seconds`: how long it ran."""
         leased.handed_out = True
         self.finished.append(
             Finished(
                 leased.view,
                 leased.job,
-                what,
+                outcome,
                 self.worker_id,
                 seconds,
                 leased.queued,
                 random.random(),  # noqa: S311 - jitter
-                output,
                 time.monotonic(),
             )
         )

@@ -24,15 +24,12 @@ from noetl.database.connect import Database
 from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
-from noetl.jobs import Job
 from noetl.logs import Trouble
-from noetl.orchestrator.attempt import Leased, Ran, failure
 from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
-from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache
-from noetl.orchestrator.outcomes import Expired, Failed
+from noetl.orchestrator.execution_cache import ExecutionCache
+from noetl.outcomes import Done, Expired, Failed, error_value
 from noetl.settings import Settings
-from noetl.tools import base as tools
 from noetl.worker.claimer import Claimer
 from noetl.worker.completer import Completer
 from noetl.worker.execution_files import files_folder
@@ -226,20 +223,19 @@ class WorkerLoop:
             return  # the lease was lost meanwhile: somebody else runs it
         answer = report.answer
         if isinstance(answer, NotBegun) and leased.killed:
-            held_jobs.finish(leased, Failed(failure("cancelled", "cancelled before it began")))
+            held_jobs.finish(leased, Failed(error_value("cancelled", "cancelled before it began")))
         elif isinstance(answer, NotBegun):
             if leased.done is None and (self._draining or answer.surplus):
                 self._release([leased.job.job_id])
             else:
                 leased.handed_out = False  # should the connection be lost right now, it is begun with the next one
                 self._claimer.begin(self._connected(), [leased])
-        elif isinstance(answer, tools.Done):
-            ran = Ran(answer.result, report.seconds, answer.output)
-            self._claimer.conclude(self._connected(), leased, ran)
+        elif isinstance(answer, Done):
+            self._claimer.conclude(self._connected(), leased, answer, report.seconds)
         elif isinstance(answer, Computed):
-            self._claimer.computed(self._connected(), leased, answer.value, report.seconds)
+            self._claimer.computed(self._connected(), leased, answer.loop, report.seconds)
         else:
-            self._claimer.finish(leased, Failed(answer.error), report.seconds, answer.output)
+            self._claimer.finish(leased, answer, report.seconds)
 
     def _room(self) -> int:
         """Return how many next jobs this worker can take on, beside those in the queue."""
@@ -255,17 +251,11 @@ class WorkerLoop:
         if advanced.due is not None and advanced.due <= SOON:
             self._due = min(self._due, time.monotonic() + advanced.due)
         if advanced.leased:
-            self._go_on(advanced.leased, advanced.begun)
+            for leased in advanced.leased:
+                self.held_jobs.hold(leased)
+            self._claimer.begin(self._connected(), advanced.leased)
         if advanced.queued:
             self.claim_now.set()
-
-    def _go_on(self, jobs: list[tuple[CachedExecution, Job]], at: Mapping[int, int]) -> None:
-        begun = []
-        for view, job in jobs:
-            leased = Leased(view, job, at[job.job_id], at[job.job_id])
-            self.held_jobs.hold(leased)
-            begun.append(leased)
-        self._claimer.begin(self._connected(), begun)
 
     def _release(self, jobs: list[int]) -> None:
         """Put jobs back that were not begun."""

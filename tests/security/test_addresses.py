@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from noetl.tools.base import Call, Failed
+from noetl.calls import Call
+from noetl.outcomes import Failed
 from noetl.tools.clouds.aws import AwsSecrets
 from noetl.tools.clouds.google import GoogleSecrets
 from noetl.tools.clouds.service import CloudError

@@ -15,8 +15,8 @@ from noetl.database.embedded.passwords import Passwords
 from noetl.database.embedded.server import EmbeddedServer
 from noetl.database.schema import apply_schema
 from noetl.errors import DatabaseError
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings, load_settings
-from noetl.tools.base import Done, Failed
 from noetl.tools.registry import make_tools
 from tests.support.sql import Steps
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from noetl.tools.base import Call, Done
+from noetl.calls import Call
+from noetl.outcomes import Done
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from tests.support.stub import Stub, serving

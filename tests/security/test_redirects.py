@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.registry import TOOLS
 from tests.support.stub import Stub, serving
 

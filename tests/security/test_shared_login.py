@@ -9,8 +9,8 @@ from psycopg.conninfo import make_conninfo
 
 from noetl.database.connect import Connection, Database
 from noetl.database.roles import UNLOGGED, ensure_roles, wanted_roles
+from noetl.outcomes import Failed
 from noetl.settings import Settings
-from noetl.tools.base import Failed
 from tests.support.postgres import TestServer
 from tests.support.sql import Steps, sql_steps
 

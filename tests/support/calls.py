@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 from noetl.worker.executor import Executor, Report
 
 LIMIT = 20.0

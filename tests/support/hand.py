@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
-from noetl.orchestrator.attempt import Leased, Ready, collected, prepare
-from noetl.orchestrator.batch import Finished, What
+from noetl.engine.values import NotLoaded
+from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare
+from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
 from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
-from noetl.orchestrator.outcomes import Collection, Done, NotLoaded
+from noetl.outcomes import Done
 
 LIMIT = 32 * 1024 * 1024
 
@@ -50,7 +52,7 @@ class Hand:
         with store.transaction(self.conn, self.schema, asynchronous=True):
             return store.promote_jobs(self.conn, limit=limit)
 
-    def prepared(self, row: JobRow) -> Ready:
+    def prepared(self, row: JobRow) -> Call | NewChild | AwaitChild | JobOutcome:
         """Render what a leased job is to do, as this worker sees its execution."""
         leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], row.job, 0, 0)
 
@@ -59,12 +61,18 @@ class Hand:
                 load_missing(self.conn, leased.view, missing)
 
         found = loading(lambda: prepare(leased, LIMIT), load)
-        return loading(lambda: collected(found, LIMIT), load) if isinstance(found, Collection) else found
+        while isinstance(found, LongLoop):
+            found.collect()
+            if found.outcome is not None:
+                return found.outcome
+            leased.lacks = found.missing
+            found = loading(lambda: prepare(leased, LIMIT), load)
+        return found
 
-    def finished(self, row: JobRow, what: What) -> Finished:
+    def finished(self, row: JobRow, outcome: JobOutcome) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
-        return Finished(view, row.job, what, self.name)
+        return Finished(view, row.job, outcome, self.name)
 
     def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CompletedBatch:
         return self.advance(self.conn, list(finished), room=room, idle=idle, waiting=waiting)

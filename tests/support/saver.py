@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from noetl.tools.base import Call, Done, Failed, Tool, error
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import Tool
 from noetl.tools.registry import make_tools
 
 
@@ -28,7 +30,7 @@ class Saver:
             self.calls.append(call)
         table = call.fields.get("table")
         if table == "broken" or (table == "unsteady" and call.key not in before):
-            return Failed(error("postgres", f"there is no table {table}", retryable=True))
+            return Failed(error_value("postgres", f"there is no table {table}", retryable=True))
         return Done(json.dumps({"saved": "postgres", "table": table, "row_count": 1}).encode())
 
     def tools(self, **options: Any) -> Mapping[str, Tool]:

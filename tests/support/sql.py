@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 
+from noetl.calls import Call
 from noetl.database.connect import playbook_login
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.tools.base import Call, Done, Failed, Tool
+from noetl.tools.base import Tool
 from noetl.tools.registry import make_tools
 
 _numbers = count(1)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "noetl"
-EVERYBODY = {"words", "jobs", "errors", "logs", "process_memory", "reasons"}
+EVERYBODY = {"words", "jobs", "outcomes", "calls", "errors", "logs", "process_memory", "reasons"}
 
 ALLOWED = {
     "__main__": {"cli"},
@@ -32,8 +32,10 @@ ALLOWED = {
     "errors": set(),
     "logs": set(),
     "reasons": set(),
+    "outcomes": set(),
+    "calls": set(),
 }
-"""Which rooms a room may import, itself, `words`, `jobs`, `errors` and `reasons` aside."""
+"""Which rooms a room may import, itself and the modules that everybody may see aside."""
 
 TOOLS_SEE = {"noetl.playbook.values", "noetl.playbook.common_secrets"}
 """A tool gets values; playbooks and templates are none of its business."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 from noetl.tools.credential import hide, postgres_parts, secrets_of
 from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql.bind import Bound, Invalid, check_text, kind_of

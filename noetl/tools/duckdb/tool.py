@@ -10,8 +10,10 @@ It runs in a runner, since the SQL is somebody's code: it reads and writes files
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import Tool, storable
 from noetl.tools.duckdb.open import (
     Opened,
     Refused,
@@ -72,15 +74,15 @@ def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: S
     try:
         return Done(work())
     except Invalid as failure:
-        return Failed(error("validation", storable(hide(f"{call.where}: {failure}"))))
+        return Failed(error_value("validation", storable(hide(f"{call.where}: {failure}"))))
     except Refused as failure:
-        return Failed(error("duckdb", storable(hide(f"{call.where}: {failure}")), retryable=True))
+        return Failed(error_value("duckdb", storable(hide(f"{call.where}: {failure}")), retryable=True))
     except OSError as failure:
-        return Failed(error("duckdb", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("duckdb", storable(f"{call.where}: {failure}")))
     except TooLarge as failure:
-        return Failed(error("too_large", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
     except (ValueNotJson, UnicodeDecodeError) as failure:
-        return Failed(error("not_json", storable(f"{call.where}: {failure}")))
+        return Failed(error_value("not_json", storable(f"{call.where}: {failure}")))
     except _errors() as failure:
         return _failed(call.where, hide, failure, at[0] if at else None)
     finally:
@@ -156,7 +158,7 @@ def _failed(where: str, hide: Callable[[str], str], failure: BaseException, numb
     }
     retryable = any(sign in str(failure) for sign in _AGAIN)
     told = storable(hide(f"{where}: {command}{first_line(failure)}"))
-    return Failed(error("duckdb", told, retryable=retryable, detail=detail))
+    return Failed(error_value("duckdb", told, retryable=retryable, detail=detail))
 
 
 TOOL: Final = Tool("duckdb", "runner", run, default_timeout=3600.0)

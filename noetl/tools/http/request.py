@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 from noetl.tools.http.body import ENCODINGS, charset_of, is_json, media_type
 from noetl.tools.http.login import Login, login_of, sendable
 

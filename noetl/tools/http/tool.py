@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.tools.base import Tool, storable
 from noetl.tools.exact_json import NumberTooBig
 from noetl.tools.http.body import WrongBody, is_json, read_body, read_json, read_text
 from noetl.tools.http.request import TIMEOUT, Invalid, Request, request_of
@@ -70,27 +72,27 @@ class Http:
         try:
             request = request_of(call)
         except Invalid as failure:
-            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
         what = f"{call.where}: {request.method} {_without_secrets(request.url)}"
         try:
             with self._client() as client:
                 response = _exchange(client, request, call.limit)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as failure:
-            return Failed(error("validation", storable(f"{what}: {failure}")))
+            return Failed(error_value("validation", storable(f"{what}: {failure}")))
         except Refused as failure:
-            return Failed(error("http", storable(f"{what}: {failure}")))
+            return Failed(error_value("http", storable(f"{what}: {failure}")))
         except TooLarge as failure:
-            return Failed(error("too_large", storable(f"{what}: {failure}")))
+            return Failed(error_value("too_large", storable(f"{what}: {failure}")))
         except httpx.TimeoutException:
             text = f"{what}: no complete answer within {request.timeout:g} s"
-            return Failed(error("timeout", storable(text), retryable=True))
+            return Failed(error_value("timeout", storable(text), retryable=True))
         except WrongRedirect as failure:
-            return Failed(error("http", storable(f"{what}: {failure}")))
+            return Failed(error_value("http", storable(f"{what}: {failure}")))
         except WrongBody as failure:
-            return Failed(error("http", storable(f"{what}: {failure}"), retryable=failure.retryable))
+            return Failed(error_value("http", storable(f"{what}: {failure}"), retryable=failure.retryable))
         except httpx.TransportError as failure:
             text = str(failure) or type(failure).__name__
-            return Failed(error("http", storable(f"{what}: no answer: {text}"), retryable=True))
+            return Failed(error_value("http", storable(f"{what}: no answer: {text}"), retryable=True))
         return _answer(call, what, response, request.big_as_text)
 
     def close(self) -> None:
@@ -155,20 +157,20 @@ def _answer(call: Call, what: str, response: _Response, big_as_text: bool) -> Do
         data = _data(response, big_as_text)
     except NumberTooBig as failure:
         text = f"{what}: {failure}, and its digits would be lost: big_numbers: text gives such numbers as text"
-        return Failed(error("not_json", storable(text), detail=_kept(response, None)))
+        return Failed(error_value("not_json", storable(text), detail=_kept(response, None)))
     except ValueError as failure:
         text = f"{what}: the response says it is JSON and is not: {failure}"
-        return Failed(error("http", storable(text), detail=_kept(response, read_text(response.body, ""))))
+        return Failed(error_value("http", storable(text), detail=_kept(response, read_text(response.body, ""))))
     if not 200 <= response.status < 300:
         text = f"{what}: answered {response.status} {response.reason}"
         retryable = response.status in RETRYABLE or response.status >= 500
-        return Failed(error("http", storable(text), retryable=retryable, detail=_kept(response, data)))
+        return Failed(error_value("http", storable(text), retryable=retryable, detail=_kept(response, data)))
     try:
         return Done(plain(response.described(data), call.limit))
     except ValueNotJson as failure:
-        return Failed(error("not_json", storable(f"{what}: {failure}")))
+        return Failed(error_value("not_json", storable(f"{what}: {failure}")))
     except TooLarge as failure:
-        return Failed(error("too_large", storable(f"{what}: {failure}")))
+        return Failed(error_value("too_large", storable(f"{what}: {failure}")))
 
 
 def _data(response: _Response, big_as_text: bool) -> Any:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import psycopg
 
-from noetl.tools.base import Failed, error, storable
+from noetl.outcomes import Failed, error_value
+from noetl.tools.base import storable
 from noetl.tools.postgres.login import Login
 from noetl.tools.postgres.session import is_lost
 
@@ -41,7 +42,7 @@ def of_connect(where: str, login: Login, failure: psycopg.Error) -> Failed:
         reason = reason.split(marker)[-1]
     told = login.hide(f"{where}: no connection to {login.where}: {reason}")
     retryable = not _FINAL.search(text)
-    return Failed(error("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
+    return Failed(error_value("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
 
 
 def of_command(
@@ -81,4 +82,4 @@ def of_command(
     retryable = is_lost(failure) or state in _AGAIN or state.startswith("53")
     hidden = {name: login.hide(value) if isinstance(value, str) else value for name, value in detail.items()}
     kept = {name: storable(value) if isinstance(value, str) else value for name, value in hidden.items()}
-    return Failed(error("postgres", storable(told), retryable=retryable, detail=kept))
+    return Failed(error_value("postgres", storable(told), retryable=retryable, detail=kept))

@@ -11,8 +11,8 @@ from typing import Final
 
 import psycopg.errors as pg
 
+from noetl.calls import Call
 from noetl.errors import TooLarge
-from noetl.tools.base import Call
 from noetl.tools.masking import mask_of
 from noetl.tools.postgres.session import Session
 from noetl.tools.sql.bind import Invalid

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from noetl.tools.base import Call, Done, Failed, Tool, error, storable
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import Tool, storable
 from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
 from noetl.tools.sql.values import Results
 
@@ -47,7 +49,7 @@ class Postgres:
             if once:
                 refuse_transactions(commands)
         except Invalid as failure:
-            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
         return self.transact(
             call,
             _job(commands, call.limit),
@@ -73,7 +75,7 @@ class Postgres:
         try:
             login = login_of(call.auth, self._default())
         except Invalid as failure:
-            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
         return self._working().run(call, login, once, job, isolation=isolation, texts=texts or [], resets=resets)
 
     def cancel(self, call: Call) -> None:

@@ -18,8 +18,10 @@ import psycopg
 import psycopg.errors as pg
 from psycopg.pq import TransactionStatus
 
+from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
-from noetl.tools.base import Call, Done, Failed, error, storable
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import storable
 from noetl.tools.masking import mask_of
 from noetl.tools.postgres import errors as postgres_errors
 from noetl.tools.postgres import exactly_once as postgres_once
@@ -144,7 +146,7 @@ class Work:
         try:
             session = self._pool.take(login, run.deadline, run.cancelled.is_set, fresh=fresh)
         except NoRoom:
-            return self._late(run) or Failed(error("cancelled", f"{where}: cancelled before it began"))
+            return self._late(run) or Failed(error_value("cancelled", f"{where}: cancelled before it began"))
         except psycopg.Error as failure:
             if run.exact and not (last or run.over or run.cancelled.is_set()):
                 return None
@@ -165,14 +167,14 @@ class Work:
             return failed
         except Invalid as failure:
             clean = self._rolled_back(session)
-            return Failed(error("validation", storable(login.hide(f"{where}: {failure}"))), session.output())
+            return Failed(error_value("validation", storable(login.hide(f"{where}: {failure}"))), session.output())
         except CopyRefused:
             text = f"{where}: COPY from STDIN or to STDOUT has nothing at its other end here: use INSERT or SELECT"
-            return Failed(error("validation", text), session.output())
+            return Failed(error_value("validation", text), session.output())
         except TooLarge as failure:
-            return Failed(error("too_large", storable(f"{where}: {failure}")), session.output())
+            return Failed(error_value("too_large", storable(f"{where}: {failure}")), session.output())
         except (ValueNotJson, UnicodeDecodeError) as failure:
-            return Failed(error("not_json", storable(f"{where}: {failure}")), session.output())
+            return Failed(error_value("not_json", storable(f"{where}: {failure}")), session.output())
         finally:
             self._give_back(run, session, clean)
 
@@ -245,7 +247,7 @@ class Work:
 
     def _failed(self, run: Run, session: Session, failure: psycopg.Error) -> Failed:
         if run.cancelled.is_set():
-            return Failed(error("cancelled", f"{run.call.where}: cancelled while it ran"), session.output())
+            return Failed(error_value("cancelled", f"{run.call.where}: cancelled while it ran"), session.output())
         if isinstance(failure, pg.QueryCanceled):
             late = self._late(run, session)
             if late is not None:
@@ -264,7 +266,7 @@ class Work:
             what = "another run of this step has not ended" if session.untouched else _ran_on(session.command)
         text = f"{run.call.where}: {what} until its timeout of {run.call.timeout:g} s"
         output = "" if session is None else session.output()
-        return Failed(error("timeout", text, retryable=True), output)
+        return Failed(error_value("timeout", text, retryable=True), output)
 
 
 def _ran_on(command: int | None) -> str:

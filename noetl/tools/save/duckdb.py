@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.duckdb.open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
 from noetl.tools.duckdb.tool import failed_as
 from noetl.tools.own_folder import refuse_home

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import orjson
 
+from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Call, Done, Failed, Place, Tool, error, storable
+from noetl.tools.base import Place, Tool, storable
 from noetl.tools.postgres.tool import Postgres
 from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
 from noetl.tools.sql.bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
@@ -72,7 +74,7 @@ class Save:
                 return _log(call)
             order = read_order(call, storage)
         except Invalid as failure:
-            return Failed(error("validation", storable(f"{call.where}: {failure}")))
+            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
         if storage == "postgres":
             from noetl.tools.save.postgres import job_of
 
@@ -117,7 +119,7 @@ def _log(call: Call) -> Done | Failed:
         return Done(plain({"saved": EVENT_LOG, "data": data, "row_count": count}, call.limit))
     except (ValueNotJson, TooLarge) as failure:
         kind = "too_large" if isinstance(failure, TooLarge) else "not_json"
-        return Failed(error(kind, storable(f"{call.where}: {failure}")))
+        return Failed(error_value(kind, storable(f"{call.where}: {failure}")))
 
 
 def read_order(call: Call, storage: str) -> Order:

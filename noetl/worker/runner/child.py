@@ -24,8 +24,9 @@ if __name__ == "__main__":
 
 import orjson
 
+from noetl.calls import Call
+from noetl.outcomes import Failed
 from noetl.tools import python
-from noetl.tools.base import Call, Failed
 from noetl.worker.runner.descendants import adopt, die_with_parent, end_leftovers
 from noetl.worker.runner.fork import Forks, Ran, WorkerGone
 from noetl.worker.runner.harmless import imported, is_harmless

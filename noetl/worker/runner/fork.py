@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.base import Call, error
+from noetl.calls import Call
+from noetl.outcomes import error_value
 from noetl.worker.runner.descendants import die_with_parent, end_descendants
 from noetl.worker.runner.step import HEAD, Pipes, run_step
 from noetl.worker.runner.wire import DONE, FAILED, STEP, UNABLE, how_it_ended
@@ -168,11 +169,11 @@ class Forks:
                 return Ran(kind, body, seconds, step.printed)
         if received:
             text = f"{call.where}: the step wrote into the pipe that carries its own answer, or damaged what writes it"
-            failed = error("python" if call.type == "python" else "runner_exited", text, retryable=True)
+            failed = error_value("python" if call.type == "python" else "runner_exited", text, retryable=True)
         else:
             how = how_it_ended(code)
             text = f"{call.where}: the process that ran the step {how}"
-            failed = error("runner_exited", text, retryable=True, detail={"process": how})
+            failed = error_value("runner_exited", text, retryable=True, detail={"process": how})
         return Ran(FAILED, orjson.dumps(failed), 0.0, step.printed)
 
 

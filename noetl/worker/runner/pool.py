@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from noetl.tools.base import Call, Done, Failed, error, storable
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed, error_value
+from noetl.tools.base import storable
 from noetl.worker.runner.ability import Ability
 from noetl.worker.runner.process import Answered, Runner, Sent
 from noetl.worker.runner.wire import encode_call
@@ -116,7 +118,7 @@ class RunnerPool:
             runner.broken = True
             if not runner.closed:
                 text = f"the worker broke over its runner: {type(failure).__name__}: {failure}"
-                self._end(runner, error("internal", storable(text), retryable=True))
+                self._end(runner, error_value("internal", storable(text), retryable=True))
 
     def _send(self, runner: Runner, frames: list[bytes]) -> None:
         if not runner.send(frames) and runner.calls not in self._selector.get_map():  # it may be full already
@@ -317,12 +319,12 @@ class RunnerPool:
 
     @staticmethod
     def _cancelled(sent: Sent) -> dict[str, object]:
-        return error("cancelled", f"{sent.call.where}: cancelled while it ran")
+        return error_value("cancelled", f"{sent.call.where}: cancelled while it ran")
 
     @staticmethod
     def _overran(sent: Sent) -> dict[str, object]:
         text = f"{sent.call.where}: still running after its timeout of {sent.timeout:g} s; it was killed"
-        return error("timeout", text, retryable=True)
+        return error_value("timeout", text, retryable=True)
 
     def _end(self, runner: Runner, cause: dict[str, object] | None) -> None:
         """Have a runner end with all that it started, upon which its calls are reported. `cause` is the error of the
@@ -359,7 +361,7 @@ class RunnerPool:
             self._lack(partial(self.ability.lack_start, how, output), time.monotonic())
         for sent in runner.line:
             if sent.number <= begun:
-                failed = cause or error(
+                failed = cause or error_value(
                     "runner_exited",
                     f"{sent.call.where}: the process that ran the step {how}",
                     retryable=True,

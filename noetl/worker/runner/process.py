@@ -22,8 +22,9 @@ from typing import Any, Final
 
 import orjson
 
+from noetl.calls import Call
 from noetl.errors import SettingsError
-from noetl.tools.base import Call, Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.words import fact
 from noetl.worker.runner.output import Output
 from noetl.worker.runner.wire import (

@@ -20,8 +20,10 @@ from typing import Any, Final, NoReturn
 
 from orjson import dumps as _dumps
 
+from noetl.calls import Call
+from noetl.outcomes import Failed
 from noetl.tools import python
-from noetl.tools.base import Call, Failed, Tool
+from noetl.tools.base import Tool
 from noetl.worker.runner.descendants import die_with_parent
 from noetl.worker.runner.wire import DONE, FAILED
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.base import Call
+from noetl.calls import Call
 
 CALL: Final = struct.Struct("<IQ")
 ANSWER: Final = struct.Struct("<IQBd")

@@ -14,15 +14,17 @@ from typing import Any, Final
 
 import orjson
 
+from noetl.calls import Call
 from noetl.database.credentials import Credential
 from noetl.errors import DatabaseError, InputError
-from noetl.orchestrator.attempt import SAVE_KEY_SUFFIX, Work
+from noetl.orchestrator.attempt import SAVE_KEY_SUFFIX
 from noetl.orchestrator.execution_cache import CachedExecution
+from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.credential_types import check_fields, check_type, secret_values
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
-from noetl.tools.base import Call, Done, Failed, error, storable
+from noetl.tools.base import storable
 from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
 from noetl.worker.executor import First, NotBegun
@@ -48,43 +50,44 @@ class Secrets:
         self._sources = sources
         self._seals = seals
 
-    def of(self, view: CachedExecution, work: Work) -> First | None:
+    def of(self, view: CachedExecution, call: Call) -> First | None:
         """Return what has to be done before a call is made, None where it has no secrets."""
         may_have = view.playbook.secrets or view.parent_execution_id is not None
-        if work.auth is None and not may_have:
+        if call.named_auth is None and not may_have:
             return None
-        logs_in = work.auth is not None or work.type == STEP
-        if not (logs_in or holds_reference(work.fields) or holds_reference(work.args)):
+        logs_in = call.named_auth is not None or call.type == STEP
+        if not (logs_in or holds_reference(call.fields) or holds_reference(call.args)):
             return None
-        return lambda call: self._first(call, work.auth, view.root_execution_id)
+        root = view.root_execution_id
+        return lambda call: self._first(call, root)
 
     def close(self) -> None:
         """Let go of connections."""
         self._sources.close()
 
-    def _first(self, call: Call, auth: Any, root: int) -> Call | Done | Failed | NotBegun:
+    def _first(self, call: Call, root: int) -> Call | Done | Failed | NotBegun:
         """Return the call with its secrets, or what it came to without being made."""
         found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
         try:
             if call.type == STEP:
-                return self._step(found, call, auth, root)
+                return self._step(found, call, root)
             fields, args = found.put_in(call.fields), found.put_in(call.args)
-            logins = found.logins(auth, call.type)
+            logins = found.logins(call.named_auth, call.type)
             return replace(call, fields=fields, args=args, auth=logins, secrets=tuple(found.used))
         except DatabaseError as problem:
             log.warning("%s: the database does not answer (%s): trying again", call.where, problem)
             time.sleep(_PAUSE)
             return NotBegun()
         except CloudError as problem:
-            failed = error(STEP, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
+            failed = error_value(STEP, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
         except InputError as problem:
-            failed = error("validation", storable(f"{call.where}: {problem}"))
+            failed = error_value("validation", storable(f"{call.where}: {problem}"))
         return mask_of((*found.used, *found.asked)).answer(Failed(failed))
 
-    def _step(self, found: "_Lookup", call: Call, auth: Any, root: int) -> Done:
+    def _step(self, found: "_Lookup", call: Call, root: int) -> Done:
         """Fetch a secret for a step of this type; its result names it and holds the reference."""
         fields = {name: value for name, value in call.fields.items() if value is not None}
-        fetch = _fetch(fields, auth)
+        fetch = _fetch(fields, call.named_auth)
         _, version = found.fetched(fetch)
         pinned = replace(fetch, version=version) if fetch.provider in ("google", "aws") else fetch
         result = {

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
-from noetl.orchestrator.attempt import Work
 from noetl.orchestrator.complete import MAX_STREAK_STEPS
-from noetl.orchestrator.outcomes import Done, Expired, Failed
+from noetl.outcomes import Done, Expired, Failed
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE, JobStatus
 from tests.support.hand import Hand, with_hand
@@ -180,7 +180,7 @@ def test_a_lost_lease_is_another_ones_and_the_late_result_is_dropped(
     ]  # fmt: skip
     (second,) = late.claim()
     work = late.prepared(second)
-    assert isinstance(work, Work)
+    assert isinstance(work, Call)
     assert work.args == {"seen": "quick", "again": "quick"}
     late.done(second)
     assert engine.result(execution) == "quick"
@@ -198,7 +198,7 @@ def test_an_outcome_put_off_leaves_nothing_in_the_memory(engine: Engine, hands: 
     quick.done(other, result=b'"quick"')
     (after,) = slow.claim()
     work = slow.prepared(after)
-    assert isinstance(work, Work)
+    assert isinstance(work, Call)
     assert work.args == {"seen": "quick", "again": "quick"}
     assert not slow.complete(*put_off).dropped
     slow.done(after)
@@ -482,9 +482,9 @@ def test_an_execution_is_continued_for_a_while_only_when_others_wait(
     streak = 0
     while advanced.leased:
         streak += 1
-        ((view, job),) = advanced.leased
+        (leased,) = advanced.leased
         item = hand.finished(row, Done(b"1"))
-        item.view, item.job = view, job
+        item.view, item.job = leased.view, leased.job
         advanced = hand.complete(item, room=1, idle=False)
     assert 1 <= streak <= MAX_STREAK_STEPS
     assert advanced.queued

@@ -7,13 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
+from noetl.calls import Call
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.orchestrator import verify_replay
-from noetl.orchestrator.attempt import AwaitChild, NewChild, Work
-from noetl.orchestrator.batch import Deferral, Finished, What
+from noetl.orchestrator.attempt import AwaitChild, NewChild
+from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.children import await_child, start_child
-from noetl.orchestrator.outcomes import Done, Expired, Failed
+from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.settings import Settings
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import playbook
@@ -109,32 +110,34 @@ class Crowd:
         elif self.happens(self.losing):
             hand.release(row.job.job_id)
         else:
-            what = self.answer(hand, row)
-            if what is not None:
-                self.finished.append((hand, hand.finished(row, what)))
+            outcome = self.answer(hand, row)
+            if outcome is not None:
+                self.finished.append((hand, hand.finished(row, outcome)))
 
     def lose(self, row: JobRow) -> None:
         lost = "UPDATE queue SET lease_until = clock_timestamp() - interval '1 s' WHERE status = 'leased' AND id = %s"
         self.change(lost, row.job.job_id)
 
-    def answer(self, hand: Hand, row: JobRow) -> What | None:
-        """What comes of a job; None where it turns out to be somebody else's by now."""
+    def answer(self, hand: Hand, row: JobRow) -> JobOutcome | None:
+        """The outcome of a job; None where it turns out to be somebody else's by now."""
         try:
-            what = hand.prepared(row)
+            outcome = hand.prepared(row)
         except LookupError:
             holder = "SELECT worker_id FROM queue WHERE id = %s AND attempts = %s AND status = 'leased'"
             assert self.engine.one(holder, row.job.job_id, row.job.attempts) != hand.name
             return None
-        if isinstance(what, NewChild):
-            what = start_child(hand.conn, hand.views, what)
-        elif isinstance(what, AwaitChild):
-            what = await_child(hand.conn, hand.views, what)
-        if isinstance(what, Work | Deferral) and self.happens(self.failing):
+        if isinstance(outcome, NewChild):
+            outcome = start_child(hand.conn, hand.views, outcome)
+        elif isinstance(outcome, AwaitChild):
+            outcome = await_child(hand.conn, hand.views, outcome)
+        if isinstance(outcome, Call | Deferred) and self.happens(self.failing):
             kind, again = self.dice.choice(["python", "timeout"]), self.happens(0.5)
             return Failed({"type": kind, "message": "bad", "retryable": again, "detail": None})
-        if isinstance(what, Work) or (isinstance(what, Deferral) and "due" in what.context and self.happens(0.5)):
+        if isinstance(outcome, Call) or (
+            isinstance(outcome, Deferred) and "due" in outcome.context and self.happens(0.5)
+        ):
             return Done(orjson.dumps(self.dice.randint(0, 9)))
-        return what
+        return outcome
 
     def complete(self, hand: Hand) -> None:
         mine = [item for one, item in self.finished if one is hand]
@@ -142,7 +145,7 @@ class Crowd:
         if not mine:
             return
         advanced = hand.complete(*mine, room=self.dice.randint(0, 3), idle=self.happens(0.5))
-        hand.release(*(job.job_id for _, job in advanced.leased))
+        hand.release(*(leased.job.job_id for leased in advanced.leased))
         if self.happens(self.losing):  # the reply was lost
             self.finished += [(hand, item) for item in mine]
 

@@ -11,8 +11,8 @@ import pytest
 from noetl.database import pooled, store
 from noetl.database.connect import Database
 from noetl.database.runtime import Process
-from noetl.engine.facts import Done
 from noetl.errors import Locked
+from noetl.outcomes import Done
 from noetl.settings import Settings
 from noetl.worker.executor import Executor
 from noetl.worker.maintenance.containers import LeftContainers

@@ -12,9 +12,10 @@ import pytest
 from noetl.database import loops, store
 from noetl.database.connect import Database
 from noetl.database.loops import read_loop
+from noetl.engine.facts import Collected
 from noetl.errors import TooLarge
 from noetl.orchestrator.batch import Finished
-from noetl.orchestrator.outcomes import Collected, Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completer
 from noetl.worker.executor import Executor

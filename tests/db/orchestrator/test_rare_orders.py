@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator.batch import Deferral
-from noetl.orchestrator.outcomes import Cancel, Collected, Done, Expired, Failed
+from noetl.engine.facts import Collected
+from noetl.engine.inputs import Cancel
+from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE
 from tests.support.hand import Hand, with_hand
@@ -106,7 +107,7 @@ def test_nothing_waits_in_a_loop_that_has_failed(engine: Engine, hand: Hand) -> 
     first, second = hand.claim(2)
     hand.complete(hand.finished(first, BROKEN))
     assert queue(engine) == [("each", 1, "leased")]
-    hand.complete(hand.finished(second, Deferral(3600.0, {})))
+    hand.complete(hand.finished(second, Deferred(3600.0, {})))
     assert engine.status(execution) == "failed"
     assert queue(engine) == []
     assert "item_skipped each" in engine.events(execution)
@@ -117,7 +118,7 @@ def test_nothing_waits_in_a_loop_within_one_that_has_failed(engine: Engine, hand
     execution = engine.start("nested")
     begin_loops(hand, 3)
     first, second = hand.claim(2)
-    hand.complete(hand.finished(first, BROKEN), hand.finished(second, Deferral(3600.0, {})))
+    hand.complete(hand.finished(first, BROKEN), hand.finished(second, Deferred(3600.0, {})))
     assert engine.status(execution) == "failed"
     assert queue(engine) == []
 
@@ -131,7 +132,7 @@ def test_the_child_of_an_item_of_a_loop_that_has_failed_is_cancelled(engine: Eng
     first, second = hand.claim(2)
     hand.complete(hand.finished(first, BROKEN))
     second = second._replace(job=second.job.again(context={"child": str(child)}))
-    hand.complete(hand.finished(second, Deferral(5.0, {})))
+    hand.complete(hand.finished(second, Deferred(5.0, {})))
     assert (CANCEL_NODE, -1, "queued") in queue(engine)
 
 
@@ -236,7 +237,7 @@ def test_leases_are_lost_in_a_row_only_without_a_good_one_between_them(engine: E
     hand.complete(hand.finished(lost, Expired()))
     (again,) = hand.claim_lost()
     assert again.job.lost == 1
-    hand.complete(hand.finished(again, Deferral(0.0, {})))
+    hand.complete(hand.finished(again, Deferred(0.0, {})))
     assert engine.rows("SELECT status, lost FROM queue") == [("waiting", 0)]
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from noetl.database import runtime, store
 from noetl.database.connect import Database
-from noetl.orchestrator.outcomes import Collected, Done, Failed
+from noetl.engine.facts import Collected
 from noetl.orchestrator.why import explain, waits_of
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from tests.support.hand import Hand, with_hand
 from tests.support.playbooks import Lab

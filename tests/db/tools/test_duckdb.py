@@ -6,8 +6,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from noetl.database.connect import Database
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.tools.base import Done, Failed
 from noetl.tools.registry import TOOLS
 from noetl.worker.executor import Executor
 from tests.support.calls import run

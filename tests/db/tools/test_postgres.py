@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from noetl.outcomes import Done
 from noetl.settings import Settings
-from noetl.tools.base import Done
 from tests.support.postgres import TestServer
 from tests.support.sql import Steps, sql_steps
 

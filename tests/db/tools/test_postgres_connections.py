@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from noetl.calls import Call
 from noetl.database.connect import Connection, Database
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.tools.base import Call, Done, Failed
 from noetl.tools.postgres import pool as postgres_pool
 from noetl.tools.registry import make_tools
 from noetl.worker.executor import Executor
@@ -171,7 +172,7 @@ def test_the_server_notices_that_a_worker_has_died(steps: Steps, settings: Setti
     """A statement whose client is gone is ended, so that its key does not hold up the next run."""
 
     code = (
-        "from noetl.tools.registry import make_tools; from noetl.tools.base import Call; import sys, json\n"
+        "from noetl.tools.registry import make_tools; from noetl.calls import Call; import sys, json\n"
         "tool = make_tools(playbook_login=json.loads(sys.argv[1]))['postgres']\n"
         "tool.run(Call('postgres', 'first', 'w', {'command': 'SELECT 1'}, {}, None, 1000, {}))\n"
         "tool.run(Call('postgres', 'k', 'w', {'command': 'SELECT pg_sleep(300)'}, {}, None, 1000, {}))"

@@ -11,8 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from noetl.database.connect import Connection, Database
 from noetl.database.inbox import make_inbox
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.tools.base import Done, Failed
 from noetl.tools.postgres.session import Session
 from tests.support.sql import Steps, sql_steps
 from tests.support.waiting import wait_for

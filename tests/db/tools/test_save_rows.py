@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.tools.base import Done, Failed
 from tests.support.sql import Steps, sql_steps
 
 TABLE = "CREATE TABLE paid (n int, amount numeric(5, 2) NOT NULL, name varchar(3), day date, tags int[], extra jsonb)"

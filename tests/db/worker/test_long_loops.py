@@ -9,8 +9,8 @@ import pytest
 from noetl.database.connect import Database
 from noetl.engine.loops import collect
 from noetl.engine.loops.collect import LONG_LOOP_ITEMS, Collection
-from noetl.orchestrator.outcomes import Expired
 from noetl.orchestrator.value_cache import ValueCache
+from noetl.outcomes import Expired
 from noetl.settings import Settings
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.paused import bring_back
@@ -19,7 +20,7 @@ from noetl.database.schema import reset_schema
 from noetl.orchestrator import execution_cache
 from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.settings import Settings
-from noetl.tools.base import Call, Tool
+from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completer import passes
 from noetl.worker.executor import Executor, First, NotBegun, Report

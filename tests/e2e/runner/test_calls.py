@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from noetl.errors import SettingsError
-from noetl.tools.base import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.tools.registry import TOOLS
 from noetl.worker.executor import Executor, NotBegun
 from noetl.worker.runner.process import runner_environment

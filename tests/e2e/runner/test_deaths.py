@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.tools.base import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.worker.executor import Executor
 from tests.support.calls import alive, collect, python, read_pid, run, until
 

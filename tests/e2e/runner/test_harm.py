@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from noetl.tools.base import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.worker.executor import Executor
 from tests.support.calls import collect, python, read_pid, run, until
 

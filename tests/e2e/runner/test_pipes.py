@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noetl.tools.base import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.worker.executor import Executor, NotBegun, Report
 from noetl.worker.runner.process import Answered, Runner
 from tests.support.calls import LIMIT, collect, python, read_pid, until

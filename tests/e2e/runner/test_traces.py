@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.worker.executor import Executor
 from tests.support.calls import alive, collect, python, read_pid, run, until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.tools.base import Done
+from noetl.outcomes import Done
 from noetl.worker.executor import Executor, NotBegun
 from tests.support.calls import collect, python, run, until
 

@@ -10,7 +10,8 @@ import docker
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.container import LABEL, container_name, make_tool
 from tests.support.docker import engine, small_image
 from tests.support.waiting import wait_for

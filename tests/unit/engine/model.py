@@ -13,7 +13,7 @@ import orjson
 from noetl.engine.decision import Decision
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped, replay
-from noetl.engine.facts import Collected, Done, Expired, Failed
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.loops.items import why_not
@@ -21,6 +21,7 @@ from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
 from noetl.jobs import Job
+from noetl.outcomes import Done, Expired, Failed
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.testing import execution as testing

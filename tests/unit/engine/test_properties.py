@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from noetl.engine.events import Event
 from noetl.engine.evolve import evolve
-from noetl.engine.facts import Collected, Done, Expired, Failed
+from noetl.engine.facts import Collected
 from noetl.engine.inputs import Outcome
 from noetl.engine.state import State
 from noetl.jobs import Job
+from noetl.outcomes import Done, Expired, Failed
 from noetl.playbook.templates.result_views import raw
 from noetl.words import CONTINUE_NODE, step_of
 from tests.unit.engine.model import Execution, playbook

@@ -2,10 +2,10 @@
 
 import pytest
 
-from noetl.engine.facts import Done
 from noetl.engine.inputs import Outcome
 from noetl.errors import Conflict
 from noetl.jobs import Job
+from noetl.outcomes import Done
 from noetl.words import CONTINUE_NODE
 from tests.unit.engine.model import Execution, flow, playbook, py, router
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from noetl.engine.decide import decide
-from noetl.engine.facts import Done
 from noetl.engine.inputs import Outcome, Start
 from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
@@ -16,6 +15,7 @@ from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
 from noetl.errors import TemplateError
 from noetl.jobs import Job
+from noetl.outcomes import Done
 from noetl.playbook.load import lint
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.template import compile_template

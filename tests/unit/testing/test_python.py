@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from noetl.engine.facts import Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.testing.python import Overran, PythonChild
-from noetl.tools.base import Call
 from tests.support.trials import Trials, result_of
 from tests.support.waiting import wait_for
 
@@ -104,7 +104,7 @@ def test_the_child_ends_with_its_parent_however_busy_it_is(tmp_path: Path) -> No
     told = tmp_path / "pid"
     code = f"import os\ndef main():\n  open({str(told)!r}, 'w').write(str(os.getpid()))\n  while True: pass"
     parent = (
-        "import sys; from noetl.testing.python import PythonChild; from noetl.tools.base import Call\n"
+        "import sys; from noetl.testing.python import PythonChild; from noetl.calls import Call\n"
         f"PythonChild({{}}).run(Call('python', 'k', 'w', {{'code': {code!r}}}, {{}}, None, 100, {{}}), 600)"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from noetl.outcomes import Done
 from noetl.tools.duckdb import open as duckdb_open
 from noetl.tools.registry import TOOLS
 from tests.support.sql import Steps
@@ -102,7 +103,9 @@ def test_an_execution_has_a_file_of_its_own(steps: Steps, tmp_path: Path) -> Non
         call = steps.call({"command": f"CREATE TABLE t AS SELECT {number} AS n"}, context=in_files(tmp_path, number))
         assert steps.tool.run(call)
     again = steps.call({"command": "SELECT n FROM t"}, context=in_files(tmp_path, "7"))
-    assert b'"rows":[{"n":7}]' in steps.tool.run(again).result  # type: ignore[union-attr]
+    answer = steps.tool.run(again)
+    assert isinstance(answer, Done)
+    assert b'"rows":[{"n":7}]' in answer.result
     assert sorted(file.name for file in (tmp_path / "duckdb").iterdir()) == ["7.duckdb", "8.duckdb"]
     assert (tmp_path / "duckdb").stat().st_mode & 0o077 == 0
 

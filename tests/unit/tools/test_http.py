@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.http import tool as http
 from noetl.tools.http.guard import is_refused
 from noetl.tools.registry import TOOLS, make_tools

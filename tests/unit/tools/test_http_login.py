@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.http.login import login_of
 from noetl.tools.registry import TOOLS
 from tests.support.stub import Stub, serving

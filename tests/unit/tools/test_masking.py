@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noetl.tools.base import Done, Failed, storable
+from noetl.outcomes import Done, Failed
+from noetl.tools.base import storable
 from noetl.tools.masking import Mask
 from noetl.worker.runner.output import TAIL, Output
 

@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed, storable
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
+from noetl.tools.base import storable
 from noetl.tools.python import TOOL
 
 

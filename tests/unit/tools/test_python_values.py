@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools.base import Done, Failed
+from noetl.outcomes import Done, Failed
 from noetl.tools.python import FRAMES, run
 from tests.support.calls import python
 

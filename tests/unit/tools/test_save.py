@@ -7,7 +7,7 @@ import duckdb
 import orjson
 import pytest
 
-from noetl.tools.base import Done
+from noetl.outcomes import Done
 from noetl.tools.registry import TOOLS
 from noetl.tools.save.rows import duckdb_types, last_of_each, name_parts, postgres_types
 from noetl.tools.save.tool import place_of

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.tools.base import Call, Done, Failed
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
 from noetl.tools.shell import TOOL, how_it_ended
 from noetl.worker.executor import Executor
 from tests.support.calls import alive, read_pid, until

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.tools.base import Call, Done, Failed, Tool
+from noetl.calls import Call
+from noetl.outcomes import Done, Failed
+from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.executor import Executor, NotBegun
 from tests.support.calls import collect, until

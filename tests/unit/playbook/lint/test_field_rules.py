@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from noetl.calls import Call
 from noetl.playbook.load import lint
-from noetl.tools.base import Call
 from noetl.tools.save.tool import read_order, storage_of
 from noetl.tools.sql.bind import Invalid
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from noetl import __version__
-from noetl.cli.show import complain
+from noetl.cli.terminal import complain
 from noetl.errors import NoetlError
 
 NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook")

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from noetl.cli.account import account_name
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import connect_to_read
-from noetl.cli.files import catalog_path, documents, read_text
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.show import complain, note, print_json, print_table
-from noetl.cli.who import who
+from noetl.cli.playbook_files import catalog_path, documents, read_text
+from noetl.cli.terminal import complain, note, print_json, print_table
 from noetl.errors import InputError
 from noetl.settings import load_settings
 
@@ -79,7 +79,7 @@ def show(
 
 def put(client: Client, content: str, filename: str) -> dict[str, Any]:
     """Register one document and return where it stands."""
-    body = {"content": content, "filename": filename[-500:], "by": who()}
+    body = {"content": content, "filename": filename[-500:], "by": account_name()}
     answer: dict[str, Any] = client.post("/api/catalog", body, repeat=True)  # equal content keeps its version
     return answer
 

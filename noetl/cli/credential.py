@@ -12,7 +12,7 @@ import typer
 from noetl.cli.connection.client import connect, segment
 from noetl.cli.execute.start_options import read_payload
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.show import note, print_json, print_table
+from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import InputError
 from noetl.playbook.common_secrets import COMMON, is_common
 from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type, secret_values

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from noetl.cli.show import note
+from noetl.cli.terminal import note
 from noetl.errors import InputError
 from noetl.home.files import open_file
 from noetl.settings import load_settings

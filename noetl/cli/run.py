@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from noetl.cli.completing import files
+from noetl.cli.account import account_name
+from noetl.cli.background import private
+from noetl.cli.completion import files
 from noetl.cli.execute.follow import exit_code
 from noetl.cli.execute.options import Input, Label, Merge, Payload, Set, SetString
 from noetl.cli.execute.output_reporter import OutputReporter
@@ -17,11 +19,9 @@ from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, print_outcome
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
 from noetl.cli.execute.wait_reporter import WaitReporter
-from noetl.cli.files import find_file, register_tree
 from noetl.cli.options import Json
-from noetl.cli.processes import private
-from noetl.cli.show import note
-from noetl.cli.who import who
+from noetl.cli.playbook_files import find_file, register_tree
+from noetl.cli.terminal import note
 from noetl.errors import DatabaseError, NoetlError, NotFound
 from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
@@ -72,7 +72,7 @@ def run(
         orchestrator = Orchestrator(database, settings)
 
         def register(content: str, filename: str) -> dict[str, Any]:
-            done = orchestrator.register(content, filename=filename, by=who())
+            done = orchestrator.register(content, filename=filename, by=account_name())
             return {"path": done.path, "version": done.version, "kind": done.kind, "created": done.created}
 
         entry = register_tree(found, register)[0]
@@ -84,7 +84,7 @@ def run(
                 merge=merge,
                 overlay=overlay,
                 labels=labels,
-                by=who(),
+                by=account_name(),
             )
         )
         note(f"execution {started.execution_id} of {started.path} version {started.version}")
@@ -184,7 +184,7 @@ class _Run:
             if self._interrupts and not cancelled:
                 progress.say("cancelling; Ctrl-C again leaves it to a worker")
                 cancelled = True
-                self._orchestrator.cancel(self._execution_id, by=who(), reason="interrupted")
+                self._orchestrator.cancel(self._execution_id, by=account_name(), reason="interrupted")
             events: list[Row] = []
             with suppress(DatabaseError), self._database.session() as conn:  # the worker waits for it, too
                 events = read.events(conn, self._execution_id, after=after)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from noetl.cli.background import Background
 from noetl.cli.connection.address import ServerLocation, make_token, read_address, remove_address, url_of, write_address
 from noetl.cli.connection.client import Client
-from noetl.cli.processes import Background
-from noetl.cli.show import note, print_json, print_table
+from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import Conflict, NoetlError
 from noetl.settings import Settings, load_settings
 

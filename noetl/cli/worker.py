@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from noetl.cli.background import Background, of_kind
 from noetl.cli.connection.database_client import connect_to_read
-from noetl.cli.processes import Background, of_kind
-from noetl.cli.show import note, print_json, print_table
+from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import Conflict, InputError
 from noetl.settings import Settings, load_settings
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from noetl.cli.processes import Background
+from noetl.cli.background import Background
 from noetl.database.connect import Database
 from noetl.settings import Settings
 from tests.support.chaos import FORK, living

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.cli.processes import Background, alone, private
+from noetl.cli.background import Background, alone, private
 from noetl.database.embedded.server import EmbeddedServer
 from noetl.errors import DatabaseError
 from noetl.home.files import make_folder, make_home, open_file

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from noetl.cli.background import Background
 from noetl.cli.connection.address import ServerLocation, find_server, token_for
-from noetl.cli.processes import Background
 from noetl.errors import SettingsError, Unauthorized
 from noetl.home import local_socket
 from noetl.settings import Settings, load_settings

@@ -1,4 +1,4 @@
-"""Where the server of a NOETL_HOME is, which instance it serves, and who is given the token.
+"""The address of a NOETL_HOME's server, the instance that it serves, and the token for it.
 
 `server.json` is written by the server while it runs: `{address, socket, pid, instance}`. `instance` stays behind: with
 it a client notices that it reached the server of another home. `token` is made when it is first needed.

@@ -6,7 +6,7 @@ from typing import Any
 
 from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client, connect, segment
-from noetl.cli.show import note
+from noetl.cli.terminal import note
 from noetl.errors import DatabaseError, Unreachable
 from noetl.settings import Settings
 from noetl.words import TERMINAL_EVENTS

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from noetl.cli.account import account_name
 from noetl.cli.dev.executions import Executions
 from noetl.cli.dev.files import Folder
 from noetl.cli.dev.screen import Screen
 from noetl.cli.execute.options import Set, SetString
 from noetl.cli.execute.start_options import read_sets
-from noetl.cli.files import catalog_path, find_file
 from noetl.cli.options import Json
-from noetl.cli.who import who
+from noetl.cli.playbook_files import catalog_path, find_file
 from noetl.errors import DatabaseError, InputError, NotFound
 from noetl.settings import Settings, load_settings
 
@@ -76,7 +76,7 @@ def _interrupted() -> Iterator[threading.Event]:
 @contextmanager
 def running(settings: Settings, screen: Screen) -> Iterator[None]:
     """Start what does not run yet, and stop at the end what was started here, in the opposite order."""
-    from noetl.cli.processes import alone, of_kind
+    from noetl.cli.background import alone, of_kind
     from noetl.cli.server import ensure_server, server_of
     from noetl.cli.worker import ensure_workers, workers_of
 
@@ -137,7 +137,7 @@ class _Dev:
                 self._trouble = str(error)
 
     def _register(self, content: str, filename: str) -> "Registered":
-        return self._orchestrator.register(content, filename=filename, by=who())
+        return self._orchestrator.register(content, filename=filename, by=account_name())
 
     def _help(self, any_playbook: bool) -> None:
         if not any_playbook:
@@ -153,10 +153,10 @@ class _Dev:
         if self._run is None:
             return
         if self._own is not None and self._executions.goes_on(self._own):
-            self._orchestrator.cancel(self._own, by=who(), reason="a file was saved")
+            self._orchestrator.cancel(self._own, by=account_name(), reason="a file was saved")
         try:
             request = StartRequest(
-                path=self._path(self._run), version=None, payload={}, overlay=self._overlay, by=who()
+                path=self._path(self._run), version=None, payload={}, overlay=self._overlay, by=account_name()
             )
             self._own = self._orchestrator.start(request).execution_id
         except InputError as error:

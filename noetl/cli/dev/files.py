@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noetl.cli.dev.screen import Screen
-from noetl.cli.files import SUFFIXES, is_document, read_text
+from noetl.cli.playbook_files import SUFFIXES, is_document, read_text
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, took
-from noetl.cli.show import STYLES, cell, safe, terminal
+from noetl.cli.terminal import STYLES, cell, open_console, safe
 from noetl.errors import Problem
 
 RESULT = 2000
@@ -23,7 +23,7 @@ class Screen:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self._console = None if as_json or not sys.stderr.isatty() else terminal(stderr=True)
+        self._console = None if as_json or not sys.stderr.isatty() else open_console(stderr=True)
 
     def say(self, text: str) -> None:
         """Show a sentence."""
@@ -46,7 +46,7 @@ class Screen:
         self._line({"what": "started", **{name: shown[name] for name in names}}, (_now(), "dim"), (text, "bold"))
 
     def progress(self, shown: dict[str, Any], file: Path | None) -> Progress:
-        """Return who shows the events of an execution."""
+        """Return the progress that shows the events of an execution."""
         label = f"{shown['path'].rpartition('/')[2]}#{shown['execution_id'][-4:]}"
         return Progress(quiet=self.as_json, place=code_place(file), label=label)
 

@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import typer
 
+from noetl.cli.account import account_name
 from noetl.cli.catalog import put
-from noetl.cli.completing import playbooks
+from noetl.cli.completion import playbooks
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import DatabaseClient, connect_to_read
 from noetl.cli.execute.follow import exit_code, follow
@@ -20,10 +21,9 @@ from noetl.cli.execute.output_reporter import step_label
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, labels_text, print_outcome, print_status, took
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
-from noetl.cli.files import catalog_path, find_file, register_tree
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.show import note, print_json, print_table, safe
-from noetl.cli.who import who
+from noetl.cli.playbook_files import catalog_path, find_file, register_tree
+from noetl.cli.terminal import note, print_json, print_table, safe
 from noetl.errors import AnswerLost, InputError, NotFound
 from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
@@ -67,7 +67,7 @@ def playbook(
         "payload": read_payload(payload, input_file),
         "set": read_sets(sets or [], set_strings or []),
     }
-    body |= {"labels": read_labels(label or []), "merge": merge, "by": who()}
+    body |= {"labels": read_labels(label or []), "merge": merge, "by": account_name()}
     # With a key of our own the start can be asked for again where its answer was lost.
     body |= {"key": f"cli:{uuid4()}" if key is None else key}
     body |= {"priority": priority} if priority is not None else {}
@@ -96,7 +96,7 @@ def playbook(
 
 def ensure_running(settings: Settings) -> None:
     """Start what an execution needs and is not there: the embedded database with its schema, server, worker."""
-    from noetl.cli.processes import alone
+    from noetl.cli.background import alone
     from noetl.cli.server import ensure_server
     from noetl.cli.worker import ensure_workers
 
@@ -312,7 +312,7 @@ def ask_to_end(client: Client, execution_id: str, reason: str) -> dict[str, Any]
 
     A second request is no repetition: it ends the `finally`, too.
     """
-    path, body = f"/api/executions/{segment(execution_id)}", {"reason": reason, "by": who()}
+    path, body = f"/api/executions/{segment(execution_id)}", {"reason": reason, "by": account_name()}
     try:
         answer: dict[str, Any] = client.post(f"{path}/cancel", body)
     except AnswerLost:

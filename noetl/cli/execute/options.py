@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from noetl.cli.completing import execution_ids
+from noetl.cli.completion import execution_ids
 
 ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
 Payload = Annotated[str | None, typer.Option("--payload", metavar="JSON", help="Laid over the workload.")]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from noetl.cli.execute.output_reporter import step_label
-from noetl.cli.show import STYLES, cell, note, safe, terminal
+from noetl.cli.terminal import STYLES, cell, note, open_console, safe
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import EventType
@@ -52,7 +52,7 @@ class Progress:
         self.shown_at = time.monotonic()  # when something was last shown
         self._running: dict[tuple[str, int], tuple[int, int] | None] = {}  # of a loop: items that ended, all items
         self._queued: dict[tuple[str, int], str] = {}  # when a step run was queued
-        self._console = None if quiet or not sys.stderr.isatty() else terminal(stderr=True)
+        self._console = None if quiet or not sys.stderr.isatty() else open_console(stderr=True)
         self._status = self._console.status("waiting") if self._console is not None and not label else None
 
     def __enter__(self) -> "Progress":
@@ -174,6 +174,6 @@ def say_end(shown: Event) -> None:
     if sys.stderr.isatty():
         from rich.text import Text
 
-        terminal(stderr=True).print(Text(text, style=STYLES.get(status, "")))
+        open_console(stderr=True).print(Text(text, style=STYLES.get(status, "")))
     else:
         note(text)

@@ -8,8 +8,8 @@ from typing import Any
 
 from noetl.cli.execute.progress import say_end
 from noetl.cli.execute.wait_reporter import wait_sentence
-from noetl.cli.files import read_text
-from noetl.cli.show import cell, note, print_json, print_table, safe
+from noetl.cli.playbook_files import read_text
+from noetl.cli.terminal import cell, note, print_json, print_table, safe
 from noetl.reasons import Place, attempt_of, heading
 
 Row = dict[str, Any]

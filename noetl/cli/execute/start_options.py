@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noetl.cli.show import note
+from noetl.cli.terminal import note
 from noetl.errors import InputError
 
 

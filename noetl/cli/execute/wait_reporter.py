@@ -58,7 +58,7 @@ class WaitReporter:
             try:
                 waits = self._ask()
             except NoetlError:
-                continue  # the server is away: who follows the stream says so
+                continue  # the server is away: the stream's reader says so
             if not self._over.is_set():
                 self.report(waits)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noetl.cli.completing import files as complete_files
-from noetl.cli.files import documents, read_text
+from noetl.cli.completion import files as complete_files
 from noetl.cli.options import Json
 from noetl.cli.playbook.test import run_playbook_tests
-from noetl.cli.show import note, print_json
+from noetl.cli.playbook_files import documents, read_text
+from noetl.cli.terminal import note, print_json
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:

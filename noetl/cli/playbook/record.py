@@ -10,7 +10,7 @@ import typer
 from noetl.cli.connection.client import Client, segment
 from noetl.cli.connection.database_client import connect_to_read
 from noetl.cli.playbook.tested import say_tested
-from noetl.cli.show import note
+from noetl.cli.terminal import note
 from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noetl.cli.files import SUFFIXES, child_file, documents, find_file, read_text
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.playbook.tested import Told, say_summary, say_tested
-from noetl.cli.show import complain, print_json
+from noetl.cli.playbook_files import SUFFIXES, child_file, documents, find_file, read_text
+from noetl.cli.terminal import complain, print_json
 from noetl.errors import InputError, NotFound
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from noetl.cli.show import terminal
+from noetl.cli.terminal import open_console
 
 if TYPE_CHECKING:
     from noetl.testing.suite import Verdict
@@ -28,7 +28,7 @@ def say_tested(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> Non
     from rich.text import Text
 
     word, style = ("ok", "green") if tested.ok else ("failed", "bold red")
-    console = terminal(stderr=stderr)
+    console = open_console(stderr=stderr)
     line = Text.assemble("  ", (f"{word:<6}", style), f"  {tested.test.name}", (f"  {_milliseconds(tested)}", "dim"))
     console.print(line)
     for place, text in _why(tested):
@@ -48,7 +48,7 @@ def say_summary(count: int, failed: int, milliseconds: float) -> None:
     tests = "1 test" if count == 1 else f"{count} tests"
     text = f"{tests}, {failed} failed" if failed else f"{tests} passed"
     style = "bold red" if failed else "green"
-    terminal().print(Text.assemble((text, style), f" in {milliseconds / 1000:.2f} s"))
+    open_console().print(Text.assemble((text, style), f" in {milliseconds / 1000:.2f} s"))
 
 
 def _milliseconds(tested: "Verdict") -> str:

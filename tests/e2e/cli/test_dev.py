@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from noetl.cli.background import Background
 from noetl.cli.dev.files import Folder
 from noetl.cli.dev.screen import Screen
-from noetl.cli.processes import Background
 from noetl.orchestrator import Registered
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer

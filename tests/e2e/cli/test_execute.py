@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.cli.processes import Background
+from noetl.cli.background import Background
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
 from tests.support.process import Process

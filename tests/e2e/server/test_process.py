@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from noetl.cli.processes import Background
+from noetl.cli.background import Background
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
 

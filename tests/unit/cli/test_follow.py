@@ -13,7 +13,7 @@ from noetl.cli.execute import follow as module
 from noetl.cli.execute.follow import exit_code, follow
 from noetl.cli.execute.progress import Progress, describe
 from noetl.cli.execute.wait_reporter import WaitReporter
-from noetl.cli.show import cell, complain, fitting, print_table
+from noetl.cli.terminal import cell, complain, fitting, print_table
 from noetl.errors import Unreachable
 from noetl.words import EventType
 
@@ -164,7 +164,7 @@ def test_progress_survives_a_terminal_without_unicode(monkeypatch: pytest.Monkey
 
 
 def test_results_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    from noetl.cli.show import print_json
+    from noetl.cli.terminal import print_json
 
     print_json({"ä": [1.0, None, 2**60]})
     out = capsys.readouterr().out

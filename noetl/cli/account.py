@@ -1,10 +1,10 @@
-"""Who gives the commands, for the log."""
+"""The account that gives the commands, for the log."""
 
 import getpass
 import socket
 
 
-def who() -> str:
+def account_name() -> str:
     """Return user@host of this process."""
     try:
         user = getpass.getuser()

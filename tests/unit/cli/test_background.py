@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from noetl.cli.background import Background
 from noetl.cli.connection.address import (
     ServerLocation,
     find_server,
@@ -20,14 +21,13 @@ from noetl.cli.connection.address import (
     url_of,
     write_address,
 )
-from noetl.cli.processes import Background
 from noetl.errors import Conflict, SettingsError, Unreachable
 from noetl.settings import Settings
 
 HOLDER = """
 import sys
 from pathlib import Path
-from noetl.cli.processes import Background
+from noetl.cli.background import Background
 with Background(Path(sys.argv[1]), "server").hold("a server"):
     print("held", flush=True)
     sys.stdin.read()

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from noetl.cli.processes import Background, of_kind
-from noetl.cli.show import note
+from noetl.cli.background import Background, of_kind
+from noetl.cli.terminal import note
 from noetl.errors import InputError
 from noetl.settings import load_settings
 

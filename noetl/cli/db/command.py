@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from noetl.cli.db_remove import remove
-from noetl.cli.show import note, print_json, print_table
+from noetl.cli.db.remove import remove
+from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import InputError
 from noetl.settings import Settings, load_settings
 

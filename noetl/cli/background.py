@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from noetl.cli.show import note
+from noetl.cli.terminal import note
 from noetl.errors import Conflict, NoetlError, SettingsError
 from noetl.home.files import UMASK, make_folder, make_home, open_file
 from noetl.settings import Settings

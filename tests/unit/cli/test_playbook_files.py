@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from noetl.cli.files import catalog_path, child_paths, documents, find_file, register_tree, root_of
+from noetl.cli.playbook_files import catalog_path, child_paths, documents, find_file, register_tree, root_of
 from noetl.errors import InputError, NotFound
 
 

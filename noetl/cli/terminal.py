@@ -34,7 +34,7 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def terminal(*, stderr: bool = False, width: int | None = None) -> "Console":
+def open_console(*, stderr: bool = False, width: int | None = None) -> "Console":
     """Return rich's console. Imported here, because it takes its time."""
     from rich.console import Console
 
@@ -61,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, em
         widths = fitting(widths, [len(head) for head in heads], [columns[n].endswith(("_id", "parent")) for n in shown])
     from rich.text import Text
 
-    console = terminal(width=10_000)  # nothing is wrapped here: an id in two pieces cannot be copied
+    console = open_console(width=10_000)  # nothing is wrapped here: an id in two pieces cannot be copied
     console.print(Text("  ".join(f"{_cut(h, w):<{w}}" for h, w in zip(heads, widths, strict=True)).rstrip(), "bold"))
     for row, line in zip(rows, cells, strict=True):
         text = Text()

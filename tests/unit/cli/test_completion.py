@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.cli.completing import execution_ids, files, playbooks
+from noetl.cli.completion import execution_ids, files, playbooks
 
 
 @pytest.fixture

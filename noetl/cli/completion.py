@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from noetl.cli.files import SUFFIXES
+from noetl.cli.playbook_files import SUFFIXES
 from noetl.errors import NoetlError
 
 MOST = 50

@@ -77,9 +77,9 @@ class JobStatus(StrEnum):
     """Set by an attempt that waits for a time, a child or its next try. Ends when the time comes (any worker promotes
     it), the child ends (its last transaction wakes the job), or with the withdrawal of the job."""
 
-    PAUSED = "paused"
-    """Set by whoever cannot decide or read what the job needs: it is set aside. Ends with the start of the next worker
-    of its pool, which queues it again, or with the withdrawal of the job."""
+    QUARANTINED = "quarantined"
+    """Set by whoever cannot decide or read what the job needs. Ends with the start of the next worker of its pool,
+    which queues it again, or with the withdrawal of the job."""
 
 
 class EventType(StrEnum):

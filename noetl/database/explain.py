@@ -80,7 +80,7 @@ SELECT attempt, error, meta FROM event_log
  WHERE execution_id = %s AND node_id = %s AND visit = %s AND item_index = %s AND event_type = 'attempt_failed'
  ORDER BY event_id DESC LIMIT 1"""
 
-_SET_ASIDE: LiteralString = """
+_QUARANTINED: LiteralString = """
 SELECT message FROM error_log
  WHERE execution_id = %s AND node_id = %s AND error_type = 'quarantined' ORDER BY error_id DESC LIMIT 1"""
 
@@ -140,7 +140,7 @@ def last_failure(conn: Connection, execution_id: int, job: Row) -> Row | None:
     return rows[0] if rows else None
 
 
-def why_set_aside(conn: Connection, execution_id: int, node_id: str) -> str:
-    """Return why a job was set aside, as the error log has it."""
-    rows = fetch(conn, _SET_ASIDE, (execution_id, node_id))
+def why_quarantined(conn: Connection, execution_id: int, node_id: str) -> str:
+    """Return why a job was quarantined, as the error log has it."""
+    rows = fetch(conn, _QUARANTINED, (execution_id, node_id))
     return str(rows[0]["message"]) if rows else ""

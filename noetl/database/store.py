@@ -335,10 +335,3 @@ def count_lost_jobs(conn: Connection) -> int:
 def make_partitions(conn: Connection) -> None:
     """Make the weekly partitions ahead of time."""
     conn.execute("SELECT make_partitions(8)")
-
-
-def pause_job(conn: Connection, *, worker: str, row: JobRow, reason: str, expired: bool = False) -> None:
-    """Set a leased job aside, and write the reason to the error log. `expired`: whosever lease it was has run out."""
-    job = row.job
-    parameters = {"job": job.job_id, "attempts": job.attempts, "worker": worker, "reason": reason, "expired": expired}
-    _run(conn, "pause_job", parameters)

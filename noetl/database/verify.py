@@ -192,10 +192,10 @@ CHECKS = (
                                   + coalesce((r.meta ->> 'lease')::float, 86400) * interval '1 second'""",
     ),
     Check(
-        "a job that was set aside has its reason in the error log",
+        "a quarantined job has its reason in the error log",
         """SELECT q.execution_id, format('job %s (%s)', q.id, q.node_id)
              FROM queue AS q JOIN execution AS e USING (execution_id)
-            WHERE q.status = 'paused' AND e.status <> 'paused'
+            WHERE q.status = 'quarantined' AND e.status <> 'paused'
               AND NOT EXISTS (SELECT FROM error_log AS r
                                WHERE r.execution_id = q.execution_id AND r.node_id = q.node_id
                                  AND r.error_type = 'quarantined')""",

@@ -37,7 +37,7 @@ class Chunk:
 class Decision:
     """The new state, the events to append and the jobs to insert, in one transaction.
 
-    `withdraw`: remove this execution's jobs that have not begun (queued, waiting, paused) and decide again with
+    `withdraw`: remove this execution's jobs that have not begun (queued, waiting, quarantined) and decide again with
     `Withdrawn` and this `reason`; `within`: only the items of the loop of that node, and of loops in it. `kill`: end
     its running attempts. `ended`: the type of the terminal event, where this was the end. `arrivals[event_id][edge]`
     are the args that this decision's events carry, for a cache.

@@ -28,8 +28,8 @@ from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
 
-PAUSED = -1.0
-"""The `delay` of a job that is set aside."""
+QUARANTINED = -1.0
+"""The `delay` of a job that is quarantined."""
 
 CHILD_ABANDONED_ERRORS = frozenset({"timeout", "cancelled"})
 """Types of errors with which an attempt leaves a child that still runs."""
@@ -44,7 +44,7 @@ class ChildStarted(Deferred):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What the job needs could not be worked out, by a fault of the engine's own: its execution is set aside."""
+    """What the job needs could not be worked out, by a fault of the engine's own: it is quarantined."""
 
     error: Exception
 
@@ -247,8 +247,8 @@ def _unborn(part: BatchPart, within: str | None) -> tuple[list[Job], set[str]]:
     return jobs, children
 
 
-def quarantined(view: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
-    """Set an execution aside that cannot be decided: its jobs are kept as `paused`, nothing is lost."""
+def quarantine(view: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
+    """Quarantine the jobs of an execution that cannot be decided: nothing of them is lost."""
     view.values.begin()
     part = BatchPart(view, view.state)
     for item in finished:
@@ -256,5 +256,5 @@ def quarantined(view: CachedExecution, finished: Sequence[Finished], reason: str
         part.errors.append(
             ErrorRow(job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason)
         )
-        part.jobs.append(job.again(delay=PAUSED))
+        part.jobs.append(job.again(delay=QUARANTINED))
     return part

@@ -23,7 +23,7 @@ from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
 from noetl.orchestrator.attempt import Leased
-from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantined
+from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantine
 from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
@@ -186,8 +186,8 @@ class BatchCompleter:
 
     @staticmethod
     def _quarantine(view: CachedExecution, items: list[Finished], error: Exception) -> BatchPart:
-        log.error("execution %s is set aside: %r", view.execution_id, error, exc_info=error)
-        return quarantined(view, items, f"the engine could not decide ({type(error).__name__}: {error})")
+        log.error("execution %s is quarantined: %r", view.execution_id, error, exc_info=error)
+        return quarantine(view, items, f"the engine could not decide ({type(error).__name__}: {error})")
 
     @staticmethod
     def _continued(part: BatchPart, items: list[Finished], room: int, idle: bool) -> list[Job]:

@@ -14,6 +14,7 @@ from psycopg import Connection
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
+from noetl.database.quarantine import quarantine_job
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.complete import BatchCompleter
@@ -80,7 +81,7 @@ def expire_leases(
             return 0
         views = orchestrator.views()
         known = views.of_jobs(conn, rows)
-        set_aside(conn, views, [row for row in rows if row.execution_id not in known], by=by, expired=True)
+        quarantine_jobs(conn, views, [row for row in rows if row.execution_id not in known], by=by, expired=True)
         lost: dict[int, list[Finished]] = {}
         for row in rows:
             if row.execution_id in known:
@@ -96,7 +97,7 @@ def expire_leases(
 def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished]) -> bool:
     """Complete lost jobs of one execution; tell whether workers have something to do now.
 
-    Where Postgres refuses what follows from them, the execution is set aside: else it would hide those behind it.
+    Where Postgres refuses what follows from them, its jobs are quarantined: else it would hide those behind it.
     """
     try:
         return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
@@ -108,10 +109,10 @@ def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished])
         return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
 
 
-def set_aside(
+def quarantine_jobs(
     conn: Connection, views: ExecutionCache, rows: Iterable[store.JobRow], *, by: str, expired: bool = False
 ) -> None:
-    """Keep jobs as `paused` that this version cannot read, and say why in the error log, in one transaction.
+    """Quarantine jobs that this version cannot read, and say why in the error log, in one transaction.
 
     They are leased to the worker `by`, or `expired`: leased to one that is gone.
     """
@@ -120,6 +121,6 @@ def set_aside(
         return
     with store.transaction(conn, views.schema):
         for row, reason in reasons:
-            store.pause_job(conn, worker=by, row=row, reason=storable(reason), expired=expired)
+            quarantine_job(conn, worker=by, row=row, reason=storable(reason), expired=expired)
     for row, reason in reasons:
-        log.error("execution %s is set aside: %s", row.execution_id, reason)
+        log.error("execution %s is quarantined: %s", row.execution_id, reason)

@@ -52,9 +52,9 @@ class Waits:
             case JobStatus.WAITING:
                 self._waiting(shown, job, depth)
             case _:
-                reason = facts.why_set_aside(self._conn, int(shown["execution_id"]), job["node_id"])
-                told = f"its job was set aside{': ' if reason else ''}{reason}; it is tried again when a worker starts"
-                self._add(shown, job, "set_aside", told)
+                reason = facts.why_quarantined(self._conn, int(shown["execution_id"]), job["node_id"])
+                told = f"its job is quarantined{': ' if reason else ''}{reason}; it is tried again when a worker starts"
+                self._add(shown, job, "quarantined", told)
 
     def _queued(self, shown: Row, job: Row) -> None:
         pool = job["pool"]

@@ -23,7 +23,12 @@ _STATUS = {
     EventType.STEP_SKIPPED: "skipped",
     EventType.STEP_CANCELLED: "cancelled",
 }
-_OF_JOB = {JobStatus.LEASED: "running", JobStatus.QUEUED: "queued", JobStatus.WAITING: "waiting"}
+_OF_JOB = {
+    JobStatus.LEASED: "running",
+    JobStatus.QUEUED: "queued",
+    JobStatus.WAITING: "waiting",
+    JobStatus.QUARANTINED: "quarantined",
+}
 
 
 def explain(conn: Connection, execution_id: int) -> Row:
@@ -95,7 +100,7 @@ def _going_on(jobs: list[Row], over: bool) -> str:
     for status, word in _OF_JOB.items():
         if status in found:
             return word
-    return "set aside" if JobStatus.PAUSED in found else "running"
+    return "running"
 
 
 def _items(row: Row) -> Row | None:

@@ -16,7 +16,7 @@ from psycopg import Connection, Cursor
 from noetl.database import store
 from noetl.engine.events import Event
 from noetl.jobs import Job
-from noetl.orchestrator.batch import PAUSED, BatchPart
+from noetl.orchestrator.batch import QUARANTINED, BatchPart
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 
@@ -149,8 +149,8 @@ def job_row(execution_id: int, job: Job, at: int, leased: bool) -> dict[str, Any
         row["attempts"] = job.attempts + 1
     elif delay is None:
         row["status"] = JobStatus.QUEUED
-    elif delay == PAUSED:
-        row["status"] = JobStatus.PAUSED
+    elif delay == QUARANTINED:
+        row["status"] = JobStatus.QUARANTINED
     else:
         row["status"] = JobStatus.WAITING
         if math.isfinite(delay):

@@ -16,7 +16,7 @@ from noetl.orchestrator.batch import JobOutcome
 from noetl.orchestrator.begin import begin_jobs
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.execution_cache import ExecutionCache
-from noetl.orchestrator.lost import set_aside
+from noetl.orchestrator.lost import quarantine_jobs
 from noetl.outcomes import Done, Failed, save_failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.worker.executor import Computed, Executor, First
@@ -79,7 +79,7 @@ class Claimer:
         self.held_jobs.expect(rows)
         views = self.views.of_jobs(conn, rows)
         begun = []
-        self.set_aside(conn, [row for row in rows if row.execution_id not in views])
+        self.quarantine(conn, [row for row in rows if row.execution_id not in views])
         for row in rows:
             if row.execution_id not in views:
                 continue
@@ -163,8 +163,8 @@ class Claimer:
             outcome = save_failed(outcome, done)
         self.held_jobs.finish(leased, outcome, leased.seconds + seconds)
 
-    def set_aside(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
-        """Keep jobs as `paused` that this version cannot read: leased to this worker, or `expired`."""
-        set_aside(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
+    def quarantine(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
+        """Quarantine jobs that this version cannot read: leased to this worker, or `expired`."""
+        quarantine_jobs(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
         for row in rows:
             self.held_jobs.forget_lease(row.job.job_id)

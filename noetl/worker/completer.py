@@ -173,7 +173,7 @@ class Completer:
             self._settle_one(conn, item, waiting)
 
     def _settle_one(self, conn: Connection, item: Finished, waiting: bool) -> None:
-        """Settle an outcome as what it is; else as a failure; where not even that can be written, set its job aside."""
+        """Settle an outcome as what it is, else as a failure; quarantine its job where not even that can be written."""
         reason = self._refused(conn, item, waiting)
         if reason is not None:
             message = f"what came of the step cannot be stored: {reason}"

@@ -278,7 +278,7 @@ class WorkerLoop:
         rows = [row for row in rows if row.job.job_id not in known]
         views = self._views.of_jobs(self._connected(), rows) if rows else {}
         unreadable = [row for row in rows if row.execution_id not in views]
-        self._claimer.set_aside(self._connected(), unreadable, expired=True)  # else they would hide those behind them
+        self._claimer.quarantine(self._connected(), unreadable, expired=True)  # else they would hide those behind them
         for row in rows:
             if row.execution_id not in views:
                 continue

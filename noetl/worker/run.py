@@ -14,7 +14,7 @@ from noetl.database import runtime, store
 from noetl.database.connect import Database, open_database, playbook_login
 from noetl.database.inbox import read_seal
 from noetl.database.keys import Keys
-from noetl.database.paused import bring_back
+from noetl.database.quarantine import requeue_quarantined_jobs
 from noetl.errors import DatabaseError
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.playbook.templates.template import Env
@@ -93,7 +93,7 @@ def run_worker(
     _spare_the_collector()
     try:
         if only_root is None:
-            _bring_back(database, pools)
+            _requeue_quarantined(database, pools)
         worker_loop.run(stop)
     finally:
         worker_loop.pulse.rest()
@@ -115,15 +115,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE)
 
 
-def _bring_back(database: Database, pools: tuple[str, ...]) -> None:
+def _requeue_quarantined(database: Database, pools: tuple[str, ...]) -> None:
     try:
         with database.connect() as conn, store.transaction(conn, database.schema):
-            count = bring_back(conn, pools)
+            count = requeue_quarantined_jobs(conn, pools)
     except (psycopg.Error, DatabaseError) as error:
-        log.warning("jobs that were set aside were not looked for (%s)", error)
+        log.warning("quarantined jobs were not looked for (%s)", error)
         return
     if count:
-        log.info("%d jobs that were set aside are tried again", count)
+        log.info("%d quarantined jobs are tried again", count)
 
 
 def _leave(database: Database, worker_id: str) -> None:

@@ -176,7 +176,7 @@ def break_prepare(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> N
 
 
 @pytest.mark.parametrize("breaks", [break_decide, break_prepare])
-def test_an_execution_that_cannot_be_decided_is_set_aside_alone_and_can_be_cancelled(
+def test_an_execution_that_cannot_be_decided_is_quarantined_alone_and_can_be_cancelled(
     alone: Lab, monkeypatch: pytest.MonkeyPatch, breaks: Callable[[pytest.MonkeyPatch, Callable[[], int]], None]
 ) -> None:
     path = alone.put(TWO_STEPS)
@@ -189,7 +189,7 @@ def test_an_execution_that_cannot_be_decided_is_set_aside_alone_and_can_be_cance
         ((node, kind, attempt, message),) = alone.errors(sick)
         assert (node, kind, attempt) == ("second", "quarantined", 1)
         assert "ZeroDivisionError: a bug of the engine" in message
-        assert alone.rows("SELECT node_id, status FROM queue") == [("second", "paused")]
+        assert alone.rows("SELECT node_id, status FROM queue") == [("second", "quarantined")]
         assert alone.status(sick) == "running"
         assert alone.run(TWO_STEPS).status == "completed", "the worker lives"
         alone.orchestrator.cancel(sick, by="a test")

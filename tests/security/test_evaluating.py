@@ -1,4 +1,4 @@
-"""What evaluating somebody's text raises fails that step or refuses that start; it sets no execution aside."""
+"""What evaluating somebody's text raises fails that step or refuses that start; it quarantines no execution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +42,7 @@ def lab(database: Database, settings: Settings) -> Iterator[Lab]:
 
 
 def handled(lab: Lab, step: str, payload: Any = None) -> list[Any]:
-    """Run a step that fails; its handler and `finally` run, nothing is set aside. Return type and message."""
+    """Run a step that fails; its handler and `finally` run, nothing is quarantined. Return type and message."""
     ended = lab.run(f"{step.rstrip()}\n{AFTER}", payload=payload or {})
     assert (ended.status, ended.visits("handled"), ended.visits("tidy")) == ("completed", 1, 1), ended
     assert lab.rows("SELECT 1 FROM error_log WHERE error_type = 'quarantined'") == []

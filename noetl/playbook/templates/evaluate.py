@@ -3,7 +3,7 @@
 Evaluating somebody's text can raise anything: Jinja's compiled code a `SyntaxError`, a filter an `AssertionError`, a
 date an `OverflowError`, a deep value a `RecursionError`, a huge one a `MemoryError`. No list of types holds them all,
 so every `Exception` that comes out becomes an `InputError`, which fails that step or refuses that start. A fault of
-the engine's own, raised elsewhere, sets its execution aside.
+the engine's own, raised elsewhere, quarantines its execution.
 """
 
 from collections.abc import Callable

@@ -170,7 +170,8 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     },
     "insert_workload": {"execution": Query(NEW_EXECUTION), "payload": "{}"},
     "lock_execution": {"execution": Query(EXECUTION)},
-    "pause_job": {
+    "requeue_quarantined_jobs": {"pools": "{default}"},
+    "quarantine_job": {
         "worker": "worker8", "job": Query(f"SELECT min(id) {LEASES}"), "attempts": 1, "reason": "unreadable",
         "expired": True,
     },
@@ -215,8 +216,9 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
 TYPES = {"last_event_id": "bigint"}
 """Parameters whose type their place does not tell."""
 
-IN_VAIN = {"select_leases": 25_000}
-"""Leases have an index by time alone: who comes back after a lost connection looks through all that are held."""
+IN_VAIN = {"select_leases": 25_000, "requeue_quarantined_jobs": 50_000}
+"""Leases have an index by time alone: who comes back after a lost connection looks through all that are held. So does a
+worker that starts through the queue: quarantined jobs have no index."""
 
 
 Connection = psycopg.Connection[Any]

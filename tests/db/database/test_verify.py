@@ -241,7 +241,7 @@ BROKEN = {
         "no lease is longer",
     ),
     "a lease of a year of a worker that nobody knows": (RUNNING, LEASED.format("1 year"), "no lease is longer"),
-    "a job set aside without a reason": (RUNNING, "UPDATE queue SET status = 'paused'", "has its reason"),
+    "a quarantined job without a reason": (RUNNING, "UPDATE queue SET status = 'quarantined'", "has its reason"),
     "another version": (RUNNING, "UPDATE execution SET version = 2", "name one playbook"),
     "another path": (RUNNING, "UPDATE execution SET path = 'q'", "name one playbook"),
     "another version than the first event's": (FIRST.format('{"path": "p", "version": 3}'), "", "name one playbook"),

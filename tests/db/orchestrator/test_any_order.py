@@ -181,4 +181,4 @@ def test_whatever_happens_every_execution_ends_as_its_log_says(
         assert crowd.at_last(), engine.rows("SELECT node_id, item_index, status, attempts FROM queue")
     assert engine.one("SELECT count(*) FROM execution WHERE finished_at IS NULL") == 0
     assert verify_replay(database) == []
-    assert caplog.messages == [], "nothing was set aside"
+    assert caplog.messages == [], "nothing was quarantined"

@@ -106,7 +106,7 @@ def test_unreadable_executions_do_not_hide_those_behind_them(engine: Engine, han
         conn.execute("UPDATE execution SET state = '[]' WHERE execution_id <> %s", [many[-1]])
     caretaker.look()
     caretaker.look()
-    assert engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == OVERDUE_ROWS
+    assert engine.one("SELECT count(*) FROM queue WHERE status = 'quarantined'") == OVERDUE_ROWS
     assert engine.one("SELECT lost FROM queue WHERE execution_id = %s", many[-1]) == 1
     assert engine.one("SELECT DISTINCT worker_id FROM error_log") == "server-here-1"
     with engine.database.session() as conn:

@@ -1,9 +1,9 @@
-"""Jobs of playbooks that this version cannot read are set aside at once, each with its reason, and hold up nobody."""
+"""Jobs of playbooks that this version cannot read are quarantined at once, each with its reason, and hold up nobody."""
 
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator import execution_cache as views
+from noetl.orchestrator import playbook_cache
 from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
@@ -29,7 +29,7 @@ MANY = 150
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_unreadable_jobs_are_set_aside_and_hold_up_nobody(case: str, database: Database, settings: Settings) -> None:
+def test_unreadable_jobs_are_quarantined_and_hold_up_nobody(case: str, database: Database, settings: Settings) -> None:
     engine = Engine(database, settings)
     engine.register(HEAD % "later" + QUICK)
     engine.register(HEAD % "quick" + QUICK)
@@ -39,7 +39,7 @@ def test_unreadable_jobs_are_set_aside_and_hold_up_nobody(case: str, database: D
         conn.execute("UPDATE catalog SET content = %s WHERE path = 'later'", [UNREADABLE[case]])
     with working(settings, slots=4):
         assert engine.wait(quick, limit=20) == "completed"
-        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == MANY)
+        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'quarantined'") == MANY)
     errors = engine.rows("SELECT execution_id, error_type, message FROM error_log")
     assert sorted(row[0] for row in errors) == later
     assert {row[1] for row in errors} == {"quarantined"}
@@ -60,7 +60,7 @@ def test_a_state_that_cannot_be_read_costs_its_own_execution(
         conn.execute(f"UPDATE execution SET {damage} WHERE execution_id = {broken}".encode())
     with working(settings, slots=4):
         assert engine.wait(quick, limit=20) == "completed"
-        wait_for(lambda: engine.one("SELECT status FROM queue") == "paused")
+        wait_for(lambda: engine.one("SELECT status FROM queue") == "quarantined")
     assert [row[0] for row in engine.rows("SELECT execution_id FROM error_log")] == [broken]
     with database.session() as conn:
         conn.execute("UPDATE execution SET state = %s WHERE execution_id = %s", [whole, broken])
@@ -85,7 +85,7 @@ def test_unreadable_jobs_of_a_worker_that_is_gone_do_not_hide_those_behind_them(
         conn.execute("UPDATE catalog SET content = 'a: [' WHERE path = 'later'")
     with working(settings, slots=4):
         assert engine.wait(quick) == "completed"
-        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == OVERDUE_ROWS)
+        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'quarantined'") == OVERDUE_ROWS)
     assert engine.one("SELECT count(*) FROM error_log WHERE error_type = 'quarantined'") == OVERDUE_ROWS
     make_readable(engine, QUICK)
 
@@ -123,15 +123,15 @@ def test_whatever_reading_a_playbook_raises_is_its_own_trouble(
         return stored_playbook(content, path)
 
     with monkeypatch.context() as patch, working(settings, slots=4):
-        patch.setattr(views, "stored_playbook", reading)
+        patch.setattr(playbook_cache, "stored_playbook", reading)
         assert engine.wait(quick) == "completed"
-        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'paused'") == 1)
+        wait_for(lambda: engine.one("SELECT count(*) FROM queue WHERE status = 'quarantined'") == 1)
     assert "RecursionError: too deep" in engine.one("SELECT message FROM error_log")
     make_readable(engine, QUICK)
 
 
 def make_readable(engine: Engine, workflow: str) -> None:
-    """Give the playbook its text back, and let all that was set aside end."""
+    """Give the playbook its text back, and let all that is quarantined end."""
     with engine.database.session() as conn:
         conn.execute("UPDATE catalog SET content = %s WHERE path = 'later'", [HEAD % "later" + workflow])
         conn.execute("UPDATE queue SET pool = 'default'")

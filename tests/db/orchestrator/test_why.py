@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.database import runtime, store
+from noetl.database import runtime
 from noetl.database.connect import Database
+from noetl.database.quarantine import quarantine_job
 from noetl.engine.facts import Collected
 from noetl.orchestrator.why import explain, waits_of
 from noetl.outcomes import Done, Failed
@@ -107,16 +108,16 @@ def test_another_attempt_is_told_with_its_time_and_the_last_error(lab: Lab, hand
     assert text.endswith(" UTC, after: it broke")
 
 
-def test_a_job_that_was_set_aside_is_told_with_the_reason(lab: Lab, hand: Hand) -> None:
+def test_a_quarantined_job_is_told_with_the_reason(lab: Lab, hand: Hand) -> None:
     number = lab.begin(ONE)
     (row,) = hand.claim()
     with lab.database.session() as conn:
-        store.pause_job(conn, worker="hand", row=row, reason="nobody can read it")
+        quarantine_job(conn, worker="hand", row=row, reason="nobody can read it")
     assert told(lab, number) == [
-        ("set_aside", "its job was set aside: nobody can read it; it is tried again when a worker starts")
+        ("quarantined", "its job is quarantined: nobody can read it; it is tried again when a worker starts")
     ]
     with lab.database.session() as conn:
-        assert explain(conn, number)["steps"][0]["status"] == "set aside"
+        assert explain(conn, number)["steps"][0]["status"] == "quarantined"
         conn.execute("UPDATE queue SET status = 'queued'")
 
 

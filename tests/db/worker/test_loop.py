@@ -14,7 +14,7 @@ import pytest
 from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
-from noetl.database.paused import bring_back
+from noetl.database.quarantine import requeue_quarantined_jobs
 from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
 from noetl.orchestrator import execution_cache
@@ -284,7 +284,7 @@ def test_views_are_forgotten_when_they_have_become_too_much(
         assert hand.views.size == 0
 
 
-def test_a_damaged_log_sets_its_own_execution_aside(
+def test_a_damaged_log_quarantines_its_own_execution(
     engine: Engine, worker_loop: WorkerLoop, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker lives on, and what it was given together with the damaged one is done."""
@@ -303,12 +303,12 @@ def test_a_damaged_log_sets_its_own_execution_aside(
     monkeypatch.setattr(store, "select_events", select_events)
     with running(worker_loop):
         assert engine.wait(sound) == "completed"
-        wait_for(lambda: engine.one("SELECT status FROM queue WHERE execution_id = %s", damaged) == "paused")
+        wait_for(lambda: engine.one("SELECT status FROM queue WHERE execution_id = %s", damaged) == "quarantined")
     assert engine.one("SELECT error_type FROM error_log WHERE execution_id = %s", damaged) == "quarantined"
     assert engine.status(damaged) == "running"
 
 
-def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engine, worker_loop: WorkerLoop) -> None:
+def test_what_can_be_written_in_no_way_quarantines_its_own_execution(engine: Engine, worker_loop: WorkerLoop) -> None:
     """Not even the failure that would stand for it: a job is there that nobody can have made."""
     engine.register(
         HEAD + "workflow:\n"
@@ -323,7 +323,7 @@ def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engi
             [damaged],
         )
     with running(worker_loop):
-        wait_for(lambda: engine.one("SELECT status FROM queue WHERE node_id = 'start'") == "paused")
+        wait_for(lambda: engine.one("SELECT status FROM queue WHERE node_id = 'start'") == "quarantined")
         assert engine.wait(sound) == "completed"
     (message,) = engine.rows("SELECT message FROM error_log WHERE error_type = 'quarantined'")
     assert "queue_one_live_job" in message[0]
@@ -331,24 +331,24 @@ def test_what_can_be_written_in_no_way_sets_its_own_execution_aside(engine: Engi
         conn.execute("DELETE FROM queue WHERE node_id = 'then'")
 
 
-def test_what_was_set_aside_is_tried_again_when_a_worker_starts(
+def test_what_is_quarantined_is_tried_again_when_a_worker_starts(
     engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be a newer one. What another pool's workers set aside is theirs, what somebody paused is his."""
+    """It may be a newer one. What another pool's workers quarantined is theirs, what somebody paused is his."""
     engine.register(QUICK)
     execution = engine.start("test")
     other = engine.start("test", pool="other")
     with engine.database.session() as conn:
-        conn.execute("UPDATE queue SET status = 'paused'")
+        conn.execute("UPDATE queue SET status = 'quarantined'")
     with caplog.at_level("INFO"), working(settings):
         assert engine.wait(execution) == "completed"
-    assert "1 jobs that were set aside are tried again" in caplog.text
-    assert engine.rows("SELECT execution_id, status FROM queue") == [(other, "paused")]
+    assert "1 quarantined jobs are tried again" in caplog.text
+    assert engine.rows("SELECT execution_id, status FROM queue") == [(other, "quarantined")]
     with engine.database.session() as conn:
         conn.execute("UPDATE execution SET status = 'paused' WHERE execution_id = %s", [other])
-        assert bring_back(conn, ["other"]) == 0
+        assert requeue_quarantined_jobs(conn, ["other"]) == 0
         conn.execute("UPDATE execution SET status = 'running' WHERE execution_id = %s", [other])
-        assert bring_back(conn, ["other"]) == 1
+        assert requeue_quarantined_jobs(conn, ["other"]) == 1
 
 
 def test_what_is_completed_waits_for_the_disk_and_what_is_leased_does_not(

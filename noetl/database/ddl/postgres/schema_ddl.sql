@@ -8,7 +8,7 @@
 --                steps, edges and named tasks (views execution_* add the execution)
 --   execution    one run: status, folded state, last_event_id (the version counter), parent and root
 --   event_log    one row per fact, partitioned by weeks of execution_id; payload holds results too large for a row
---   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and paused rows come back as queued
+--   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and quarantined rows become queued again
 --   workload     what an execution was started with, rendered
 --   output       what a step printed, its last 64 KiB        loop_item    collections of loops, in chunks
 --   error_log    failed attempts and template errors         runtime      servers and workers with their heartbeat
@@ -388,7 +388,7 @@ CREATE TABLE IF NOT EXISTS queue (
   context          json NOT NULL DEFAULT '{}',
   created_at       timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
   CONSTRAINT queue_one_live_job UNIQUE (execution_id, node_id, item_index),
-  CONSTRAINT queue_status_valid CHECK (status IN ('queued', 'leased', 'waiting', 'paused')),
+  CONSTRAINT queue_status_valid CHECK (status IN ('queued', 'leased', 'waiting', 'quarantined')),
   CONSTRAINT queue_lease_valid CHECK
     (status <> 'leased' OR (lease_until IS NOT NULL AND worker_id IS NOT NULL AND attempts > 0))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,

@@ -21,9 +21,9 @@ from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.start import StartRequest, child_key
 from noetl.outcomes import Deferred, Done, Failed, error_value
+from noetl.rules.save import EVENT_LOG
 from noetl.words import CANCEL_NODE, CONTINUE_NODE, idempotency_key, step_of
 
-EVENT_LOG_STORAGE = "event_log"
 SAVE_KEY_SUFFIX = ":save"
 """Behind the key of a step run in that of its block `save`."""
 
@@ -192,8 +192,8 @@ def prepare_save(leased: Leased, done: Done, limit: int) -> Call | Done:
     else:
         result = orjson.loads(done.result)
     rendered = render_save(view.playbook, view.state, job, view.values, result)
-    storage = rendered.fields.get("storage", EVENT_LOG_STORAGE)
-    if isinstance(storage, str) and storage.lower() == EVENT_LOG_STORAGE:
+    storage = rendered.fields.get("storage", EVENT_LOG)
+    if isinstance(storage, str) and storage.lower() == EVENT_LOG:
         return Done(done.result, saved=saved_in_log(rendered, result))
     call = _call(leased, rendered, limit)
     return replace(call, key=f"{call.key}{SAVE_KEY_SUFFIX}", where=f"{call.where} save")

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from noetl.playbook.shapes import Shape, shape_of
+from noetl.rules import save as save_rules
+from noetl.rules.choices import BIG_NUMBERS, HTTP_METHODS, ISOLATIONS, SECRET_PROVIDERS, SHELLS
 from noetl.words import ROUTER
 
 Kind = Literal["text", "mapping", "integer", "boolean", "duration", "any"]
@@ -113,13 +115,13 @@ _TYPES: Final = (
         "thread",
         "Sends an HTTP request.",
         {
-            "method": Field(choices=("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")),
+            "method": Field(choices=HTTP_METHODS),
             "endpoint": Field(required=True, said="The URL."),
             "headers": _TEXTS,
             "params": _TEXTS,
             "payload": Field("any"),
             "data": Field("any"),
-            "big_numbers": Field(choices=("error", "text")),
+            "big_numbers": Field(choices=BIG_NUMBERS),
         },
         credentials=("bearer", "basic", "api_key", "header"),
         result=HTTP_RESULT,
@@ -133,7 +135,7 @@ _TYPES: Final = (
             **dict.fromkeys(_COMMANDS, _SQL),
             "params": Field("any"),
             "once": Field("boolean"),
-            "isolation": Field(choices=("read committed", "repeatable read", "serializable")),
+            "isolation": Field(choices=ISOLATIONS),
         },
         one_of=_COMMANDS,
         credentials=("postgres",),
@@ -160,7 +162,7 @@ _TYPES: Final = (
         {
             "command": Field("any", required=True, language="shell", said="What the shell runs."),
             "shell": Field(
-                choices=("bash", "sh"),
+                choices=SHELLS,
                 said="What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
             ),
             "stdin": Field(
@@ -198,7 +200,7 @@ _TYPES: Final = (
         "worker",
         "Reads a secret.",
         {
-            "provider": Field(required=True, choices=("env", "credential", "file", "google", "aws")),
+            "provider": Field(required=True, choices=SECRET_PROVIDERS),
             "name": Field(required=True),
             "version": Field("any"),
             "project": Field(),
@@ -213,15 +215,15 @@ _TYPES: Final = (
         "runner",
         "Stores data in the event log, a table or a file.",
         {
-            "storage": Field(choices=("event_log", "postgres", "duckdb", "file")),
+            "storage": Field(choices=tuple(save_rules.FIELDS)),
             "data": Field("any"),
             "table": Field(),
-            "mode": Field(choices=("insert", "upsert")),
+            "mode": Field(choices=save_rules.MODES),
             "key": Field("any"),
             "statement": Field(language="sql"),
             "params": Field("any"),
             "path": Field(path=True),
-            "format": Field(choices=("parquet", "csv", "json")),
+            "format": Field(choices=save_rules.FORMATS),
             "database": Field(path=True),
         },
         credentials=("postgres", "s3"),

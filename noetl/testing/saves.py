@@ -1,16 +1,14 @@
 """Blocks `save` in a test: what would be saved is rendered and kept with the calls; a stub can make it fail."""
 
-from typing import Any, Final
+from typing import Any
 
 from noetl.engine.render import Rendered, render_save, save_of, saved_in_log
 from noetl.errors import InputError, TemplateError
 from noetl.jobs import Job
 from noetl.outcomes import Done, Failed, error_value, save_failed
+from noetl.rules.save import EVENT_LOG
 from noetl.testing.execution import Execution, decoded
 from noetl.words import step_of
-
-EVENT_LOG: Final = "event_log"
-"""The storage of saves that need no tool: the log has the result in any case."""
 
 
 def to_save(execution: Execution, job: Job, done: Done) -> Rendered | Done | Failed | None:

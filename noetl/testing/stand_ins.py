@@ -5,9 +5,9 @@ from typing import Any
 from noetl.outcomes import Done, Failed
 from noetl.playbook.testfile.model import Test
 from noetl.playbook.values import plain
+from noetl.rules.save import EVENT_LOG
 from noetl.testing.answers import LIMIT
 from noetl.testing.calls import CallRecord
-from noetl.testing.saves import EVENT_LOG
 
 
 def stand_in(call: CallRecord, test: Test) -> Done | Failed | None:

@@ -23,6 +23,7 @@ from noetl.calls import Call
 from noetl.errors import TooLarge
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
+from noetl.rules.choices import SHELLS
 from noetl.tools.base import Tool, storable
 
 KEPT: Final = 16 * 1024
@@ -91,7 +92,7 @@ def _wanted(call: Call, files: contextlib.ExitStack) -> _Wanted:
 
 def _interpreter(shell: Any) -> list[str]:
     """Return what runs a text, by the field `shell`: bash where there is one, else sh."""
-    if shell not in (None, "bash", "sh"):
+    if shell is not None and shell not in SHELLS:
         raise _Invalid(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
     bash = shutil.which("bash") if shell != "sh" else None
     if bash is not None:

@@ -16,14 +16,15 @@ EVERYBODY = {"words", "jobs", "outcomes", "calls", "errors", "logs", "process_me
 ALLOWED = {
     "__main__": {"cli"},
     "cli": {"server", "worker", "orchestrator", "database", "playbook", "settings", "testing", "home"},
-    "testing": {"engine", "tools", "playbook"},
+    "testing": {"engine", "tools", "playbook", "rules"},
     "server": {"orchestrator", "database", "playbook", "settings", "home"},
-    "worker": {"orchestrator", "database", "tools", "playbook", "settings"},
-    "orchestrator": {"engine", "database", "playbook", "settings"},
+    "worker": {"orchestrator", "database", "tools", "playbook", "rules", "settings"},
+    "orchestrator": {"engine", "database", "playbook", "rules", "settings"},
     "database": {"settings", "home"},
     "engine": {"playbook"},
-    "tools": {"playbook"},
-    "playbook": set(),
+    "tools": {"playbook", "rules"},
+    "playbook": {"rules"},
+    "rules": set(),
     "settings": set(),
     "home": set(),
     "words": set(),
@@ -38,7 +39,7 @@ ALLOWED = {
 """Which rooms a room may import, itself and the modules that everybody may see aside."""
 
 TOOLS_SEE = {"noetl.playbook.values", "noetl.playbook.common_secrets"}
-"""A tool gets values; playbooks and templates are none of its business."""
+"""Of the playbook room. A tool gets values; playbooks and templates are none of its business."""
 
 THIRD_PARTY = {
     "dotenv": {"settings"},
@@ -100,8 +101,8 @@ def wrong_room(module: str, imported: str) -> str | None:
         return f"{module}: the room {here!r} is not in the table of rooms"
     if there not in ALLOWED[here]:
         return f"{module} imports {imported}: {here} may see {sorted(ALLOWED[here]) or 'nothing'}"
-    if here == "tools" and imported not in TOOLS_SEE:
-        return f"{module} imports {imported}: a tool may see {sorted(TOOLS_SEE)} only"
+    if here == "tools" and there == "playbook" and imported not in TOOLS_SEE:
+        return f"{module} imports {imported}: of playbook a tool may see {sorted(TOOLS_SEE)} only"
     return None
 
 
@@ -146,6 +147,8 @@ def test_each_package_is_imported_only_where_it_has_its_place() -> None:
         ("noetl.engine.decide", "from noetl.playbook.model import Step", False),
         ("noetl.tools.http.tool", "from noetl.playbook.templates.template import render", True),
         ("noetl.tools.http.tool", "from noetl.playbook.values import plain", False),
+        ("noetl.tools.http.tool", "from noetl.rules.sql import split", False),
+        ("noetl.rules.sql", "from noetl.playbook.values import plain", True),
         ("noetl.database.read", "from noetl.engine import state", True),
         ("noetl.words", "import noetl.settings", True),
     ],

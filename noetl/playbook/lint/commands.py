@@ -44,8 +44,8 @@ def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
             continue  # it could not be read: what stands for it says nothing
         found = look_at(item.value)
         if found.fault is not None:
-            index, sign, message = found.fault
-            line, column = place_in(reader.lines, item, index, sign) if sign else (item.line, item.column)
+            sign, message = found.fault.sign, found.fault.message
+            line, column = place_in(reader.lines, item, found.fault.index, sign) if sign else (item.line, item.column)
             reader.report(line, column, "error", Code.SQL, f"{name} of {what}: {message}")
         secrets = _secrets_in(item.value)
         for index in secrets:

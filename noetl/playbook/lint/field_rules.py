@@ -12,18 +12,10 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
+from noetl.rules import save as save_rules
 
-_TABLE: Final = frozenset({"table", "mode", "key", "statement", "params", "auth"})
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "event_log": frozenset({"auth"}),
-    "postgres": _TABLE,
-    "duckdb": _TABLE | {"database"},
-    "file": frozenset({"path", "format", "auth"}),
-}
-"""The fields of a save that go with a storage, beside `storage` and `data`."""
-
-_ALL: Final = frozenset[str]().union(*_FIELDS.values())
-_SUFFIXES: Final = (".parquet", ".csv", ".json", ".ndjson", ".jsonl")
+_OF_A_STORAGE: Final = frozenset[str]().union(*save_rules.FIELDS.values())
+"""The fields of a save that go with some storage."""
 
 
 def check_constants(reader: Reader, node: Node, type_: str, what: str) -> None:
@@ -50,16 +42,16 @@ def _constant(node: Node) -> bool:
 def _check_save(reader: Reader, node: Node, what: str) -> None:
     given = {name: value for name, value in node.value.items() if not value.null}
     chosen = given.get("storage")
-    storage = chosen.value if chosen is not None else "event_log"
-    if not isinstance(storage, str) or storage not in _FIELDS:
+    storage = chosen.value if chosen is not None else save_rules.EVENT_LOG
+    if not isinstance(storage, str) or storage not in save_rules.FIELDS:
         return  # a template, or reported already
-    for name in given.keys() & _ALL - _FIELDS[storage]:
+    for name in given.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
         default = "" if chosen is not None else ", which is meant where none is given"
         told = f"{name} of {what} does not go with storage {storage}{default}"
         reader.error(node.keys[name], Code.VALUE, told)
     if storage == "file":
         _check_file(reader, node, given, what)
-    elif storage != "event_log":
+    elif storage != save_rules.EVENT_LOG:
         _check_table(reader, node, given, what)
 
 
@@ -67,8 +59,8 @@ def _check_file(reader: Reader, node: Node, given: Mapping[str, Node], what: str
     path = given.get("path")
     if path is None:
         reader.error(node, Code.MISSING, f"{what} has storage file and no 'path': add it")
-    elif "format" not in given and _constant(path) and not str(path.value).lower().endswith(_SUFFIXES):
-        told = f"path of {what} does not say its format: give 'format' (parquet, csv, json)"
+    elif "format" not in given and _constant(path) and save_rules.format_of(str(path.value)) is None:
+        told = f"path of {what} does not say its format: give 'format' ({', '.join(save_rules.FORMATS)})"
         reader.error(path, Code.MISSING, told)
 
 

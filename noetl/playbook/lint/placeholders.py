@@ -3,90 +3,88 @@
 The rules are those by which the tools bind values; what a template puts into the text or the params is not known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.sql import Mark, look_at
+from noetl.playbook.lint.sql import look_at
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
+from noetl.rules.sql import Numbering, Placeholder, is_about_transactions
 
-_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A placeholder in one of the texts; `sign` is how it is written."""
+
+    text: Node
+    placeholder: Placeholder
+
+    @property
+    def sign(self) -> str:
+        written: str = self.text.value
+        return written[self.placeholder.start : self.placeholder.end]
+
+    def report(self, reader: Reader, what: str, message: str) -> None:
+        line, column = place_in(reader.lines, self.text, self.placeholder.start, self.sign)
+        reader.report(line, column, "error", Code.SQL, f"{what}: {message}")
 
 
 def check_placeholders(reader: Reader, texts: Sequence[Node], params: Node, type_: str, what: str) -> None:
     """Report placeholders without a value; with a list of params also values without a placeholder."""
     if any("{%" in text.value for text in texts):
         return
-    marks = [(text, mark) for text in texts for mark in look_at(text.value).marks]
+    marks = [_Mark(text, placeholder) for text in texts for placeholder in look_at(text.value).placeholders]
     if params.kind == "mapping":
-        for text, mark in marks:
-            if (told := _by_name(mark, params.value)) is not None:
-                _report(reader, text, mark, what, told)
+        for mark in marks:
+            if (message := _by_name(mark, params.value)) is not None:
+                mark.report(reader, what, message)
     elif params.kind == "list":
-        _check_list(reader, marks, params, type_, what, whole=not any("{{" in text.value for text in texts))
+        used = _check_list(reader, marks, len(params.value), type_, what)
+        for place, value in enumerate(params.value):
+            if place not in used and not any("{{" in text.value for text in texts):
+                message = f"no placeholder of the SQL takes params[{place}]: write $1 or %s where it goes"
+                reader.error(value, Code.SQL, f"params of {what}: {message}")
 
 
-def _by_name(mark: Mark, params: Mapping[str, Node]) -> str | None:
-    if mark.kind == "name" and mark.name not in params:
+def _by_name(mark: _Mark, params: Mapping[str, Node]) -> str | None:
+    kind, name = mark.placeholder.kind, mark.placeholder.name
+    if kind == "name" and name not in params:
         return f"the SQL names {mark.sign}, which is not in params (there is {', '.join(sorted(params)) or 'nothing'})"
-    if mark.kind == "number":
+    if kind == "number":
         return f"the SQL has {mark.sign}, but params is a mapping: give a list, or write :name"
     return None
 
 
-def _check_list(
-    reader: Reader, marks: list[tuple[Node, Mark]], params: Node, type_: str, what: str, *, whole: bool
-) -> None:
+def _check_list(reader: Reader, marks: Sequence[_Mark], count: int, type_: str, what: str) -> set[int]:
+    """Report placeholders that a list of so many params does not serve; return the places of the values they take."""
+    numbering = Numbering(question=type_ == "duckdb")
     used: set[int] = set()
     first = ""
-    for place, text, mark in _placed(marks, type_):
-        first = first or mark.kind
+    for mark in marks:
+        kind, place = mark.placeholder.kind, numbering.place(mark.placeholder)
+        if place is None and kind != "name":
+            continue
+        first = first or kind
         if place is None:
-            _report(reader, text, mark, what, f"the SQL names {mark.sign}, but params is a list: give a mapping")
-        elif mark.kind != first:
-            _report(
-                reader, text, mark, what, f"the SQL has {mark.sign} beside another kind of placeholder: keep to one"
-            )
-        elif not 0 <= place < len(params.value):
-            count = len(params.value)
-            told = f"the SQL has {mark.sign} for value {place + 1}, but params has {count}"
-            _report(reader, text, mark, what, told)
+            mark.report(reader, what, f"the SQL names {mark.sign}, but params is a list: give a mapping")
+        elif kind != first:
+            mark.report(reader, what, f"the SQL has {mark.sign} beside another kind of placeholder: keep to one")
+        elif not 0 <= place < count:
+            mark.report(reader, what, f"the SQL has {mark.sign} for value {place + 1}, but params has {count}")
         else:
             used.add(place)
-    for place, value in enumerate(params.value):
-        if whole and place not in used:
-            told = f"params of {what}: no placeholder of the SQL takes params[{place}]: write $1 or %s where it goes"
-            reader.error(value, Code.SQL, told)
-
-
-def _placed(marks: list[tuple[Node, Mark]], type_: str) -> Iterator[tuple[int | None, Node, Mark]]:
-    """Yield each placeholder with the place of its value in a list, None where it has a name."""
-    following = 0
-    for text, mark in marks:
-        if mark.kind == "number":
-            yield int(mark.name) - 1, text, mark
-        elif mark.kind == "name":
-            yield None, text, mark
-        elif mark.kind == "format" or type_ == "duckdb":
-            yield following, text, mark
-            following += 1
+    return used
 
 
 def check_transactions(reader: Reader, text: Node, what: str) -> None:
-    """Report what begins or ends a transaction where the step is one."""
-    if "atomic" in text.value.casefold():
-        return  # BEGIN ATOMIC ... END may be the body of a function
-    for index, word in look_at(text.value).commands:
-        if word.upper() in _TRANSACTION:
+    """Report commands that begin or end a transaction where the step is one."""
+    for index, words in look_at(text.value).commands:
+        if is_about_transactions(words):
+            word = text.value[index : index + len(words[0])]
             line, column = place_in(reader.lines, text, index, word)
-            told = (
+            message = (
                 f"{what} is one transaction from its first command to its last: leave {word} out, or give once: false"
             )
-            reader.report(line, column, "error", Code.SQL, told)
-
-
-def _report(reader: Reader, text: Node, mark: Mark, what: str, told: str) -> None:
-    line, column = place_in(reader.lines, text, mark.index, mark.sign)
-    reader.report(line, column, "error", Code.SQL, f"{what}: {told}")
+            reader.report(line, column, "error", Code.SQL, message)

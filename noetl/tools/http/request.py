@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from noetl.calls import Call
+from noetl.rules.choices import BIG_NUMBERS, HTTP_METHODS
 from noetl.tools.http.body import ENCODINGS, charset_of, is_json, media_type
 from noetl.tools.http.login import Login, login_of, sendable
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:  # imported by the first call
     import httpx
 
 TIMEOUT: Final = 30.0
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-BIG_NUMBERS: Final = ("error", "text")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _FORM: Final = "application/x-www-form-urlencoded"
 _GREATEST_PORT: Final = 65535
@@ -54,8 +53,8 @@ def request_of(call: Call) -> Request:
     """Return the request of a step. Raises `Invalid`."""
     fields = call.fields
     method = str(fields.get("method") or "GET").upper()
-    if method not in METHODS:
-        raise Invalid(f"method {method!r} is none of {', '.join(sorted(METHODS))}")
+    if method not in HTTP_METHODS:
+        raise Invalid(f"method {method!r} is none of {', '.join(sorted(HTTP_METHODS))}")
     url = _address(fields.get("endpoint"))
     params = dict(_mapping(fields, "params"))
     body, has_body = fields.get("payload"), fields.get("payload") is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
+from noetl.rules.choices import ISOLATIONS
 from noetl.tools.base import Tool, storable
 from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
 from noetl.tools.sql.values import Results
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # imported by the first call: the runners' children, which kn
     from noetl.tools.postgres.session import Session
     from noetl.tools.postgres.transaction import Work
 
-ISOLATIONS: Final = ("read committed", "repeatable read", "serializable")
 _CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
 
 

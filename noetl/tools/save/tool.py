@@ -9,7 +9,7 @@ It runs in a thread where it only waits for a Postgres, else in a runner, as Duc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -17,24 +17,12 @@ from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
+from noetl.rules.save import EVENT_LOG, FIELDS, FORMATS, MODES, format_of
+from noetl.rules.sql import Command, split
 from noetl.tools.base import Place, Tool, storable
 from noetl.tools.postgres.tool import Postgres
 from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
 from noetl.tools.sql.bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
-from noetl.tools.sql.text import Command, split
-
-EVENT_LOG: Final = "event_log"
-_TABLE: Final = frozenset({"table", "mode", "key", "statement", "params"})
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    EVENT_LOG: frozenset(),
-    "postgres": _TABLE,
-    "duckdb": _TABLE | {"database"},
-    "file": frozenset({"path", "format"}),
-}
-"""The fields that go with a storage, beside `storage` and `data`."""
-
-_FORMATS: Final = ("parquet", "csv", "json")
-_SUFFIXES: Final = {"parquet": "parquet", "csv": "csv", "json": "json", "ndjson": "json", "jsonl": "json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +88,10 @@ def place_of(call: Call) -> Place:
 def storage_of(call: Call) -> str:
     """Return where a call stores, its fields checked against that. Raises `Invalid`."""
     storage = call.fields.get("storage") or EVENT_LOG
-    if not isinstance(storage, str) or storage not in _FIELDS:
-        raise Invalid(f"storage {storage!r} is none of {', '.join(_FIELDS)}")
+    if not isinstance(storage, str) or storage not in FIELDS:
+        raise Invalid(f"storage {storage!r} is none of {', '.join(FIELDS)}")
     given = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
-    wrong = [name for name in given if name not in _FIELDS[storage]]
+    wrong = [name for name in given if name not in FIELDS[storage]]
     if wrong:
         raise Invalid(f"{wrong[0]} does not go with storage {storage}: leave it out")
     return storage
@@ -150,7 +138,7 @@ def _rows(fields: Mapping[str, Any]) -> list[Row]:
 
 def _key(fields: Mapping[str, Any]) -> tuple[str, ...]:
     mode, key = fields.get("mode") or "insert", fields.get("key")
-    if mode not in ("insert", "upsert"):
+    if mode not in MODES:
         raise Invalid(f"mode {mode!r} is neither insert nor upsert")
     if mode == "insert":
         if key is not None:
@@ -192,10 +180,10 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 def _format(fields: Mapping[str, Any], path: str) -> str:
     given = fields.get("format")
     if given is not None:
-        if given not in _FORMATS:
-            raise Invalid(f"format {given!r} is none of {', '.join(_FORMATS)}")
+        if given not in FORMATS:
+            raise Invalid(f"format {given!r} is none of {', '.join(FORMATS)}")
         return str(given)
-    suffix = path.rpartition(".")[2].lower()
-    if suffix not in _SUFFIXES:
-        raise Invalid(f"the path {path!r} does not say its format: give format ({', '.join(_FORMATS)})")
-    return _SUFFIXES[suffix]
+    format_ = format_of(path)
+    if format_ is None:
+        raise Invalid(f"the path {path!r} does not say its format: give format ({', '.join(FORMATS)})")
+    return format_

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from noetl.tools.sql.text import Command, Placeholder, split
+from noetl.rules.sql import Command, Numbering, Placeholder, is_about_transactions, split
 
 _SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
-
-_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
 
 
 class Invalid(Exception):
@@ -104,9 +102,8 @@ class _ByName:
 class _ByPlace:
     def __init__(self, params: list[Any], question: bool) -> None:
         self.params: Any = params
-        self._question = question
+        self._numbering = Numbering(question=question)
         self._style = ""
-        self._next = 0
         self._used: set[int] = set()
 
     def find(self, placeholder: Placeholder) -> int | None:
@@ -114,15 +111,12 @@ class _ByPlace:
         kind = placeholder.kind
         if kind == "name":
             raise Invalid(f"the SQL names {placeholder.name!r}, but params is a list: give a mapping")
-        if kind == "question" and not self._question:
+        place = self._numbering.place(placeholder)
+        if place is None:
             return None
         if kind != self._style and self._style:
             raise Invalid(f"the SQL has both {_SPELLED[self._style]} and {_SPELLED[kind]}: keep to one of them")
         self._style = kind
-        if kind == "number":
-            place = int(placeholder.name) - 1
-        else:
-            place, self._next = self._next, self._next + 1
         if not 0 <= place < len(self.params):
             what = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"
             raise Invalid(f"the SQL has {what}, but params has {len(self.params)} values")
@@ -140,10 +134,9 @@ class _ByPlace:
 def refuse_transactions(commands: Sequence[Bound]) -> None:
     """Raise `Invalid` where the SQL wants to begin or end transactions itself."""
     for number, command in enumerate(commands):
-        first = command.words[:2]
-        if first and (first[0] in _TRANSACTION or first in (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))):
+        if is_about_transactions(command.words):
             raise Invalid(
-                f"command_{number} is {' '.join(first[:1])}, but a step is one transaction from its first command to"
+                f"command_{number} is {command.words[0]}, but a step is one transaction from its first command to"
                 " its last: leave it out, or give once: false, where each command stands for itself"
             )
 

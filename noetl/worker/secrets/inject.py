@@ -24,6 +24,7 @@ from noetl.playbook.credential_types import check_fields, check_type, secret_val
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
+from noetl.rules.choices import SECRET_PROVIDERS
 from noetl.tools.base import storable
 from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
@@ -187,8 +188,8 @@ class _Lookup:
         elif provider == "aws":
             found = sources.aws(name, fetch.version, fetch.region, login)
         else:
-            known = ("env", "credential", "file", "google", "aws")
-            raise InputError(f"unknown provider {provider!r}{did_you_mean(provider, known) or ': ' + ', '.join(known)}")
+            hint = did_you_mean(provider, SECRET_PROVIDERS) or f": {', '.join(SECRET_PROVIDERS)}"
+            raise InputError(f"unknown provider {provider!r}{hint}")
         return found.value, found.version
 
     def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from noetl.rules.sql import split
 from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of
-from noetl.tools.sql.text import split
 
 
 def bound(sql: str, params: Any, **options: Any) -> list[tuple[str, Any]]:

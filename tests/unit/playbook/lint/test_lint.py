@@ -290,8 +290,8 @@ def test_what_python_code_gives_back(code: str, keys: list[str] | None) -> None:
 def test_faults_of_sql(text: str, fault: tuple[int, str]) -> None:
     found = look_at(text).fault
     assert found is not None
-    assert found[0] == fault[0]
-    assert found[2].startswith(fault[1])
+    assert found.index == fault[0]
+    assert found.message.startswith(fault[1])
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 
 from noetl.playbook.load import lint
+from noetl.rules.sql import split
 from noetl.tools.sql.bind import Invalid, bind, refuse_transactions
-from noetl.tools.sql.text import split
 
 TEXTS = [
     "SELECT 1",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noetl.tools.sql.text import split, tokens
+from noetl.rules.sql import split, tokens
 
 TWO = [
     "SELECT 1; SELECT 2",

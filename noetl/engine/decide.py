@@ -9,7 +9,7 @@ from typing import assert_never
 
 from noetl.engine.control import cancel, continued, finish, start, time_out, withdrawn
 from noetl.engine.decision import Decision
-from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
+from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, Start, TimedOut, Withdrawn
 from noetl.engine.outcome import take_outcome
 from noetl.engine.plan import plan_of
 from noetl.engine.settle import settle
@@ -42,7 +42,7 @@ def _go(turn: Turn, given: Input) -> None:
 
 
 def _take(turn: Turn, given: Input) -> None:
-    if isinstance(given, Outcome):
+    if isinstance(given, AttemptEnded):
         take_outcome(turn, given)
     elif isinstance(given, Start):
         start(turn, given)

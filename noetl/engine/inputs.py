@@ -10,11 +10,11 @@ from noetl.words import fact
 
 
 @fact
-class Outcome:
+class AttemptEnded:
     """An attempt has ended; its job has been removed from the queue."""
 
     job: Job
-    what: Done | Failed | Expired | Collected
+    outcome: Done | Failed | Expired | Collected
     worker_id: str | None = None
     duration: float | None = None  # seconds it ran
     queued: float | None = None  # seconds it stood in the queue before
@@ -56,4 +56,4 @@ class Continue:
     """The job that continues a long chain of routers has run; it has been removed from the queue."""
 
 
-Input = Start | Outcome | Cancel | TimedOut | Withdrawn | Continue
+Input = Start | AttemptEnded | Cancel | TimedOut | Withdrawn | Continue

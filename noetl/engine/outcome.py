@@ -7,7 +7,7 @@ from noetl.engine.conditions import UNSATISFIED_ERROR, dissatisfied, wanted
 from noetl.engine.events import Event
 from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run
-from noetl.engine.inputs import Outcome
+from noetl.engine.inputs import AttemptEnded
 from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import MAX_LOST_LEASES, delay, may_retry
 from noetl.engine.state import State
@@ -18,9 +18,9 @@ from noetl.outcomes import Done, Expired, Failed, error_value
 from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
 
 
-def take_outcome(turn: Turn, outcome: Outcome) -> None:
+def take_outcome(turn: Turn, ended: AttemptEnded) -> None:
     """Decide on the end of an attempt."""
-    state, job = turn.state, outcome.job
+    state, job = turn.state, ended.job
     if state.status.terminal:
         return
     if not _is_running(state, job):
@@ -28,19 +28,19 @@ def take_outcome(turn: Turn, outcome: Outcome) -> None:
     if job.node_id == CONTINUE_NODE:
         go_on(turn)
         return
-    run = run_of(turn, outcome)
-    what = outcome.what
-    if isinstance(what, Done):
-        run.saved = what.saved
-        _done(turn, run, outcome, what.result)
-    elif isinstance(what, Collected):
-        collected(turn, run, what)
-    elif isinstance(what, Failed):
-        _failed(turn, run, outcome, dict(what.error), what.result)
-    elif isinstance(what, Expired):
-        _expired(turn, run, outcome)
+    run = run_of(turn, ended)
+    outcome = ended.outcome
+    if isinstance(outcome, Done):
+        run.saved = outcome.saved
+        _done(turn, run, ended, outcome.result)
+    elif isinstance(outcome, Collected):
+        collected(turn, run, outcome)
+    elif isinstance(outcome, Failed):
+        _failed(turn, run, ended, dict(outcome.error), outcome.result)
+    elif isinstance(outcome, Expired):
+        _expired(turn, run, ended)
     else:
-        assert_never(what)
+        assert_never(outcome)
 
 
 def _is_running(state: State, job: Job) -> bool:
@@ -53,14 +53,14 @@ def _is_running(state: State, job: Job) -> bool:
     return loop is not None and job.item_index < loop["begun"]
 
 
-def _done(turn: Turn, run: Run, outcome: Outcome, result: bytes) -> None:
+def _done(turn: Turn, run: Run, ended: AttemptEnded, result: bytes) -> None:
     error = None
     if run.plan.asks_result and run.loop is None and not nothing_begins(turn, run):
         error = dissatisfied(turn, run, result)
     if error is None:
         _complete(turn, run, result)
-    elif may_retry(run.plan.step.retry, outcome.job.failures + 1, error):
-        _next_attempt(turn, run, outcome, error)
+    elif may_retry(run.plan.step.retry, ended.job.failures + 1, error):
+        _next_attempt(turn, run, ended, error)
     else:
         _fail(turn, run, error, result)
 
@@ -80,8 +80,8 @@ def _fail(turn: Turn, run: Run, error: dict[str, Any], result: bytes | None = No
         fail_run(turn, run, error, result=result)
 
 
-def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any], result: bytes | None) -> None:
-    job = outcome.job
+def _failed(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, Any], result: bytes | None) -> None:
+    job = ended.job
     if result is not None and run.loop is not None:
         result = counts(run.loop)
     if nothing_begins(turn, run):
@@ -94,22 +94,22 @@ def _failed(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any], resul
         _fail(turn, run, error, result)
         return
     turn.note_error(run, error)
-    _next_attempt(turn, run, outcome, error)
+    _next_attempt(turn, run, ended, error)
 
 
-def _next_attempt(turn: Turn, run: Run, outcome: Outcome, error: dict[str, Any]) -> None:
-    failures = outcome.job.failures + 1
-    wait = delay(run.plan.step.retry, failures, outcome.jitter)
+def _next_attempt(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, Any]) -> None:
+    failures = ended.job.failures + 1
+    wait = delay(run.plan.step.retry, failures, ended.jitter)
     meta = {"delay": round(wait, 6), "max_attempts": run.plan.step.retry.max_attempts}
     _attempt_over(turn, run, EventType.ATTEMPT_FAILED, meta, error)
-    context = _afresh(outcome.job)
-    if repeats := outcome.job.repeats + (error.get("type") == UNSATISFIED_ERROR):
+    context = _afresh(ended.job)
+    if repeats := ended.job.repeats + (error.get("type") == UNSATISFIED_ERROR):
         context["repeats"] = repeats
-    turn.jobs.append(outcome.job.again(failures=failures, lost=0, context=context, delay=wait))
+    turn.jobs.append(ended.job.again(failures=failures, lost=0, context=context, delay=wait))
 
 
-def _expired(turn: Turn, run: Run, outcome: Outcome) -> None:
-    job = outcome.job
+def _expired(turn: Turn, run: Run, ended: AttemptEnded) -> None:
+    job = ended.job
     lost = job.lost + 1
     _attempt_over(turn, run, EventType.LEASE_EXPIRED, {"lost": lost}, None)
     if nothing_begins(turn, run):

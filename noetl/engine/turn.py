@@ -6,7 +6,7 @@ from typing import Any, Final
 from noetl.engine.decision import Chunk, Decision, ErrorRow
 from noetl.engine.events import Event, args_in
 from noetl.engine.evolve import fold
-from noetl.engine.inputs import Outcome
+from noetl.engine.inputs import AttemptEnded
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.routing import Routes
 from noetl.engine.scope import Place, Reader, Scopes
@@ -208,9 +208,9 @@ class Turn:
         )
 
 
-def run_of(turn: Turn, outcome: Outcome) -> Run:
+def run_of(turn: Turn, ended: AttemptEnded) -> Run:
     """Return the step run that an outcome belongs to. Attempts count from 1, lost leases left aside."""
-    job = outcome.job
+    job = ended.job
     step = step_of(job.node_id)
     return Run(
         turn.plan.steps[step],
@@ -218,9 +218,9 @@ def run_of(turn: Turn, outcome: Outcome) -> Run:
         turn.state.runs[step][1],
         job.failures + 1,
         job,
-        outcome.worker_id,
-        outcome.duration,
-        outcome.queued,
+        ended.worker_id,
+        ended.duration,
+        ended.queued,
         job.item_index,
         None if step == job.node_id else job.node_id,
         turn.state.loops.get(step) if job.item_index == NO_ITEM else None,

@@ -16,7 +16,7 @@ from noetl.engine.decide import decide
 from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
 from noetl.engine.events import Event
 from noetl.engine.facts import Collected
-from noetl.engine.inputs import Cancel, Continue, Input, Outcome, TimedOut, Withdrawn
+from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not
 from noetl.engine.state import State
 from noetl.engine.waiting import CANCELLED_BY_PARENT
@@ -207,8 +207,8 @@ def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
                 "text": outcome.output,
             }
         )
-    given = Outcome(item.job, outcome, item.worker_id, item.duration, item.queued, item.jitter)
-    apply(part, given, withdraw)
+    ended = AttemptEnded(item.job, outcome, item.worker_id, item.duration, item.queued, item.jitter)
+    apply(part, ended, withdraw)
     given_up = isinstance(outcome, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
     if given_up or (isinstance(outcome, Failed) and outcome.error.get("type") in CHILD_ABANDONED_ERRORS):
         _cancel_child(part, item.job)  # nobody waits for it any more

@@ -78,8 +78,8 @@ class Attempts:
             act = self._ending(member, row, Failed(error_value("validation", str(problem))))
         act()
 
-    def _ending(self, member: "Member", row: Row, what: Done | Failed | Collected) -> Act:
-        return lambda: self._sim.finish(member, row, what)
+    def _ending(self, member: "Member", row: Row, outcome: Done | Failed | Collected) -> Act:
+        return lambda: self._sim.finish(member, row, outcome)
 
     def _attempt(self, member: "Member", row: Row) -> Act:
         """Return what is to be done of an attempt now. Raises what wrong templates and fields raise."""
@@ -88,8 +88,8 @@ class Attempts:
         if "end" in job.context:  # the items are done: a block `save` of the whole may be due
             return lambda: self._conclude(member, row, Done(b"null"), 0.0)
         if to_collect(playbook.step(step_of(job.node_id)), job) is not None:
-            what = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
-            return self._ending(member, row, what)
+            outcome = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
+            return self._ending(member, row, outcome)
         rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
         rendered = with_secrets(rendered, self._sim.test, _key(member, job))
         if job.context.get("child") is not None:
@@ -104,42 +104,42 @@ class Attempts:
         answer = member.answers.find(call)
         if answer is None or answer.kind == RUN:
             return self._carry_out(member, row, rendered, call)
-        what, takes = outcome_of(answer, call), answer.takes
+        outcome, takes = outcome_of(answer, call), answer.takes
         limit = CODE_LIMIT if rendered.timeout is None and STEP_TYPES[rendered.type].code else rendered.timeout
         if limit is not None and takes > limit:
-            what, takes = Failed(_overran(member, row.job, limit)), limit
-        return lambda: self._conclude(member, row, what, takes)
+            outcome, takes = Failed(_overran(member, row.job, limit)), limit
+        return lambda: self._conclude(member, row, outcome, takes)
 
     def _kept(self, member: "Member", call: CallRecord) -> CallRecord:
         if member is self._sim.root:
             self._sim.calls.append(call)
         return call
 
-    def _conclude(self, member: "Member", row: Row, what: Done | Failed, takes: float) -> None:
+    def _conclude(self, member: "Member", row: Row, outcome: Done | Failed, takes: float) -> None:
         """End an attempt that took so long; what it gave is saved before, where its step says so."""
         if takes:
-            self._sim.agenda.after(takes, lambda: self._saved(member, row, what, takes))
+            self._sim.agenda.after(takes, lambda: self._saved(member, row, outcome, takes))
         else:
-            self._saved(member, row, what, 0.0)
+            self._saved(member, row, outcome, 0.0)
 
-    def _saved(self, member: "Member", row: Row, what: Done | Failed, took: float) -> None:
+    def _saved(self, member: "Member", row: Row, outcome: Done | Failed, took: float) -> None:
         if member.execution.queue.get(row.job.job_id) is not row:
             return
         takes = 0.0
-        wanted = to_save(member.execution, row.job, what) if isinstance(what, Done) else None
+        wanted = to_save(member.execution, row.job, outcome) if isinstance(outcome, Done) else None
         if isinstance(wanted, (Done, Failed)):
-            what = wanted
-        elif isinstance(what, Done) and wanted is not None:
+            outcome = wanted
+        elif isinstance(outcome, Done) and wanted is not None:
             wanted = with_secrets(wanted, self._sim.test, _key(member, row.job))
             call = self._kept(member, call_of(wanted, row.job, self._sim.agenda.seconds, save=True))
             answer = member.answers.find(call)
             if answer is not None:
                 takes, saved = answer.takes, outcome_of(answer, call)
-                what = save_failed(saved, what) if isinstance(saved, Failed) else what
+                outcome = save_failed(saved, outcome) if isinstance(saved, Failed) else outcome
         if takes:
-            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, what, took + takes))
+            self._sim.agenda.after(takes, lambda: self._sim.finish(member, row, outcome, took + takes))
         else:
-            self._sim.finish(member, row, what, took)
+            self._sim.finish(member, row, outcome, took)
 
     def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: CallRecord) -> Act:
         match rendered.type:
@@ -167,7 +167,7 @@ class Attempts:
             context=execution.loading(lambda values: call_context(rendered, job, execution.state, values)),
         )
         try:
-            what, printed = self._sim.python.run(call, REAL_LIMIT if own is None else min(own, REAL_LIMIT))
+            outcome, printed = self._sim.python.run(call, REAL_LIMIT if own is None else min(own, REAL_LIMIT))
         except Overran:
             if own is not None and own <= REAL_LIMIT:
                 return Failed(_overran(member, job, own))
@@ -176,7 +176,7 @@ class Attempts:
             raise Trouble(told, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
         if printed:
             self._sim.output.append((step_of(job.node_id), printed))
-        return what
+        return outcome
 
     # -- waiting without a worker
 
@@ -215,8 +215,8 @@ class Attempts:
         child = self._sim.members[int(row.job.context["child"])]
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
         if child.ended_at is not None:
-            what = _outcome_of_child(child.execution, return_step(rendered))
-            return lambda: self._conclude(member, row, what, 0.0)
+            outcome = _outcome_of_child(child.execution, return_step(rendered))
+            return lambda: self._conclude(member, row, outcome, 0.0)
         if limit is not None and limit <= self._sim.agenda.now:
             return self._ending(member, row, Failed(timed_out(rendered.timeout)))
         return lambda: member.execution.put_back(row, float("inf"), {})

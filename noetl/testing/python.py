@@ -68,8 +68,8 @@ class PythonChild:
         except (EOFError, BrokenPipeError):
             return Failed(self._exited(call)), ""
         self._used = True
-        what = Done(text) if kind else Failed(orjson.loads(text))
-        return what, output.decode(errors="replace")
+        outcome = Done(text) if kind else Failed(orjson.loads(text))
+        return outcome, output.decode(errors="replace")
 
     def close(self) -> None:
         """End the child with everything it has started."""

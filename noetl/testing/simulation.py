@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from noetl.engine.events import Event
 from noetl.engine.facts import Collected
-from noetl.engine.inputs import Cancel, Outcome, TimedOut
+from noetl.engine.inputs import AttemptEnded, Cancel, TimedOut
 from noetl.engine.waiting import CANCELLED_BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError
@@ -149,14 +149,14 @@ class Simulation:
 
     # -- transactions
 
-    def finish(self, member: Member, row: Row, what: Done | Failed | Collected, duration: float = 0.0) -> None:
+    def finish(self, member: Member, row: Row, outcome: Done | Failed | Collected, duration: float = 0.0) -> None:
         """Give the outcome of an attempt, unless it has ended already."""
         execution, job = member.execution, row.job
         if execution.queue.get(job.job_id) is not row:
             return
-        outcome = Outcome(job, what, worker_id="test", duration=duration, queued=0.0, jitter=LONGEST_DELAY)
-        self.carried(member, execution.give(outcome, job))
-        if isinstance(what, Failed) and what.error.get("type") == "timeout":
+        ended = AttemptEnded(job, outcome, worker_id="test", duration=duration, queued=0.0, jitter=LONGEST_DELAY)
+        self.carried(member, execution.give(ended, job))
+        if isinstance(outcome, Failed) and outcome.error.get("type") == "timeout":
             self.cancel_child(job)
 
     def carried(self, member: Member, carried: Carried) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.engine.decide import decide as real_decide
-from noetl.engine.inputs import Outcome
+from noetl.engine.inputs import AttemptEnded
 from noetl.engine.render import render_job as real_render
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator import StartRequest
@@ -159,7 +159,7 @@ TWO_STEPS = """
 
 def break_decide(monkeypatch: pytest.MonkeyPatch, sick: Callable[[], int]) -> None:
     def decide(playbook: Any, state: Any, given: Any, values: Any) -> Any:
-        if values.execution_id == sick() and isinstance(given, Outcome) and given.job.node_id == "second":
+        if values.execution_id == sick() and isinstance(given, AttemptEnded) and given.job.node_id == "second":
             raise ZeroDivisionError("a bug of the engine")
         return real_decide(playbook, state, given, values)
 
@@ -212,7 +212,7 @@ def test_an_execution_whose_timeout_cannot_be_decided_leaves_the_housekeeper_ali
     asked: list[Any] = []
 
     def decide(playbook: Any, state: Any, given: Any, values: Any) -> Any:
-        if values.execution_id == sick and not isinstance(given, Outcome) and len(asked) < 2:
+        if values.execution_id == sick and not isinstance(given, AttemptEnded) and len(asked) < 2:
             asked.append(given)
             raise ZeroDivisionError("a bug of the engine")
         return real_decide(playbook, state, given, values)

@@ -64,14 +64,14 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
         answer = _settle_in(pipes, runner)
         own, begun = getpid(), _monotonic()
         _name_the_world(call)
-        what = _tool(call.type).run(call)
+        outcome = _tool(call.type).run(call)
         if getpid() != own:
             _exit(0)  # a fork of the call came back from `main`: not ours to answer
         _flush()
-        if isinstance(what, Failed):
-            kind, body = FAILED, _dumps(what.error)
+        if isinstance(outcome, Failed):
+            kind, body = FAILED, _dumps(outcome.error)
         else:
-            kind, body = DONE, what.result
+            kind, body = DONE, outcome.result
         _send(answer, HEAD.pack(len(body), kind, _monotonic() - begun) + body)
         status = 0
         _say_farewell()

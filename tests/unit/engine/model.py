@@ -14,7 +14,7 @@ from noetl.engine.decision import Decision
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import Collected
-from noetl.engine.inputs import Cancel, Continue, Input, Outcome, Start, TimedOut, Withdrawn
+from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.loops.items import why_not
 from noetl.engine.render import Rendered, render_job, render_save
@@ -171,12 +171,12 @@ class Execution(testing.Execution):
         return self.take(self.row(step, item))
 
     def outcome(
-        self, step: str, what: Done | Failed | Expired | Collected, item: int | None = None, **more: Any
+        self, step: str, outcome: Done | Failed | Expired | Collected, item: int | None = None, **more: Any
     ) -> None:
         """End the attempt of a step's job, which is leased first if it is not yet."""
         row = self.row(step, item)
         job = row.job if row.status == "leased" else self.take(row)
-        self.give(Outcome(job, what, worker_id="w1", duration=0.01, queued=0.001, **more), job)
+        self.give(AttemptEnded(job, outcome, worker_id="w1", duration=0.01, queued=0.001, **more), job)
 
     def defer(self, step: str, item: int | None = None) -> None:
         """Have the leased job of a step wait, as a wait or a child's parent does; it is withdrawn if nothing new

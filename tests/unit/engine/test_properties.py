@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from noetl.engine.events import Event
 from noetl.engine.evolve import evolve
 from noetl.engine.facts import Collected
-from noetl.engine.inputs import Outcome
+from noetl.engine.inputs import AttemptEnded
 from noetl.engine.state import State
 from noetl.jobs import Job
 from noetl.outcomes import Done, Expired, Failed
@@ -104,16 +104,18 @@ class Chaos:
     def end(self, job: Job) -> None:
         self.execution.give(self.outcome(job), job)
 
-    def outcome(self, job: Job) -> Outcome:
-        what: Done | Failed | Expired | Collected
+    def outcome(self, job: Job) -> AttemptEnded:
+        outcome: Done | Failed | Expired | Collected
         if self.dice.random() < (self.failing if job.item_index >= 0 else self.failing_steps):
             type_ = "cancelled" if self.execution.now.killing else self.dice.choice(["python", "template", "timeout"])
-            what = Failed({"type": type_, "message": "broken", "retryable": self.dice.random() < 0.8, "detail": None})
+            outcome = Failed(
+                {"type": type_, "message": "broken", "retryable": self.dice.random() < 0.8, "detail": None}
+            )
         elif self.execution.to_collect(job):
-            what = self.execution.collected(job.node_id, job.item_index)
+            outcome = self.execution.collected(job.node_id, job.item_index)
         else:
-            what = Done(b'{"visit": %d}' % job.visit)
-        return Outcome(job, what, "w", 0.1, 0.2, self.dice.random())
+            outcome = Done(b'{"visit": %d}' % job.visit)
+        return AttemptEnded(job, outcome, "w", 0.1, 0.2, self.dice.random())
 
 
 def test_every_execution_comes_to_one_end_whatever_fails_crashes_or_is_cancelled(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.engine.inputs import Outcome
+from noetl.engine.inputs import AttemptEnded
 from noetl.errors import Conflict
 from noetl.jobs import Job
 from noetl.outcomes import Done
@@ -190,7 +190,7 @@ def test_an_outcome_of_a_run_that_is_not_running_is_refused() -> None:
     execution = flow(py("start", "a"), py("a"))
     stale = Job(node_id="a", visit=1, job_id=9, attempts=1)
     with pytest.raises(Conflict, match="step 'a', visit 1, is not running"):
-        execution.give(Outcome(stale, Done(b"1")))
+        execution.give(AttemptEnded(stale, Done(b"1")))
 
 
 def test_what_comes_after_the_end_changes_nothing() -> None:
@@ -200,7 +200,7 @@ def test_what_comes_after_the_end_changes_nothing() -> None:
     length = len(execution.log)
     execution.cancel()
     execution.time_out()
-    execution.give(Outcome(job, Done(b"1")))
+    execution.give(AttemptEnded(job, Done(b"1")))
     assert len(execution.log) == length
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from noetl.engine.decide import decide
-from noetl.engine.inputs import Outcome, Start
+from noetl.engine.inputs import AttemptEnded, Start
 from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
 from noetl.engine.scope import Place, Reader, Scope, Scopes
@@ -216,7 +216,7 @@ def _two(**more: Any) -> tuple[Playbook, State, Job]:
     state = decide(book, State(), Start({}), Values(1, {})).state
     for name in ("a", "b"):
         job = Job(node_id=name, visit=1, job_id=1, attempts=1)
-        decision = decide(book, state, Outcome(job, Done(b"1")), Values(1, {}))
+        decision = decide(book, state, AttemptEnded(job, Done(b"1")), Values(1, {}))
         state = decision.state
     return book, state, decision.jobs[0].again(job_id=1, attempts=1)
 
@@ -242,14 +242,14 @@ def test_results_that_nobody_names_are_not_loaded() -> None:
 def test_a_next_that_looks_at_its_own_result_only_loads_nothing() -> None:
     """Neither other results nor the args the step was given."""
     book, state, job = _two(next=[{"when": "{{ result > 0 and this }}", "then": [{"step": "end"}]}])
-    assert decide(book, state, Outcome(job, Done(b"1")), Values(1, {})).state.status == "completed"
+    assert decide(book, state, AttemptEnded(job, Done(b"1")), Values(1, {})).state.status == "completed"
 
 
 def test_everything_a_decision_lacks_is_asked_for_at_once() -> None:
     ways = [{"step": "end", "args": {"x": "{{ a }}", "y": "{{ b }}"}}]
     book, state, job = _two(next=ways)
     with pytest.raises(NotLoaded) as missing:
-        decide(book, state, Outcome(job, Done(b"1")), Values(1, {}))
+        decide(book, state, AttemptEnded(job, Done(b"1")), Values(1, {}))
     assert missing.value.events == {3, 5}
 
 
@@ -269,6 +269,6 @@ def test_what_a_decision_made_itself_needs_no_loading() -> None:
     )
     state = decide(book, State(), Start({}), Values(1, {})).state
     job = Job(node_id="start", visit=1, job_id=1, attempts=1)
-    decision = decide(book, state, Outcome(job, Done(b'{"n":5}')), Values(1, {}))
+    decision = decide(book, state, AttemptEnded(job, Done(b'{"n":5}')), Values(1, {}))
     assert [one.node_id for one in decision.jobs] == ["a"]
     assert decision.arrivals == {3: {1: {"x": 5}}, 4: {2: {"y": 6}}}

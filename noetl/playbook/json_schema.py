@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from noetl.playbook.durations import PATTERN
-from noetl.playbook.load import KEYS
 from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS
 from noetl.playbook.read.fields import RETRY_KEYS
 from noetl.playbook.read.loops import LOOP_KEYS, MODES, ON_ERROR
+from noetl.playbook.read.options import DOCUMENT_KEYS
 from noetl.playbook.read.steps import STEP_KEYS, TASK_KEYS
 from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK, Field
 from noetl.words import ROUTER
@@ -61,7 +61,7 @@ def json_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "NoETL playbook",
-        **_object(KEYS, _document(), required=("metadata", "workflow")),
+        **_object(DOCUMENT_KEYS, _document(), required=("metadata", "workflow")),
         "definitions": {
             "auth": {"type": ["string", "object", "null"]},
             "retry": _retry(),

@@ -11,7 +11,7 @@ from noetl.playbook.legacy import words
 from noetl.playbook.legacy.logins import database, logins
 from noetl.playbook.legacy.tree import Draft, items, text
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.python_names import undefined_names
+from noetl.playbook.read.python_names import undefined_names
 from noetl.playbook.yaml.tree import Node
 
 _UNREADABLE: Final = {"code": "def main(): pass", "command": "SELECT 1", "commands": "SELECT 1"}

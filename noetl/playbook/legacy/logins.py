@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable
 from noetl.playbook.legacy import words
 from noetl.playbook.legacy.tree import Draft, inside, mapping, text
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.template_places import scalars
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
 
@@ -85,7 +84,7 @@ def database_in_args(step: Draft, task: Node | None = None) -> None:
 
 def _read(names: Collection[str], nodes: Iterable[Node]) -> set[str]:
     """Return those of the names that the templates in some values read."""
-    texts = [node.value for value in nodes for node in scalars(value) if is_template(node.value)]
+    texts = [node.value for value in nodes for node in value.texts() if is_template(node.value)]
     return {name for name in names if any(name in text for text in texts)}
 
 

@@ -1,11 +1,11 @@
 """Checks that what the `main` of a python step takes by name is given by somebody: ways, step, task or loop."""
 
 import ast
-from collections.abc import Mapping
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import main_of
 from noetl.playbook.lint.scopes import At, Section, local_names
+from noetl.playbook.lint.source import Source
 from noetl.playbook.model import Step
 from noetl.playbook.read.python_code import place_of
 from noetl.playbook.read.reader import Reader
@@ -19,14 +19,15 @@ _HANDED = frozenset({"value", "batch", "index"})
 """What loops hand to code beside their items."""
 
 
-def check_arguments(reader: Reader, section: Section, tasks: Mapping[str, Node]) -> None:
+def check_arguments(source: Source) -> None:
     """Report parameters without a default that nobody gives a value."""
-    for step in section.steps.values():
-        if step.type == "python":
-            _check(reader, section, step, tasks.get(step.task) if step.task else None)
+    for section in source.sections:
+        for step in section.steps.values():
+            if step.type == "python":
+                _check_step(source.reader, section, step, source.tasks.get(step.task) if step.task else None)
 
 
-def _check(reader: Reader, section: Section, step: Step, task: Node | None) -> None:
+def _check_step(reader: Reader, section: Section, step: Step, task: Node | None) -> None:
     node = section.nodes[step.name]
     own = node.value.get("code")
     code = own if own is not None else task.value.get("code") if task is not None else None

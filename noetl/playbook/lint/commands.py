@@ -5,6 +5,7 @@ from typing import Final
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.placeholders import check_placeholders, check_transactions
+from noetl.playbook.lint.source import Source
 from noetl.playbook.lint.sql import look_at, template_at
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
@@ -17,21 +18,21 @@ _HARMLESS: Final = frozenset({"execution_id", "job"})
 """Names whose values are letters, digits and hyphens."""
 
 
-def check_commands(reader: Reader, node: Node, type_: str, what: str) -> None:
-    """Check the commands of a step or task of a type; `node` is its mapping, `what` what problems call it."""
-    keys: Mapping[str, Node] = node.value
-    for name, spec in fields_of(type_).items():
-        if name in keys and spec.language == "sql":
-            _check_sql_field(reader, keys[name], name, what)
-            _check_binding(reader, keys, name, type_, what)
-        elif name in keys and spec.language == "shell":
-            _check_shell(reader, keys[name], type_, what)
-    loops = keys.get("loop")
-    for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
-        save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
-        if save is not None and save.kind == "mapping" and "statement" in save.value:
-            _check_sql_field(reader, save.value["statement"], "save.statement", what)
-            _check_binding(reader, save.value, "statement", "save", f"save of {what}")
+def check_commands(source: Source) -> None:
+    """Check the SQL of steps, tasks and their blocks `save`, and what shells and containers run."""
+    reader = source.reader
+    for owner in source.steps_and_tasks:
+        keys: Mapping[str, Node] = owner.node.value
+        for name, spec in fields_of(owner.type).items():
+            if name in keys and spec.language == "sql":
+                _check_sql_field(reader, keys[name], name, owner.label)
+                _check_binding(reader, keys, name, owner.type, owner.label)
+            elif name in keys and spec.language == "shell":
+                _check_shell(reader, keys[name], owner.type, owner.label)
+        for save in owner.saves:
+            if "statement" in save.value:
+                _check_sql_field(reader, save.value["statement"], "save.statement", owner.label)
+                _check_binding(reader, save.value, "statement", "save", f"save of {owner.label}")
 
 
 def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from noetl.errors import InputError
 from noetl.playbook import durations
 from noetl.playbook.lint.codes import Code
+from noetl.playbook.lint.source import Source, StepOrTask
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -18,21 +19,32 @@ _OF_A_STORAGE: Final = frozenset[str]().union(*save_rules.FIELDS.values())
 """The fields of a save that go with some storage."""
 
 
-def check_constants(reader: Reader, node: Node, type_: str, what: str) -> None:
-    """Check the fields of a step or task of a type; `node` is its mapping, `what` what problems call it."""
-    keys: Mapping[str, Node] = node.value
-    if type_ == "save":
-        _check_save(reader, node, what)
-    if type_ == "wait" and (until := keys.get("until")) is not None and until.kind == "scalar" and _constant(until):
-        try:
-            durations.moment(until.value)
-        except InputError as error:
-            reader.error(until, Code.VALUE, f"until of {what}: {error}")
-    loops = keys.get("loop")
-    for holder in (node, *(loops.value if loops is not None and loops.kind == "list" else [loops])):
-        save = holder.value.get("save") if holder is not None and holder.kind == "mapping" else None
-        if save is not None and save.kind == "mapping":
-            _check_save(reader, save, f"save of {what}")
+def check_field_rules(source: Source) -> None:
+    """Report fields of a save, and moments of a wait, that do not go together or cannot be."""
+    for owner in source.steps_and_tasks:
+        of_task = "task" in owner.node.value  # the rest of a step's fields stands in its task
+        if owner.type == "save" and not of_task:
+            _check_save(source.reader, owner.node, owner.label)
+        if owner.type == "save" and owner.step is not None and not owner.step.task:
+            _check_has_data(source.reader, owner)
+        until = owner.node.value.get("until")
+        if owner.type == "wait" and until is not None and until.kind == "scalar" and _constant(until):
+            try:
+                durations.moment(until.value)
+            except InputError as error:
+                source.reader.error(until, Code.VALUE, f"until of {owner.label}: {error}")
+        for save in owner.saves if not (of_task and owner.type == "save") else ():
+            _check_save(source.reader, save, f"save of {owner.label}")
+
+
+def _check_has_data(reader: Reader, owner: StepOrTask) -> None:
+    """Report a step of type save that has nothing to save; a block `save` in it is about its result."""
+    if any(name in owner.node.value for name in ("data", "statement")):
+        return
+    block = "save" in owner.node.value
+    advice = "write the fields of its block 'save' into the step itself" if block else "add 'data'"
+    message = f"{owner.label} of type save has nothing to save: {advice}"
+    reader.error(owner.node.keys["save"] if block else owner.node, Code.MISSING, message)
 
 
 def _constant(node: Node) -> bool:

@@ -1,16 +1,18 @@
 """Checks the names and fields that templates read against what is there when they are rendered."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
 from noetl.playbook.graph import END
 from noetl.playbook.lint.codes import Code
+from noetl.playbook.lint.credentials import missing_credential
 from noetl.playbook.lint.result_shapes import ERROR, JOB, literal, result_shape
 from noetl.playbook.lint.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
-from noetl.playbook.lint.template_places import scalars, sites
+from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.template_places import sites
 from noetl.playbook.lint.template_reads import Read, reads_of
 from noetl.playbook.model import Step
-from noetl.playbook.read.reader import Reader
 from noetl.playbook.shapes import Shape
 from noetl.playbook.step_types import HTTP_RESULT
 from noetl.playbook.suggest import did_you_mean, nearest
@@ -26,29 +28,30 @@ _OF_CALL: Final = frozenset(HTTP_RESULT.keys) - {"data"}
 """What an http step tells of its call, beside the answer's body."""
 
 
-class Names:
-    """Checks one playbook. `tasks` are the workbook's tasks in the file; `credentials` those that exist, if known."""
+def check_names(source: Source) -> None:
+    """Report names and fields that are not there where a template reads them."""
+    check = _NameCheck(source)
+    check.check_workload()
+    for section in source.sections:
+        check.check_section(section)
 
-    def __init__(
-        self,
-        reader: Reader,
-        workload: Node | None,
-        tasks: Mapping[str, Node],
-        credentials: Collection[str] | None,
-    ) -> None:
-        self.reader = reader
-        self.tasks = tasks
-        self.credentials = credentials
-        given = workload is not None and workload.kind == "mapping"
-        self.workload = workload if given else None
-        self.keys: Collection[str] = workload.value if workload is not None and given else ()
+
+class _NameCheck:
+    """Checks one playbook. `reported` holds what has been reported: a task's template is seen by each of its steps."""
+
+    def __init__(self, source: Source) -> None:
+        self.reader = source.reader
+        self.tasks = source.tasks
+        self.credentials = source.credentials
+        self.keys = source.workload_keys
+        self.workload = source.workload if source.workload is not None and source.workload.kind == "mapping" else None
         self.reported: set[tuple[int, int, str]] = set()
 
     # ---- where templates stand
 
     def check_workload(self) -> None:
         """Check the templates of the workload, which are rendered before everything else."""
-        for node in scalars(self.workload):
+        for node in self.workload.texts() if self.workload is not None else ():
             reads = reads_of(node.value)
             for read in reads.reads:
                 if read.name == "env" or read.name == "secret":
@@ -62,18 +65,26 @@ class Names:
         for step in section.steps.values():
             task = self.tasks.get(step.task) if step.task else None
             for at, what, node in sites(section, step, task):
-                found = [(scalar, reads) for scalar in scalars(node) if (reads := reads_of(scalar.value)).reads]
+                found = [(scalar, reads) for scalar in node.texts() if (reads := reads_of(scalar.value)).reads]
                 if not found:
                     continue
                 local = local_names(section, step, at, task)
                 for scalar, reads in found:
-                    place = _Place(section, step, at, f"{what} of step {step.name!r}", scalar, local, reads.asked)
+                    place = _TemplatePlace(
+                        section=section,
+                        step=step,
+                        at=at,
+                        label=f"{what} of step {step.name!r}",
+                        node=scalar,
+                        local=local,
+                        asked=reads.asked,
+                    )
                     for read in reads.reads:
                         self._resolve(place, read)
 
     # ---- what a name is
 
-    def _resolve(self, place: "_Place", read: Read) -> None:
+    def _resolve(self, place: "_TemplatePlace", read: Read) -> None:
         name, args = read.name, place.local.args
         if name in place.local.names or name in args.sure:
             if name == "error":
@@ -105,14 +116,14 @@ class Names:
         else:
             self._unknown(place, read)
 
-    def _hint_at_body(self, place: "_Place", read: Read) -> None:
+    def _hint_at_body(self, place: "_TemplatePlace", read: Read) -> None:
         """Hint at a field of an http result that is looked for in the answer's body."""
         if read.path[:1] == ("data",) and len(read.path) > 1 and read.path[1] in _OF_CALL and not place.excused(read):
             field = read.path[1]
             told = f"{read.name}.data.{field} is {field!r} of the answer's body; of the call it is {read.name}.{field}"
-            self._report(place.node, read, 2, "hint", Code.UNKNOWN_FIELD, f"{place.what}: {told}")
+            self._report(place.node, read, 2, "hint", Code.UNKNOWN_FIELD, f"{place.label}: {told}")
 
-    def _hint_at_end(self, place: "_Place", read: Read) -> None:
+    def _hint_at_end(self, place: "_TemplatePlace", read: Read) -> None:
         """Hint at keys of `error` and `result` in `finally`, which are null after a success or without a result."""
         own = place.at in (At.NEXT, At.SAVE, At.ITEM_SAVE, At.ON_ERROR, At.RESULT, At.RETRY)
         if place.section.after is None or own or not read.path or read.perhaps or place.excused(read):
@@ -123,12 +134,12 @@ class Names:
             told = "'result' is null where the execution has failed: ask '{% if result %}', or default(...)"
         else:
             return
-        self._report(place.node, read, 0, "hint", Code.UNCERTAIN_NAME, f"{place.what}: {told}")
+        self._report(place.node, read, 0, "hint", Code.UNCERTAIN_NAME, f"{place.label}: {told}")
 
-    def _elsewhere(self, place: "_Place", name: str) -> bool:
+    def _elsewhere(self, place: "_TemplatePlace", name: str) -> bool:
         return name in self.keys or place.section_of(name) is not None
 
-    def _resolve_results(self, place: "_Place", read: Read) -> None:
+    def _resolve_results(self, place: "_TemplatePlace", read: Read) -> None:
         if not read.path or not isinstance(read.path[0], str) or (read.called and read.path[0] in _METHODS):
             return
         name = read.path[0]
@@ -137,21 +148,21 @@ class Names:
         elif not read.guarded:
             hint = did_you_mean(name, place.steps())
             self._report(
-                place.node, read, 1, "error", Code.UNKNOWN_NAME, f"{place.what}: there is no step {name!r}{hint}"
+                place.node, read, 1, "error", Code.UNKNOWN_NAME, f"{place.label}: there is no step {name!r}{hint}"
             )
 
-    def _resolve_error(self, place: "_Place", read: Read) -> None:
+    def _resolve_error(self, place: "_TemplatePlace", read: Read) -> None:
         section, name = place.section, place.step.name
         if name not in section.behind_failures:
             if not place.excused(read):
-                told = f"{place.what} reads 'error', but no failure leads here: it is there behind 'on_error'"
+                told = f"{place.label} reads 'error', but no failure leads here: it is there behind 'on_error'"
                 self._report(place.node, read, 0, "error", Code.UNKNOWN_NAME, told)
             return
         if name in section.flow.reached(failing=False):
             self._uncertain(place, read, "the step also runs without a failure, and then there is no 'error'")
         self._check_fields(place, read, ERROR, 0, near=True)
 
-    def _resolve_step(self, place: "_Place", read: Read, name: str, at: int) -> None:
+    def _resolve_step(self, place: "_TemplatePlace", read: Read, name: str, at: int) -> None:
         """Check the use of a step's result; its name is the part `at` of what is read."""
         section = place.section_of(name)
         assert section is not None
@@ -170,14 +181,14 @@ class Names:
             return
         self._check_fields(place, read, self._shape(section, name), at)
 
-    def _comes_before(self, place: "_Place", read: Read, name: str, at: int, own: bool) -> bool:
+    def _comes_before(self, place: "_TemplatePlace", read: Read, name: str, at: int, own: bool) -> bool:
         flow = place.section.flow
         if not flow.comes_before(name, place.step.name):
             if not place.excused(read):
                 reason = (
                     "its own result, which is not there yet" if own else f"{name!r}, a step that does not come before"
                 )
-                self._report(place.node, read, at, "error", Code.UNKNOWN_NAME, f"{place.what} reads {reason}")
+                self._report(place.node, read, at, "error", Code.UNKNOWN_NAME, f"{place.label} reads {reason}")
             return False
         if not place.excused(read) and not read.perhaps and not flow.sure(name, place.step.name):
             reason = "there is no own result at first" if own else f"{name!r} has not run on every way to the step"
@@ -192,13 +203,13 @@ class Names:
 
     # ---- what is wrong with it
 
-    def _unknown(self, place: "_Place", read: Read) -> None:
+    def _unknown(self, place: "_TemplatePlace", read: Read) -> None:
         if place.excused(read) or (read.called and not read.path):
             return  # what is called and is no function is told by who looks at calls
         name = read.name
         hint = did_you_mean(name, place.known(self.keys))
         if not hint and not self.keys and name in place.section.nodes[place.step.name].value:
-            told = f"{place.what} reads {name!r}, a field of the step and no name: read what the field is made of"
+            told = f"{place.label} reads {name!r}, a field of the step and no name: read what the field is made of"
             self._report(place.node, read, 0, "warning", Code.UNKNOWN_NAME, told)
         if not hint and not self.keys:
             return  # without a workload, everything can come with the run
@@ -208,14 +219,16 @@ class Names:
         # What nobody could have meant otherwise may still come with the run: that is no reason to refuse a playbook.
         severity = "error" if hint else "warning"
         hint = hint or ": no step, argument or key of the workload has that name; what runs are given, 'workload' names"
-        self._report(place.node, read, 0, severity, Code.UNKNOWN_NAME, f"{place.what} reads {name!r}{hint}")
+        self._report(place.node, read, 0, severity, Code.UNKNOWN_NAME, f"{place.label} reads {name!r}{hint}")
 
-    def _uncertain(self, place: "_Place", read: Read, reason: str, at: int = 0) -> None:
+    def _uncertain(self, place: "_TemplatePlace", read: Read, reason: str, at: int = 0) -> None:
         if not place.excused(read) and not read.perhaps:
-            told = f"{place.what}: {reason}: add '| default(...)', or ask with 'is defined'"
+            told = f"{place.label}: {reason}: add '| default(...)', or ask with 'is defined'"
             self._report(place.node, read, at, "warning", Code.UNCERTAIN_NAME, told)
 
-    def _check_fields(self, place: "_Place", read: Read, shape: Shape | None, at: int, near: bool = False) -> None:
+    def _check_fields(
+        self, place: "_TemplatePlace", read: Read, shape: Shape | None, at: int, near: bool = False
+    ) -> None:
         """Report the first field that is not there. `near`: only one that is misspelt, since others may come."""
         if read.guarded:
             return
@@ -232,7 +245,7 @@ class Names:
                 return
             shape, whole = shape.inner(part), False
 
-    def _in_data(self, place: "_Place", read: Read, shape: Shape, number: int) -> bool:
+    def _in_data(self, place: "_TemplatePlace", read: Read, shape: Shape, number: int) -> bool:
         """Whether a field may be in the `data` of an envelope; hint at the longer path."""
         data, part = shape.inner("data"), str(read.path[number - 1])
         if (data is None and nearest(part, shape.keys)) or (data is not None and not data.has(part)):
@@ -243,7 +256,7 @@ class Names:
         )
         return True
 
-    def _missing_field(self, place: "_Place", read: Read, shape: Shape, number: int, near: bool) -> None:
+    def _missing_field(self, place: "_TemplatePlace", read: Read, shape: Shape, number: int, near: bool) -> None:
         part = str(read.path[number - 1])
         if read.called and number == len(read.path) and part in _METHODS:
             return
@@ -253,7 +266,7 @@ class Names:
         of = ".".join([read.name, *map(str, read.path[: number - 1])])
         has = hint or (f": it has {', '.join(sorted(shape.keys))}" if shape.keys else "")
         severity = "warning" if near and read.name != "error" else "error"
-        told = f"{place.what}: {of!r} has no field {part!r}{has}"
+        told = f"{place.label}: {of!r} has no field {part!r}{has}"
         self._report(place.node, read, number, severity, Code.UNKNOWN_FIELD, told)
 
     def _check_secrets(self, node: Node, read: Read) -> None:
@@ -267,19 +280,11 @@ class Names:
                     told += "; what is written here is always the default"
                 self._report(node, read, 1, "warning" if read.guarded else "error", Code.SECRET, told)
         elif read.called and read.argument and is_source(read.argument):
-            source = read_source(read.argument)
-            if source.kind == "credential":
-                self.check_credential(node, source.name, read)
-
-    def check_credential(self, node: Node, name: str, read: Read | None = None) -> None:
-        """Report a credential that does not exist, where it is known which do."""
-        if self.credentials is None or name in self.credentials:
-            return
-        told = f"there is no credential {name!r}{did_you_mean(name, self.credentials)}"
-        if read is not None:
-            self._report(node, read, 0, "error", Code.UNKNOWN_CREDENTIAL, told)
-        else:
-            self.reader.error(node, Code.UNKNOWN_CREDENTIAL, told)
+            secret = read_source(read.argument)
+            if secret.kind == "credential":
+                message = missing_credential(secret.name, self.credentials)
+                if message:
+                    self._report(node, read, 0, "error", Code.UNKNOWN_CREDENTIAL, message)
 
     def _report(self, node: Node, read: Read, part: int, severity: str, code: Code, message: str) -> None:
         """Report a problem at a part of what is read: 0 is the name, 1 the first key behind it."""
@@ -287,26 +292,22 @@ class Names:
         line, column = node.line, node.column
         if part < len(read.offsets):
             line, column = place_in(self.reader.lines, node, read.offsets[part], token)
-        if (line, column, code) not in self.reported:  # a task's template is looked at for each step that uses it
+        if (line, column, code) not in self.reported:
             self.reported.add((line, column, code))
             self.reader.report(line, column, severity, code, message)
 
 
-class _Place:
-    """Where a template stands."""
+@dataclass(frozen=True, slots=True)
+class _TemplatePlace:
+    """Where a template stands. `asked` are the names of which it asks whether they are defined."""
 
-    __slots__ = ("asked", "at", "local", "node", "section", "step", "what")
-
-    def __init__(
-        self, section: Section, step: Step, at: At, what: str, node: Node, local: Local, asked: frozenset[str]
-    ) -> None:
-        self.section = section
-        self.step = step
-        self.at = at
-        self.what = what
-        self.node = node
-        self.local = local
-        self.asked = asked
+    section: Section
+    step: Step
+    at: At
+    label: str
+    node: Node
+    local: Local
+    asked: frozenset[str]
 
     def section_of(self, name: str) -> Section | None:
         """Return the section of a step that can be read from here."""

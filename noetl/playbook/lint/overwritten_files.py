@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.scopes import Section
+from noetl.playbook.lint.source import Source
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
@@ -12,8 +13,13 @@ _SAME: tuple[str, ...] = ("workload", "execution_id", "env", "job")
 """Names that are the same on every page."""
 
 
-def check_repeats(reader: Reader, section: Section) -> None:
+def check_overwritten_files(source: Source) -> None:
     """Hint at steps that run once for each pass of a cycle before them and write the same file each time."""
+    for section in source.sections:
+        _check_section(source.reader, section)
+
+
+def _check_section(reader: Reader, section: Section) -> None:
     for name, step in section.steps.items():
         node = section.nodes[name]
         source = section.flow.repeated_by(name) if not step.loops else None

@@ -1,12 +1,14 @@
-"""What can only be checked when all steps are known: names, targets, what can be reached."""
+"""The structure of a playbook, without which it does not load: names of steps, targets of transitions, reachability."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from noetl.playbook.graph import END, targets
+from noetl.playbook.graph import END
+from noetl.playbook.graph import targets as targets_of
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.model import Step
+from noetl.playbook.read.clauses import Target
 from noetl.playbook.read.reader import Reader
+from noetl.playbook.read.sections import StepList
 from noetl.playbook.suggest import did_you_mean, nearest
 from noetl.playbook.yaml.tree import Node
 from noetl.words import RESERVED_NAMES
@@ -19,15 +21,19 @@ LONGEST_STEP_NAME: Final = 200
 """Characters: it stands in each of the step's rows, and in index entries, which are bounded."""
 
 
-class Target(Protocol):
-    """Where an edge leads, as it stands in the file."""
+def check_structure(
+    reader: Reader, sections: Sequence[StepList], targets: Sequence[Target], workload: Node | None
+) -> None:
+    """Report steps with impossible names, transitions that lead nowhere, and steps that nothing leads to."""
+    workflow, finally_ = sections[0].places, sections[1].places if len(sections) > 1 else {}
+    check_step_names(reader, workflow, finally_, workload)
+    check_targets(reader, targets, workflow, finally_)
+    for section in sections:
+        if not section.lost:
+            check_reachable(reader, section)
 
-    step: str
-    name: str
-    node: Node
 
-
-def check_names(
+def check_step_names(
     reader: Reader, workflow: Mapping[str, Node], finally_: Mapping[str, Node], workload: Node | None
 ) -> None:
     """Report names that are reserved, are no identifiers, stand in both workflows, or clash with the workload."""
@@ -64,10 +70,10 @@ def check_names(
 
 
 def check_targets(
-    reader: Reader, found: Sequence[Target], workflow: Mapping[str, Node], finally_: Mapping[str, Node]
+    reader: Reader, targets: Sequence[Target], workflow: Mapping[str, Node], finally_: Mapping[str, Node]
 ) -> None:
     """Report edges that lead nowhere, or from one workflow into the other."""
-    for target in found:
+    for target in targets:
         home, other, name = (
             (workflow, finally_, "finally") if target.step in workflow else (finally_, workflow, "workflow")
         )
@@ -81,22 +87,23 @@ def check_targets(
         reader.error(target.node, Code.DANGLING, f"step {target.step!r} leads to {target.name!r}, {reason}")
 
 
-def check_reachable(reader: Reader, steps: Sequence[Step], nodes: Mapping[str, Node], what: str) -> None:
+def check_reachable(reader: Reader, section: StepList) -> None:
     """Report steps that nothing leads to. `end` may stand alone: its result is the execution's in any case.
 
     A dangling target counts for the step that was probably meant, so that one mistake is one problem.
     """
-    if not steps:
+    if not section.steps:
         return
-    by_name = {step.name: step for step in steps}
-    seen = {"start" if "start" in by_name else steps[0].name}
+    by_name = {step.name: step for step in section.steps}
+    seen = {"start" if "start" in by_name else section.steps[0].name}
     stack = list(seen)
     while stack:
-        for name in targets(by_name[stack.pop()]):
+        for name in targets_of(by_name[stack.pop()]):
             target = name if name in by_name else nearest(name, by_name)
             if target is not None and target not in seen:
                 seen.add(target)
                 stack.append(target)
-    for step in steps:
+    for step in section.steps:
         if step.name not in seen and not (step.name == END and step.result is not None):
-            reader.error(nodes[step.name], Code.UNREACHABLE, f"no way leads to the step {step.name!r} of {what}")
+            message = f"no way leads to the step {step.name!r} of {section.name}"
+            reader.error(section.places[step.name], Code.UNREACHABLE, message)

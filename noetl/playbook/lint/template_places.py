@@ -62,16 +62,3 @@ def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Itera
 def _levels(loop: Node) -> list[Node]:
     levels = loop.value if loop.kind == "list" else [loop]
     return [level for level in levels if level.kind == "mapping"]
-
-
-def scalars(node: Node | None) -> Iterator[Node]:
-    """Yield the texts below a node."""
-    stack = [] if node is None else [node]
-    while stack:
-        found = stack.pop()
-        if found.kind == "list":
-            stack.extend(reversed(found.value))
-        elif found.kind == "mapping":
-            stack.extend(reversed(list(found.value.values())))
-        elif isinstance(found.value, str):
-            yield found

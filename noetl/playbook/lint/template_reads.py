@@ -163,7 +163,7 @@ class _Walk:
                 self.path(node, perhaps, guarded, called=False)
             case nodes.Filter(name=name, node=inner) if name in _DEFAULT and inner is not None:
                 self.visit(inner, perhaps=perhaps, guarded=True)
-                self.each(node.args, perhaps=True)
+                self.each([*node.args, *node.kwargs], perhaps=True)
             case nodes.Call(args=[source]) if is_own_call(node, "refer"):  # a call of secret
                 constant = source.value if isinstance(source, nodes.Const) else None
                 places = self.positions.take("secret", ())

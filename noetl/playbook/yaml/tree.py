@@ -62,6 +62,18 @@ class Node:
             )
         return self._plain
 
+    def texts(self) -> Iterator["Node"]:
+        """Yield the texts below it, itself included, in the order of the file."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            if node.kind == "list":
+                stack.extend(reversed(node.value))
+            elif node.kind == "mapping":
+                stack.extend(reversed(list(node.value.values())))
+            elif isinstance(node.value, str):
+                yield node
+
     def describe(self) -> str:
         """Say in a word or two what this is, for error messages."""
         if self.kind != "scalar":

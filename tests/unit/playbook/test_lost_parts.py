@@ -3,8 +3,8 @@
 import pytest
 
 from noetl.errors import PlaybookError
-from noetl.playbook import load
 from noetl.playbook.load import lint, load_playbook
+from noetl.playbook.read import sections
 from noetl.playbook.read.steps import Task
 
 HEAD = "metadata: {path: p}\n"
@@ -42,7 +42,7 @@ def test_a_part_that_is_lost_without_an_error_refuses_the_playbook(used: bool, m
     def lost(reader: object, node: object) -> tuple[str, Task | None]:
         return "t", None
 
-    monkeypatch.setattr(load, "read_task", lost)
+    monkeypatch.setattr(sections, "read_task", lost)
     step = "{step: put, type: workbook, task: t}" if used else "{step: put}"
     text = f"{HEAD}workflow: [{step}]\nworkbook: [{{name: t, type: python, code: 'def main(): return 1'}}]\n"
     with pytest.raises(PlaybookError, match=r"f\.yaml:3:12: error: unreadable: the task 't' could not be read"):
@@ -50,6 +50,6 @@ def test_a_part_that_is_lost_without_an_error_refuses_the_playbook(used: bool, m
 
 
 def test_a_step_that_is_lost_without_an_error_refuses_the_playbook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "read_step", lambda *_: None)
+    monkeypatch.setattr(sections, "read_step", lambda *_: None)
     with pytest.raises(PlaybookError, match="unreadable: a step of workflow could not be read"):
         load_playbook(HEAD + "workflow: [{step: start}]\n", "f.yaml")

@@ -110,6 +110,21 @@ def test_what_does_not(template: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "{{ limit | default(nobody) }}",
+        "{{ limit | default(default_value=nobody) }}",
+        "{{ nobody | default(nobody) }}",
+        "{{ limit | d(nobody.x, true) }}",
+        "{{ limit | default(city | default(nobody)) }}",
+    ],
+)
+def test_a_default_guards_what_it_follows_and_not_what_it_gives(template: str) -> None:
+    (found,) = findings(f'workflow: [{{step: start, args: {{x: "{template}"}}}}]\n')
+    assert "unknown-name: args of step 'start' reads 'nobody'" in found
+
+
+@pytest.mark.parametrize(
     ("body", "messages"),
     [
         (

@@ -2,9 +2,9 @@
 
 import pytest
 
-from noetl.playbook.lint.python_names import undefined_names
-from noetl.playbook.lint.template_faults import faults_of
+from noetl.playbook.lint.expressions import faults_of
 from noetl.playbook.load import lint
+from noetl.playbook.read.python_names import undefined_names
 
 METHODS = "text, lists and mappings have no methods"
 SET = "error: code of step 'start': '{{ ... }}' is a set within a set"

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.python_names import undefined_names
+from noetl.playbook.lint.source import Source
 from noetl.playbook.read.python_code import parsed, place_of
+from noetl.playbook.read.python_names import undefined_names
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.yaml.tree import Node
@@ -19,7 +20,15 @@ _RENDERS: Final = re.compile(r"jinja|Template|\.format\(|render|Environment")
 _ADVICE: Final = "code is never a template: take the value as a parameter of main, and give it in 'args'"
 
 
-def check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -> None:
+def check_python_steps(source: Source) -> None:
+    """Report what never works in the code of python steps and tasks."""
+    names = {*source.workload_keys, *(step.name for steps in source.lists for step in steps.steps)}
+    for owner in source.steps_and_tasks:
+        if owner.type == "python":
+            _check_code(source.reader, owner.node, owner.label, names)
+
+
+def _check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -> None:
     """Report what never works in the code of a step or task; `names`: those that its templates could read."""
     node = owner.value.get("code")
     if node is None or not isinstance(node.value, str):

@@ -11,8 +11,14 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
+from noetl.playbook.lint.codes import Code
+from noetl.playbook.lint.source import Source
+from noetl.playbook.read.reader import Reader
+from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.templates.template import Syntax, is_template, program
+from noetl.playbook.yaml.positions import place_in
+from noetl.playbook.yaml.tree import Node
 
 Fault = tuple[int, str, str]
 """Where it stands in the template's text, the word that stands there, and the sentence."""
@@ -59,6 +65,25 @@ _ARITHMETIC: Final[Mapping[type[nodes.BinExpr], str]] = {
     nodes.FloorDiv: "//",
     nodes.Pow: "**",
 }
+
+
+def check_expressions(source: Source) -> None:
+    """Report expressions that never work in the workload, steps and tasks."""
+    if source.workload is not None:
+        _check_below(source.reader, source.workload, "workload")
+    for owner in source.steps_and_tasks:
+        raw = {name for name, spec in fields_of(owner.type).items() if spec.raw}
+        for key, value in owner.node.value.items():
+            if key not in raw:
+                _check_below(source.reader, value, f"{key} of {owner.label}")
+
+
+def _check_below(reader: Reader, node: Node, label: str) -> None:
+    """Report what never works in the templates below a node."""
+    for scalar in node.texts():
+        for index, word, message in faults_of(scalar.value):
+            place = place_in(reader.lines, scalar, index, word)
+            reader.report(*place, "error", Code.TEMPLATE, f"{label}: {message}")
 
 
 @lru_cache(maxsize=4096)

@@ -343,7 +343,7 @@ def stop_all(_: Context, data: bool = False) -> None:
 def test(_: Context) -> None:
     """Run the tests: all, a file's tests in one of several processes, or what ARGS says.
 
-    Those that wait the most come first (for installs, for leases to run out), and there are more processes than
+    Those that wait the most come first (for installs, for leases to expire), and there are more processes than
     processors; else the last files would keep one process waiting and the others without work.
     """
     processes = min(6, (os.cpu_count() or 1) * 3 // 2)

@@ -43,7 +43,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The lease ran out: the worker that held the job is lost."""
+    """The lease expired: the worker that held the job is lost."""
 
 
 def error_value(type_: str, message: str, *, retryable: bool = False, detail: Any = None, **more: Any) -> ErrorValue:

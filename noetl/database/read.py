@@ -23,7 +23,7 @@ EVENT_COLUMNS: LiteralString = (
 )
 _EXECUTION_COLUMNS: LiteralString = (
     "execution_id, path, version, status, pool, priority, labels, start_key, started_by, parent_execution_id,"
-    " root_execution_id, last_event_id, cancel_requested_at, expires_at, started_at, finished_at"
+    " root_execution_id, last_event_id, cancel_requested_at, timeout_at, started_at, finished_at"
 )
 _CATALOG_COLUMNS: LiteralString = (
     "catalog_id, path, version, kind, name, description, content_hash, created_by, created_at"

@@ -163,7 +163,7 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
 
 
 def select_expired_jobs(conn: Connection, *, limit: int, seconds: float = 0.0) -> list[JobRow]:
-    """Return jobs whose lease has run out, so many seconds ago at least, the oldest first."""
+    """Return jobs whose lease expired so many seconds ago at least, the oldest first."""
     found = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
     return [job_row(row) for row in found.fetchall()]
 
@@ -179,9 +179,9 @@ def select_killed(conn: Connection, executions: Iterable[int]) -> set[int]:
     return {row[0] for row in _run(conn, "select_killed", {"executions": numbers(executions)}).fetchall()}
 
 
-def select_overdue_executions(conn: Connection, *, limit: int, skip: Iterable[int] = ()) -> list[int]:
-    """Return executions that are past their timeout, but for some."""
-    found = _run(conn, "select_overdue_executions", {"limit": limit, "skip": numbers(skip)})
+def select_timed_out_executions(conn: Connection, *, limit: int, skip: Iterable[int] = ()) -> list[int]:
+    """Return executions that have timed out, but for some."""
+    found = _run(conn, "select_timed_out_executions", {"limit": limit, "skip": numbers(skip)})
     return [row[0] for row in found.fetchall()]
 
 

@@ -99,7 +99,7 @@ class LongLoop:
             self.outcome = self._collected()
         except NotLoaded as missing:
             self.missing = missing
-        except Exception as error:  # noqa: BLE001 - a fault of the engine's own, which sets the execution aside
+        except Exception as error:  # noqa: BLE001 - a fault of the engine's own, which quarantines the execution
             self.outcome = Broken(error)
 
     def _collected(self) -> Collected | Failed:

@@ -38,7 +38,7 @@ def begin_jobs(
                 later.append(leased)
             except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
                 raise
-            except Exception as error:  # noqa: BLE001 - told with the completion, which sets the execution aside
+            except Exception as error:  # noqa: BLE001 - told with the completion, which quarantines the execution
                 broken.append((leased, Broken(error)))
         if not later:
             return broken

@@ -49,10 +49,10 @@ class Overdue:
         now = time.monotonic()
         self._put_off = {execution: until for execution, until in self._put_off.items() if until > now}
         with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_overdue_executions(conn, limit=OVERDUE_ROWS, skip=list(self._put_off))
+            overdue = store.select_timed_out_executions(conn, limit=OVERDUE_ROWS, skip=list(self._put_off))
         for execution_id in overdue:
             try:
-                self._orchestrator.expire(execution_id)
+                self._orchestrator.time_out(execution_id)
             except Locked:
                 self._put_off[execution_id] = time.monotonic() + LOCKED_RETRY_SECONDS
             except (psycopg.Error, DatabaseError):
@@ -68,7 +68,7 @@ class Overdue:
 def expire_leases(
     database: Database, orchestrator: Orchestrator, *, by: str, seconds: float = LEASE_GRACE_SECONDS
 ) -> int:
-    """Complete jobs whose lease ran out so many `seconds` ago as lost, and return how many.
+    """Complete jobs whose lease expired so many `seconds` ago as lost, and return how many.
 
     `by` names the process in the error log. Executions that are locked come the next time. Raises `psycopg.Error`,
     `DatabaseError`.

@@ -100,7 +100,7 @@ class Orchestrator:
         plain(reason, MAX_LABELS_BYTES, "reason")
         return self._act(execution_id, Cancel(by, reason))
 
-    def expire(self, execution_id: int) -> str:
+    def time_out(self, execution_id: int) -> str:
         """End an execution that is past its timeout, and return its status afterwards.
 
         Raises `Locked` where somebody keeps it locked: it is for a caller that comes again, and has other things to do.

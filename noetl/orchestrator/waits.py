@@ -88,9 +88,9 @@ class Waits:
         silent = silence.get(worker)
         if job["expired"]:
             served = "another worker takes it at once" if job["pool"] in self._workers else no_worker(job["pool"])
-            self._add(shown, job, "lease", f"the lease of worker {worker} ran out at {lease}: {served}")
+            self._add(shown, job, "lease", f"the lease of worker {worker} expired at {lease}: {served}")
         elif silent is not None and silent > SILENT_WORKER_SECONDS:
-            told = f"worker {worker} has been silent for {silent:.0f} s; its lease runs out at {lease}"
+            told = f"worker {worker} has been silent for {silent:.0f} s; its lease expires at {lease}"
             self._add(shown, job, "lease", told, until=job["lease_until"])
         else:
             self._add(shown, job, "running", f"it runs on worker {worker}")

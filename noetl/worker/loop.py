@@ -271,7 +271,7 @@ class WorkerLoop:
     # ---- what the housekeeper asks for (run in this thread, through the inbox) ---------------------------------------
 
     def expire(self, rows: list[store.JobRow]) -> None:
-        """Complete jobs whose lease has run out, as an outcome like any other."""
+        """Complete jobs whose lease has expired, as an outcome like any other."""
         known = self.held_jobs.jobs.keys() | {
             item.job.job_id for item in self.held_jobs.finished
         }  # not twice in one batch
@@ -355,7 +355,7 @@ class WorkerLoop:
             self._release(list(self.held_jobs.jobs))
             self._notify()
         except (psycopg.Error, DatabaseError) as error:
-            log.warning("could not put %d jobs back (%s): their leases will run out", count, error)
+            log.warning("could not put %d jobs back (%s): their leases will expire", count, error)
         if self._conn is not None:
             self._conn.close()
             self._conn = None

@@ -151,7 +151,7 @@ class Supervisor:
             self._on_ready()
 
     def _end_silent(self) -> None:
-        """Kill workers that have said nothing for long: what they held goes on when their leases have run out."""
+        """Kill workers that have said nothing for long: what they held goes on when their leases have expired."""
         now = time.monotonic()
         paused, self._looked = now - self._looked > OWN_PAUSE, now
         for place in self._places:

@@ -1,7 +1,7 @@
 -- The one hard statement: open a completion. It locks the execution rows in the order of their ids, skipping those
 -- that another transaction holds, and removes the finished jobs of the locked ones, each only if its fence holds:
 -- the same lease (`attempts`) of the same worker for the same execution (a database that was put back to an earlier
--- time gives numbers of jobs again) or, for a job reported as expired, a lease that has indeed run out.
+-- time gives numbers of jobs again) or, for a job reported as expired, a lease that has indeed expired.
 -- A job that is not removed belongs to somebody else now, and its outcome is dropped.
 --
 -- `state` is returned only where the caller's copy (`known` = its last_event_id) is out of date.

@@ -1,4 +1,5 @@
--- Leases that have run out some seconds ago, read without a lock: they are completed like any other outcome, under their fence.
+-- Jobs whose lease expired some seconds ago, read without a lock: they are completed like any other outcome, under their
+-- fence.
 SELECT {leased_job}
   FROM queue q
   JOIN execution e USING (execution_id)

@@ -1,5 +1,5 @@
 -- Which of these step runs their worker no longer holds. It holds one for as long as the queue says that it is leased to
--- it: what a dead worker held is taken from it when its lease has run out, by whoever is alive. A key is that of the job,
+-- it: what a dead worker held is taken from it when its lease has expired, by whoever is alive. A key is that of the job,
 -- and a number behind it where the job was repeated.
 SELECT wanted.place
   FROM unnest(%(executions)s::bigint[], %(keys)s::text[], %(workers)s::text[]) WITH ORDINALITY

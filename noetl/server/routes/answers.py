@@ -93,7 +93,7 @@ class ExecutionAnswer(BaseModel):
     root_execution_id: str
     last_event_id: str
     cancel_requested_at: str | None
-    expires_at: str | None
+    timeout_at: str | None
     started_at: str
     finished_at: str | None
     workload: Any

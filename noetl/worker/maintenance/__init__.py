@@ -1,1 +1,1 @@
-"""The duties of a worker beside its jobs: leases, promotion, expiry, partitions, files."""
+"""The duties of a worker beside its jobs: leases, promotion, timeouts, partitions, files."""

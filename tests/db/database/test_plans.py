@@ -51,7 +51,7 @@ CREATE TABLE noetl.run AS
 INSERT INTO catalog (catalog_id, path, version, content, content_hash)
   SELECT n + 1, 'examples/' || n / 10, n % 10 + 1, 'text', 'hash' || n FROM generate_series(0, 4999) AS n;
 INSERT INTO execution (execution_id, catalog_id, path, version, status, state, last_event_id, last_event_at,
-                       parent_execution_id, root_execution_id, start_key, expires_at, started_at, finished_at)
+                       parent_execution_id, root_execution_id, start_key, timeout_at, started_at, finished_at)
   SELECT r.id, r.n % 5000 + 1, 'examples/' || r.n % 500, 1, s.status, '{}', 3, now(),
          CASE WHEN r.n % 10 = 0 THEN r.id - 1 END, CASE WHEN r.n % 10 = 0 THEN r.id - 1 ELSE r.id END,
          CASE WHEN r.n % 2 = 0 THEN 'key' || r.n END,
@@ -188,7 +188,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_killed": {"executions": Query(SOME)},
     "select_leases": {"worker": "worker8"},
     "select_loop_items": {"execution": Query(LOOPING), "first": 4, "limit": 1000000},
-    "select_overdue_executions": {"limit": 100, "skip": "{1,2}"},
+    "select_timed_out_executions": {"limit": 100, "skip": "{1,2}"},
     "select_playbooks": {"catalogs": "{1,2,3}"},
     "select_served_pools": {"seconds": 30.0},
     "select_startable": {"path": "examples/1", "version": None, "key": "key2"},
@@ -304,7 +304,7 @@ def test_what_a_loop_gave_is_read_up_to_its_last_item(session: Session) -> None:
         ("count_lost_jobs", "queue_lost"),
         ("promote_jobs", "queue_to_promote"),
         ("select_expired_jobs", "queue_to_expire"),
-        ("select_overdue_executions", "execution_by_expiry"),
+        ("select_timed_out_executions", "execution_by_timeout"),
     ],
 )
 def test_a_duty_uses_its_index(name: str, index: str, session: Session) -> None:

@@ -226,7 +226,7 @@ def test_a_lease_that_holds_cannot_be_reported_as_expired(engine: Engine, hands:
 
 
 def test_a_result_counts_as_long_as_nobody_has_taken_the_job(engine: Engine, hands: Callable[..., Hand]) -> None:
-    """A lease that has run out unnoticed is still the holder's."""
+    """A lease that has expired unnoticed is still the holder's."""
     engine.register(TWO)
     execution = engine.start("two")
     holder, other = hands("holder"), hands("other")

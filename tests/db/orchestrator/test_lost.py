@@ -1,4 +1,4 @@
-"""A server ends what no living worker ends: leases that have run out, and executions past their timeout."""
+"""A server ends what no living worker ends: leases that have expired, and executions that have timed out."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def caretaker(engine: Engine, settings: Settings) -> Caretaker:
 
 
 def end_leases(engine: Engine, seconds: float = LEASE_GRACE_SECONDS + 1) -> None:
-    """Let time pass: leases ran out so many seconds ago."""
+    """Let time pass: leases expired so many seconds ago."""
     with engine.database.session() as conn:
         conn.execute(
             "UPDATE queue SET lease_until = clock_timestamp() - make_interval(secs => %s) WHERE status = 'leased'",
@@ -89,7 +89,7 @@ def test_the_server_ends_executions_past_their_timeout(engine: Engine, hand: Han
     execution = engine.start("limited")
     hand.claim()
     with engine.database.session() as conn:
-        conn.execute("UPDATE execution SET expires_at = clock_timestamp() - interval '1 s'")
+        conn.execute("UPDATE execution SET timeout_at = clock_timestamp() - interval '1 s'")
     caretaker.look()
     assert engine.error(execution)["type"] == "timeout"
 

@@ -196,7 +196,7 @@ def test_a_cancel_by_the_parent_is_not_withdrawn_by_a_failure_of_the_childs_own(
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_of_two_outcomes_of_a_job_the_one_counts_whose_lease_holds(engine: Engine, hand: Hand, place: int) -> None:
-    """Its lease ran out, somebody else has said so, it is ours again: both outcomes may come in one batch."""
+    """Its lease expired, somebody else has said so, it is ours again: both outcomes may come in one batch."""
     engine.register(TWO_STEPS)
     execution = engine.start("steps")
     hand.claim()

@@ -89,7 +89,7 @@ def test_what_runs_is_on_a_worker_and_what_is_lost_is_told(lab: Lab, hand: Hand)
     assert told(lab, number) == [("running", "it runs on worker hand")]
     with lab.database.session() as conn:
         conn.execute("UPDATE runtime SET heartbeat_at = clock_timestamp() - interval '20 s'")
-    assert told(lab, number)[0][1].startswith("worker hand has been silent for 20 s; its lease runs out at ")
+    assert told(lab, number)[0][1].startswith("worker hand has been silent for 20 s; its lease expires at ")
     with lab.database.session() as conn:
         conn.execute("UPDATE queue SET lease_until = clock_timestamp() - interval '1 s'")
     kind, text = told(lab, number)[0]

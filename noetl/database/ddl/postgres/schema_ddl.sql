@@ -234,7 +234,7 @@ CREATE TABLE IF NOT EXISTS execution (
   labels               jsonb NOT NULL DEFAULT '{}',
   started_by           text,
   cancel_requested_at  timestamptz,
-  expires_at           timestamptz,
+  timeout_at           timestamptz,
   started_at           timestamptz NOT NULL,
   finished_at          timestamptz,
   CONSTRAINT execution_status_valid CHECK (status IN
@@ -250,8 +250,8 @@ CREATE INDEX IF NOT EXISTS execution_by_parent ON execution (parent_execution_id
   WHERE parent_execution_id IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS execution_one_per_key ON execution (path, start_key) WHERE start_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS execution_by_root ON execution (root_execution_id) WHERE parent_execution_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS execution_by_expiry ON execution (expires_at)
-  WHERE expires_at IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX IF NOT EXISTS execution_by_timeout ON execution (timeout_at)
+  WHERE timeout_at IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX IF NOT EXISTS execution_by_label ON execution USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
 
 CREATE TABLE IF NOT EXISTS workload (

@@ -19,18 +19,21 @@ TEXT_LIMIT: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One action type. `place` says where it runs: somebody's code in a `runner` (a child process), waiting I/O in
-    a `thread`. `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends
-    what a call in a thread still does when it has been given up (killed, or over its time); it may wait.
-    `place_of`, where a tool has it, says the place of each call."""
+    """The way a step type is carried out; what the language says of the type stands in its descriptor
+    (`noetl/playbook/step_types.py`), also whether its calls run in a thread or a runner.
+
+    `default_timeout` is in seconds. `close` lets go of what the tool keeps between calls. `cancel` ends what a call in
+    a thread still does when it has been given up (killed, or over its time); it may wait. `place_of`, where a tool has
+    it, chooses the place of each call. `imports` are the modules that the first call imports.
+    """
 
     type: str
-    place: Place
     run: Callable[[Call], Done | Failed]
     default_timeout: float | None = None
     close: Callable[[], None] | None = None
     cancel: Callable[[Call], None] | None = None
     place_of: Callable[[Call], Place] | None = None
+    imports: tuple[str, ...] = ()
 
 
 CUT: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")

@@ -347,4 +347,4 @@ def _text(data: bytes | bytearray) -> str:
 
 def make_tool(labels: Mapping[str, str]) -> Tool:
     """Return the tool. `labels` (`DATABASE`, `WORKER`) are those of its containers, read whenever it makes one."""
-    return Tool("container", "thread", partial(run, labels), default_timeout=TIMEOUT, cancel=cancel)
+    return Tool("container", partial(run, labels), default_timeout=TIMEOUT, cancel=cancel)

@@ -322,4 +322,4 @@ def _trim(told: traceback.TracebackException, where: str) -> None:
             _trim(other, where)
 
 
-TOOL: Final = Tool("python", "runner", run, default_timeout=3600.0)
+TOOL: Final = Tool("python", run, default_timeout=3600.0)

@@ -1,4 +1,8 @@
-"""All action types that have effects. A new tool is one file beside this one and one line here."""
+"""The tools of all step types that have one, by type.
+
+A new type is its tool here in a module of its own and a line below, its descriptor in `noetl/playbook/step_types.py`,
+a test and a page in `docs/`.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

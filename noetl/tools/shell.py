@@ -250,4 +250,4 @@ def _text(data: bytes) -> str:
     return storable(data.decode("utf-8", "backslashreplace"), 1 << 62)
 
 
-TOOL: Final = Tool("shell", "runner", run, default_timeout=3600.0)
+TOOL: Final = Tool("shell", run, default_timeout=3600.0)

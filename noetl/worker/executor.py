@@ -27,7 +27,8 @@ from typing import Any, Final, cast
 from noetl.calls import Call
 from noetl.orchestrator.attempt import LongLoop
 from noetl.outcomes import Done, Failed, error_value
-from noetl.tools.base import Tool, storable
+from noetl.playbook.step_types import STEP_TYPES
+from noetl.tools.base import Place, Tool, storable
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact
@@ -274,7 +275,7 @@ class Executor:
     def _begin(self, waiting: _Waiting, now: float) -> bool:
         token, call = waiting.token, waiting.call
         tool = waiting.tool
-        if (tool.place if tool.place_of is None else tool.place_of(call)) == "thread":
+        if (STEP_TYPES[tool.type].place if tool.place_of is None else tool.place_of(call)) == "thread":
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
@@ -356,8 +357,13 @@ class Executor:
             self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
 
 
+def _in_thread(_: Call) -> Place:
+    return "thread"
+
+
 def _first_tool(type_: str, first: First, give_up: Callable[[Call], None] | None) -> Tool:
-    return Tool(type_, "thread", cast(Any, first), FIRST_LIMIT, cancel=give_up)  # it may give more than a tool does
+    run = cast(Any, first)  # it may give more than a tool does
+    return Tool(type_, run, FIRST_LIMIT, cancel=give_up, place_of=_in_thread)
 
 
 def _rank(event: tuple[int, object, object] | None) -> int:

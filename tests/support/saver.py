@@ -35,4 +35,4 @@ class Saver:
 
     def tools(self, **options: Any) -> Mapping[str, Tool]:
         """Return all tools, with this one for `save`."""
-        return {**make_tools(**options), "save": Tool("save", "thread", self.run)}
+        return {**make_tools(**options), "save": Tool("save", self.run, place_of=lambda call: "thread")}

@@ -31,6 +31,9 @@ from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of
 from noetl.tools.sql.values import Results, jsonable
 
+IMPORTS: Final = ("duckdb", "pytz")
+"""DuckDB, and what it imports for times with a zone."""
+
 CHUNK: Final = 100
 """Rows that come at once."""
 
@@ -161,4 +164,4 @@ def _failed(where: str, hide: Callable[[str], str], failure: BaseException, numb
     return Failed(error_value("duckdb", told, retryable=retryable, detail=detail))
 
 
-TOOL: Final = Tool("duckdb", "runner", run, default_timeout=3600.0)
+TOOL: Final = Tool("duckdb", run, default_timeout=3600.0, imports=IMPORTS)

@@ -124,7 +124,7 @@ class Http:
 def make_tool(*, allow_link_local: bool = False) -> Tool:
     """Return the http tool; its own `timeout` field holds within the step's."""
     tool = Http(allow_link_local=allow_link_local)
-    return Tool("http", "thread", tool.run, default_timeout=TIMEOUT, close=tool.close)
+    return Tool("http", tool.run, default_timeout=TIMEOUT, close=tool.close)
 
 
 # ---- exchange --------------------------------------------------------------------------------------------------------

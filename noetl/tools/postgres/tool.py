@@ -125,4 +125,4 @@ def _job(commands: list[Bound], limit: int) -> "Callable[[Session], bytes]":
 
 def make_tool(postgres: Postgres) -> Tool:
     """Return the postgres tool."""
-    return Tool("postgres", "thread", postgres.run, close=postgres.close, cancel=postgres.cancel)
+    return Tool("postgres", postgres.run, close=postgres.close, cancel=postgres.cancel)

@@ -20,6 +20,7 @@ from noetl.playbook.values import plain
 from noetl.rules.save import EVENT_LOG, FIELDS, FORMATS, MODES, format_of
 from noetl.rules.sql import Command, split
 from noetl.tools.base import Place, Tool, storable
+from noetl.tools.duckdb import tool as duckdb_tool
 from noetl.tools.postgres.tool import Postgres
 from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
 from noetl.tools.sql.bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
@@ -74,7 +75,14 @@ class Save:
 
 def make_tool(postgres: Postgres) -> Tool:
     """Return the save tool."""
-    return Tool("save", "runner", Save(postgres).run, 3600.0, cancel=postgres.cancel, place_of=place_of)
+    return Tool(
+        "save",
+        Save(postgres).run,
+        default_timeout=3600.0,
+        cancel=postgres.cancel,
+        place_of=place_of,
+        imports=duckdb_tool.IMPORTS,
+    )
 
 
 def place_of(call: Call) -> Place:

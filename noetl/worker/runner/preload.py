@@ -20,8 +20,6 @@ from noetl.worker.runner.descendants import LINUX, die_with_parent, end_descenda
 
 _UNWANTED: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
 _REGISTRY: Final = "noetl.tools.registry"
-_TOOLS: Final = {"duckdb": ("duckdb", "pytz"), "save": ("duckdb", "pytz")}
-"""What tools import when they are first called."""
 
 
 class Preloaded:
@@ -36,14 +34,11 @@ class Preloaded:
 
     def load(self, tool: str, names: Iterable[str]) -> None:
         """Import what a call is going to, as far as that is safe."""
-        own = () if tool == "python" else (_REGISTRY, *_TOOLS.get(tool, ()))
-        new = [name for name in (*own, *names) if name not in self._seen]
+        new = [name for name in (*_imports_of(tool), *names) if name not in self._seen]
         if not new:
             return
         self._seen.update(new)
         wanted = [name for name in new if name not in sys.modules and self._may_be_shared(name.partition(".")[0])]
-        if _REGISTRY in new:
-            importlib.import_module(_REGISTRY)
         for name in wanted:
             if name == "duckdb":
                 _import_duckdb()
@@ -64,6 +59,15 @@ class Preloaded:
             return False
         origin = spec.origin if spec is not None else None
         return origin is not None and os.path.realpath(origin).startswith(self._installed)
+
+
+def _imports_of(tool: str) -> tuple[str, ...]:
+    """Return the modules that a tool imports when it is first called."""
+    if tool == "python":
+        return ()
+    from noetl.tools.registry import TOOLS  # runners that only see python never need the others
+
+    return (_REGISTRY, *TOOLS[tool].imports)
 
 
 def _import_duckdb() -> None:

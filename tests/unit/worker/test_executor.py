@@ -8,6 +8,7 @@ import pytest
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.executor import Executor, NotBegun
@@ -48,7 +49,7 @@ def waiter() -> Iterator[Waiter]:
 @pytest.fixture
 def executor(waiter: Waiter) -> Iterator[Executor]:
     """Two slots, and no runner."""
-    tool = Tool("wait-here", "thread", waiter.run, default_timeout=20.0)
+    tool = Tool("wait-here", waiter.run, default_timeout=20.0, place_of=lambda call: "thread")
     executor = Executor(2, tools={"wait-here": tool}, warm=False)
     yield executor
     executor.close()
@@ -59,7 +60,7 @@ def call(key: str, timeout: float | None = None) -> Call:
 
 
 def test_every_tool_is_listed_under_its_type_with_a_place_and_a_time() -> None:
-    assert {name: (tool.type, tool.place, tool.default_timeout) for name, tool in TOOLS.items()} == {
+    assert {name: (tool.type, STEP_TYPES[name].place, tool.default_timeout) for name, tool in TOOLS.items()} == {
         "python": ("python", "runner", 3600.0),
         "http": ("http", "thread", 30.0),
         "postgres": ("postgres", "thread", None),
@@ -127,7 +128,7 @@ def test_a_call_that_overruns_is_given_up(executor: Executor, waiter: Waiter, mo
 
 def test_a_call_that_is_given_up_is_cancelled_where_its_tool_can_do_that() -> None:
     waiter, cancelled = Waiter(), list[str]()
-    tool = Tool("wait-here", "thread", waiter.run, cancel=lambda one: cancelled.append(one.key))
+    tool = Tool("wait-here", waiter.run, cancel=lambda one: cancelled.append(one.key), place_of=lambda call: "thread")
     executor = Executor(2, tools={"wait-here": tool}, warm=False)
     try:
         executor.submit(1, call("a"))

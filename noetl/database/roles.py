@@ -56,6 +56,8 @@ def wanted_roles(settings: Settings) -> list[Role]:
 def ensure_roles(conn: Connection, roles: list[Role]) -> list[str]:
     """Create the roles that are missing and set their passwords; return a warning for each thing not done.
 
+    A role that is created without a password is such a thing, too.
+
     `conn` is the administrator's, in autocommit mode. Its own role is left alone.
     """
     row = conn.execute("SELECT current_user").fetchone()
@@ -71,6 +73,11 @@ def _ensure_role(conn: Connection, role: Role) -> Iterator[str]:
                 with conn.transaction():
                     conn.execute("SET LOCAL log_statement = 'none'" if _is_superuser(conn) else "SELECT")
                     conn.execute(_statement(role, exists))
+            if not exists and role.password is None:
+                yield (
+                    f"role {role.name} was created without a password, and most servers refuse such a login: set"
+                    f" {role.setting.replace('USER', 'PASSWORD')}, and run noetl db apply-schema --ensure-role again"
+                )
             if role.shared:
                 yield from _bound(conn, role)
             return

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -113,7 +114,7 @@ class TestServer(EmbeddedServer):
                 return
             conn.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}_new")
             conn.execute(f"CREATE DATABASE {TEMPLATE}_new")
-            settings = self.settings(f"{TEMPLATE}_new", self.home)
+            settings = replace(self.settings(f"{TEMPLATE}_new", self.home), password="p1", playbook_password="p2")
             assert ensure_roles(conn, wanted_roles(settings)) == []
             assert apply_schema(Database(self.conninfo(database=f"{TEMPLATE}_new"), "noetl"), settings) == []
             conn.execute(f"ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}")

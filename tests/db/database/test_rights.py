@@ -220,7 +220,8 @@ def modest(server: TestServer, make_settings: Callable[..., Settings]) -> Callab
             conn.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(Identifier(conn.info.dbname), Identifier(name)))
             assert settings.database_url is not None
             url = make_conninfo(settings.database_url, user=name)
-        return replace(settings, database_url=url, user=f"{name}_runtime", playbook_user=f"{name}_guest")
+        own = replace(settings, user=f"{name}_runtime", password="p1")
+        return replace(own, database_url=url, playbook_user=f"{name}_guest", playbook_password="p2")
 
     return make
 
@@ -236,6 +237,17 @@ def test_a_managed_administrator_can_do_everything(modest: Callable[[str], Setti
         assert conn.execute("SELECT current_user").fetchone() == (settings.user,)
         conn.execute("INSERT INTO runtime (runtime_id, kind) VALUES ('a', 'worker')")
         assert conn.execute("SELECT make_partitions(5)").fetchone() == (2,)
+
+
+def test_a_login_that_is_made_without_a_password_is_said(modest: Callable[[str], Settings]) -> None:
+    """Once, when it is made: nobody sees whether one that exists has a password."""
+    settings = replace(modest("CREATEROLE"), password=None)
+    with open_admin(settings) as admin:
+        assert apply_schema(admin, settings, ensure_role=True) == [
+            f"role {settings.user} was created without a password, and most servers refuse such a login: set"
+            " NOETL_PASSWORD, and run noetl db apply-schema --ensure-role again"
+        ]
+        assert apply_schema(admin, settings, ensure_role=True) == []
 
 
 def test_without_the_right_to_make_roles_it_warns_and_goes_on(modest: Callable[[str], Settings]) -> None:

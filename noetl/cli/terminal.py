@@ -1,10 +1,11 @@
-"""What the commands print: results on stdout, everything else on stderr."""
+"""Printing by the commands: results on stdout, everything else on stderr."""
 
 import json
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -12,6 +13,7 @@ from noetl.reasons import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 _PLACED = re.compile(r"[^\n:]+:\d+:\d+: (error|warning|hint): ")
@@ -42,8 +44,10 @@ def open_console(*, stderr: bool = False, width: int | None = None) -> "Console"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str, wide: bool = False) -> None:
-    """Print rows as a table that fits the terminal, the last column and then the longest cut with an ellipsis; with
-    `wide` nothing is cut. A pipe gets the cells separated by tabs, with nothing cut off."""
+    """Print rows as a table that fits the terminal, the widest columns cut with an ellipsis (`wide`: nothing is cut).
+
+    A pipe gets the cells separated by tabs, with nothing cut off.
+    """
     if not rows:
         if empty:
             note(empty)
@@ -53,23 +57,45 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, em
         for row in rows:
             print("\t".join(cell(row.get(name)) for name in columns))
         return
-    cells = [[_short(name, row.get(name), wide=wide) for name in columns] for row in rows]
-    shown = [number for number in range(len(columns)) if any(line[number] for line in cells)]
-    heads = [columns[number].replace("_", " ") for number in shown]
-    widths = [max(len(heads[place]), *(len(line[n]) for line in cells)) for place, n in enumerate(shown)]
+    table = [_Column(name, [_short(name, row.get(name), wide=wide) for row in rows]) for name in columns]
+    table = [column for column in table if any(column.cells)]
+    widths = [max(len(column.head), *map(len, column.cells)) for column in table]
     if not wide:
-        widths = fitting(widths, [len(head) for head in heads], [columns[n].endswith(("_id", "parent")) for n in shown])
+        widths = fitting(widths, [len(column.head) for column in table], [column.is_whole for column in table])
     from rich.text import Text
 
     console = open_console(width=10_000)  # nothing is wrapped here: an id in two pieces cannot be copied
-    console.print(Text("  ".join(f"{_cut(h, w):<{w}}" for h, w in zip(heads, widths, strict=True)).rstrip(), "bold"))
-    for row, line in zip(rows, cells, strict=True):
-        text = Text()
-        for place, (number, width) in enumerate(zip(shown, widths, strict=True)):
-            padded = f"{_cut(line[number], width):<{width}}" if place + 1 < len(shown) else _cut(line[number], width)
-            text.append(padded, _style(columns[number], row.get(columns[number])))
-            text.append("  " if place + 1 < len(shown) else "")
-        console.print(text)
+    heads = [f"{_cut(column.head, width):<{width}}" for column, width in zip(table, widths, strict=True)]
+    console.print(Text("  ".join(heads).rstrip(), "bold"))
+    for number in range(len(rows)):
+        line = Text("  ").join(column.shown(number, width) for column, width in zip(table, widths, strict=True))
+        line.rstrip()
+        console.print(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column of a table for people."""
+
+    name: str
+    cells: list[str]
+
+    @property
+    def head(self) -> str:
+        return self.name.replace("_", " ")
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether its cells are never cut: half an id or a status is worth nothing."""
+        return self.name.endswith(("_id", "parent", "status"))
+
+    def shown(self, number: int, width: int) -> "Text":
+        """Return one cell as wide as the column."""
+        from rich.text import Text
+
+        text = _cut(self.cells[number], width, keep_end=self.name in ("path", "file"))
+        style = STYLES.get(self.cells[number], "") if self.name == "status" else ""
+        return Text(f"{text:<{width}}", style)
 
 
 def fitting(widths: Sequence[int], least: Sequence[int], fixed: Sequence[bool], total: int | None = None) -> list[int]:
@@ -88,8 +114,11 @@ def fitting(widths: Sequence[int], least: Sequence[int], fixed: Sequence[bool], 
     return found
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _cut(text: str, width: int, *, keep_end: bool = False) -> str:
+    """Return a text of at most this width. The end of a path says the most."""
+    if len(text) <= width:
+        return text
+    return "…" + text[len(text) - width + 1 :] if keep_end else text[: width - 1] + "…"
 
 
 def safe(text: str, stream: TextIO) -> str:
@@ -127,7 +156,3 @@ STYLES = {
     "offline": "dim",
     "stopped": "dim",
 }
-
-
-def _style(name: str, value: Any) -> str:
-    return STYLES.get(str(value), "") if name == "status" else ""

@@ -211,3 +211,18 @@ def test_a_loop_under_way_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         progress.show(event("item_completed", item_index=0))
         progress.show(event("step_completed"))
     assert shown == ["fetch", *["fetch (0 of 2,000)"] * 3, "fetch (1 of 2,000)", "waiting"]
+
+
+def test_a_narrow_terminal_gets_whole_statuses_and_the_ends_of_paths(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
+    row = {"execution_id": "384841696770260995", "path": "company/reports/daily/load", "version": 3}
+    row |= {"status": "cancelling", "labels": "team=blue,stage=test"}
+    print_table(tuple(row), [row], empty="")
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["execution", "id", "path", "version", "status", "labels"]
+    assert line == "384841696770260995  …ly/load  3        cancelling  team=blu…"
+    assert len(line) == 60

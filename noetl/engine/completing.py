@@ -3,13 +3,13 @@
 from noetl.engine.failing import fail_run, template_error
 from noetl.engine.routing import follow
 from noetl.engine.scope import Scopes
-from noetl.engine.turn import Run, Turn
+from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
 from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType
 
 
-def complete(turn: Turn, run: Run, result: bytes | None) -> None:
+def complete(turn: Turn, run: StepRun, result: bytes | None) -> None:
     """End a step run that succeeded, and follow its `next`. Of a loop, `result` are the counts."""
     routes = None
     if result is not None and run.loop is None:
@@ -28,7 +28,7 @@ def complete(turn: Turn, run: Run, result: bytes | None) -> None:
     turn.end_run(EventType.STEP_COMPLETED, run, result=result, routes=routes)
 
 
-def _next_scopes(turn: Turn, run: Run, result: bytes | None) -> Scopes:
+def _next_scopes(turn: Turn, run: StepRun, result: bytes | None) -> Scopes:
     if result is None:
         return turn.scopes(run.place())
     own = turn.next_id if run.loop is None else run.loop["first"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 from noetl.engine.failing import template_error
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.retry import when_asks_result
-from noetl.engine.turn import Run, Turn
+from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
 from noetl.outcomes import error_value
 from noetl.playbook.model import Template
@@ -20,7 +20,7 @@ UNSATISFIED_ERROR: Final = "unsatisfied"
 _UNSATISFIED_MESSAGE: Final = "the attempt succeeded, but its result is not the one that 'retry' waits for"
 
 
-def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
+def wanted(turn: Turn, run: StepRun, error: dict[str, Any]) -> bool:
     """Whether the conditions want another attempt after a failure. If `when` cannot be rendered, they do not."""
     policy = run.plan.step.retry
     if policy.when is None and policy.until is None:
@@ -37,7 +37,7 @@ def wanted(turn: Turn, run: Run, error: dict[str, Any]) -> bool:
         return False
 
 
-def _over(turn: Turn, run: Run, until: Template, names: dict[str, Any]) -> bool:
+def _over(turn: Turn, run: StepRun, until: Template, names: dict[str, Any]) -> bool:
     """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed.
 
     Raises `NoTruth`.
@@ -50,7 +50,7 @@ def _over(turn: Turn, run: Run, until: Template, names: dict[str, Any]) -> bool:
         return False
 
 
-def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
+def dissatisfied(turn: Turn, run: StepRun, result: bytes) -> dict[str, Any] | None:
     """Return why a success is not the one that `retry` waits for, as an error value; None where it is."""
     policy, own = run.plan.step.retry, turn.next_id
     turn.reader.raw[own] = result
@@ -65,7 +65,7 @@ def dissatisfied(turn: Turn, run: Run, result: bytes) -> dict[str, Any] | None:
     return error_value(UNSATISFIED_ERROR, _UNSATISFIED_MESSAGE, retryable=True)
 
 
-def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool:
+def _wants_better(turn: Turn, run: StepRun, names: dict[str, Any], own: int) -> bool:
     """Whether `when` wants another attempt after a success. If it cannot be rendered, the success stands.
 
     Raises `NoTruth`.
@@ -81,12 +81,12 @@ def _wants_better(turn: Turn, run: Run, names: dict[str, Any], own: int) -> bool
         return False
 
 
-def _true(turn: Turn, run: Run, condition: Template, names: dict[str, Any], own: int = 0) -> bool:
+def _true(turn: Turn, run: StepRun, condition: Template, names: dict[str, Any], own: int = 0) -> bool:
     place = run.place(own if run.item == NO_ITEM else 0, names)
     return bool(condition.render(turn.scopes(place).scope(condition.names)))
 
 
-def _of_item(turn: Turn, run: Run) -> dict[str, Any]:
+def _of_item(turn: Turn, run: StepRun) -> dict[str, Any]:
     """Return what its loops give an item to name; nothing where a run is none."""
     if run.item == NO_ITEM:
         return {}

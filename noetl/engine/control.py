@@ -4,14 +4,13 @@ from typing import Any, Final
 
 from noetl.engine.events import Event
 from noetl.engine.failing import skip, stop, template_error, turn_failing
-from noetl.engine.inputs import Cancel, Continue, Start, TimedOut, Withdrawn
+from noetl.engine.inputs import Cancel, Start, TimedOut, Withdrawn
 from noetl.engine.loops.items import skip_item
-from noetl.engine.outcome import go_on
 from noetl.engine.plan import END, Plan
 from noetl.engine.routing import MAX_ARGS_BYTES
-from noetl.engine.scope import Place
+from noetl.engine.scope import StepPlace
 from noetl.engine.state import State
-from noetl.engine.turn import Run, Turn
+from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
 from noetl.outcomes import error_value
 from noetl.playbook.model import Step
@@ -26,48 +25,43 @@ TERMINAL_EVENT: Final = {
 }
 
 
-def start(turn: Turn, given: Start) -> None:
+def start(turn: Turn, begun: Start) -> None:
     """Begin an execution."""
-    turn.emit(Event(turn.next_id, EventType.EXECUTION_START, context=given.context))
+    turn.emit(Event(turn.next_id, EventType.EXECUTION_START, context=begun.context))
 
 
-def cancel(turn: Turn, given: Cancel) -> None:
+def cancel(turn: Turn, request: Cancel) -> None:
     """Have the execution end: running attempts are killed, `finally` still runs; a second cancel ends that, too."""
     if turn.state.status.terminal:
         return
-    message = f"cancelled by {given.by}" + (f": {given.reason}" if given.reason else "")
+    message = f"cancelled by {request.by}" + (f": {request.reason}" if request.reason else "")
     error = error_value("cancelled", message)
     turn.reader.errors[turn.next_id] = error
-    context = {"by": given.by, "reason": given.reason}
+    context = {"by": request.by, "reason": request.reason}
     turn.emit(Event(turn.next_id, EventType.EXECUTION_CANCEL_REQUESTED, context=context, error=error))
     if turn.state.draining:
         stop(turn)
 
 
-def time_out(turn: Turn, given: TimedOut) -> None:
+def time_out(turn: Turn, timeout: TimedOut) -> None:
     """Have an execution past its timeout end as failed, drained as by a cancel."""
     state = turn.state
     if state.status.terminal or state.timed_out or state.status is ExecutionStatus.CANCELLING:
         return
-    message = f"the execution ran longer than its timeout of {given.seconds:g} s"
+    message = f"the execution ran longer than its timeout of {timeout.seconds:g} s"
     turn_failing(turn, {"timed_out": True}, error=error_value("timeout", message))
 
 
-def withdrawn(turn: Turn, given: Withdrawn) -> None:
-    """Note the jobs that were taken out of the queue before they began."""
-    for job in given.jobs:
+def skip_withdrawn(turn: Turn, withdrawn: Withdrawn) -> None:
+    """End the step runs and items whose jobs were withdrawn before they began."""
+    for job in withdrawn.jobs:
         run = turn.state.runs.get(step_of(job.node_id))
         if run is None or run[0] != job.visit:
             continue
         if job.item_index == NO_ITEM:
-            skip(turn, job.node_id, job.visit, given.reason)
+            skip(turn, job.node_id, job.visit, withdrawn.reason)
         else:
-            skip_item(turn, job.node_id, job.visit, job.item_index, given.reason)
-
-
-def continued(turn: Turn, given: Continue) -> None:
-    """Go on where a long chain of routers paused."""
-    go_on(turn)
+            skip_item(turn, job.node_id, job.visit, job.item_index, withdrawn.reason)
 
 
 def finish(turn: Turn) -> bool:
@@ -154,7 +148,7 @@ def _render_result(turn: Turn, end: Step) -> bytes:
         turn.reader.need([own], (), ())
         view = result_view(turn.reader.result(own))
         fixed = {"result": view, "this": view}
-    place = Place(END, max(state.visits.get(END, 0), 1), state.end or [], own, fixed=fixed)
+    place = StepPlace(END, max(state.visits.get(END, 0), 1), state.end or [], own, fixed=fixed)
     scopes = turn.scopes(place)
     if end.is_router:
         scopes.add_args(end.args)
@@ -177,5 +171,5 @@ def _leaf_result(state: State, plan: Plan) -> int:
 def _result_failed(turn: Turn, problem: InputError) -> None:
     error = template_error(problem, step=END, phase="result")
     end = turn.plan.steps[END]
-    turn.note_error(Run(end, max(turn.state.visits.get(END, 0), 1), []), error)
+    turn.note_error(StepRun(end, max(turn.state.visits.get(END, 0), 1), []), error)
     turn_failing(turn, {}, {"step": END}, error)

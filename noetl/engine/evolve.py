@@ -45,38 +45,38 @@ def _start(state: State, event: Event, plan: Plan) -> None:
 def _queued(state: State, event: Event, plan: Plan) -> None:
     arrivals = (event.context or {}).get("arrivals") or []
     state.runs[event.node_id] = [event.visit, arrivals]
-    _take(state, event)
+    _begin_visit(state, event)
 
 
-def _take(state: State, event: Event) -> None:
-    """Count a visit that begins, and remove the arrivals it takes from those that wait."""
+def _begin_visit(state: State, event: Event) -> None:
+    """Count a visit that begins, and remove its arrivals from those that wait."""
     name = event.node_id
     state.visits[name] = event.visit
     pending = state.pending.get(name)
     if pending is None:
         return
-    taken = (event.context or {}).get("arrivals") or []
-    left = [] if len(taken) == len(pending) else [arrival for arrival in pending if arrival not in taken]
+    begun_by = (event.context or {}).get("arrivals") or []
+    left = [] if len(begun_by) == len(pending) else [arrival for arrival in pending if arrival not in begun_by]
     if left:
         state.pending[name] = left
     else:
         del state.pending[name]
 
 
-def _close(state: State, event: Event) -> list[list[int]]:
-    """End a step run and return the arrivals it had taken; a run without a job begins and ends in one event."""
+def _end_run(state: State, event: Event) -> list[list[int]]:
+    """End a step run and return the arrivals that began it; a run without a job begins and ends in one event."""
     run = state.runs.pop(event.node_id, None)
     state.loops.pop(event.node_id, None)
     if run is not None:
         arrivals: list[list[int]] = run[1]
         return arrivals
-    _take(state, event)
+    _begin_visit(state, event)
     return (event.context or {}).get("arrivals") or []
 
 
 def _completed(state: State, event: Event, plan: Plan) -> None:
     name = event.node_id
-    arrivals = _close(state, event)
+    arrivals = _end_run(state, event)
     if event.result is not None:
         state.results[name] = value_event(event)
     step = plan.steps.get(name)
@@ -84,8 +84,8 @@ def _completed(state: State, event: Event, plan: Plan) -> None:
         return
     if name == END and step.step.result is not None:
         state.end = arrivals
-    gave = _give(state, event, failure_of(arrivals))
-    if not gave and step.graph is plan.playbook.workflow and not state.draining:
+    arrivals_given = _add_arrivals(state, event, failure_of(arrivals))
+    if not arrivals_given and step.graph is plan.playbook.workflow and not state.draining:
         order = step.graph.order
         if state.leaf is None or order[name] >= order[state.leaf]:
             state.leaf = name
@@ -102,7 +102,7 @@ def failure_of(arrivals: list[list[int]]) -> int:
     return max((arrival[2] for arrival in arrivals if len(arrival) > 2), default=0)
 
 
-def _give(state: State, event: Event, failure: int) -> bool:
+def _add_arrivals(state: State, event: Event, failure: int) -> bool:
     """Put the arrivals that an event gives where they wait; tell whether there was one."""
     gave = False
     for clause in (event.meta or {}).get("next") or ():
@@ -115,10 +115,10 @@ def _give(state: State, event: Event, failure: int) -> bool:
 
 
 def _failed(state: State, event: Event, plan: Plan) -> None:
-    _close(state, event)
+    _end_run(state, event)
     if event.result is not None:
         state.results[event.node_id] = value_event(event)
-    _give(state, event, event.event_id)
+    _add_arrivals(state, event, event.event_id)
 
 
 def _withdrawn(state: State, event: Event, plan: Plan) -> None:
@@ -149,7 +149,7 @@ def _item_ended(state: State, event: Event, plan: Plan) -> None:
         loop["skipped"] = loop.get("skipped", 0) + 1
     elif event.event_type is EventType.ITEM_FAILED:
         loop["failed"] += 1
-        if not plan.goes_on(node) and "error" not in loop:
+        if not plan.continues_on_error(node) and "error" not in loop:
             loop["error"] = event.event_id
             _stop_inner(state, node)
     if not state.draining and not is_stopped(loop):

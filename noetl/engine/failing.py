@@ -5,7 +5,7 @@ from typing import Any, Final
 from noetl.engine.events import Event
 from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
-from noetl.engine.turn import Run, Turn
+from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError, TemplateError
 from noetl.outcomes import error_value
 from noetl.playbook.templates.result_views import result_view
@@ -26,7 +26,7 @@ def template_error(error: InputError, **more: Any) -> dict[str, Any]:
 
 def fail_run(
     turn: Turn,
-    run: Run,
+    run: StepRun,
     error: dict[str, Any],
     *,
     result: bytes | None = None,
@@ -65,19 +65,19 @@ def fail_run(
         turn_failing(turn, {"failed": event_id}, {"step": step.name})
 
 
-def _handlers(turn: Turn, run: Run, error: dict[str, Any], own: int) -> tuple[Routes | None, bool]:
+def _handlers(turn: Turn, run: StepRun, error: dict[str, Any], own: int) -> tuple[Routes | None, bool]:
     """Return where the failure leads, and whether that handles it."""
     step = run.plan.step
-    goes_on = step.on_error_continue and error.get("phase") != "routing"
-    clauses = step.next if goes_on else step.on_error
-    names = run.plan.next_names if goes_on else run.plan.error_names
+    continues = step.on_error_continue and error.get("phase") != "routing"
+    clauses = step.next if continues else step.on_error
+    names = run.plan.next_names if continues else run.plan.error_names
     if not clauses:
-        return None, goes_on
+        return None, continues
     fixed: dict[str, Any] = {"error": error}
     if own and not names.isdisjoint(("result", "this")):
         fixed["result"] = fixed["this"] = result_view(turn.reader.result(own))
     routes = follow(clauses, turn.scopes(run.place(own, fixed)), names)
-    return routes, goes_on or leads_on(routes)
+    return routes, continues or leads_on(routes)
 
 
 def turn_failing(

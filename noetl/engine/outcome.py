@@ -1,4 +1,4 @@
-"""What follows from an attempt that has ended: done, failed, or its worker lost."""
+"""The end of an attempt: done, failed, or its worker lost."""
 
 from typing import Any, assert_never
 
@@ -8,33 +8,33 @@ from noetl.engine.events import Event
 from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run
 from noetl.engine.inputs import AttemptEnded
-from noetl.engine.loops.items import collected, complete_item, counts, fail_item, give_up, nothing_begins
+from noetl.engine.loops.items import begin_loop, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import MAX_LOST_LEASES, delay, may_retry
 from noetl.engine.state import State
-from noetl.engine.turn import Run, Turn, run_of
+from noetl.engine.turn import StepRun, Turn, step_run_of
 from noetl.errors import Conflict
 from noetl.jobs import Job
 from noetl.outcomes import Done, Expired, Failed, error_value
-from noetl.words import CONTINUE_NODE, NO_ITEM, EventType, step_of
+from noetl.words import CONTINUE_NODE, NO_ITEM, ROUTER, EventType, step_of
 
 
-def take_outcome(turn: Turn, ended: AttemptEnded) -> None:
-    """Decide on the end of an attempt."""
+def end_attempt(turn: Turn, ended: AttemptEnded) -> None:
+    """Decide what follows from the end of an attempt."""
     state, job = turn.state, ended.job
     if state.status.terminal:
         return
     if not _is_running(state, job):
         raise Conflict(f"step {job.node_id!r}, visit {job.visit}, is not running: its outcome has no place")
     if job.node_id == CONTINUE_NODE:
-        go_on(turn)
+        continue_chain(turn)
         return
-    run = run_of(turn, ended)
+    run = step_run_of(turn, ended)
     outcome = ended.outcome
     if isinstance(outcome, Done):
         run.saved = outcome.saved
         _done(turn, run, ended, outcome.result)
     elif isinstance(outcome, Collected):
-        collected(turn, run, outcome)
+        begin_loop(turn, run, outcome)
     elif isinstance(outcome, Failed):
         _failed(turn, run, ended, dict(outcome.error), outcome.result)
     elif isinstance(outcome, Expired):
@@ -53,7 +53,7 @@ def _is_running(state: State, job: Job) -> bool:
     return loop is not None and job.item_index < loop["begun"]
 
 
-def _done(turn: Turn, run: Run, ended: AttemptEnded, result: bytes) -> None:
+def _done(turn: Turn, run: StepRun, ended: AttemptEnded, result: bytes) -> None:
     error = None
     if run.plan.asks_result and run.loop is None and not nothing_begins(turn, run):
         error = dissatisfied(turn, run, result)
@@ -65,14 +65,14 @@ def _done(turn: Turn, run: Run, ended: AttemptEnded, result: bytes) -> None:
         _fail(turn, run, error, result)
 
 
-def _complete(turn: Turn, run: Run, result: bytes) -> None:
+def _complete(turn: Turn, run: StepRun, result: bytes) -> None:
     if run.item != NO_ITEM:
         complete_item(turn, run, result)
     else:
         complete(turn, run, result if run.loop is None else counts(run.loop))
 
 
-def _fail(turn: Turn, run: Run, error: dict[str, Any], result: bytes | None = None) -> None:
+def _fail(turn: Turn, run: StepRun, error: dict[str, Any], result: bytes | None = None) -> None:
     """End a run that failed for good. `result` is what it gave all the same; of an item it is not kept."""
     if run.item != NO_ITEM:
         fail_item(turn, run, error)
@@ -80,7 +80,7 @@ def _fail(turn: Turn, run: Run, error: dict[str, Any], result: bytes | None = No
         fail_run(turn, run, error, result=result)
 
 
-def _failed(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, Any], result: bytes | None) -> None:
+def _failed(turn: Turn, run: StepRun, ended: AttemptEnded, error: dict[str, Any], result: bytes | None) -> None:
     job = ended.job
     if result is not None and run.loop is not None:
         result = counts(run.loop)
@@ -97,7 +97,7 @@ def _failed(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, Any], re
     _next_attempt(turn, run, ended, error)
 
 
-def _next_attempt(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, Any]) -> None:
+def _next_attempt(turn: Turn, run: StepRun, ended: AttemptEnded, error: dict[str, Any]) -> None:
     failures = ended.job.failures + 1
     wait = delay(run.plan.step.retry, failures, ended.jitter)
     meta = {"delay": round(wait, 6), "max_attempts": run.plan.step.retry.max_attempts}
@@ -108,7 +108,7 @@ def _next_attempt(turn: Turn, run: Run, ended: AttemptEnded, error: dict[str, An
     turn.jobs.append(ended.job.again(failures=failures, lost=0, context=context, delay=wait))
 
 
-def _expired(turn: Turn, run: Run, ended: AttemptEnded) -> None:
+def _expired(turn: Turn, run: StepRun, ended: AttemptEnded) -> None:
     job = ended.job
     lost = job.lost + 1
     _attempt_over(turn, run, EventType.LEASE_EXPIRED, {"lost": lost}, None)
@@ -127,31 +127,24 @@ def _afresh(job: Job) -> dict[str, Any]:
 
 
 def _attempt_over(
-    turn: Turn, run: Run, event_type: EventType, meta: dict[str, Any], error: dict[str, Any] | None
+    turn: Turn, run: StepRun, event_type: EventType, meta: dict[str, Any], error: dict[str, Any] | None
 ) -> None:
-    """Emit the event of an attempt after which the step run goes on."""
-    step = run.plan.step
+    """Emit the event of an attempt after which the step run continues."""
     if run.queued is not None:
         meta["queued"] = round(run.queued, 6)
-    turn.emit(
-        Event(
-            turn.next_id,
-            event_type,
-            run.node,
-            step.type,
-            run.visit,
-            run.item,
-            attempt=run.attempt,
-            worker_id=run.worker_id,
-            duration=run.duration,
-            error=error,
-            meta=meta,
-        )
-    )
+    turn.emit(run.event(turn.next_id, event_type, error=error, meta=meta))
 
 
-def go_on(turn: Turn) -> None:
-    """End the pause that a long chain of routers made."""
+def continue_chain(turn: Turn) -> None:
+    """Continue the long chain of routers that the last decision left unfinished."""
     known = turn.state.runs.get(CONTINUE_NODE)
     if known is not None:
-        turn.emit(Event(turn.next_id, EventType.STEP_COMPLETED, CONTINUE_NODE, "router", known[0]))
+        turn.emit(
+            Event(
+                event_id=turn.next_id,
+                event_type=EventType.STEP_COMPLETED,
+                node_id=CONTINUE_NODE,
+                node_type=ROUTER,
+                visit=known[0],
+            )
+        )

@@ -41,9 +41,9 @@ class Plan:
     steps: dict[str, StepPlan]
     edges: dict[int, Edge]
 
-    def goes_on(self, node: str) -> bool:
-        """Whether the loop of a node goes on when an item fails."""
-        return self.steps[step_of(node)].step.loops[node.count("/")].goes_on
+    def continues_on_error(self, node: str) -> bool:
+        """Whether the loop of a node continues when an item fails."""
+        return self.steps[step_of(node)].step.loops[node.count("/")].continue_on_error
 
 
 _MAX_PLANS: Final = 512

@@ -6,7 +6,7 @@ from typing import Any, Final
 from noetl.engine.loops.scope import arguments, items_of_loop, names_of_item
 from noetl.engine.paths import keep_within
 from noetl.engine.plan import Plan, StepPlan, plan_of
-from noetl.engine.scope import Place, Reader, Scopes
+from noetl.engine.scope import Scopes, StepPlace, ValueReader
 from noetl.engine.state import State
 from noetl.engine.values import Values
 from noetl.errors import InputError, TemplateError
@@ -51,19 +51,26 @@ def render_job(playbook: Playbook, state: State, job: Job, values: Values) -> Re
     name = step_of(job.node_id)
     if job.item_index == NO_ITEM:
         arrivals = job.context.get("arrivals") or []
-        place = Place(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
-        return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place))
+        place = StepPlace(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
+        return render_step(plan, plan.steps[name], Scopes(plan, state, ValueReader(values), place))
     names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
     place = _item_place(state, job, names)
     handed = arguments(plan.steps[name].step, job.node_id, job.item_index, names)
-    return render_step(plan, plan.steps[name], Scopes(plan, state, Reader(values), place), handed)
+    return render_step(plan, plan.steps[name], Scopes(plan, state, ValueReader(values), place), handed)
 
 
-def _item_place(state: State, job: Job, names: Mapping[str, Any]) -> Place:
+def _item_place(state: State, job: Job, names: Mapping[str, Any]) -> StepPlace:
     name = step_of(job.node_id)
-    arrivals = state.runs[name][1]
-    inner = None if name == job.node_id else job.node_id
-    return Place(name, job.visit, arrivals, 0, job.job_id, job.item_index, names, inner, job.repeats)
+    return StepPlace(
+        step=name,
+        visit=job.visit,
+        arrivals=state.runs[name][1],
+        job_id=job.job_id,
+        item_index=job.item_index,
+        fixed=names,
+        inner=None if name == job.node_id else job.node_id,
+        repeats=job.repeats,
+    )
 
 
 def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, Any] | None = None) -> Rendered:
@@ -127,14 +134,14 @@ def render_save(playbook: Playbook, state: State, job: Job, values: Values, resu
     names: dict[str, Any] = {name: view}
     if job.item_index == NO_ITEM:
         arrivals = job.context.get("arrivals") or []
-        place = Place(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
+        place = StepPlace(name, job.visit, arrivals, job_id=job.job_id, repeats=job.repeats)
     else:
         names |= names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
         place = _item_place(state, job, names)
     ended = "end" in job.context
     place.fixed = {**names, "result": view, "this": view, **({"results": view} if ended else {})}
     more = _names_in_save(plan, template, state, job, values, view)
-    scopes = Scopes(plan, state, Reader(values), place)
+    scopes = Scopes(plan, state, ValueReader(values), place)
     return on_one_budget(_rendered_save, step, template, scopes, job, result, more)
 
 

@@ -22,7 +22,7 @@ from noetl.playbook.templates.template import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
 
 
-class Reader:
+class ValueReader:
     """Values by event: those loaded, and those that the decision in the making has produced itself."""
 
     __slots__ = ("args", "errors", "raw", "results", "values")
@@ -70,11 +70,11 @@ class Reader:
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a template stands: a step run, with the arrivals it took.
+class StepPlace:
+    """The place of a template: a step run, with the arrivals that began it.
 
     `own` is the event that holds (or is about to hold) the step's own result, 0 if there is none yet; `fixed` are
-    names that its place gives a meaning before all others.
+    names that the place gives a meaning before all others.
     """
 
     step: str
@@ -106,7 +106,7 @@ class Scopes:
 
     __slots__ = ("_args", "_loaded", "_place", "_plan", "_reader", "_state")
 
-    def __init__(self, plan: Plan, state: State, reader: Reader, place: Place) -> None:
+    def __init__(self, plan: Plan, state: State, reader: ValueReader, place: StepPlace) -> None:
         self._plan = plan
         self._state = state
         self._reader = reader

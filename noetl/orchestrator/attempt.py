@@ -10,7 +10,7 @@ from noetl.engine.calling import call_context
 from noetl.engine.facts import Collected
 from noetl.engine.inputs import Cancel, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
-from noetl.engine.loops.items import why_not
+from noetl.engine.loops.items import why_not_begin
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
 from noetl.engine.values import NotLoaded
 from noetl.engine.waiting import CANCELLED_BY_PARENT, child_call, limit_of, return_step, wait
@@ -136,7 +136,7 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     try:
         if leased.done is not None:
             return prepare_save(leased, leased.done, limit)
-        reason = why_not(view.state, job)
+        reason = why_not_begin(view.state, job)
         if reason is not None:  # it was put back after everything else had been withdrawn
             return Failed(error_value("cancelled", f"it did not begin: {reason}"))
         if "end" in job.context:

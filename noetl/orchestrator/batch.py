@@ -17,7 +17,7 @@ from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
 from noetl.engine.events import Event
 from noetl.engine.facts import Collected
 from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, TimedOut, Withdrawn
-from noetl.engine.loops.items import why_not
+from noetl.engine.loops.items import why_not_begin
 from noetl.engine.state import State
 from noetl.engine.waiting import CANCELLED_BY_PARENT
 from noetl.jobs import Job
@@ -185,7 +185,7 @@ def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
     if isinstance(outcome, Broken):
         raise outcome.error
     if isinstance(outcome, Deferred):
-        reason = why_not(part.state, item.job)
+        reason = why_not_begin(part.state, item.job)
         if reason is None:
             _defer(part, item, outcome)
             return

@@ -78,7 +78,7 @@ class ExecutionCache:
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, CachedExecution]:
         """Return a view, brought up to date, for the execution of each job whose playbook and state can be read;
-        `why_not` says what is wrong with the others.
+        `why_unreadable` says what is wrong with the others.
 
         One round trip for those not yet known.
         """
@@ -136,7 +136,7 @@ class ExecutionCache:
             view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
         return view
 
-    def why_not(self, row: store.JobRow) -> str:
+    def why_unreadable(self, row: store.JobRow) -> str:
         """Say why the last `of_jobs` gave no view for a job's execution."""
         return self._unreadable.get(row.execution_id) or self.playbooks.unreadable[row.catalog_id]
 

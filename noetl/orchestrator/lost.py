@@ -116,7 +116,7 @@ def quarantine_jobs(
 
     They are leased to the worker `by`, or `expired`: leased to one that is gone.
     """
-    reasons = [(row, views.why_not(row)) for row in rows]
+    reasons = [(row, views.why_unreadable(row)) for row in rows]
     if not reasons:
         return
     with store.transaction(conn, views.schema):

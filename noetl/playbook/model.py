@@ -74,7 +74,7 @@ class Loop:
     """One level of a step's `loop`: its action runs once per item.
 
     `where`, `order_by`, `limit`, `batch` are applied in this order. `concurrency` counts for loops that are not
-    `sequential`; `goes_on`: an item that fails gives null. `enumerate`: the args get the item's index, too.
+    `sequential`; `continue_on_error`: an item that fails gives null. `enumerate`: the args get the item's index, too.
     """
 
     items: Template  # `in`: a list
@@ -86,7 +86,7 @@ class Loop:
     limit: Template | None = None
     batch: Template | None = None
     enumerate: bool = False
-    goes_on: bool = False
+    continue_on_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from noetl.engine.facts import Collected
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
-from noetl.engine.scope import Place, Reader, Scopes
+from noetl.engine.scope import Scopes, StepPlace, ValueReader
 from noetl.engine.state import State
 from noetl.engine.values import Values
 from noetl.errors import InputError, TooLarge
@@ -74,8 +74,8 @@ class Collection:
             names = names_of_item(plan, state, values, job.node_id, job.visit, job.item_index)
         self._names = names
         arrivals = state.runs[self._step.name][1]
-        self._place = Place(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
-        self._scopes = Scopes(plan, state, Reader(values), self._place)
+        self._place = StepPlace(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
+        self._scopes = Scopes(plan, state, ValueReader(values), self._place)
         self._concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
         self._given = on_one_budget(self._items)
 
@@ -86,7 +86,7 @@ class Collection:
 
     def read_from(self, values: Values) -> None:
         """Read what the rest needs from other values: from a copy that no other thread changes."""
-        self._scopes = Scopes(self._plan, self._state, Reader(values), self._place)
+        self._scopes = Scopes(self._plan, self._state, ValueReader(values), self._place)
 
     def collected(self, limit: int) -> Collected:
         """Return what the loop runs over, of `limit` bytes as JSON at most. Raises as `collect` does."""

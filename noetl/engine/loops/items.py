@@ -1,4 +1,4 @@
-"""Loops: their items begin, end and are counted, and with the last one the loop is over.
+"""The loop in progress: its items begin, end and are counted, and with the last one the loop is over.
 
     collected -> items begin, as many as run at a time -> an item ends -> the next one begins, or none is left
                                                                            │
@@ -20,7 +20,7 @@ from noetl.engine.evolve import is_stopped
 from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run, why_stopped
 from noetl.engine.state import State
-from noetl.engine.turn import Run, Turn
+from noetl.engine.turn import StepRun, Turn
 from noetl.jobs import Job
 from noetl.words import NO_ITEM, EventType, item_node, step_of
 
@@ -28,37 +28,36 @@ LOOP_STOPPED_REASON: Final = "an item of the loop had failed"
 """The reason of items that are skipped, as their events tell it."""
 
 
-def collected(turn: Turn, run: Run, what: Collected) -> None:
-    """Begin a loop that knows what it runs over: the step's, or that of an item of an outer loop."""
+def begin_loop(turn: Turn, run: StepRun, collected: Collected) -> None:
+    """Begin a loop whose items are known: the step's, or that of an item of an outer loop."""
     if nothing_begins(turn, run):
         give_up(turn, run)
         return
     node = run.node if run.item == NO_ITEM else item_node(run.node, run.item)
-    step = run.plan.step
     turn.emit(
         Event(
-            turn.next_id,
-            EventType.LOOP_STARTED,
-            node,
-            step.type,
-            run.visit,
+            event_id=turn.next_id,
+            event_type=EventType.LOOP_STARTED,
+            node_id=node,
+            node_type=run.plan.step.type,
+            visit=run.visit,
             attempt=run.attempt,
             worker_id=run.worker_id,
             duration=run.duration,
-            context={"count": what.count, "concurrency": what.concurrency},
-            meta=_queued(run),
+            context={"count": collected.count, "concurrency": collected.concurrency},
+            meta=run.meta_at_end() or None,
         )
     )
-    turn.chunks += [Chunk(node, run.visit, number, items) for number, items in enumerate(what.chunks)]
-    _go_on(turn, run, node, 0)
+    turn.chunks += [Chunk(node, run.visit, number, items) for number, items in enumerate(collected.chunks)]
+    _begin_next(turn, run, node, 0)
 
 
-def nothing_begins(turn: Turn, run: Run) -> bool:
+def nothing_begins(turn: Turn, run: StepRun) -> bool:
     """Whether nothing new begins where a run stands: no attempt, and no loop within it."""
     return turn.state.draining or (run.item != NO_ITEM and is_stopped(turn.state.loops[run.node]))
 
 
-def why_not(state: State, job: Job) -> str | None:
+def why_not_begin(state: State, job: Job) -> str | None:
     """Return why a job is not to begin, nor to wait for anything; None where nothing speaks against it."""
     if state.draining:
         return why_stopped(state)
@@ -66,8 +65,8 @@ def why_not(state: State, job: Job) -> str | None:
     return LOOP_STOPPED_REASON if loop is not None and is_stopped(loop) else None
 
 
-def give_up(turn: Turn, run: Run, error: dict[str, Any] | None = None, reason: str | None = None) -> None:
-    """End a run that is not to go on, or was ended by force (`error`), as neither completed nor failed."""
+def give_up(turn: Turn, run: StepRun, error: dict[str, Any] | None = None, reason: str | None = None) -> None:
+    """End a run that is not to continue, or was killed (`error`), as neither completed nor failed."""
     state = turn.state
     if run.item != NO_ITEM:
         why = reason or (why_stopped(state) if state.draining else LOOP_STOPPED_REASON)
@@ -78,13 +77,13 @@ def give_up(turn: Turn, run: Run, error: dict[str, Any] | None = None, reason: s
     turn.end_run(kind, run, error=error, reason=(reason or why_stopped(state)) if error is None else None)
 
 
-def complete_item(turn: Turn, run: Run, result: bytes) -> None:
+def complete_item(turn: Turn, run: StepRun, result: bytes) -> None:
     """Count an item that gave its result."""
     _end_item(turn, run, EventType.ITEM_COMPLETED, result=result)
 
 
-def fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
-    """Count an item that failed for good; the loop goes on, or begins no more."""
+def fail_item(turn: Turn, run: StepRun, error: dict[str, Any]) -> None:
+    """Count an item that failed for good; the loop continues, or begins no more."""
     turn.note_error(run, error)
     _fail_item(turn, run, error)
 
@@ -99,7 +98,7 @@ def counts(loop: dict[str, int]) -> bytes:
     return orjson.dumps({"count": loop["count"], "failed": loop["failed"]})
 
 
-def _fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
+def _fail_item(turn: Turn, run: StepRun, error: dict[str, Any]) -> None:
     indexes = [run.item, *error.pop("indexes", [error["index"]])] if "index" in error else None
     error = {**error, "step": run.plan.step.name, "index": run.item}
     if indexes:  # of the items that failed, from the outermost loop inwards
@@ -114,46 +113,21 @@ def _fail_item(turn: Turn, run: Run, error: dict[str, Any]) -> None:
 
 def _end_item(
     turn: Turn,
-    run: Run,
+    run: StepRun,
     event_type: EventType,
     *,
     result: bytes | None = None,
     error: dict[str, Any] | None = None,
     reason: str | None = None,
 ) -> None:
-    meta = _queued(run) or {}
-    if reason is not None:
-        meta["reason"] = reason
-    if run.saved is not None:
-        meta["saved"] = run.saved
-    if run.loop is not None:
-        meta["loop"] = {"first": run.loop["first"], "count": run.loop["count"]}
+    meta = run.meta_at_end(reason, run.loop) or None
     node, begun = run.node, turn.state.loops[run.node]["begun"]
-    turn.emit(
-        Event(
-            turn.next_id,
-            event_type,
-            node,
-            run.plan.step.type,
-            run.visit,
-            run.item,
-            run.attempt,
-            run.worker_id,
-            run.duration,
-            result=result,
-            error=error,
-            meta=meta or None,
-        )
-    )
-    _go_on(turn, run, node, begun)
+    turn.emit(run.event(turn.next_id, event_type, result=result, error=error, meta=meta))
+    _begin_next(turn, run, node, begun)
 
 
-def _queued(run: Run) -> dict[str, Any] | None:
-    return None if run.queued is None else {"queued": round(run.queued, 6)}
-
-
-def _go_on(turn: Turn, run: Run, node: str, begun: int) -> None:
-    """Begin the items that the last event let begin; end the loop if it was the last one."""
+def _begin_next(turn: Turn, run: StepRun, node: str, begun: int) -> None:
+    """Begin the items that the last event lets begin; end the loop where it was that of the last item."""
     loop = turn.state.loops[node]
     for index in range(begun, loop["begun"]):
         turn.queue_item(run.plan, node, run.visit, index)
@@ -163,10 +137,10 @@ def _go_on(turn: Turn, run: Run, node: str, begun: int) -> None:
         turn.withdraw, turn.within, turn.reason = True, node, LOOP_STOPPED_REASON
 
 
-def _end_loop(turn: Turn, run: Run, node: str, loop: dict[str, int]) -> None:
+def _end_loop(turn: Turn, run: StepRun, node: str, loop: dict[str, int]) -> None:
     whole = loop["ended"] == loop["count"] and not loop.get("skipped")
     if node == run.plan.step.name:
-        _end_step_loop(turn, Run(run.plan, run.visit, turn.state.runs[node][1]), loop, whole)
+        _end_step_loop(turn, StepRun(run.plan, run.visit, turn.state.runs[node][1]), loop, whole)
         return
     parent, _, index = node.rpartition("/")
     outer = _item_run(turn, parent, run.visit, int(index))
@@ -179,7 +153,7 @@ def _end_loop(turn: Turn, run: Run, node: str, loop: dict[str, int]) -> None:
         give_up(turn, outer)
 
 
-def _end_step_loop(turn: Turn, run: Run, loop: dict[str, int], whole: bool) -> None:
+def _end_step_loop(turn: Turn, run: StepRun, loop: dict[str, int], whole: bool) -> None:
     if "error" in loop:
         fail_run(turn, run, _error_of(turn, loop), note=False)  # the item's failure was noted
     elif whole and not turn.state.draining:
@@ -195,8 +169,8 @@ def _error_of(turn: Turn, loop: dict[str, int]) -> dict[str, Any]:
     return {**cause, "message": f"item {cause['index']}: {cause['message']}"}
 
 
-def _item_run(turn: Turn, node: str, visit: int, index: int) -> Run:
+def _item_run(turn: Turn, node: str, visit: int, index: int) -> StepRun:
     step = step_of(node)
     arrivals = turn.state.runs[step][1]
     inner = None if node == step else node
-    return Run(turn.plan.steps[step], visit, arrivals, item=index, inner=inner)
+    return StepRun(turn.plan.steps[step], visit, arrivals, item=index, inner=inner)

@@ -87,7 +87,7 @@ def _loop(owner: Owner, node: Node) -> Loop | None:
         enumerate=bool(keys["enumerate"].null or reader.boolean(keys["enumerate"], f"enumerate in {what}"))
         if "enumerate" in keys
         else False,
-        goes_on=_choice(owner, keys.get("on_error"), "on_error", ON_ERROR) == "continue",
+        continue_on_error=_choice(owner, keys.get("on_error"), "on_error", ON_ERROR) == "continue",
     )
 
 

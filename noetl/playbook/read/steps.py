@@ -225,13 +225,13 @@ def _result(owner: Owner, action: _Action | None) -> AnyTemplate | None:
 def _with_routing(owner: Owner, step: Step, clauses: Clauses) -> Step:
     following = clauses.read(step.name, "next", owner.given("next"))
     failing = owner.given("on_error")
-    goes_on = failing is not None and failing.value == _CONTINUE
-    handlers = () if goes_on else clauses.read(step.name, "on_error", failing)
+    continues = failing is not None and failing.value == _CONTINUE
+    handlers = () if continues else clauses.read(step.name, "on_error", failing)
     if step.type == "fail":
         for key in ("next", "on_error"):
             if owner.given(key):
                 owner.error(key, Code.FAIL, f"{owner.what} of type fail ends its branch: {key!r} is never followed")
-    return replace(step, next=following, on_error=handlers, on_error_continue=goes_on)
+    return replace(step, next=following, on_error=handlers, on_error_continue=continues)
 
 
 # ---- workbook --------------------------------------------------------------------------------------------------------

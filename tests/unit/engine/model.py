@@ -16,7 +16,7 @@ from noetl.engine.evolve import is_stopped, replay
 from noetl.engine.facts import Collected
 from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
-from noetl.engine.loops.items import why_not
+from noetl.engine.loops.items import why_not_begin
 from noetl.engine.render import Rendered, render_job, render_save
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
@@ -182,7 +182,7 @@ class Execution(testing.Execution):
         """Have the leased job of a step wait, as a wait or a child's parent does; it is withdrawn if nothing new
         may begin."""
         row = self.row(step, item)
-        reason = why_not(self.now, row.job)
+        reason = why_not_begin(self.now, row.job)
         if reason is not None:
             self.give(Withdrawn((row.job,), reason), row.job)
         else:
@@ -284,7 +284,7 @@ class Execution(testing.Execution):
         jobs = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
         for row in self.queue.values():
             assert state.runs[step_of(row.job.node_id)][0] == row.job.visit, "runs and jobs differ"
-            assert row.status == "leased" or why_not(state, row.job) is None, "a job is to begin that must not"
+            assert row.status == "leased" or why_not_begin(state, row.job) is None, "a job is to begin that must not"
         for name in state.runs:
             loop = state.loops.get(name)
             itself = loop is None or loop["ended"] == loop["begun"]

@@ -10,7 +10,7 @@ from noetl.engine.decide import decide
 from noetl.engine.inputs import AttemptEnded, Start
 from noetl.engine.plan import plan_of
 from noetl.engine.render import render_job
-from noetl.engine.scope import Place, Reader, Scope, Scopes
+from noetl.engine.scope import Scope, Scopes, StepPlace, ValueReader
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded, Values
 from noetl.errors import TemplateError
@@ -24,7 +24,7 @@ from tests.unit.engine.model import Execution, flow, playbook, py, router
 
 def scope_in(book: Playbook, state: State, step: str, workload: dict[str, Any], names: Collection[str]) -> Scope:
     """Return the scope of a step's first visit, which took no arrivals."""
-    return Scopes(plan_of(book), state, Reader(Values(1, workload)), Place(step, 1, [])).scope(names)
+    return Scopes(plan_of(book), state, ValueReader(Values(1, workload)), StepPlace(step, 1, [])).scope(names)
 
 
 def test_args_of_the_transition_win_over_the_steps_and_these_over_the_tasks() -> None:

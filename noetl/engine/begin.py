@@ -1,4 +1,4 @@
-"""Begin every step that can begin; routers and `fail` end on the spot."""
+"""The beginning of step runs; routers and `fail` steps end with it."""
 
 from typing import Any
 
@@ -9,16 +9,15 @@ from noetl.engine.joins import arrivals_of_visit, next_ready
 from noetl.engine.plan import END, FAIL, StepPlan
 from noetl.engine.render import render_step
 from noetl.engine.routing import MAX_ARGS_BYTES
-from noetl.engine.turn import ROUTERS_PER_DECISION, Run, Turn
+from noetl.engine.turn import ROUTERS_PER_DECISION, StepRun, Turn
 from noetl.errors import InputError
-from noetl.jobs import Job
 from noetl.outcomes import error_value
 from noetl.playbook.values import plain
-from noetl.words import CONTINUE_NODE, DEFAULT_POOL, EventType
+from noetl.words import CONTINUE_NODE, ROUTER, EventType
 
 
-def settle(turn: Turn) -> None:
-    """Begin steps until none with arrivals can begin."""
+def begin_ready(turn: Turn) -> None:
+    """Begin every step that can begin, until none is left."""
     state, steps = turn.state, turn.plan.steps
     while state.pending:
         name = next_ready(state, turn.plan)
@@ -27,7 +26,7 @@ def settle(turn: Turn) -> None:
         step_plan = steps[name]
         if step_plan.inline:
             if turn.routers >= ROUTERS_PER_DECISION:
-                _pause(turn)
+                _continue_later(turn)
                 return
             turn.routers += 1
         _begin(turn, step_plan)
@@ -40,7 +39,7 @@ def _begin(turn: Turn, step_plan: StepPlan) -> None:
     if visit <= step.max_visits and not step_plan.inline:
         turn.queue_step(step_plan, visit, arrivals)
         return
-    run = Run(step_plan, visit, arrivals)
+    run = StepRun(step_plan, visit, arrivals)
     if visit > step.max_visits:
         message = f"step {step.name!r} would begin visit {visit}, its max_visits is {step.max_visits}"
         # Not for `on_error`: a handler that leads back would begin visits for ever.
@@ -51,22 +50,22 @@ def _begin(turn: Turn, step_plan: StepPlan) -> None:
         _route(turn, run)
 
 
-def _fail(turn: Turn, run: Run) -> None:
+def _fail(turn: Turn, run: StepRun) -> None:
     """End a branch, and have the execution fail."""
     try:
         fields = render_step(turn.plan, run.plan, turn.scopes(run.place())).fields
         message = fields.get("message")
-        error = error_value("fail", message if isinstance(message, str) else _text(message))
+        error = error_value("fail", message if isinstance(message, str) else _message(message))
     except InputError as problem:
         error = template_error(problem)
     fail_run(turn, run, error, handle=False)
 
 
-def _text(message: Any) -> str:
+def _message(message: Any) -> str:
     return "the playbook said so" if message is None else plain(message, MAX_ARGS_BYTES, "message").decode()
 
 
-def _route(turn: Turn, run: Run) -> None:
+def _route(turn: Turn, run: StepRun) -> None:
     """Run a router: render its `result`, if it has one, and follow its `next`."""
     step = run.plan.step
     result = None
@@ -83,11 +82,18 @@ def _route(turn: Turn, run: Run) -> None:
     complete(turn, run, result)
 
 
-def _pause(turn: Turn) -> None:
-    """Have the execution go on in a transaction of its own."""
+def _continue_later(turn: Turn) -> None:
+    """Have the execution continue in a transaction of its own."""
     if CONTINUE_NODE in turn.state.runs:
         return
     visit = turn.state.visits.get(CONTINUE_NODE, 0) + 1
-    turn.emit(Event(turn.next_id, EventType.STEP_QUEUED, CONTINUE_NODE, "router", visit))
-    pool = turn.state.pool or turn.plan.playbook.pool or DEFAULT_POOL
-    turn.jobs.append(Job(node_id=CONTINUE_NODE, visit=visit, pool=pool, priority=turn.priority()))
+    turn.emit(
+        Event(
+            event_id=turn.next_id,
+            event_type=EventType.STEP_QUEUED,
+            node_id=CONTINUE_NODE,
+            node_type=ROUTER,
+            visit=visit,
+        )
+    )
+    turn.queue_continuation(visit)

@@ -3,10 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-from noetl.engine.facts import Collected
 from noetl.jobs import Job
 from noetl.outcomes import Done, Expired, Failed
 from noetl.words import fact
+
+
+@fact
+class Collected:
+    """The items of a loop are known. `chunks` are JSON lists of `CHUNK` items each."""
+
+    count: int
+    concurrency: int
+    chunks: tuple[bytes, ...]
 
 
 @fact

@@ -5,9 +5,8 @@ from typing import Any, assert_never
 from noetl.engine.completing import complete
 from noetl.engine.conditions import UNSATISFIED_ERROR, dissatisfied, wanted
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run
-from noetl.engine.inputs import AttemptEnded
+from noetl.engine.inputs import AttemptEnded, Collected
 from noetl.engine.loops.items import begin_loop, complete_item, counts, fail_item, give_up, nothing_begins
 from noetl.engine.retry import MAX_LOST_LEASES, delay, may_retry
 from noetl.engine.state import State

@@ -7,8 +7,7 @@ import orjson
 
 from noetl.calls import Call
 from noetl.engine.calling import call_context
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import Cancel, Continue
+from noetl.engine.inputs import Cancel, Collected, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not_begin
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log

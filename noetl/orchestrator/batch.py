@@ -15,8 +15,7 @@ from noetl.database import store
 from noetl.engine.decide import decide
 from noetl.engine.decision import Chunk, Decision, ErrorRow, is_within
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, TimedOut, Withdrawn
+from noetl.engine.inputs import AttemptEnded, Cancel, Collected, Continue, Input, TimedOut, Withdrawn
 from noetl.engine.loops.items import why_not_begin
 from noetl.engine.state import State
 from noetl.engine.waiting import CANCELLED_BY_PARENT

@@ -8,8 +8,7 @@ import orjson
 from noetl.calls import Call
 from noetl.engine.calling import call_context
 from noetl.engine.evolve import value_event
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import Continue
+from noetl.engine.inputs import Collected, Continue
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.render import Rendered, render_job
 from noetl.engine.waiting import (

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from noetl.engine.events import Event
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import AttemptEnded, Cancel, TimedOut
+from noetl.engine.inputs import AttemptEnded, Cancel, Collected, TimedOut
 from noetl.engine.waiting import CANCELLED_BY_PARENT, ChildCall
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError

@@ -7,7 +7,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from noetl.engine.facts import Collected
+from noetl.engine.inputs import Collected
 from noetl.engine.loops.scope import names_of_item
 from noetl.engine.plan import Plan, StepPlan, plan_of
 from noetl.engine.scope import Scopes, StepPlace, ValueReader

@@ -17,8 +17,8 @@ import orjson
 from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped
-from noetl.engine.facts import Collected
 from noetl.engine.failing import fail_run, why_stopped
+from noetl.engine.inputs import Collected
 from noetl.engine.state import State
 from noetl.engine.turn import StepRun, Turn
 from noetl.jobs import Job

@@ -12,7 +12,7 @@ import pytest
 from noetl.database import loops, store
 from noetl.database.connect import Database
 from noetl.database.loops import read_loop
-from noetl.engine.facts import Collected
+from noetl.engine.inputs import Collected
 from noetl.errors import TooLarge
 from noetl.orchestrator.batch import Finished
 from noetl.outcomes import Done, Failed

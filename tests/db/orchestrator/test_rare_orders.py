@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from noetl.database.connect import Database
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import Cancel
+from noetl.engine.inputs import Cancel, Collected
 from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.settings import Settings
 from noetl.words import CANCEL_NODE

@@ -7,7 +7,7 @@ import pytest
 from noetl.database import runtime
 from noetl.database.connect import Database
 from noetl.database.quarantine import quarantine_job
-from noetl.engine.facts import Collected
+from noetl.engine.inputs import Collected
 from noetl.orchestrator.why import explain, waits_of
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings

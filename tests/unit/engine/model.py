@@ -13,8 +13,7 @@ import orjson
 from noetl.engine.decision import Decision
 from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped, replay
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import AttemptEnded, Cancel, Continue, Input, Start, TimedOut, Withdrawn
+from noetl.engine.inputs import AttemptEnded, Cancel, Collected, Continue, Input, Start, TimedOut, Withdrawn
 from noetl.engine.loops.collect import collect, to_collect
 from noetl.engine.loops.items import why_not_begin
 from noetl.engine.render import Rendered, render_job, render_save

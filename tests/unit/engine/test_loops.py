@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from noetl.engine.facts import Collected
+from noetl.engine.inputs import Collected
 from noetl.engine.loops import collect as collecting
 from noetl.errors import InputError, TemplateError, TooLarge
 from tests.unit.engine.model import Execution, flow, py

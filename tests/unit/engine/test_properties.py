@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from noetl.engine.events import Event
 from noetl.engine.evolve import evolve
-from noetl.engine.facts import Collected
-from noetl.engine.inputs import AttemptEnded
+from noetl.engine.inputs import AttemptEnded, Collected
 from noetl.engine.state import State
 from noetl.jobs import Job
 from noetl.outcomes import Done, Expired, Failed

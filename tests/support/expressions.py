@@ -14,6 +14,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from noetl.playbook.templates.filter_table import FILTERS as FILTER_TABLE
+from noetl.playbook.templates.functions import FUNCTIONS
+from noetl.playbook.templates.sandbox import ENVIRONMENT
+
 MEMORY: int = 3 * 1024**3
 """Bytes of address space of the process that renders."""
 
@@ -75,57 +79,8 @@ VALUES = (
 )
 """What an operand can be: names of `data`, the twins, and constants."""
 
-FILTERS = (
-    *(
-        "abs",
-        "attr",
-        "batch",
-        "bool",
-        "capitalize",
-        "center",
-        "count",
-        "d",
-        "default",
-        "dictsort",
-        "e",
-        "escape",
-        "float",
-    ),
-    *(
-        "filesizeformat",
-        "first",
-        "forceescape",
-        "format",
-        "groupby",
-        "indent",
-        "int",
-        "items",
-        "join",
-        "last",
-        "length",
-    ),
-    *("list", "lower", "map", "max", "min", "pprint", "random", "reject", "rejectattr", "replace", "reverse", "round"),
-    *(
-        "safe",
-        "select",
-        "selectattr",
-        "slice",
-        "sort",
-        "string",
-        "striptags",
-        "sum",
-        "title",
-        "tojson",
-        "trim",
-        "truncate",
-    ),
-    *("unique", "upper", "urlencode", "urlize", "wordcount", "wordwrap", "fromjson", "b64encode", "b64decode"),
-)
-TESTS = (
-    *("boolean", "callable", "defined", "divisibleby", "eq", "escaped", "even", "false", "filter", "float", "ge", "gt"),
-    *("in", "integer", "iterable", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd", "sameas", "sequence"),
-    *("string", "test", "true", "undefined", "upper"),
-)
+FILTERS = tuple(sorted(FILTER_TABLE))
+TESTS = tuple(sorted(name for name in ENVIRONMENT.tests if name.isidentifier()))
 NAMES = (
     *("start", "attribute", "default", "reverse", "case_sensitive", "by", "fill_with", "width", "indent", "rel", "end"),
     *(
@@ -146,7 +101,7 @@ OPERATORS = (
     *("+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"),
     *("< 2 <", "== 1 ==", "if true else"),
 )
-CALLS = ("range", "dict", "namespace", "now", "uuid", "fromjson", "tojson", "b64encode", "b64decode")
+CALLS = tuple(sorted(FUNCTIONS))
 
 
 def data() -> dict[str, Any]:

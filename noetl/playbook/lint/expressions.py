@@ -15,6 +15,8 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.source import Source
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import fields_of
+from noetl.playbook.templates.filter_table import FILTERS, Gives
+from noetl.playbook.templates.functions import TEXT_FUNCTIONS
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.templates.template import Syntax, is_template, program
 from noetl.playbook.yaml.positions import place_in
@@ -56,9 +58,16 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
     "from_json": "fromjson",
     "datetime": "now",
 }
-_TEXTS: Final = frozenset({"now", "uuid", "tojson", "b64encode", "b64decode"})
-_TEXT_FILTERS: Final = _TEXTS | {"upper", "lower", "title", "capitalize", "string", "join", "trim", "replace", "format"}
-_NUMBER_FILTERS: Final = frozenset({"int", "float", "length", "count", "wordcount", "round"})
+_NEVER_TAKEN: Final = frozenset({("number", "items"), ("number", "mapping"), ("text", "mapping"), ("text", "number")})
+"""Kinds of values that no filter takes which takes another kind."""
+
+_TAKEN: Final[Mapping[str, str]] = {
+    "text": "text",
+    "number": "a number",
+    "mapping": "a mapping",
+    "items": "a list, a mapping or text",
+}
+_LOOKED_AT: Final = (nodes.Call, nodes.Filter, nodes.BinExpr, nodes.Compare)
 _ARITHMETIC: Final[Mapping[type[nodes.BinExpr], str]] = {
     nodes.Sub: "-",
     nodes.Div: "/",
@@ -102,7 +111,7 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     own = _OWN | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
-    found = [fault for node in tree.find_all((nodes.Call, nodes.BinExpr, nodes.Compare)) for fault in _fault(node, own)]
+    found = [fault for node in tree.find_all(_LOOKED_AT) for fault in _fault(node, own)]
     return tuple((*places.take(word, sign), told) for word, sign, told in found)
 
 
@@ -125,6 +134,8 @@ def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, st
     """Yield word, pattern of its place, and sentence of what is wrong with one node."""
     if isinstance(node, nodes.Call):
         yield from _call(node.node, own)
+    elif isinstance(node, nodes.Filter):
+        yield from _filter(node)
     elif isinstance(node, nodes.Add):
         if {_kind(node.left), _kind(node.right)} == {"text", "number"}:
             yield (
@@ -154,6 +165,15 @@ def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, s
         yield called.name, rf"(?<![\w.])(?P<word>{re.escape(called.name)})\s*\(", told
 
 
+def _filter(node: nodes.Filter) -> Iterator[tuple[str, str, str]]:
+    """Yield the fault of a filter before which there is surely another kind of value than it takes."""
+    if node.name in FILTERS and node.node is not None:
+        kind, takes = _kind(node.node), FILTERS[node.name].takes
+        if (kind, takes) in _NEVER_TAKEN:
+            message = f"'| {node.name}' takes {_TAKEN[takes]}, never {_TAKEN[kind]}"
+            yield node.name, rf"\|\s*(?P<word>{re.escape(node.name)})\b", message
+
+
 def _method(name: str) -> str:
     if name in ENVIRONMENT.filters:
         return _METHODS[name] if name in ("format", "join") else f"write '| {name}'"
@@ -177,20 +197,18 @@ def _instead(node: nodes.BinExpr) -> str:
     return "write '| int' or '| float' on it"
 
 
-def _kind(node: nodes.Node) -> str:
-    """Return `text` or `number` where an expression surely gives that, else nothing."""
+def _kind(node: nodes.Node) -> Gives:
+    """Return the kind of value that an expression surely gives, `any` where that is not known."""
     match node:
         case nodes.Const(value=str()) | nodes.Concat():
             return "text"
         case nodes.Const(value=bool()):
-            return ""
+            return "any"
         case nodes.Const(value=int() | float()):
             return "number"
-        case nodes.Call(node=nodes.Name(name=name)) if name in _TEXTS:
+        case nodes.Call(node=nodes.Name(name=name)) if name in TEXT_FUNCTIONS:
             return "text"
-        case nodes.Filter(name=name) if name in _TEXT_FILTERS:
-            return "text"
-        case nodes.Filter(name=name) if name in _NUMBER_FILTERS:
-            return "number"
+        case nodes.Filter(name=name) if name in FILTERS:
+            return FILTERS[name].gives
         case _:
-            return ""
+            return "any"

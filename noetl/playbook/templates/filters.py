@@ -1,7 +1,4 @@
-"""The filters of templates that look at values: Jinja's, each charged before it works, and linear in what it takes.
-
-`TABLE` is all there is beside `filters_text`: what a newer Jinja brings is not available before it stands here.
-"""
+"""The filters of templates that look at values: Jinja's, each charged before it works, and linear in what it takes."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +11,6 @@ from jinja2.runtime import Context
 from noetl.playbook.templates.budget import BUDGET, MAX_NUMBER, VALUE, iterate, text
 from noetl.playbook.templates.operators import add, equal, hashable, less, number, ordered
 from noetl.playbook.templates.result_views import raw
-from noetl.playbook.templates.text import default
-from noetl.playbook.templates.truth import to_bool
 from noetl.playbook.values import brief
 
 Filter = Callable[..., Any]
@@ -128,6 +123,10 @@ def _extreme(first: Callable[[Any, Any], bool]) -> Filter:
         return found if any_ else environment.undefined("No aggregated item, sequence was empty.")
 
     return call
+
+
+greatest: Final = _extreme(lambda key, best: less(best, key))
+least: Final = _extreme(less)
 
 
 @pass_environment
@@ -278,6 +277,12 @@ def _itself(value: Any) -> Any:
     return value
 
 
+reject: Final = _picks("reject", attribute=False, take=False)
+rejectattr: Final = _picks("rejectattr", attribute=True, take=False)
+select: Final = _picks("select", attribute=False, take=True)
+selectattr: Final = _picks("selectattr", attribute=True, take=True)
+
+
 # ---- numbers -----------------------------------------------------------------------------------------------------
 
 
@@ -331,39 +336,3 @@ def join(environment: Environment, value: Iterable[Any], d: str = "", attribute:
         BUDGET.write(len(separator))
         parts.append(text(item if find is None else find(item)))
     return separator.join(parts)
-
-
-TABLE: Final[dict[str, Filter]] = {
-    "abs": absolute,
-    "attr": attr,
-    "batch": batch,
-    "bool": to_bool,
-    "count": length,
-    "d": default,
-    "default": default,
-    "dictsort": dictsort,
-    "filesizeformat": filesize,
-    "first": first,
-    "float": as_float,
-    "groupby": groupby,
-    "int": as_integer,
-    "items": items,
-    "join": join,
-    "last": last,
-    "length": length,
-    "list": as_list,
-    "map": mapped,
-    "max": _extreme(lambda key, best: less(best, key)),
-    "min": _extreme(less),
-    "random": chosen,
-    "reject": _picks("reject", attribute=False, take=False),
-    "rejectattr": _picks("rejectattr", attribute=True, take=False),
-    "reverse": backwards,
-    "round": rounded,
-    "select": _picks("select", attribute=False, take=True),
-    "selectattr": _picks("selectattr", attribute=True, take=True),
-    "slice": slices,
-    "sort": sort,
-    "sum": total,
-    "unique": unique,
-}

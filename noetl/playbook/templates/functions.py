@@ -13,9 +13,9 @@ from jinja2.exceptions import SecurityError
 from jinja2.utils import Namespace
 
 from noetl.errors import InputError
-from noetl.playbook.templates import filters
-from noetl.playbook.templates import text_filters as filters_text
+from noetl.playbook.templates import text_filters
 from noetl.playbook.templates.budget import BUDGET, limited_range, text
+from noetl.playbook.templates.filter_table import FILTERS, FilterSpec
 from noetl.playbook.templates.operators import COMPARISONS, make_dict, number
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, read_source, refer
@@ -57,20 +57,16 @@ def secret(value: Any, bound: str) -> str:
         raise SecurityError(str(error)) from None
 
 
-KEEP_REFERENCES: Final = frozenset({"default", "d", "string", "trim", "join", "format", "tojson", "indent", "safe"})
-"""Filters through which the reference to a secret comes whole."""
-
-
-def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def bounded(spec: FilterSpec) -> Callable[..., Any]:
     """Return a filter that takes no undefined value, charges its result, and hides no reference to a secret."""
+    name, function, keeps = spec.name, spec.function, spec.keeps_references
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
-    forgiving, keeps = name in ("default", "d"), name in KEEP_REFERENCES
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         value = args[value_at]
         BUDGET.spend(1)
-        if isinstance(value, Undefined) and not forgiving:
+        if isinstance(value, Undefined) and not spec.takes_undefined:
             str(value)  # raises, with the name
         if not keeps:
             _refuse_reference(name, value)
@@ -147,15 +143,19 @@ def _tests() -> dict[str, Callable[..., Any]]:
 
 
 TESTS: Final = _tests()
-FILTERS: Final = {name: bounded(name, function) for name, function in {**filters.TABLE, **filters_text.TABLE}.items()}
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "range": limited_range,
     "dict": make_dict,
     "namespace": namespace,
     "now": now,
     "uuid": uuid,
-    "fromjson": filters_text.fromjson,
-    "tojson": filters_text.tojson,
-    "b64encode": filters_text.b64encode,
-    "b64decode": filters_text.b64decode,
+    "fromjson": text_filters.fromjson,
+    "tojson": text_filters.tojson,
+    "b64encode": text_filters.b64encode,
+    "b64decode": text_filters.b64decode,
 }
+
+TEXT_FUNCTIONS: Final = frozenset({"now", "uuid"}) | {
+    name for name in FUNCTIONS if name in FILTERS and FILTERS[name].gives == "text"
+}
+"""Functions that give text."""

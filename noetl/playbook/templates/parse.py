@@ -9,7 +9,7 @@ from jinja2 import nodes
 
 from noetl.errors import InputError
 from noetl.playbook.suggest import did_you_mean
-from noetl.playbook.templates.functions import KEEP_REFERENCES
+from noetl.playbook.templates.filter_table import FILTERS
 from noetl.playbook.templates.internal_calls import own_call
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.templates.secret_references import SECRET_CALL, read_source
@@ -156,7 +156,7 @@ def _refer(node: nodes.Node, placed: bool) -> bool:
 
 
 def _keeps(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Filter) and node.name in KEEP_REFERENCES
+    return isinstance(node, nodes.Filter) and node.name in FILTERS and FILTERS[node.name].keeps_references
 
 
 def _calls_secret(node: nodes.Node) -> bool:

@@ -20,6 +20,7 @@ from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates import budget as bounds
 from noetl.playbook.templates import functions, operators
 from noetl.playbook.templates.budget import BUDGET, CALL
+from noetl.playbook.templates.filter_table import FILTERS
 from noetl.playbook.templates.result_views import (
     LOOP_NAMES,
     SELF_NAMES,
@@ -219,7 +220,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.globals = dict(functions.FUNCTIONS)
-        self.filters = dict(functions.FILTERS)
+        self.filters = {name: functions.bounded(spec) for name, spec in FILTERS.items()}
         self.tests = dict(functions.TESTS)
         self.binop_table.update(operators.BINARY)
 

@@ -13,7 +13,6 @@ from jinja2.nodes import EvalContext
 from markupsafe import escape
 
 from noetl.playbook.templates.budget import BUDGET, MAX_NUMBER, normal, text
-from noetl.playbook.templates.formatting import format_text
 from noetl.playbook.templates.secret_references import APOSTROPHE, in_json
 from noetl.playbook.values import brief
 
@@ -267,30 +266,8 @@ def wordcount(value: Any) -> int:
     return sum(1 for _ in _WORD.finditer(source))
 
 
-TABLE: Final[dict[str, Callable[..., Any]]] = {
-    "b64decode": b64decode,
-    "b64encode": b64encode,
-    "capitalize": _of_text(str.capitalize, 3),
-    "center": center,
-    "e": _of_text(lambda source: str(escape(source)), 5),
-    "escape": _of_text(lambda source: str(escape(source)), 5),
-    "forceescape": _of_text(lambda source: str(escape(source)), 5),
-    "format": format_text,
-    "fromjson": fromjson,
-    "indent": indent,
-    "lower": _of_text(str.lower, 3),
-    "pprint": pprint,
-    "replace": replace,
-    "safe": text,
-    "string": text,
-    "striptags": striptags,
-    "title": _of_text(_title, 3),
-    "tojson": tojson,
-    "trim": trim,
-    "truncate": truncate,
-    "upper": _of_text(str.upper, 3),
-    "urlencode": urlencode,
-    "urlize": urlize,
-    "wordcount": wordcount,
-    "wordwrap": wordwrap,
-}
+capitalize: Final = _of_text(str.capitalize, 3)
+escaped: Final = _of_text(lambda source: str(escape(source)), 5)
+lower: Final = _of_text(str.lower, 3)
+title: Final = _of_text(_title, 3)
+upper: Final = _of_text(str.upper, 3)

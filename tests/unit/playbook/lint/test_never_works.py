@@ -38,6 +38,10 @@ def told(steps: str) -> list[str]:
         ("{{ uuid() / 2 }}", "10: /: '/' with text never works"),
         ("{{ (url | upper) + 1 }}", "17: +: text and a number cannot be added: write '~' to join them"),
         ("{{ (names | join) > 3 }}", "18: >: text and a number cannot be compared by '>'"),
+        ("{{ 'a' | abs }}", "9: abs: '| abs' takes a number, never text"),
+        ("{{ names | length | first }}", "20: first: '| first' takes a list, a mapping or text, never a number"),
+        ("{{ url | trim | items }}", "16: items: '| items' takes a mapping, never text"),
+        ("{{ n | string | length }}", ""),
         ("{{ names | length - 'x' }}", "18: -: '-' with text never works"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import LiteralString
 from psycopg.rows import dict_row
 
 from noetl.database.paging import Connection, Row, plain_row
-from noetl.database.results import follow_reference
+from noetl.database.read import EVENT_COLUMNS
 
 EXPORTS: dict[str, LiteralString] = {
     "event_log": "SELECT * FROM event_log WHERE execution_id = %s ORDER BY event_id",
@@ -24,6 +24,11 @@ EXPORTS: dict[str, LiteralString] = {
     "payload": "SELECT * FROM payload WHERE execution_id = %s ORDER BY payload_id",
 }
 """What `noetl export` can write of one execution: one query per file."""
+
+FOLLOWED: dict[str, LiteralString] = {
+    "event_log": "SELECT " + EVENT_COLUMNS + " FROM event_result WHERE execution_id = %s ORDER BY event_id"
+}
+"""Those that differ where results are to be followed that events only refer to."""
 
 EXPORTED: tuple[str, ...] = (
     "event_log",
@@ -43,8 +48,6 @@ def export_rows(conn: Connection, table: str, execution_id: int, *, follow: bool
     they only refer to."""
     with conn.cursor(f"export_{table}", row_factory=dict_row) as cursor:
         cursor.itersize = 200
-        cursor.execute(EXPORTS[table], (execution_id,))
-        for row in cursor:
-            if follow and row.get("result_ref") is not None:
-                row["result"] = follow_reference(conn, execution_id, row["result_ref"])
+        query = FOLLOWED.get(table, EXPORTS[table]) if follow else EXPORTS[table]
+        for row in cursor.execute(query, (execution_id,)):
             yield plain_row(row)

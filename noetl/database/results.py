@@ -1,33 +1,41 @@
 """What an event gave: in the event itself, in `payload` by reference, or in the events of a loop's items."""
 
 from collections.abc import Mapping
-from typing import Any, LiteralString
+from typing import Any, NamedTuple
 
 import orjson
-from psycopg.rows import dict_row
 
 from noetl.database.loops import read_loop
 from noetl.database.paging import Connection, Row, plain_row
+from noetl.database.sql import sql
 from noetl.errors import InputError, NotFound
-from noetl.words import NO_ITEM, EventType
-
-_EVENT: LiteralString = (
-    "SELECT event_id, event_type, node_id, visit, item_index, result, result IS NOT NULL AS has_result, result_ref,"
-    " error, meta FROM event_log WHERE execution_id = %s"
-)
-_ENDS = [EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.ITEM_COMPLETED, EventType.ITEM_FAILED]
+from noetl.words import NO_ITEM, EventType, JsonValue
 
 
-def ending(conn: Connection, execution_id: int, event_id: int) -> tuple[Any, Any]:
+class EventResult(NamedTuple):
+    """An event with what it gave. `has_result`: JSON's null is a result, too."""
+
+    event_id: int
+    event_type: str
+    node_id: str
+    visit: int
+    item_index: int
+    result: JsonValue
+    has_result: bool
+    error: JsonValue
+    meta: Mapping[str, Any] | None
+
+
+def ending(conn: Connection, execution_id: int, event_id: int) -> tuple[JsonValue, JsonValue]:
     """Return result and error of an execution that ended with this event."""
-    terminal = _event(conn, _EVENT + " AND event_id = %s", (execution_id, event_id))
+    terminal = _select_event_result(conn, execution_id, event_id)
     if terminal is None:
         return None, None
-    holder: Mapping[str, Any] | None = terminal
-    elsewhere = (terminal["meta"] or {}).get("result_event")
-    if elsewhere is not None and not terminal["has_result"] and terminal["result_ref"] is None:
-        holder = _event(conn, _EVENT + " AND event_id = %s", (execution_id, elsewhere))
-    return (None if holder is None else _followed(conn, execution_id, holder)), terminal["error"]
+    holder: EventResult | None = terminal
+    elsewhere = (terminal.meta or {}).get("result_event")
+    if elsewhere is not None and not terminal.has_result:
+        holder = _select_event_result(conn, execution_id, elsewhere)
+    return (None if holder is None else _followed(conn, execution_id, holder)), terminal.error
 
 
 def step_result(
@@ -40,17 +48,23 @@ def step_result(
     `TooLarge` where a loop gave more than can be read at once.
     """
     node, index = _place(step, item)
-    row = _event(
-        conn,
-        _EVENT + " AND node_id = %s AND item_index = %s AND (%s::integer IS NULL OR visit = %s)"
-        " AND event_type = ANY(%s) ORDER BY event_id DESC LIMIT 1",
-        (execution_id, node, index, visit, visit, [str(kind) for kind in _ENDS]),
-    )
+    parameters = {"execution": execution_id, "node": node, "item": index, "visit": visit}
+    row = conn.execute(sql("select_step_result"), parameters).fetchone()
     if row is None:
         which = (f" visit {visit}" if visit is not None else "") + (f" item {item}" if item is not None else "")
         raise NotFound(f"execution {execution_id} has no step {step!r}{which} that has ended")
-    names = ("event_id", "event_type", "node_id", "visit", "item_index", "error")
-    return plain_row({**{name: row[name] for name in names}, "result": _followed(conn, execution_id, row)})
+    event = EventResult._make(row)
+    return plain_row(
+        {
+            "event_id": event.event_id,
+            "event_type": event.event_type,
+            "node_id": event.node_id,
+            "visit": event.visit,
+            "item_index": event.item_index,
+            "error": event.error,
+            "result": _followed(conn, execution_id, event),
+        }
+    )
 
 
 def _place(step: str, item: str | None) -> tuple[str, int]:
@@ -63,28 +77,18 @@ def _place(step: str, item: str | None) -> tuple[str, int]:
     return "/".join([step, *outer]), int(last)
 
 
-def follow_reference(conn: Connection, execution_id: int, payload_id: int) -> Any:
-    """Return a result that is stored by reference, or None."""
-    query: LiteralString = "SELECT body FROM payload WHERE execution_id = %s AND payload_id = %s"
-    found = conn.execute(query, (execution_id, payload_id)).fetchone()
-    return None if found is None else found[0]
+def _select_event_result(conn: Connection, execution_id: int, event_id: int) -> EventResult | None:
+    row = conn.execute(sql("select_event_result"), {"execution": execution_id, "event": event_id}).fetchone()
+    return None if row is None else EventResult._make(row)
 
 
-def _event(conn: Connection, query: LiteralString, parameters: tuple[Any, ...]) -> Row | None:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, parameters).fetchone()
+def _followed(conn: Connection, execution_id: int, event: EventResult) -> JsonValue:
+    """Return what an event gave; of one that began or ended a loop, the list of what its items gave."""
+    loop = event.event_id if event.event_type == EventType.LOOP_STARTED else _loop_of(event)
+    return event.result if loop is None else orjson.loads(read_loop(conn, execution_id, loop).items)
 
 
-def _followed(conn: Connection, execution_id: int, event: Mapping[str, Any]) -> Any:
-    loop = event["event_id"] if event["event_type"] == EventType.LOOP_STARTED else _loop_of(event)
-    if loop is not None:
-        return orjson.loads(read_loop(conn, execution_id, loop).items)
-    if event["result_ref"] is not None:
-        return follow_reference(conn, execution_id, event["result_ref"])
-    return event["result"]
-
-
-def _loop_of(event: Mapping[str, Any]) -> int | None:
+def _loop_of(event: EventResult) -> int | None:
     """Return the event that began the loop which ended with this one, if it did."""
-    found = ((event["meta"] or {}).get("loop") or {}).get("first") if event["has_result"] else None
+    found = ((event.meta or {}).get("loop") or {}).get("first") if event.has_result else None
     return found if isinstance(found, int) else None

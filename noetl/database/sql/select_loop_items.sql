@@ -6,19 +6,16 @@ WITH loop AS MATERIALIZED (
          FROM event_log
         WHERE execution_id = %(execution)s AND event_id = %(first)s AND event_type = 'loop_started'),
      ended AS (
-       SELECT event_id, item_index, event_type, result, result_ref, error, meta
-         FROM event_log
+       SELECT event_id, item_index, event_type, result, result_size, error, meta
+         FROM event_result
         WHERE execution_id = %(execution)s AND event_id > %(first)s
           AND node_id = (SELECT node_id FROM loop) AND visit = (SELECT visit FROM loop) AND item_index >= 0
           AND event_type IN ('item_completed', 'item_failed', 'item_skipped')
         ORDER BY event_id
         LIMIT (SELECT count FROM loop)),
      sized AS (
-       SELECT e.*, p.body,
-              sum(coalesce(p.size, octet_length(e.result::text), 4) + 1) OVER (ORDER BY e.event_id) AS total
-         FROM ended e
-         LEFT JOIN payload p ON p.execution_id = %(execution)s AND p.payload_id = e.result_ref)
-SELECT s.item_index, s.event_type, CASE WHEN s.total <= %(limit)s THEN coalesce(s.result, s.body)::text END,
+       SELECT *, sum(coalesce(result_size, 4) + 1) OVER (ORDER BY event_id) AS total FROM ended)
+SELECT s.item_index, s.event_type, CASE WHEN s.total <= %(limit)s THEN s.result::text END,
        s.error::text, (s.meta #>> '{loop,first}')::bigint, s.total::bigint, l.count
   FROM loop l
   LEFT JOIN sized s ON true

@@ -170,6 +170,8 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     },
     "insert_workload": {"execution": Query(NEW_EXECUTION), "payload": "{}"},
     "lock_execution": {"execution": Query(EXECUTION)},
+    "select_event_result": {"execution": Query(EXECUTION), "event": 3},
+    "select_step_result": {"execution": Query(EXECUTION), "node": "a", "item": -1, "visit": None},
     "requeue_quarantined_jobs": {"pools": "{default}"},
     "quarantine_job": {
         "worker": "worker8", "job": Query(f"SELECT min(id) {LEASES}"), "attempts": 1, "reason": "unreadable",
@@ -279,7 +281,7 @@ def test_a_statement_reads_what_it_needs(name: str, session: Session) -> None:
         assert read <= MOST_READ, f"{name} reads {read:.0f} rows:\n{shown(nodes)}"
 
 
-@pytest.mark.parametrize("name", ["select_events", "select_ended", "select_loop_items"])
+@pytest.mark.parametrize("name", ["select_events", "select_ended", "select_loop_items", "select_event_result"])
 def test_reading_one_execution_reads_one_partition(name: str, session: Session) -> None:
     nodes = list(plan(session, name))
     for table in ("event_log", "payload"):

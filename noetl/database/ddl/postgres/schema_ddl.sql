@@ -466,6 +466,15 @@ CREATE TABLE IF NOT EXISTS credential (
   updated_at     timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
 
+-- What events gave: in the event itself, or in the payload that it refers to.
+CREATE OR REPLACE VIEW event_result AS
+  SELECT l.execution_id, l.event_id, l.timestamp, l.event_type, l.node_id, l.node_name, l.node_type, l.visit,
+         l.item_index, l.attempt, l.worker_id, l.duration, l.context, coalesce(l.result, p.body) AS result,
+         coalesce(p.size, octet_length(l.result::text)) AS result_size, l.result_ref, l.error, l.meta,
+         l.parent_execution_id
+    FROM event_log AS l
+    LEFT JOIN payload AS p ON p.execution_id = l.execution_id AND p.payload_id = l.result_ref;
+
 CREATE OR REPLACE VIEW execution_workflow AS
   SELECT e.execution_id, w.catalog_id, w.node_id, w.node_name, w.node_type, w.phase, w.position, w.description, w.spec
     FROM execution AS e JOIN workflow AS w ON w.catalog_id = e.catalog_id;
@@ -546,6 +555,7 @@ BEGIN
   ELSIF runner <> current_user THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', target, runner);
     EXECUTE format('GRANT SELECT, INSERT ON event_log, payload TO %I', runner);
+    EXECUTE format('GRANT SELECT ON event_result TO %I', runner);
     EXECUTE format('GRANT SELECT ON schema_version, noetl_inbox.noetl_seal TO %I', runner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION make_partitions(integer) TO %I', runner);
     EXECUTE format('GRANT USAGE ON SCHEMA noetl_inbox TO %I', runner);

@@ -1,4 +1,4 @@
-"""From outcomes to rows-to-be: decide, as often as it takes, what one execution's part of a transaction writes.
+"""The parts of a transaction, one for each execution: decided from outcomes, as often as it takes.
 
 Deciding is pure as long as nothing has to be withdrawn, so it happens before the transaction, against the state as
 last seen, and again under the lock only where that state has moved on.
@@ -64,7 +64,7 @@ class Finished:
     queued: float | None = None
     jitter: float = 0.5
     since: float = 0.0  # monotonic seconds when it came in
-    put_off: bool = False  # its execution was locked
+    postponed: bool = False  # its execution was locked
 
     @property
     def expired(self) -> bool:
@@ -76,26 +76,26 @@ class NeedsLock(Exception):
 
 
 class Withdrawal:
-    """Takes jobs that have not begun out of the queue, for who holds the execution's lock.
+    """The withdrawal of jobs that have not begun, for the holder of the execution's lock.
 
-    A decision that is made again, because it lacked a value, asks again and is given the same jobs, although they
-    are gone by then.
+    A decision that is made again, because it lacked a value, asks again and gets the same jobs, although their rows are
+    gone by then.
     """
 
     def __init__(self, conn: Connection, execution_id: int) -> None:
         self._conn = conn
         self._execution_id = execution_id
-        self._taken: list[tuple[str | None, list[Job]]] = []
+        self._withdrawn: list[tuple[str | None, list[Job]]] = []
         self._asked = 0
 
     def restart(self) -> None:
         self._asked = 0
 
     def __call__(self, within: str | None) -> list[Job]:
-        if self._asked == len(self._taken):
-            self._taken.append((within, store.withdraw_jobs(self._conn, self._execution_id, within)))
+        if self._asked == len(self._withdrawn):
+            self._withdrawn.append((within, store.withdraw_jobs(self._conn, self._execution_id, within)))
         self._asked += 1
-        asked, jobs = self._taken[self._asked - 1]
+        asked, jobs = self._withdrawn[self._asked - 1]
         assert asked == within, "a decision that is made again asks for the same"
         return list(jobs)
 
@@ -120,9 +120,29 @@ UNCACHED_EVENTS: Final = frozenset(
 runs a hundred thousand of them needs no more memory than for ten."""
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The captured prints of one attempt."""
+
+    node_id: str
+    visit: int
+    item_index: int
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledChild:
+    """A child that is to be cancelled, with pool and priority of the job that does it."""
+
+    execution_id: int
+    pool: str
+    priority: int
+
+
 @dataclass(slots=True)
 class BatchPart:
-    """What one execution's part of a transaction writes."""
+    """The part of one execution in a transaction: everything that is written of it."""
 
     view: CachedExecution
     state: State
@@ -130,14 +150,14 @@ class BatchPart:
     jobs: list[Job] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     errors: list[ErrorRow] = field(default_factory=list)
-    outputs: list[dict[str, Any]] = field(default_factory=list)
-    cancelled_children: list[tuple[int, str, int]] = field(default_factory=list)  # (execution, pool, priority)
+    outputs: list[Output] = field(default_factory=list)
+    cancelled_children: list[CancelledChild] = field(default_factory=list)
     children: list["BatchPart"] = field(default_factory=list)
     ended: bool = False
     new: NewExecution | None = None
 
     def add(self, decision: Decision) -> None:
-        """Take over one decision; its values become readable for the next one."""
+        """Add one decision; its values become readable for the next one."""
         self.state = decision.state
         self.events += decision.events
         self.jobs += decision.jobs
@@ -150,20 +170,23 @@ class BatchPart:
 
 
 def make_part(view: CachedExecution, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> BatchPart:
-    """Decide what the outcomes of one execution come to. Raises `NotLoaded`, and `NeedsLock` without `withdraw`."""
+    """Decide what follows from the outcomes of one execution.
+
+    Raises `NotLoaded`, and `NeedsLock` without `withdraw`.
+    """
     view.values.begin()
     if withdraw is not None:
         withdraw.restart()
     part = BatchPart(view, view.state)
     for item in finished:
-        _take(part, item, withdraw)
+        _add_outcome(part, item, withdraw)
     return part
 
 
-def apply(part: BatchPart, given: Input, withdraw: Withdraw | None) -> None:
-    """Decide about one input and whatever follows from it."""
+def apply(part: BatchPart, cause: Input, withdraw: Withdraw | None) -> None:
+    """Decide what follows from one input, and add it to the part."""
     view = part.view
-    decision = decide(view.playbook, part.state, given, view.values)
+    decision = decide(view.playbook, part.state, cause, view.values)
     part.add(decision)
     while decision.withdraw:
         if withdraw is None:
@@ -177,52 +200,52 @@ def apply(part: BatchPart, given: Input, withdraw: Withdraw | None) -> None:
         part.add(decision)
 
 
-def _take(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
+def _add_outcome(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> None:
     outcome = item.outcome
     if isinstance(outcome, Expired) and item.job.node_id == CANCEL_NODE:
         outcome = Cancel(*CANCELLED_BY_PARENT)  # it was lost with its worker: whoever notices carries it out
     if isinstance(outcome, Broken):
         raise outcome.error
     if isinstance(outcome, Deferred):
-        reason = why_not_begin(part.state, item.job)
-        if reason is None:
-            _defer(part, item, outcome)
-            return
-        if not isinstance(outcome, ChildStarted):
-            _cancel_child(part, item.job, outcome.context)
-        apply(part, Withdrawn((item.job,), reason), withdraw)
-        return
-    if isinstance(outcome, Cancel | TimedOut | Continue):
+        _add_deferred(part, item, outcome, withdraw)
+    elif isinstance(outcome, Cancel | TimedOut | Continue):
         apply(part, outcome, withdraw)
-        return
+    else:
+        _add_end(part, item, outcome, withdraw)
+
+
+def _add_end(
+    part: BatchPart, item: Finished, outcome: Done | Failed | Expired | Collected, withdraw: Withdraw | None
+) -> None:
+    job = item.job
     if isinstance(outcome, Done | Failed) and outcome.output:
-        job = item.job
-        part.outputs.append(
-            {
-                "node_id": job.node_id,
-                "visit": job.visit,
-                "item_index": job.item_index,
-                "attempt": job.failures + 1,
-                "text": outcome.output,
-            }
-        )
-    ended = AttemptEnded(item.job, outcome, item.worker_id, item.duration, item.queued, item.jitter)
-    apply(part, ended, withdraw)
-    given_up = isinstance(outcome, Expired) and all(job.job_id != item.job.job_id for job in part.jobs)
+        part.outputs.append(Output(job.node_id, job.visit, job.item_index, job.failures + 1, outcome.output))
+    apply(part, AttemptEnded(job, outcome, item.worker_id, item.duration, item.queued, item.jitter), withdraw)
+    given_up = isinstance(outcome, Expired) and all(again.job_id != job.job_id for again in part.jobs)
     if given_up or (isinstance(outcome, Failed) and outcome.error.get("type") in CHILD_ABANDONED_ERRORS):
-        _cancel_child(part, item.job)  # nobody waits for it any more
+        _cancel_child(part, job)  # nobody waits for it any more
+
+
+def _add_deferred(part: BatchPart, item: Finished, deferred: Deferred, withdraw: Withdraw | None) -> None:
+    """Put the job back as a waiting one, unless nothing is to wait any more."""
+    reason = why_not_begin(part.state, item.job)
+    if reason is None:
+        _defer(part, item.job, deferred)
+        return
+    if not isinstance(deferred, ChildStarted):
+        _cancel_child(part, item.job, deferred.context)
+    apply(part, Withdrawn((item.job,), reason), withdraw)
 
 
 def _cancel_child(part: BatchPart, job: Job, context: Mapping[str, Any] | None = None) -> None:
     """Have the child of a job cancelled, if it has one; one that has ended does not mind."""
     child = (context or {}).get("child") or job.context.get("child")
     if child:
-        part.cancelled_children.append((int(child), job.pool, job.priority))
+        part.cancelled_children.append(CancelledChild(int(child), job.pool, job.priority))
 
 
-def _defer(part: BatchPart, item: Finished, deferred: Deferred) -> None:
-    """Put the job back as a waiting one; nothing has happened that the log should know."""
-    job = item.job
+def _defer(part: BatchPart, job: Job, deferred: Deferred) -> None:
+    """Put a job back as a waiting one; nothing has happened that the log should know."""
     delay: float | None = float("inf") if deferred.seconds is None else deferred.seconds
     if isinstance(deferred, ChildStarted):
         child = deferred.child
@@ -235,8 +258,8 @@ def _defer(part: BatchPart, item: Finished, deferred: Deferred) -> None:
 
 
 def _unborn(part: BatchPart, within: str | None) -> tuple[list[Job], set[str]]:
-    """Take back the jobs that this very part was about to insert, and the children that it was about to start; or
-    only those within a loop."""
+    """Remove the jobs that this very part was about to insert, and the children that it was about to start; or only
+    those within a loop. Return the jobs, and the ids of the children."""
     jobs = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
     waited_for = {job.context.get("child") for job in jobs}
     children = {str(child.view.execution_id) for child in part.children} & waited_for
@@ -253,7 +276,15 @@ def quarantine(view: CachedExecution, finished: Sequence[Finished], reason: str)
     for item in finished:
         job = item.job
         part.errors.append(
-            ErrorRow(job.node_id, job.visit, job.item_index, job.failures + 1, item.worker_id, "quarantined", reason)
+            ErrorRow(
+                node_id=job.node_id,
+                visit=job.visit,
+                item_index=job.item_index,
+                attempt=job.failures + 1,
+                worker_id=item.worker_id,
+                error_type="quarantined",
+                message=reason,
+            )
         )
         part.jobs.append(job.again(delay=QUARANTINED))
     return part

@@ -10,7 +10,7 @@ An outcome whose job is no longer ours is dropped: somebody else has run it, and
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
 from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantine
-from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
 
@@ -37,19 +37,19 @@ MAX_STREAK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class CompletedBatch:
-    """What a completion came to."""
+class CommittedBatch:
+    """What follows from a transaction for the worker that made it."""
 
-    leased: list[Leased] = field(default_factory=list)  # go on with these
+    leased: list[Leased] = field(default_factory=list)  # the next jobs, which stay with this worker
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again
     dropped: list[Finished] = field(default_factory=list)  # the job was no longer ours
     queued: bool = False  # other workers may have something to do
-    due: float | None = None  # seconds until the first of the jobs that were put off
+    due: float | None = None  # seconds until the first of the jobs that wait for a time
 
 
 @dataclass(slots=True)
-class BatchCompleter:
-    """The completing half of a worker. `room` and `idle` of a call say how much may be continued."""
+class BatchCommitter:
+    """Writes the outcomes of one worker's jobs, with the jobs that follow from them."""
 
     schema: str
     worker: str
@@ -57,7 +57,7 @@ class BatchCompleter:
     inline_limit: int
     views: ExecutionCache
 
-    def __call__(
+    def commit_batch(
         self,
         conn: Connection,
         finished: list[Finished],
@@ -66,86 +66,85 @@ class BatchCompleter:
         idle: bool,
         waiting: bool = False,
         patience: str = "1s",
-    ) -> CompletedBatch:
-        """Complete outcomes. `room`: how many next jobs this worker can take on; `idle`: the last claim came back
-        short, so nobody waits for a slot; `waiting`: wait for locked executions; `patience`: for no lock longer.
+    ) -> CommittedBatch:
+        """Write outcomes in one transaction. `room`: how many next jobs this worker can continue with; `idle`: the last
+        claim came back short, so nobody waits for a slot; `waiting`: wait for locked executions, for each at most
+        `patience`.
 
         Raises `psycopg.OperationalError` when the connection is lost: send the same again after reading back; and
-        `LockNotAvailable` when it has waited in vain.
+        `LockNotAvailable` when a lock could not be had within `patience`.
         """
-        groups: dict[int, list[Finished]] = {}
-        for item in finished:
-            groups.setdefault(item.view.execution_id, []).append(item)
+        batch = _Batch(self, conn, finished, room, idle, waiting)
         try:
-            return self._advance(conn, finished, groups, room=room, idle=idle, waiting=waiting, patience=patience)
+            return batch.commit(patience)
         finally:
-            for item in finished:  # what was decided and not written brought values that never became events
+            for item in finished:  # a decision that was not written has left values that never became events
                 item.view.values.begin()
 
-    def _advance(
+
+class _Batch:
+    """One transaction in the making."""
+
+    def __init__(
         self,
+        committer: BatchCommitter,
         conn: Connection,
         finished: list[Finished],
-        groups: dict[int, list[Finished]],
-        *,
         room: int,
         idle: bool,
         waiting: bool,
-        patience: str,
-    ) -> CompletedBatch:
-        parts: dict[int, BatchPart | None] = {}
-        if not waiting:  # what one waits for will have moved on
-            parts = {execution_id: self._speculate(conn, items) for execution_id, items in groups.items()}
-        out = CompletedBatch()
-        rows = Rows()
-        written: list[tuple[BatchPart, list[Job], int]] = []
-        with store.transaction(conn, self.schema, patience=patience):
-            locked = store.remove_jobs(
-                conn,
-                worker=self.worker,
-                known={execution_id: items[0].view.state.last_event_id for execution_id, items in groups.items()},
-                jobs=[(item.job.job_id, item.job.attempts, item.expired, item.view.execution_id) for item in finished],
-                waiting=waiting,
-            )
-            for row in locked:
-                items = groups.pop(row.execution_id)
-                part, now = self._settle(conn, row, items, parts.get(row.execution_id), out), row.now
-                if part is None:
-                    continue
-                at = first_at(now, row.last_event_at)
-                leased = self._continued(part, items, room, idle)
-                room -= len(leased)
-                for child in part.children:
-                    insert_child(conn, rows, child, now, self.inline_limit)
-                add_part(rows, part, at, self.inline_limit, {id(job) for job in leased})
-                written.append((part, leased, at))
-            inserted = write(conn, rows, worker=self.worker, lease=self.lease)
+    ) -> None:
+        self._committer = committer
+        self._conn = conn
+        self._finished = finished
+        self._room = room
+        self._idle = idle
+        self._waiting = waiting
+        self._rows = Rows()
+        self._written: list[tuple[BatchPart, list[Job], int]] = []  # with the jobs that stay here, and the first time
+        self._committed = CommittedBatch()
+        self._todo: dict[int, list[Finished]] = {}  # by execution, until its lock is had
+        for item in finished:
+            self._todo.setdefault(item.view.execution_id, []).append(item)
+
+    def commit(self, patience: str) -> CommittedBatch:
+        """Decide and write everything; what could not be locked is postponed."""
+        ahead: dict[int, BatchPart | None] = {}
+        if not self._waiting:  # an execution that is waited for will have moved on
+            ahead = {execution_id: self._decide_ahead(items) for execution_id, items in self._todo.items()}
+        with store.transaction(self._conn, self._committer.schema, patience=patience):
+            for row in self._remove_jobs():
+                items = self._todo.pop(row.execution_id)
+                part = self._decide_locked(row, items, ahead.get(row.execution_id))
+                if part is not None:
+                    self._add(part, items, row)
+            inserted = write(self._conn, self._rows, worker=self._committer.worker, lease=self._committer.lease)
         ids = by_node(inserted)  # asked for inside, it would cost the commit a round trip of its own
-        for items in groups.values():
-            self._put_off(items, out, waiting)
-        self._remember(written, ids, out)
-        out.queued = rows.queued
-        out.due = rows.due
-        return out
+        for items in self._todo.values():
+            self._postpone(items)
+        self._remember(ids)
+        self._committed.queued, self._committed.due = self._rows.queued, self._rows.due
+        return self._committed
 
-    @staticmethod
-    def _put_off(items: list[Finished], out: CompletedBatch, waiting: bool) -> None:
-        """Take outcomes back whose execution was locked; one that was waited for in vain is no longer there."""
-        if waiting:
-            out.dropped += items
-            return
-        items[0].view.contended = True
-        for item in items:
-            item.put_off = True
-        out.postponed += items
+    def _remove_jobs(self) -> list[store.LockedRow]:
+        """Lock the executions and remove the finished jobs that are still ours."""
+        return store.remove_jobs(
+            self._conn,
+            worker=self._committer.worker,
+            known={execution_id: items[0].view.state.last_event_id for execution_id, items in self._todo.items()},
+            jobs=[
+                (item.job.job_id, item.job.attempts, item.expired, item.view.execution_id) for item in self._finished
+            ],
+            waiting=self._waiting,
+        )
 
-    def _speculate(self, conn: Connection, items: list[Finished]) -> BatchPart | None:
+    def _decide_ahead(self, items: list[Finished]) -> BatchPart | None:
         """Decide before the transaction; None where only the lock's holder can."""
         view = items[0].view
 
         def load(missing: NotLoaded) -> None:
-            with store.transaction(conn, self.schema, asynchronous=True):
-                load_missing(conn, view, missing)
+            with store.transaction(self._conn, self._committer.schema, asynchronous=True):
+                load_missing(self._conn, view, missing)
 
         try:
             return loading(partial(make_part, view, items), load)
@@ -156,41 +155,43 @@ class BatchCompleter:
         except Exception:  # noqa: BLE001 - an outcome that is recorded already has no place: the lock's holder sees
             return None
 
-    def _settle(
-        self, conn: Connection, row: store.LockedRow, items: list[Finished], part: BatchPart | None, out: CompletedBatch
-    ) -> BatchPart | None:
-        """Return what to write for a locked execution, decided again if the world has moved on."""
+    def _decide_locked(self, row: store.LockedRow, items: list[Finished], ahead: BatchPart | None) -> BatchPart | None:
+        """Return what to write for a locked execution: what was decided ahead, or decided again where the execution has
+        moved on since; None where no job was ours."""
         view = items[0].view
         ours, others = _parted(items, set(zip(row.removed, row.attempts, strict=True)))
-        if others:
-            out.dropped += others
-            part = None
+        self._committed.dropped += others
         view.contended = view.contended and row.state is not None
         if row.state is not None:
             view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
-            part = None
         if not ours:
             return None
-        if part is not None:
-            return part
+        if ahead is not None and not others and row.state is None:
+            return ahead
 
         def load(missing: NotLoaded) -> None:
-            load_missing(conn, view, missing)
+            load_missing(self._conn, view, missing)
 
         try:
-            return loading(partial(make_part, view, ours, Withdrawal(conn, view.execution_id)), load)
+            return loading(partial(make_part, view, ours, Withdrawal(self._conn, view.execution_id)), load)
         except psycopg.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - one execution's failure to be decided is not the batch's
-            return self._quarantine(view, ours, error)
+        except Exception as error:
+            log.error("execution %s is quarantined: %r", view.execution_id, error, exc_info=error)
+            return quarantine(view, ours, f"the engine could not decide ({type(error).__name__}: {error})")
 
-    @staticmethod
-    def _quarantine(view: CachedExecution, items: list[Finished], error: Exception) -> BatchPart:
-        log.error("execution %s is quarantined: %r", view.execution_id, error, exc_info=error)
-        return quarantine(view, items, f"the engine could not decide ({type(error).__name__}: {error})")
+    def _add(self, part: BatchPart, items: list[Finished], row: store.LockedRow) -> None:
+        """Add the rows of one execution, and those of the children that it starts."""
+        limit = self._committer.inline_limit
+        at = first_at(row.now, row.last_event_at)
+        staying = self._jobs_that_stay(part, items)
+        self._room -= len(staying)
+        for child in part.children:
+            insert_child(self._conn, self._rows, child, row.now, limit)
+        add_part(self._rows, part, at, limit, {id(job) for job in staying})
+        self._written.append((part, staying, at))
 
-    @staticmethod
-    def _continued(part: BatchPart, items: list[Finished], room: int, idle: bool) -> list[Job]:
+    def _jobs_that_stay(self, part: BatchPart, items: list[Finished]) -> list[Job]:
         """Choose the next jobs that stay with this worker: those of a pool that it has just worked for."""
         last = next((item.job for item in items if not item.expired), None)
         if last is None:
@@ -199,7 +200,7 @@ class BatchCompleter:
         now = time.monotonic()
         if view.streak == 0:
             view.streak_since = now
-        if not idle and (view.streak >= MAX_STREAK_STEPS or now - view.streak_since >= MAX_STREAK_SECONDS):
+        if not self._idle and (view.streak >= MAX_STREAK_STEPS or now - view.streak_since >= MAX_STREAK_SECONDS):
             view.streak = 0
             return []
         view.streak += 1
@@ -211,16 +212,21 @@ class BatchCompleter:
             and not job.job_id
             and job.pool == last.pool
             and job.priority == last.priority
-        ][: max(room, 0)]
+        ][: max(self._room, 0)]
 
-    def _remember(
-        self,
-        written: Iterable[tuple[BatchPart, list[Job], int]],
-        ids: Mapping[tuple[int, str, int], int],
-        out: CompletedBatch,
-    ) -> None:
-        """Bring the views up to date with what has been committed."""
-        for part, leased, at in written:
+    def _postpone(self, items: list[Finished]) -> None:
+        """Postpone outcomes whose execution was locked; one whose lock was waited for is no longer there."""
+        if self._waiting:
+            self._committed.dropped += items
+            return
+        items[0].view.contended = True
+        for item in items:
+            item.postponed = True
+        self._committed.postponed += items
+
+    def _remember(self, ids: Mapping[tuple[int, str, int], int]) -> None:
+        """Bring the cached executions up to date with what has been committed."""
+        for part, staying, at in self._written:
             view = part.view
             view.state = part.state
             if part.events:
@@ -228,10 +234,11 @@ class BatchCompleter:
             view.values.commit()
             view.values.trim()
             if part.ended:
-                self.views.forget(view.execution_id)
-            for job in leased:
+                self._committer.views.forget(view.execution_id)
+            for job in staying:
                 job_id = ids[view.execution_id, job.node_id, job.item_index]
-                out.leased.append(Leased(view, job.again(job_id=job_id, attempts=job.attempts + 1), at, at))
+                leased = Leased(view, job.again(job_id=job_id, attempts=job.attempts + 1), at, at)
+                self._committed.leased.append(leased)
 
 
 def _parted(items: list[Finished], held: set[tuple[int, int]]) -> tuple[list[Finished], list[Finished]]:

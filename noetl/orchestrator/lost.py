@@ -17,7 +17,7 @@ from noetl.database.notify import notify
 from noetl.database.quarantine import quarantine_job
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished
-from noetl.orchestrator.complete import BatchCompleter
+from noetl.orchestrator.complete import BatchCommitter
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.orchestrator import OVERDUE_LOCK_TIMEOUT, Orchestrator
 from noetl.orchestrator.write import storable
@@ -42,23 +42,23 @@ class Overdue:
     def __init__(self, orchestrator: Orchestrator, schema: str) -> None:
         self._orchestrator = orchestrator
         self._schema = schema
-        self._put_off: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
+        self._postponed: dict[int, float] = {}  # executions that cannot be ended yet -> when to try again
 
     def __call__(self, conn: Connection) -> None:
         """End those that are found now. Raises `psycopg.Error`, `DatabaseError`."""
         now = time.monotonic()
-        self._put_off = {execution: until for execution, until in self._put_off.items() if until > now}
+        self._postponed = {execution: until for execution, until in self._postponed.items() if until > now}
         with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_timed_out_executions(conn, limit=OVERDUE_ROWS, skip=list(self._put_off))
+            overdue = store.select_timed_out_executions(conn, limit=OVERDUE_ROWS, skip=list(self._postponed))
         for execution_id in overdue:
             try:
                 self._orchestrator.time_out(execution_id)
             except Locked:
-                self._put_off[execution_id] = time.monotonic() + LOCKED_RETRY_SECONDS
+                self._postponed[execution_id] = time.monotonic() + LOCKED_RETRY_SECONDS
             except (psycopg.Error, DatabaseError):
                 raise
             except Exception as error:
-                self._put_off[execution_id] = time.monotonic() + FAILED_RETRY_SECONDS
+                self._postponed[execution_id] = time.monotonic() + FAILED_RETRY_SECONDS
                 trace = None if isinstance(error, NoetlError) else error
                 log.error(
                     "execution %s is past its timeout and cannot be ended yet: %r", execution_id, error, exc_info=trace
@@ -87,26 +87,26 @@ def expire_leases(
             if row.execution_id in known:
                 item = Finished(known[row.execution_id], row.job, Expired())
                 lost.setdefault(row.execution_id, []).append(item)
-        advance = BatchCompleter(schema, by, settings.lease_seconds, settings.inline_limit, views)
-        queued = [_completed(conn, advance, items) for items in lost.values()]
+        committer = BatchCommitter(schema, by, settings.lease_seconds, settings.inline_limit, views)
+        queued = [_completed(conn, committer, items) for items in lost.values()]
         if any(queued):
             notify(conn, schema, settings.notify)
         return len(rows)
 
 
-def _completed(conn: Connection, advance: BatchCompleter, items: list[Finished]) -> bool:
+def _completed(conn: Connection, committer: BatchCommitter, items: list[Finished]) -> bool:
     """Complete lost jobs of one execution; tell whether workers have something to do now.
 
     Where Postgres refuses what follows from them, its jobs are quarantined: else it would hide those behind it.
     """
     try:
-        return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
+        return committer.commit_batch(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
     except psycopg.errors.LockNotAvailable:
         return False
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         for item in items:
             item.outcome = Broken(RuntimeError(f"nothing that follows can be stored: {str(error).strip()}"))
-        return advance(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
+        return committer.commit_batch(conn, items, room=0, idle=False, patience=OVERDUE_LOCK_TIMEOUT).queued
 
 
 def quarantine_jobs(

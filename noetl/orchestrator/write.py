@@ -1,4 +1,4 @@
-"""From parts to rows: one multi-row statement per table, all in one pipeline.
+"""The rows of a transaction: one multi-row statement per table, all in one pipeline.
 
 Times are microseconds since 1970. An event's time is `max(clock under the lock, last event + 1) + its place`, so that
 times strictly increase in an execution whatever the clock does.
@@ -14,24 +14,28 @@ import orjson
 from psycopg import Connection, Cursor
 
 from noetl.database import store
+from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.jobs import Job
-from noetl.orchestrator.batch import QUARANTINED, BatchPart
+from noetl.orchestrator.batch import QUARANTINED, BatchPart, CancelledChild
 from noetl.words import CANCEL_NODE, EventType, JobStatus
+
+Row = dict[str, Any]
+"""A row on its way into a statement, by the names of its columns."""
 
 
 @dataclass(slots=True)
 class Rows:
     """The rows of one transaction, by table."""
 
-    events: list[dict[str, Any]] = field(default_factory=list)
-    payloads: list[dict[str, Any]] = field(default_factory=list)
-    executions: list[dict[str, Any]] = field(default_factory=list)
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    chunks: list[dict[str, Any]] = field(default_factory=list)
-    cancels: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    outputs: list[dict[str, Any]] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    payloads: list[Row] = field(default_factory=list)
+    executions: list[Row] = field(default_factory=list)
+    jobs: list[Row] = field(default_factory=list)
+    chunks: list[Row] = field(default_factory=list)
+    cancels: list[Row] = field(default_factory=list)
+    errors: list[Row] = field(default_factory=list)
+    outputs: list[Row] = field(default_factory=list)
     woken: dict[int, int] = field(default_factory=dict)  # jobs of parents, and their children that have ended
 
     @property
@@ -41,52 +45,58 @@ class Rows:
 
     @property
     def due(self) -> float | None:
-        """Seconds until the first of the jobs that are put off to a time; None where there is none."""
+        """Seconds until the first of the jobs that wait for a time; None where there is none."""
         waits = [row["available_at"] - row["created_at"] for row in self.jobs if "available_at" in row]
         return min(waits) / 1_000_000 if waits else None
 
 
-def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, leased: Set[int] = frozenset()) -> None:
-    """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is in `leased` go on here."""
-    view, state = part.view, part.state
-    cancel_at = None
-    for place, event in enumerate(part.events):
-        rows.events.append(event_row(rows, view.execution_id, event, at + place, inline_limit))
-        if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED:
-            cancel_at = at + place
-    if part.events and part.new is None:
-        rows.executions.append(
-            {
-                "execution_id": view.execution_id,
-                "state": state.to_json(),
-                "status": state.status,
-                "last_event_id": state.last_event_id,
-                "at": at + len(part.events) - 1,
-                "ended": part.ended,
-                "cancel_at": cancel_at,
-            }
-        )
-    rows.jobs += [job_row(view.execution_id, job, at, id(job) in leased) for job in part.jobs]
-    rows.chunks += [
-        {
-            "execution_id": view.execution_id,
-            "node_id": chunk.node_id,
-            "visit": chunk.visit,
-            "chunk": chunk.chunk,
-            "items": orjson.Fragment(chunk.items),
-        }
-        for chunk in part.chunks
+def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, staying: Set[int] = frozenset()) -> None:
+    """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is among `staying` are leased to
+    this worker at once."""
+    execution_id, parent_job_id = part.view.execution_id, part.view.parent_job_id
+    rows.events += [
+        event_row(rows, execution_id, event, at + place, inline_limit) for place, event in enumerate(part.events)
     ]
+    if part.events and part.new is None:
+        rows.executions.append(_execution_row(part, at))
+        if part.ended and parent_job_id is not None:
+            rows.woken[parent_job_id] = execution_id
+    rows.jobs += [job_row(execution_id, job, at, id(job) in staying) for job in part.jobs]
+    rows.chunks += [_chunk_row(execution_id, chunk) for chunk in part.chunks]
     rows.errors += [
-        {**asdict(error), "execution_id": view.execution_id, "message": storable(error.message)}
-        for error in part.errors
+        {**asdict(error), "execution_id": execution_id, "message": storable(error.message)} for error in part.errors
     ]
     rows.outputs += [
-        {**output, "execution_id": view.execution_id, "text": storable(output["text"])} for output in part.outputs
+        {**asdict(output), "execution_id": execution_id, "text": storable(output.text)} for output in part.outputs
     ]
-    rows.cancels += [cancel_row(child, pool, priority) for child, pool, priority in part.cancelled_children]
-    if part.ended and view.parent_job_id is not None and part.new is None:
-        rows.woken[view.parent_job_id] = view.execution_id
+    rows.cancels += [cancel_row(child) for child in part.cancelled_children]
+
+
+def _execution_row(part: BatchPart, at: int) -> Row:
+    cancels = [
+        at + place
+        for place, event in enumerate(part.events)
+        if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED
+    ]
+    return {
+        "execution_id": part.view.execution_id,
+        "state": part.state.to_json(),
+        "status": part.state.status,
+        "last_event_id": part.state.last_event_id,
+        "at": at + len(part.events) - 1,
+        "ended": part.ended,
+        "cancel_at": cancels[-1] if cancels else None,
+    }
+
+
+def _chunk_row(execution_id: int, chunk: Chunk) -> Row:
+    return {
+        "execution_id": execution_id,
+        "node_id": chunk.node_id,
+        "visit": chunk.visit,
+        "chunk": chunk.chunk,
+        "items": orjson.Fragment(chunk.items),
+    }
 
 
 def storable(text: str) -> str:
@@ -94,9 +104,9 @@ def storable(text: str) -> str:
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
-def event_row(rows: Rows, execution_id: int, event: Event, at: int, inline_limit: int) -> dict[str, Any]:
+def event_row(rows: Rows, execution_id: int, event: Event, at: int, inline_limit: int) -> Row:
     """Return an event's row without its empty columns; a large result goes to `payload`, once."""
-    row: dict[str, Any] = {
+    row: Row = {
         "execution_id": execution_id,
         "event_id": event.event_id,
         "at": at,
@@ -119,29 +129,33 @@ def event_row(rows: Rows, execution_id: int, event: Event, at: int, inline_limit
         row["error"] = event.error
     if event.meta:
         row["meta"] = event.meta
-    result = event.result
-    if result is not None:
-        if len(result) > inline_limit:
-            row["result_ref"] = event.event_id
-            row["meta"] = {**(event.meta or {}), "sha256": hashlib.sha256(result).hexdigest()}  # for `db verify`
-            rows.payloads.append(
-                {
-                    "execution_id": execution_id,
-                    "payload_id": event.event_id,
-                    "size": len(result),
-                    "body": orjson.Fragment(result),
-                }
-            )
-        else:
-            row["has_result"] = True
-            row["result"] = orjson.Fragment(result)
+    if event.result is not None:
+        _add_result(rows, row, event.result, inline_limit)
     return row
 
 
-def job_row(execution_id: int, job: Job, at: int, leased: bool) -> dict[str, Any]:
+def _add_result(rows: Rows, row: Row, result: bytes, inline_limit: int) -> None:
+    """Add a result to its event's row, or to `payload` where it is large."""
+    if len(result) <= inline_limit:
+        row["has_result"] = True
+        row["result"] = orjson.Fragment(result)
+        return
+    row["result_ref"] = row["event_id"]
+    row["meta"] = {**row.get("meta", {}), "sha256": hashlib.sha256(result).hexdigest()}  # for `db verify`
+    rows.payloads.append(
+        {
+            "execution_id": row["execution_id"],
+            "payload_id": row["event_id"],
+            "size": len(result),
+            "body": orjson.Fragment(result),
+        }
+    )
+
+
+def job_row(execution_id: int, job: Job, at: int, leased: bool) -> Row:
     """Return a queue row; its status says when it may run."""
     delay = job.delay
-    row: dict[str, Any] = {"execution_id": execution_id, **job.columns(), "created_at": at}
+    row: Row = {"execution_id": execution_id, **job.columns(), "created_at": at}
     if job.job_id:
         row["id"] = job.job_id
     if leased:
@@ -158,9 +172,15 @@ def job_row(execution_id: int, job: Job, at: int, leased: bool) -> dict[str, Any
     return row
 
 
-def cancel_row(child: int, pool: str, priority: int) -> dict[str, Any]:
+def cancel_row(child: CancelledChild) -> Row:
     """Return the job by which a cancelled parent cancels a child: one execution acts on another by queue alone."""
-    return {"execution_id": child, "node_id": CANCEL_NODE, "visit": 0, "pool": pool, "priority": priority}
+    return {
+        "execution_id": child.execution_id,
+        "node_id": CANCEL_NODE,
+        "visit": 0,
+        "pool": child.pool,
+        "priority": child.priority,
+    }
 
 
 def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> Cursor[Any] | None:

@@ -24,14 +24,14 @@ from psycopg.errors import (
 )
 
 from noetl.orchestrator.batch import Broken, Finished
-from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.orchestrator.execution_cache import CachedExecution
 from noetl.outcomes import Failed, error_value
 from noetl.worker.held_jobs import HeldJobs
 
 log = logging.getLogger("noetl.worker")
 
-PUT_OFF_SECONDS = 0.1
+POSTPONED_SECONDS = 0.1
 """How long an outcome whose execution is locked is tried with the others, before a transaction waits for the lock."""
 
 LOCK_PATIENCE = "200ms"
@@ -77,18 +77,18 @@ class Completer:
 
     def __init__(
         self,
-        advance: BatchCompleter,
+        committer: BatchCommitter,
         held_jobs: HeldJobs,
         room: Callable[[], int],
         idle: Callable[[], bool],
-        then: Callable[[CompletedBatch], None],
+        then: Callable[[CommittedBatch], None],
     ) -> None:
-        self._advance = advance
+        self._committer = committer
         self._held_jobs = held_jobs
         self._room = room
         self._idle = idle
         self._then = then
-        self._waits_at = 0.0  # monotonic seconds before which no execution is waited for that was put off
+        self._waits_at = 0.0  # monotonic seconds before which no lock of a postponed execution is waited for
 
     def complete(self, conn: Connection) -> None:
         """Write the outcomes that are there. They stay ours until the commit has been acknowledged.
@@ -100,7 +100,7 @@ class Completer:
         held_jobs.finished = [item for item in held_jobs.finished if id(item) not in tried]
         try:
             while todo:
-                self._settle_all(conn, *todo[0])
+                self._commit(conn, *todo[0])
                 del todo[0]
         except BaseException:
             known = {id(item) for item in held_jobs.finished}
@@ -112,7 +112,7 @@ class Completer:
 
         All that skip what is locked are one. An execution is waited for, apart, where others work on it, too, as on a
         large loop, and many outcomes of it are here, or no others: to try again and again would cost more, and each
-        time it is tried its lock is likely to be held. Where an execution has been put off for long, one at a time is
+        time it is tried its lock is likely to be held. Where an execution has been postponed for long, one at a time is
         waited for, so that each has its turn in the queue for its lock.
         """
         now = time.monotonic()
@@ -147,33 +147,33 @@ class Completer:
 
     @staticmethod
     def _is_late(items: list[Finished], now: float) -> bool:
-        return items[0].view.stuck or any(item.put_off and item.since < now - PUT_OFF_SECONDS for item in items)
+        return items[0].view.stuck or any(item.postponed and item.since < now - POSTPONED_SECONDS for item in items)
 
-    def _settle_all(self, conn: Connection, batch: list[Finished], waiting: bool) -> None:
-        """Settle a batch; where Postgres refuses what one execution writes, only that one fails, and where a lock
+    def _commit(self, conn: Connection, batch: list[Finished], waiting: bool) -> None:
+        """Write a batch; where Postgres refuses what one execution writes, only that one fails, and where a lock
         cannot be had, only the execution waits that needs it."""
         begun = time.monotonic()
         try:
-            self._settle(conn, batch, waiting)
+            self._commit_batch(conn, batch, waiting)
             return
         except LockNotAvailable:
             executions = by_execution(batch)
             if len(executions) == 1:
-                self._put_off(batch, waiting, begun)
+                self._postpone(batch, waiting, begun)
                 return
             for items in executions.values():
                 items[0].view.stuck = True  # until it has been tried alone
-                self._settle_all(conn, items, False)
+                self._commit(conn, items, False)
             return
         except psycopg.Error as error:
             if passes(error):
                 raise
             log.warning("a batch of %d outcomes was refused (%s): trying one by one", len(batch), error)
         for item in batch:
-            self._settle_one(conn, item, waiting)
+            self._commit_one(conn, item, waiting)
 
-    def _settle_one(self, conn: Connection, item: Finished, waiting: bool) -> None:
-        """Settle an outcome as what it is, else as a failure; quarantine its job where not even that can be written."""
+    def _commit_one(self, conn: Connection, item: Finished, waiting: bool) -> None:
+        """Write an outcome as what it is, else as a failure; quarantine its job where not even that can be written."""
         reason = self._refused(conn, item, waiting)
         if reason is not None:
             message = f"what came of the step cannot be stored: {reason}"
@@ -182,32 +182,32 @@ class Completer:
             reason = self._refused(conn, item, waiting)
         if reason is not None:
             item.outcome = Broken(RuntimeError(f"nothing that follows can be stored: {reason}"))
-            self._settle(conn, [item], waiting)
+            self._commit_batch(conn, [item], waiting)
 
     def _refused(self, conn: Connection, item: Finished, waiting: bool) -> str | None:
-        """Settle one outcome; return why Postgres refuses what it comes to, None where it does not."""
+        """Write one outcome; return why Postgres refuses what it comes to, None where it does not."""
         try:
-            self._settle(conn, [item], waiting)
+            self._commit_batch(conn, [item], waiting)
         except psycopg.Error as error:
             if passes(error):
                 raise
             return str(error).strip()
         return None
 
-    def _put_off(self, items: list[Finished], waiting: bool, begun: float) -> None:
+    def _postpone(self, items: list[Finished], waiting: bool, begun: float) -> None:
         """Keep outcomes of an execution whose lock could not be had: others come first."""
         now = time.monotonic()
         view = items[0].view
         view.contended, view.in_vain, view.stuck = False, True, not waiting
         self._waits_at = now + WAITING_SHARE * (now - begun)
         for item in items:
-            item.put_off = True
+            item.postponed = True
         _pause(view, now)
         self._held_jobs.finished += items
 
-    def _settle(self, conn: Connection, items: list[Finished], waiting: bool) -> None:
+    def _commit_batch(self, conn: Connection, items: list[Finished], waiting: bool) -> None:
         brief = items[0].view.stuck
-        advanced = self._advance(
+        committed = self._committer.commit_batch(
             conn,
             items,
             room=self._room(),
@@ -216,7 +216,7 @@ class Completer:
             patience=BRIEF_PATIENCE if brief else LOCK_PATIENCE,
         )
         now = time.monotonic()
-        postponed = by_execution(advanced.postponed)
+        postponed = by_execution(committed.postponed)
         for item in items:
             view = item.view
             if view.execution_id not in postponed:
@@ -226,8 +226,8 @@ class Completer:
             late[0].view.stuck = False  # its row is locked: it is left out without a wait
             if self._is_late(late, now):
                 _pause(late[0].view, now)
-        self._held_jobs.finished += advanced.postponed
-        self._then(advanced)
+        self._held_jobs.finished += committed.postponed
+        self._then(committed)
 
 
 def _pause(view: CachedExecution, now: float) -> None:

@@ -26,7 +26,7 @@ from noetl.database.notify import notify
 from noetl.errors import DatabaseError
 from noetl.logs import Trouble
 from noetl.orchestrator.batch import Finished
-from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.outcomes import Done, Expired, Failed, error_value
 from noetl.settings import Settings
@@ -96,7 +96,7 @@ class WorkerLoop:
             secrets,
         )
         self._completer = Completer(
-            BatchCompleter(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
+            BatchCommitter(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
             self.held_jobs,
             self._room,
             lambda: not self._last_claim_full,
@@ -245,7 +245,7 @@ class WorkerLoop:
             self._next_claim = 0.0
         return room
 
-    def _completed(self, advanced: CompletedBatch) -> None:
+    def _completed(self, advanced: CommittedBatch) -> None:
         """Go on with what a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or advanced.queued
         if advanced.due is not None and advanced.due <= SOON:

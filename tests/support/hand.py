@@ -10,7 +10,7 @@ from noetl.database.store import JobRow
 from noetl.engine.values import NotLoaded
 from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare
 from noetl.orchestrator.batch import Finished, JobOutcome
-from noetl.orchestrator.complete import BatchCompleter, CompletedBatch
+from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
 from noetl.outcomes import Done
 
@@ -26,7 +26,7 @@ class Hand:
         self.conn = database.connect()
         self.views = ExecutionCache(database.schema, {})
         self.lease = lease
-        self.advance = BatchCompleter(database.schema, name, lease, 262144, self.views)
+        self.committer = BatchCommitter(database.schema, name, lease, 262144, self.views)
 
     def claim(self, slots: int = 1, pool: str = "default") -> list[JobRow]:
         with store.transaction(self.conn, self.schema, asynchronous=True):
@@ -74,10 +74,10 @@ class Hand:
         view = self.views.of_jobs(self.conn, [row])[row.execution_id]
         return Finished(view, row.job, outcome, self.name)
 
-    def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CompletedBatch:
-        return self.advance(self.conn, list(finished), room=room, idle=idle, waiting=waiting)
+    def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CommittedBatch:
+        return self.committer.commit_batch(self.conn, list(finished), room=room, idle=idle, waiting=waiting)
 
-    def done(self, *rows: JobRow, result: bytes = b"null") -> CompletedBatch:
+    def done(self, *rows: JobRow, result: bytes = b"null") -> CommittedBatch:
         """Complete jobs, all with the same result."""
         return self.complete(*(self.finished(row, Done(result)) for row in rows))
 

@@ -17,7 +17,7 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.batch import Finished
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.worker.completer import CROWD, PUT_OFF_SECONDS, Completer
+from noetl.worker.completer import CROWD, POSTPONED_SECONDS, Completer
 from noetl.worker.executor import Executor
 from noetl.worker.loop import WorkerLoop
 from tests.support.hand import Hand, with_hand
@@ -214,13 +214,13 @@ def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
         assert batches(worker_loop) == [(CROWD, True)]
         assert worker_loop._timeout() == 0.0, "and at once"
     commits: list[int] = []
-    settle = Completer._settle
+    commit_batch = Completer._commit_batch
 
     def counted(self: Completer, conn: Any, items: list[Finished], *given: Any, **more: Any) -> None:
         commits.append(len(items))
-        settle(self, conn, items, *given, **more)
+        commit_batch(self, conn, items, *given, **more)
 
-    monkeypatch.setattr(Completer, "_settle", counted)
+    monkeypatch.setattr(Completer, "_commit_batch", counted)
     complete(worker_loop)
     assert commits == [CROWD]
     assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == CROWD + 1
@@ -241,9 +241,9 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
         assert batches(worker_loop) == [(3, False)]
         assert worker_loop._timeout() > 0
         for item in finished:
-            item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
+            item.since = time.monotonic() - 2 * POSTPONED_SECONDS
         for item in worker_loop.held_jobs.finished:
-            item.since = time.monotonic() - 2 * PUT_OFF_SECONDS
+            item.since = time.monotonic() - 2 * POSTPONED_SECONDS
         assert batches(worker_loop) == [(1, False), (2, True)], "one at a time is waited for, the others are tried"
     complete(worker_loop)
     assert not worker_loop.held_jobs.finished

@@ -19,6 +19,7 @@ from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.lost import quarantine_jobs
 from noetl.outcomes import Done, Failed, save_failed
 from noetl.playbook.step_types import STEP_TYPES
+from noetl.settings import Settings
 from noetl.worker.executor import Computed, Executor, First
 from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.secrets.inject import Secrets
@@ -30,12 +31,10 @@ log = logging.getLogger("noetl.worker")
 class Claimer:
     """Takes jobs for one worker. `only_root`: jobs of that execution's tree, else those of `pools`."""
 
-    schema: str
-    lease: float  # seconds
-    result_limit: int
-    files: str  # the folder for what tools keep of an execution
+    settings: Settings
     pools: tuple[str, ...]
     only_root: int | None
+    files: str  # the folder for what tools keep of an execution
     views: ExecutionCache
     executor: Executor
     held_jobs: HeldJobs
@@ -43,9 +42,9 @@ class Claimer:
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
-        worker, lease = self.held_jobs.worker_id, self.lease
+        worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
         rows: list[store.JobRow] = []
-        with store.transaction(conn, self.schema, asynchronous=True):
+        with store.transaction(conn, self.views.schema, asynchronous=True):
             if self.only_root is not None:
                 return store.claim_tree_jobs(conn, worker=worker, root=self.only_root, slots=free, lease=lease)
             for pool in self.pools[:-1]:
@@ -59,11 +58,12 @@ class Claimer:
         """Lease one job that was lost before; nothing else is to begin until it has ended."""
         if self.only_root is not None:
             return []
+        worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
         rows: list[store.JobRow] = []
-        with store.transaction(conn, self.schema, asynchronous=True):
+        with store.transaction(conn, self.views.schema, asynchronous=True):
             for pool in self.pools:
                 if not rows:
-                    rows = store.claim_lost_job(conn, worker=self.held_jobs.worker_id, pool=pool, lease=self.lease)
+                    rows = store.claim_lost_job(conn, worker=worker, pool=pool, lease=lease)
         if rows:
             self.held_jobs.isolated = rows[0].job.job_id
         return rows
@@ -90,7 +90,7 @@ class Claimer:
 
     def begin(self, conn: Connection, jobs: list[Leased]) -> None:
         """Render jobs and hand them out; values that they lack are read for all of them in one round trip."""
-        for leased, broken in begin_jobs(conn, self.schema, jobs, partial(self._hand_out, conn)):
+        for leased, broken in begin_jobs(conn, self.views.schema, jobs, partial(self._hand_out, conn)):
             self.held_jobs.finish(leased, broken)
 
     def _hand_out(self, conn: Connection, leased: Leased) -> None:
@@ -108,7 +108,7 @@ class Claimer:
             self.finish(leased, prepared)
 
     def _prepare(self, conn: Connection, leased: Leased) -> Call | LongLoop | JobOutcome:
-        prepared = prepare(leased, self.result_limit)
+        prepared = prepare(leased, self.settings.result_limit)
         if isinstance(prepared, NewChild):
             return start_child(conn, self.views, prepared)
         if isinstance(prepared, AwaitChild):
@@ -128,7 +128,7 @@ class Claimer:
             return Computed(loop)
 
         where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
-        call = Call("loop", where, where, {}, {}, math.inf, self.result_limit, {})
+        call = Call("loop", where, where, {}, {}, math.inf, self.settings.result_limit, {})
         self._submit(leased, call, choose, lambda _call: loop.give_up())
 
     def _submit(

@@ -12,7 +12,7 @@ from noetl.orchestrator.batch import Finished, JobOutcome
 
 class HeldJobs:
     """The jobs of one worker. They belong to the worker loop's thread; `leases` and `executions` are read by the
-    housekeeper's, too, each in one atomic operation.
+    maintenance thread, too, each in one atomic operation.
 
     `isolated` is the job, lost by a worker before, beside which nothing else is begun.
     """

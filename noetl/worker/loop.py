@@ -5,8 +5,8 @@
          └────────────── claim for the slots that are free <──────────┘
 
 Nothing here waits but `Executor.poll` and the database. While a commit is under way, outcomes gather for the next one:
-one when idle, a hundred under load, never a timer. Leases are renewed by the housekeeper, on a connection of its own,
-so that they do not depend on this thread.
+one when idle, a hundred under load, never a timer. Leases are renewed by the maintenance thread, on a connection of its
+own, so that they do not depend on this one.
 """
 
 import logging
@@ -27,16 +27,11 @@ from noetl.errors import DatabaseError
 from noetl.logs import Trouble
 from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
-from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.outcomes import Done, Expired, Failed, error_value
-from noetl.settings import Settings
 from noetl.worker.claimer import Claimer
 from noetl.worker.completer import Completer
-from noetl.worker.execution_files import files_folder
-from noetl.worker.executor import Computed, Executor, NotBegun, Report
-from noetl.worker.held_jobs import HeldJobs
+from noetl.worker.executor import Computed, NotBegun, Report
 from noetl.worker.pulse import Pulse
-from noetl.worker.secrets.inject import Secrets
 
 log = logging.getLogger("noetl.worker")
 
@@ -61,47 +56,25 @@ class WorkerLoop:
     """The loop of one worker. `run` returns when it was told to stop and everything it held is settled."""
 
     def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        views: ExecutionCache,
-        executor: Executor,
-        secrets: Secrets,
-        worker_id: str,
-        *,
-        pools: tuple[str, ...],
-        only_root: int | None = None,
-        drain_seconds: float = 25.0,
-        pulse: Pulse | None = None,
+        self, database: Database, claimer: Claimer, *, drain_seconds: float = 25.0, pulse: Pulse | None = None
     ) -> None:
         self._database = database
-        self._settings = settings
+        self._settings = settings = claimer.settings
         self._schema = database.schema
-        self._views = views
-        self._executor = executor
-        self._worker = worker_id
-        self._drain_seconds = drain_seconds
-        self.pulse = pulse or Pulse()
-        self.held_jobs = HeldJobs(worker_id)
-        self._claimer = Claimer(
-            self._schema,
-            settings.lease_seconds,
-            settings.result_limit,
-            str(files_folder(settings.home)),
-            pools,
-            only_root,
-            views,
-            executor,
-            self.held_jobs,
-            secrets,
-        )
+        self._claimer = claimer
+        self._views = claimer.views
+        self._executor = claimer.executor
+        self.held_jobs = claimer.held_jobs
+        self._worker = claimer.held_jobs.worker_id
         self._completer = Completer(
-            BatchCommitter(self._schema, worker_id, settings.lease_seconds, settings.inline_limit, views),
+            BatchCommitter(self._schema, self._worker, settings.lease_seconds, settings.inline_limit, claimer.views),
             self.held_jobs,
             self._room,
             lambda: not self._last_claim_full,
             self._completed,
         )
+        self._drain_seconds = drain_seconds
+        self.pulse = pulse or Pulse()
         self._conn: Connection | None = None
         self._trouble = Trouble(log)
         self._draining = False
@@ -113,7 +86,7 @@ class WorkerLoop:
         self._last_claim = 0.0
         self._last_notify = 0.0
         self._owes_notify = False
-        # Written by the housekeeper's thread; each is one atomic operation.
+        # Written by the maintenance thread; each is one atomic operation.
         self.inbox: deque[Callable[[], None]] = deque()
         self.claim_now = threading.Event()
         self.lost_waiting = threading.Event()
@@ -202,7 +175,7 @@ class WorkerLoop:
         self._claimer.take(conn, rows)
 
     def _promote(self) -> None:
-        """Queue what this worker has put off for less than the second after which the housekeeper looks."""
+        """Queue what this worker has put off for less than the second after which the maintenance thread looks."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -268,7 +241,7 @@ class WorkerLoop:
             store.release_jobs(conn, worker=self._worker, jobs=jobs)
         self._owes_notify = True
 
-    # ---- what the housekeeper asks for (run in this thread, through the inbox) ---------------------------------------
+    # ---- what the maintenance thread asks for (run in this thread, through the inbox) --------------------------------
 
     def expire(self, rows: list[store.JobRow]) -> None:
         """Complete jobs whose lease has expired, as an outcome like any other."""

@@ -1,4 +1,4 @@
-"""A worker process: the worker loop, the housekeeper, and the executor in which tools run."""
+"""A worker process: the worker loop, its maintenance thread, and the executor in which tools run."""
 
 import gc
 import logging
@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Iterable
 
 import psycopg
 
@@ -19,11 +20,16 @@ from noetl.errors import DatabaseError
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.playbook.templates.template import Env
 from noetl.settings import Settings
+from noetl.tools.base import Tool
 from noetl.tools.registry import make_tools
+from noetl.worker.claimer import Claimer
 from noetl.worker.executor import Executor
+from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.loop import WorkerLoop
 from noetl.worker.maintenance.containers import LeftContainers
-from noetl.worker.maintenance.housekeeper import Housekeeper
+from noetl.worker.maintenance.execution_files import files_folder
+from noetl.worker.maintenance.parts import WorkerParts
+from noetl.worker.maintenance.thread import MaintenanceThread, duties_of
 from noetl.worker.pulse import Pulse
 from noetl.worker.secrets.inject import Secrets
 from noetl.worker.secrets.seals import Seals
@@ -31,8 +37,11 @@ from noetl.worker.secrets.sources import Sources
 
 log = logging.getLogger("noetl.worker")
 
-GARBAGE = 20_000
+GARBAGE_THRESHOLD_OBJECTS = 20_000
 """Objects made and still there after which the garbage collector looks for cycles among them."""
+
+JOIN_SECONDS = 5.0
+"""Seconds that the duty under way at the end may take."""
 
 
 def run_worker(
@@ -49,70 +58,69 @@ def run_worker(
 
     Raises `DatabaseError` where the database cannot be reached at the start; later it is waited for.
     """
-    stop = stop or threading.Event()
-    count = slots or settings.slots
-    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    database = open_database(settings, application=f"noetl worker {os.getpid()}")
-    me = runtime.Process(
-        worker_id,
-        "worker",
-        socket.gethostname(),
-        os.getpid(),
-        pools if only_root is None else (),  # whoever works for one tree serves no pool
-        count,
-        __version__,
-        meta={"lease": settings.lease_seconds, **({} if only_root is None else {"only_root": str(only_root)})},
-    )
-    containers = LeftContainers(database, worker_id)
+    process = _process(settings, pools, slots or settings.slots, only_root)
+    database = open_database(settings, application=f"noetl worker {process.pid}")
+    left_containers = LeftContainers(database, process.runtime_id)
     tools = make_tools(
         allow_link_local=settings.http_allow_link_local,
         playbook_login=playbook_login(settings),
         inbox_secret=read_seal(database),
-        container_labels=containers.labels,
+        container_labels=left_containers.labels,
     )
-    hands = Executor(count, tools=tools, environment=settings.environment)
-    views = ExecutionCache(database.schema, Env(settings.template_env, settings.environment))
+    executor = Executor(process.slots, tools=tools, environment=settings.environment)
     keys = Keys(settings)
     secrets = Secrets(Sources(database, settings, keys), Seals(keys))
-    worker_loop = WorkerLoop(
-        database,
-        settings,
-        views,
-        hands,
-        secrets,
-        worker_id,
+    claimer = Claimer(
+        settings=settings,
         pools=pools,
         only_root=only_root,
-        drain_seconds=drain_seconds,
-        pulse=pulse,
+        files=str(files_folder(settings.home)),
+        views=ExecutionCache(database.schema, Env(settings.template_env, settings.environment)),
+        executor=executor,
+        held_jobs=HeldJobs(process.runtime_id),
+        secrets=secrets,
     )
-    housekeeper = Housekeeper(database, settings, worker_loop, hands, me, containers)
-    tidy = threading.Event()
-    thread = threading.Thread(target=housekeeper.run, args=(tidy,), name="housekeeper", daemon=True)
-    thread.start()
+    worker_loop = WorkerLoop(database, claimer, drain_seconds=drain_seconds, pulse=pulse)
+    parts = WorkerParts(database, settings, worker_loop, executor, process)
+    maintenance = MaintenanceThread(parts, duties_of(parts, left_containers))
+    maintenance.start()
     _spare_the_collector()
     try:
         if only_root is None:
             _requeue_quarantined(database, pools)
-        worker_loop.run(stop)
+        worker_loop.run(stop or threading.Event())
     finally:
         worker_loop.pulse.rest()
-        tidy.set()
-        hands.close()
+        maintenance.stop()
+        executor.close()
         secrets.close()
-        for tool in tools.values():
-            if tool.close is not None:
-                tool.close()
-        thread.join(timeout=5)
-        _leave(database, worker_id)
+        _close_tools(tools.values())
+        maintenance.join(JOIN_SECONDS)
+        _leave(database, process.runtime_id)
         database.close()
+
+
+def _process(settings: Settings, pools: tuple[str, ...], slots: int, only_root: int | None) -> runtime.Process:
+    """Return how this worker registers. One that works for a single tree serves no pool."""
+    host, pid = socket.gethostname(), os.getpid()
+    meta: dict[str, float | str] = {"lease": settings.lease_seconds}
+    if only_root is not None:
+        pools, meta["only_root"] = (), str(only_root)
+    worker_id = f"{host}-{pid}-{uuid.uuid4().hex[:8]}"
+    return runtime.Process(worker_id, "worker", host, pid, pools, slots, __version__, meta=meta)
+
+
+def _close_tools(tools: Iterable[Tool]) -> None:
+    for tool in tools:
+        if tool.close is not None:
+            tool.close()
 
 
 def _spare_the_collector() -> None:
     """Have the garbage collector look less often: reference counts free nearly everything here, and most of what it
     found young is a batch on its way to the commit. What has been imported stays, and is left alone."""
     gc.freeze()
-    gc.set_threshold(GARBAGE)
+    gc.set_threshold(GARBAGE_THRESHOLD_OBJECTS)
 
 
 def _requeue_quarantined(database: Database, pools: tuple[str, ...]) -> None:

@@ -97,7 +97,7 @@ def lose_connections(monkeypatch: pytest.MonkeyPatch, moment: str, chance: rando
 
     @contextmanager
     def unsafe(conn: Connection, schema: str, *, asynchronous: bool = False, **options: Any) -> Iterator[None]:
-        doomed = threading.current_thread().name in ("worker", "housekeeper") and chance.random() < share
+        doomed = threading.current_thread().name in ("worker", "maintenance") and chance.random() < share
         with original(conn, schema, asynchronous=asynchronous, **options):
             yield
             if doomed and moment == "before the commit":

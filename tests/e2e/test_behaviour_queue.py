@@ -205,7 +205,7 @@ def test_an_execution_that_cannot_be_decided_is_quarantined_alone_and_can_be_can
     assert alone.rows("SELECT * FROM queue") == []
 
 
-def test_an_execution_whose_timeout_cannot_be_decided_leaves_the_housekeeper_alive(
+def test_an_execution_whose_timeout_cannot_be_decided_leaves_the_maintenance_alive(
     alone: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick = alone.start(alone.put("timeout: 100ms\nworkflow:\n  - {step: start, type: wait, for: 1h}"))

@@ -1,4 +1,4 @@
-"""A worker inside the test's own process: the real worker loop, the real housekeeper, real runners."""
+"""A worker inside the test's own process: the real worker loop, the real maintenance, real runners."""
 
 import threading
 from collections.abc import Iterator

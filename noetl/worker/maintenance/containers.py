@@ -9,6 +9,7 @@ import logging
 import threading
 
 import psycopg
+from psycopg import Connection
 
 from noetl.database import runtime, store
 from noetl.database.connect import Database
@@ -17,6 +18,10 @@ from noetl.errors import DatabaseError
 from noetl.tools.container import DATABASE, WORKER, Owned, list_containers, remove_containers
 
 log = logging.getLogger("noetl.worker")
+
+INTERVAL_SECONDS = 60.0
+FIRST_SECONDS = 5.0
+"""Seconds from the start until the first look: a short run need not load what talks to an engine."""
 
 
 class LeftContainers:
@@ -28,6 +33,12 @@ class LeftContainers:
         with database.connect() as conn, store.transaction(conn, database.schema):
             self.labels = {DATABASE: runtime.database_identity(conn), WORKER: worker_id}
         self._looking: threading.Thread | None = None
+
+    def __call__(self, conn: Connection) -> None:
+        """Have containers that are left removed, in a thread of its own, since an engine can be slow."""
+        with store.transaction(conn, self._database.schema, asynchronous=True):
+            identity = runtime.database_identity(conn)
+        self.look(identity)
 
     def look(self, identity: str) -> None:
         """Have containers of the database `identity` looked for, in a thread, unless one does so already."""

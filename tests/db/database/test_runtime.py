@@ -3,7 +3,6 @@
 from noetl.database import runtime, store
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from noetl.worker.maintenance.housekeeper import KEPT
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 
@@ -23,21 +22,6 @@ def register(database: Database, *processes: tuple[str, str, float]) -> None:
 def known(database: Database) -> set[str]:
     with database.session() as conn:
         return {row[0] for row in conn.execute("SELECT runtime_id FROM runtime")}
-
-
-def test_a_worker_forgets_processes_that_are_gone_for_more_than_a_day(database: Database, settings: Settings) -> None:
-    young = KEPT - 600
-    register(
-        database,
-        ("stopped long ago", "stopped", KEPT + 600),
-        ("offline long ago", "offline", KEPT + 600),
-        ("stopped lately", "stopped", young),
-        ("offline lately", "offline", young),
-    )
-    with working(settings):
-        wait_for(lambda: not known(database) & {"stopped long ago", "offline long ago"}, limit=30)
-        assert known(database) >= {"stopped lately", "offline lately"}
-        assert Engine(database, settings).one("SELECT count(*) FROM runtime WHERE status = 'running'") == 1
 
 
 def test_those_that_run_are_never_forgotten_and_of_the_others_so_many_at_a_time(database: Database) -> None:

@@ -10,16 +10,14 @@ import pytest
 
 from noetl.database import pooled, store
 from noetl.database.connect import Database
-from noetl.database.runtime import Process
 from noetl.errors import Locked
 from noetl.outcomes import Done
 from noetl.settings import Settings
 from noetl.worker.executor import Executor
-from noetl.worker.maintenance.containers import LeftContainers
-from noetl.worker.maintenance.housekeeper import Housekeeper
+from noetl.worker.maintenance.timeouts import execution_timeouts
 from tests.support.hand import with_hand
 from tests.support.waiting import wait_for
-from tests.support.worker_loops import a_worker_loop
+from tests.support.worker_loops import a_worker_loop, worker_parts
 from tests.support.working import Engine, working
 
 HEAD = "apiVersion: noetl.io/v1\nkind: Playbook\nmetadata: {name: test, path: %s}\n"
@@ -118,22 +116,19 @@ def test_locked_jobs_hold_up_no_other_execution(engine: Engine, settings: Settin
         wait_for(lambda: ended(engine, executions) == LOCKED, limit=60)
 
 
-def test_an_overdue_execution_that_is_locked_does_not_stop_the_housekeeper(engine: Engine, settings: Settings) -> None:
+def test_an_overdue_execution_that_is_locked_does_not_stop_the_maintenance(engine: Engine, settings: Settings) -> None:
     """It renews leases, too: a wait without end would cost the worker all it holds."""
     execution = engine.start("overdue")
     executor = Executor(1)
     worker_loop = a_worker_loop(engine.database, settings, executor)
-    me = Process("worker", "worker", "here", 1, ("default",), 1, "0")
-    housekeeper = Housekeeper(
-        engine.database, settings, worker_loop, executor, me, LeftContainers(engine.database, "worker")
-    )
+    end_overdue = execution_timeouts(worker_parts(worker_loop))
     with closing(executor), engine.database.connect() as conn, ThreadPoolExecutor(1) as threads:
         with holding(engine.database, "SELECT FROM execution FOR NO KEY UPDATE"):
-            threads.submit(housekeeper.end_overdue, conn).result(20)
+            threads.submit(end_overdue, conn).result(20)
             assert engine.status(execution) == "running"
 
         def ended_by_now() -> bool:
-            housekeeper.end_overdue(conn)
+            end_overdue(conn)
             return engine.status(execution) == "failed"
 
         wait_for(ended_by_now)

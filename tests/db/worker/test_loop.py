@@ -1,8 +1,6 @@
 """The worker loop: it sleeps while nothing is due, forgets no job, and tells the database's troubles from a value's."""
 
-import math
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +13,15 @@ from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.quarantine import requeue_quarantined_jobs
-from noetl.database.runtime import Process
 from noetl.database.schema import reset_schema
 from noetl.orchestrator import execution_cache
-from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.settings import Settings
 from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completer import passes
 from noetl.worker.executor import Executor, First, NotBegun, Report
 from noetl.worker.loop import PROMOTED, WorkerLoop
-from noetl.worker.maintenance.containers import LeftContainers
-from noetl.worker.maintenance.housekeeper import SECOND, Housekeeper
+from tests.support.due import WAITED, due_jobs
 from tests.support.hand import with_hand
 from tests.support.saver import Saver
 from tests.support.waiting import wait_for
@@ -104,7 +99,7 @@ def worker_loop(database: Database, settings: Settings, executor: Watched) -> Wo
 
 @contextmanager
 def running(worker_loop: WorkerLoop) -> Iterator[threading.Event]:
-    """Run a worker loop in a thread, without a housekeeper, until the end of the block."""
+    """Run a worker loop in a thread, without maintenance, until the end of the block."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -435,22 +430,10 @@ LARGE_LOOP = HEAD + (
 # ---- many at the same time -------------------------------------------------------------------------------------------
 
 
-WAITING = HEAD + "workflow:\n  - {step: start, type: wait, for: 1h}\n"
-
-
-def put_off(engine: Engine, count: int, status: str, columns: str) -> None:
-    """Have jobs in the queue whose time has come."""
-    engine.register(WAITING)
-    for _ in range(count):
-        engine.start("test")
-    with engine.database.session() as conn:
-        conn.execute(f"UPDATE queue SET status = '{status}', {columns}".encode())
-
-
 def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(
     engine: Engine, worker_loop: WorkerLoop
 ) -> None:
-    put_off(engine, PROMOTED + 1, "waiting", "available_at = clock_timestamp() - interval '1 s'")
+    due_jobs(engine, PROMOTED + 1, WAITED)
     left = "SELECT count(*) FROM queue WHERE status = 'waiting'"
     worker_loop._connect()
     worker_loop._due = 0.0
@@ -459,32 +442,6 @@ def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(
     worker_loop._promote()
     assert engine.one(left) == 0
     worker_loop._leave()
-
-
-@pytest.mark.parametrize(
-    ("status", "columns"),
-    [
-        ("waiting", "available_at = clock_timestamp() - interval '1 s'"),
-        ("leased", "lease_until = clock_timestamp() - interval '1 s', worker_id = 'gone', attempts = 1"),
-    ],
-)
-def test_the_housekeeper_goes_on_at_once_where_there_is_more_to_do(
-    engine: Engine,
-    database: Database,
-    settings: Settings,
-    worker_loop: WorkerLoop,
-    executor: Watched,
-    status: str,
-    columns: str,
-) -> None:
-    put_off(engine, OVERDUE_ROWS + 1, status, columns)
-    me = Process("worker", "worker", "here", 1, ("default",), 4, "0")
-    housekeeper = Housekeeper(database, settings, worker_loop, executor, me, LeftContainers(database, "worker"))
-    with database.connect() as conn:
-        housekeeper._at = [math.inf] * len(housekeeper._at)
-        housekeeper.look_after_queue(conn)
-        housekeeper._listen(conn, threading.Event())
-    assert housekeeper._at[0] < time.monotonic() + SECOND / 2
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------

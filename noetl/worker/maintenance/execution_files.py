@@ -1,9 +1,33 @@
-"""The files that tools keep of an execution: `NOETL_HOME/duckdb/<execution>.duckdb`, and what DuckDB puts beside it."""
+"""The files that tools keep of an execution: `NOETL_HOME/duckdb/<execution>.duckdb`, and what DuckDB puts beside it.
+
+They go a day after the execution's end.
+"""
 
 import itertools
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+
+from psycopg import Connection
+
+from noetl.database import store
+from noetl.worker.maintenance.parts import MAX_ROWS, WorkerParts
+
+INTERVAL_SECONDS = 3600.0
+
+KEPT_SECONDS = 24 * 3600.0
+"""Seconds for which the files of an execution stay after its end."""
+
+
+def remove_old_files(worker: WorkerParts, conn: Connection) -> None:
+    """Remove the files of executions which ended long ago."""
+    folder = files_folder(worker.settings.home)
+    executions = executions_with_files(folder, MAX_ROWS)
+    if not executions:
+        return
+    with store.transaction(conn, worker.schema, asynchronous=True):
+        finished = store.select_finished(conn, executions, seconds=KEPT_SECONDS)
+    remove_files(folder, finished)
 
 
 def files_folder(home: Path) -> Path:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from noetl.database.connect import Database
 from noetl.settings import Settings
-from noetl.worker.execution_files import executions_with_files, files_folder, remove_files
-from noetl.worker.maintenance.housekeeper import FILES_KEPT
+from noetl.worker.maintenance.execution_files import KEPT_SECONDS, executions_with_files, files_folder, remove_files
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working
 
@@ -23,9 +22,8 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_worker_removes_the_files_of_executions_that_ended_long_ago(
-    database: Database, settings: Settings, admin: Database
+    settings: Settings, admin: Database, engine: Engine
 ) -> None:
-    engine = Engine(database, settings)
     engine.register(PLAYBOOK)
     with working(settings):
         old, young = engine.start("kept"), engine.start("kept")
@@ -37,7 +35,7 @@ def test_a_worker_removes_the_files_of_executions_that_ended_long_ago(
     with admin.session() as conn:
         conn.execute(
             "UPDATE execution SET finished_at = finished_at - %s * interval '1 second' WHERE execution_id = %s",
-            [FILES_KEPT, old],
+            [KEPT_SECONDS, old],
         )
     with working(settings):
         wait_for(lambda: f"{old}.duckdb" not in names(folder))

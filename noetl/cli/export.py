@@ -30,7 +30,7 @@ def export(
     """
     from noetl.database import export as tables
     from noetl.database import read
-    from noetl.database.connect import open_database
+    from noetl.database.connect import open_database, require_embedded
     from noetl.database.schema import require_schema
 
     for table in only or ():
@@ -39,7 +39,9 @@ def export(
                 f"--only {table!r} is no table that can be exported: there are {', '.join(tables.EXPORTS)}"
             )
     number = read.parse_id(execution_id)
-    with open_database(load_settings(), application="noetl export") as database:
+    settings = load_settings()
+    require_embedded(settings)
+    with open_database(settings, application="noetl export") as database:
         require_schema(database)
         with database.session() as conn:
             read.execution_status(conn, number)

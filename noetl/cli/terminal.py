@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
+from noetl.errors import InputError
 from noetl.reasons import visible
 
 if TYPE_CHECKING:
@@ -28,6 +31,13 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """Tell the person something on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def confirmed(question: str) -> bool:
+    """Ask before something is deleted. Raises `InputError` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InputError("nobody can be asked without a terminal: give --yes to delete it")
+    return typer.confirm(question, err=True)
 
 
 def print_json(value: Any) -> None:

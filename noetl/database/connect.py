@@ -248,6 +248,12 @@ def embedded_server(settings: Settings) -> EmbeddedServer:
     return EmbeddedServer(settings.home)
 
 
+def require_embedded(settings: Settings) -> None:
+    """Raise `Unreachable` where the embedded Postgres is the one and has not been made: reading makes none."""
+    if settings.embedded and not embedded_server(settings).exists():
+        raise Unreachable(f"there is no embedded Postgres of {settings.home}: noetl db apply-schema makes it")
+
+
 def open_admin(settings: Settings, *, application: str = "noetl db") -> Database:
     """Return the database under the administrator's login, the embedded server started where it is the one."""
     if settings.embedded:

@@ -39,13 +39,14 @@ class DatabaseClient(Client):
     """The server's routes without a server. Raises `DatabaseError` where the database cannot be read."""
 
     def __init__(self, settings: Settings) -> None:
-        from noetl.database.connect import open_database
+        from noetl.database.connect import open_database, require_embedded
         from noetl.database.schema import require_schema
         from noetl.orchestrator import Orchestrator
         from noetl.server.app import build_api
         from noetl.server.service import Service
 
         super().__init__(ServerLocation("http://localhost"))
+        require_embedded(settings)
         database = open_database(settings, application="noetl")
         require_schema(database)
         self._routes = build_api(Service(database, Orchestrator(database, settings)))

@@ -9,8 +9,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from noetl.cli.db.remove import remove
-from noetl.cli.terminal import note, print_json, print_table
-from noetl.errors import InputError
+from noetl.cli.terminal import confirmed, note, print_json, print_table
 from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -60,7 +59,8 @@ def reset_schema(
     with open_admin(settings) as admin:
         if live := _live(settings):
             note(f"warning: these work on schema {settings.schema} and lose what they do: {', '.join(live)}")
-        if not yes and not _agreed(admin):
+        question = f"Delete schema {admin.schema} in {admin.where} with all executions?"
+        if not yes and not confirmed(question):
             note("nothing was changed")
             raise typer.Exit(1)
         said = schema.reset_schema(admin, settings, file=file, ensure_role=ensure_role)
@@ -77,13 +77,6 @@ def _live(settings: Settings) -> list[str]:
             return live_processes(database)
     except Unreachable:
         return []  # without the login of workers there are none
-
-
-def _agreed(admin: "Database") -> bool:
-    question = f"Delete schema {admin.schema} in {admin.where} with all executions?"
-    if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is here to answer: give --yes")
-    return typer.confirm(question, err=True)
 
 
 def _tell_applied(admin: "Database", settings: Settings, said: list[str], as_json: bool) -> None:
@@ -122,10 +115,11 @@ def migrate(as_json: Json = False) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show version, instance, tables, drift, role and grants. Exit code 1: there are problems."""
-    from noetl.database.connect import open_admin
+    from noetl.database.connect import open_admin, require_embedded
     from noetl.database.status import schema_report
 
     settings = load_settings()
+    require_embedded(settings)
     with open_admin(settings) as admin:
         report = schema_report(admin, settings)
     if as_json:
@@ -151,13 +145,15 @@ def print_schema() -> None:
 @app.command()
 def verify(as_json: Json = False) -> None:
     """Check the invariants of log, state and queue over the whole database. Exit code 1: one is broken."""
-    from noetl.database.connect import open_database
+    from noetl.database.connect import open_database, require_embedded
     from noetl.database.schema import require_schema
     from noetl.database.verify import verify as verify_invariants
     from noetl.orchestrator import verify_replay
     from noetl.orchestrator.catalog_check import verify_catalog
 
-    with open_database(load_settings(), application="noetl db") as database:
+    settings = load_settings()
+    require_embedded(settings)
+    with open_database(settings, application="noetl db") as database:
         require_schema(database)
         findings = verify_invariants(database) + verify_catalog(database) + verify_replay(database)
     if as_json:
@@ -190,9 +186,10 @@ def stop() -> None:
 @app.command()
 def url() -> None:
     """Print the administrator's URL of the database, without the password."""
-    from noetl.database.connect import embedded_server, open_admin
+    from noetl.database.connect import embedded_server, open_admin, require_embedded
 
     settings = load_settings()
+    require_embedded(settings)
     with open_admin(settings) as admin:
         parts = _parts(admin)
     password = parts.pop("password", None)
@@ -206,10 +203,11 @@ def url() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context) -> None:
     """Open psql as the administrator, in the engine's schema. Arguments go to psql."""
-    from noetl.database.connect import open_admin
+    from noetl.database.connect import open_admin, require_embedded
     from noetl.database.embedded.programs import client_program
 
     settings = load_settings()
+    require_embedded(settings)
     with open_admin(settings) as admin:
         parts = _parts(admin)
     program = client_program("psql")

@@ -1,13 +1,11 @@
 """`noetl db remove`: stop the embedded Postgres and delete what it keeps, after saying what that is."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from noetl.cli.background import Background, of_kind
-from noetl.cli.terminal import note
-from noetl.errors import InputError
+from noetl.cli.terminal import confirmed, note
 from noetl.settings import load_settings
 
 STOP_LIMIT = 10.0
@@ -40,13 +38,9 @@ def remove(
         note(f"  {each.name} runs (process {each.pid()}) and is stopped")
     if postgres.running():
         note(f"  Postgres runs (process {postgres.pid()}) and is stopped")
-    if not yes:
-        question = "Delete it, with all executions?"
-        if not sys.stdin.isatty():
-            raise InputError(f"{question} Nobody is here to answer: give --yes")
-        if not typer.confirm(question, err=True):
-            note("nothing was removed")
-            raise typer.Exit(1)
+    if not yes and not confirmed("Delete it, with all executions?"):
+        note("nothing was removed")
+        raise typer.Exit(1)
     for each in processes:
         each.stop(STOP_LIMIT)
     postgres.remove()

@@ -121,6 +121,10 @@ class EmbeddedServer:
         password = None if self.access is not None else self.passwords.of(user)
         return make_conninfo(host=str(self.socket_folder), dbname=database, user=user, password=password)
 
+    def exists(self) -> bool:
+        """Tell whether the cluster has been made, running or not."""
+        return (self.data / "PG_VERSION").exists()
+
     def running(self) -> bool:
         """Tell whether the server answers and lets sessions in. Raises `DatabaseError` for a foreign folder."""
         if self.socket_folder.exists():
@@ -182,7 +186,7 @@ class EmbeddedServer:
         """Make whatever is missing: folders, the copy of the binaries, the cluster, its configuration."""
         mark_folder(self.base, self.home)
         self._make_folder(self.socket_folder)
-        if not (self.data / "PG_VERSION").exists():
+        if not self.exists():
             self._initdb()
         have = (self.data / "PG_VERSION").read_text().strip()
         if have != program_version().split(".")[0]:

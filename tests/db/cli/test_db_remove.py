@@ -27,9 +27,13 @@ def home() -> Iterator[Path]:
 
 
 def remove(home: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return noetl(home, "db", "remove", *arguments, **variables)
+
+
+def noetl(home: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NOETL_", "POSTGRES_"))}
     return subprocess.run(
-        [sys.executable, "-m", "noetl", "db", "remove", *arguments],
+        [sys.executable, "-m", "noetl", *arguments],
         env={**kept, "NOETL_HOME": str(home), **variables},
         cwd=home,
         capture_output=True,
@@ -47,7 +51,7 @@ def test_nothing_stays_and_nothing_goes_without_a_word(home: Path) -> None:
     (home / "token").write_text("t")
     asked = remove(home)
     assert (asked.returncode, server.running()) == (2, True), asked.stderr
-    assert "Nobody is here to answer: give --yes" in asked.stderr
+    assert asked.stderr.splitlines()[-1] == "error: nobody can be asked without a terminal: give --yes to delete it"
     assert f"  {server.base} (" in asked.stderr
     assert f"Postgres runs (process {server.pid()}) and is stopped" in asked.stderr
     done = remove(home, "--yes")
@@ -70,3 +74,12 @@ def test_the_mark_of_a_folder_follows_its_home(tmp_path: Path) -> None:
     mark_folder(tmp_path, Path("/new"))
     assert "/old" not in (tmp_path / NAME).read_text()
     assert "then delete this folder and /new." in (tmp_path / NAME).read_text()
+
+
+@pytest.mark.parametrize("command", ["db status", "db verify", "db url", "db psql", "export 1", "execute status 1"])
+def test_a_command_that_reads_makes_no_embedded_postgres(home: Path, command: str) -> None:
+    """After `noetl db remove` nothing comes back by a look at it."""
+    done = noetl(home, *command.split())
+    assert done.returncode == 2, done.stderr
+    assert f"there is no embedded Postgres of {home}: noetl db apply-schema makes it" in done.stderr
+    assert not EmbeddedServer(home).base.exists()

@@ -16,12 +16,11 @@ EVERYWHERE = {"--help", "--json", "--host", "--port", "--no-init-db"}  # not sho
 
 
 def commands() -> dict[str, set[str]]:
-    """Return every command there is with its long options, the database's aside: they have a page of their own."""
+    """Return every command there is with its long options."""
     root: Any = typer.main.get_command(build())
     found = {name: root.commands[name] for name in COMMANDS}
     for noun in NOUNS:
-        if noun != "db":
-            found |= {f"{noun} {verb}": command for verb, command in root.commands[noun].commands.items()}
+        found |= {f"{noun} {verb}": command for verb, command in root.commands[noun].commands.items()}
     return {
         name: {word for each in command.params for word in (*each.opts, *each.secondary_opts) if word.startswith("--")}
         for name, command in found.items()

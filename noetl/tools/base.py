@@ -6,10 +6,10 @@ A tool opens what its call names and never sees the engine's database.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from noetl.calls import Call
-from noetl.outcomes import Done, Failed
+from noetl.outcomes import Done, Failed, error_value
 
 Place = Literal["runner", "thread"]
 
@@ -36,6 +36,10 @@ class Tool:
     imports: tuple[str, ...] = ()
 
 
+class InvalidCall(Exception):
+    """A call cannot be carried out as it is written. The message is one sentence that says what to change."""
+
+
 CUT: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
 """The sign of a place where text was cut: what stands around it may be half of something."""
 
@@ -46,3 +50,14 @@ def storable(text: str, limit: int = TEXT_LIMIT) -> str:
         half = limit // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def failed_at(
+    where: str, type_: str, problem: object, *, retryable: bool = False, detail: Any = None, output: str = ""
+) -> Failed:
+    """Return the failure of a call. Its message is the problem behind its place in the playbook, as it can be stored.
+
+    >>> failed_at("examples/day#load", "validation", "there is no table t").error["message"]
+    'examples/day#load: there is no table t'
+    """
+    return Failed(error_value(type_, storable(f"{where}: {problem}"), retryable=retryable, detail=detail), output)

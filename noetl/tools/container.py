@@ -20,7 +20,7 @@ from noetl.calls import Call
 from noetl.errors import TooLarge
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Tool, storable
+from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 from noetl.words import fact
 
 if TYPE_CHECKING:  # imported by the first call: most workers never make one
@@ -41,10 +41,6 @@ LABEL: Final = "noetl.key"
 DATABASE: Final = "noetl.database"
 WORKER: Final = "noetl.worker"
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
-
-
-class _Invalid(Exception):
-    """A field is missing or wrong."""
 
 
 class _Unavailable(Exception):
@@ -94,12 +90,12 @@ def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
         wanted = {**_wanted(call), "labels": {**labels, LABEL: call.key}}
         with _engine() as engine, _container(engine, call, wanted) as container:
             return _run(call, container, printed)
-    except _Invalid as failure:
-        return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
+    except InvalidCall as failure:
+        return failed_at(call.where, "validation", failure)
     except _Unavailable as failure:
-        return Failed(error_value("container", storable(f"{call.where}: {failure}"), retryable=True))
+        return failed_at(call.where, "container", failure, retryable=True)
     except TooLarge as failure:
-        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")), _text(printed.tail))
+        return failed_at(call.where, "too_large", failure, output=_text(printed.tail))
 
 
 def cancel(call: Call) -> None:
@@ -140,11 +136,11 @@ def remove_containers(ids: Iterable[str]) -> None:
 
 
 def _wanted(call: Call) -> dict[str, Any]:
-    """Return the options of the container. Raises `_Invalid`."""
+    """Return the options of the container. Raises `InvalidCall`."""
     fields = call.fields
     image = fields.get("image")
     if not isinstance(image, str) or not image.strip():
-        raise _Invalid(f"image is {image!r}: write the name of an image, as python:3.13-slim")
+        raise InvalidCall(f"image is {image!r}: write the name of an image, as python:3.13-slim")
     options: dict[str, Any] = {
         "image": image.strip(),
         "command": _command(fields.get("command")),
@@ -161,7 +157,7 @@ def _command(given: Any) -> Any:
     if given is None or isinstance(given, str):
         return given
     if not isinstance(given, list) or any(isinstance(part, (dict, list, bool)) or part is None for part in given):
-        raise _Invalid(f"command is {given!r}: write a text, or a list of the program and its arguments")
+        raise InvalidCall(f"command is {given!r}: write a text, or a list of the program and its arguments")
     return [str(part) for part in given]
 
 
@@ -169,7 +165,7 @@ def _environment(given: Any) -> dict[str, str]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise _Invalid(f"env must be a mapping, not a {type(given).__name__}")
+        raise InvalidCall(f"env must be a mapping, not a {type(given).__name__}")
     return {name: _variable(value) for name, value in given.items() if value is not None}
 
 
@@ -184,11 +180,11 @@ def _volumes(given: Any) -> Any:
     if isinstance(given, Mapping):
         given = [f"{source}:{target}" for source, target in given.items()]
     if not isinstance(given, list):
-        raise _Invalid(f"volumes must be a list or a mapping, not a {type(given).__name__}")
+        raise InvalidCall(f"volumes must be a list or a mapping, not a {type(given).__name__}")
     for each in given:
         parts = each.split(":") if isinstance(each, str) else []
         if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
-            raise _Invalid(f"volumes has {each!r}: write source:target, or source:target:ro")
+            raise InvalidCall(f"volumes has {each!r}: write source:target, or source:target:ro")
     return given
 
 
@@ -197,7 +193,7 @@ def _name(name: str, given: Any) -> str | None:
         return given
     if isinstance(given, int) and not isinstance(given, bool):
         return str(given)
-    raise _Invalid(f"{name} is {given!r}: it must be text")
+    raise InvalidCall(f"{name} is {given!r}: it must be text")
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------
@@ -255,7 +251,7 @@ def _container(engine: "docker.DockerClient", call: Call, wanted: dict[str, Any]
     except docker.errors.APIError as failure:
         told = failure.explanation or str(failure)
         if failure.is_client_error():
-            raise _Invalid(f"the Docker engine refuses: {told}") from None
+            raise InvalidCall(f"the Docker engine refuses: {told}") from None
         raise _Unavailable(f"the Docker engine fails: {told}") from None
 
 
@@ -281,7 +277,7 @@ def _pull(engine: "docker.DockerClient", call: Call, image: str) -> None:
         tagged = ":" in image.rpartition("/")[2] or "@" in image
         engine.images.pull(image, tag=None if tagged else "latest", auth_config=config)
     except docker.errors.NotFound as failure:
-        raise _Invalid(f"there is no image {image}: {failure.explanation}") from None
+        raise InvalidCall(f"there is no image {image}: {failure.explanation}") from None
     except docker.errors.APIError as failure:
         raise _Unavailable(f"the image {image} is not here and cannot be pulled: {failure.explanation}") from None
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from noetl.tools.sql.bind import Invalid, kind_of
+from noetl.tools.base import InvalidCall
+from noetl.tools.sql.bind import kind_of
 
 NAMES: Final = {
     "host": "host",
@@ -52,25 +53,25 @@ _LEAST: Final = 4  # characters: a shorter secret would be found in every other 
 
 def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") -> dict[str, str]:
     """Return the parts of a login from `{type: postgres, host, port, database, user, password, ...}` or `{type:
-    postgres, url}`. Raises `Invalid`, whose message never shows a value that may be secret."""
+    postgres, url}`. Raises `InvalidCall`, whose message never shows a value that may be secret."""
     kind = credential.get("type", "postgres")
     if kind not in ("postgres", "postgresql"):
-        raise Invalid(f"{what} is of type {kind!r}: one of type postgres is needed")
+        raise InvalidCall(f"{what} is of type {kind!r}: one of type postgres is needed")
     given = {name: value for name, value in credential.items() if name != "type" and value is not None}
     urls = [name for name in URLS if name in given]
     parts = _of_url(given.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
     for name, value in given.items():
         if name not in NAMES:
             known = ", ".join([*NAMES, *URLS])
-            raise Invalid(f"{what} has the field {name!r}, which is unknown: there are {known}")
+            raise InvalidCall(f"{what} has the field {name!r}, which is unknown: there are {known}")
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise Invalid(f"{name} of {what} must be text, not {kind_of(value)}")
+            raise InvalidCall(f"{name} of {what} must be text, not {kind_of(value)}")
         parts[NAMES[name]] = str(value)
     missing = [name for key, name in _REQUIRED.items() if not parts.get(key)]
     if "hostaddr" in parts and "host" in missing:
         missing.remove("host")
     if missing:
-        raise Invalid(f"{what} has no {' and no '.join(missing)}: it must name host, database and user")
+        raise InvalidCall(f"{what} has no {' and no '.join(missing)}: it must name host, database and user")
     return parts
 
 
@@ -83,10 +84,10 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
     except (psycopg.Error, UnicodeError):  # the message may quote a password
         parts = {}
     if not parts:
-        raise Invalid(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
+        raise InvalidCall(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
     refused = sorted(parts.keys() - set(NAMES.values()) - _ONLY_IN_URLS)
     if refused:
-        raise Invalid(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")
+        raise InvalidCall(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")
     return parts
 
 

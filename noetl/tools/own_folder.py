@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from noetl.calls import Call
-from noetl.tools.sql.bind import Invalid
+from noetl.tools.base import InvalidCall
 
 
 def refuse_home(call: Call, place: str, value: Any) -> None:
-    """Raise `Invalid` where a text, or a text within a value, is a path or a pattern that leads into the home."""
+    """Raise `InvalidCall` where a text, or a text within a value, is a path or a pattern that leads into the home."""
     files = call.context.get("files")
     if files is not None:
         _look(Path(os.path.realpath(files)).parent, place, value)
@@ -23,7 +23,7 @@ def refuse_home(call: Call, place: str, value: Any) -> None:
 def _look(home: Path, place: str, value: Any) -> None:
     if isinstance(value, str):
         if any(_reaches(path, home) for path in _spellings(value)):
-            raise Invalid(
+            raise InvalidCall(
                 f"{place} leads into {home}, where NoETL keeps its token and keys: no playbook's file may be there"
             )
     elif isinstance(value, Mapping):

@@ -18,7 +18,7 @@ from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Tool, storable
+from noetl.tools.base import Tool, failed_at, storable
 from noetl.tools.python_values import without_objects
 
 MODULE: Final = "noetl_step"
@@ -93,7 +93,7 @@ def run(call: Call) -> Done | Failed:
     except ValueNotJson as failure:
         return Failed(error_value("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
     except TooLarge as failure:
-        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
+        return failed_at(call.where, "too_large", failure)
     except BaseException as failure:  # noqa: BLE001  no memory is left, or a class of somebody's code does not play
         return Failed(_raised(call.where, failure))
 

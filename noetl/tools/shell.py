@@ -24,7 +24,7 @@ from noetl.errors import TooLarge
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
 from noetl.rules.choices import SHELLS
-from noetl.tools.base import Tool, storable
+from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 
 KEPT: Final = 16 * 1024
 """How much of each stream an error keeps, in bytes: the last ones."""
@@ -33,10 +33,6 @@ LINGER: Final = 1.0
 """Seconds that output is still waited for when the command has ended and something it started holds its pipes."""
 
 _CHUNK: Final = 1 << 16
-
-
-class _Invalid(Exception):
-    """A field is missing or wrong."""
 
 
 def run(call: Call) -> Done | Failed:
@@ -48,14 +44,14 @@ def run(call: Call) -> Done | Failed:
     with contextlib.ExitStack() as files:
         try:
             process = _start(_wanted(call, files))
-        except (_Invalid, TooLarge) as failure:
-            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
+        except (InvalidCall, TooLarge) as failure:
+            return failed_at(call.where, "validation", failure)
     try:
         stdout, stderr = _read(process, call.limit)
     except TooLarge as failure:
         process.kill()
         process.wait()
-        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
+        return failed_at(call.where, "too_large", failure)
     return _answer(call, process.wait(), stdout, stderr)
 
 
@@ -74,16 +70,18 @@ class _Wanted:
 
 
 def _wanted(call: Call, files: contextlib.ExitStack) -> _Wanted:
-    """Return what is to be started; `files` closes the descriptors. Raises `_Invalid`."""
+    """Return what is to be started; `files` closes the descriptors. Raises `InvalidCall`."""
     given, shell = call.fields.get("command"), call.fields.get("shell")
     environment, folder, stdin = _environment(call), _folder(call), _stdin(call, files)
     if isinstance(given, str) and given.strip():
         script = _file(_argument("command", given).encode(), files)
         return _Wanted([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
     if not isinstance(given, list) or not given:
-        raise _Invalid(f"command is {given!r}: write a text for the shell, or a list of the program and its arguments")
+        raise InvalidCall(
+            f"command is {given!r}: write a text for the shell, or a list of the program and its arguments"
+        )
     if shell is not None:
-        raise _Invalid(
+        raise InvalidCall(
             f"shell is {shell!r}, and command a list, which no shell reads: make it a text, or leave shell out"
         )
     argv = [_argument(f"command[{place}]", part) for place, part in enumerate(given)]
@@ -93,12 +91,12 @@ def _wanted(call: Call, files: contextlib.ExitStack) -> _Wanted:
 def _interpreter(shell: Any) -> list[str]:
     """Return what runs a text, by the field `shell`: bash where there is one, else sh."""
     if shell is not None and shell not in SHELLS:
-        raise _Invalid(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
+        raise InvalidCall(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
     bash = shutil.which("bash") if shell != "sh" else None
     if bash is not None:
         return [bash, "-eo", "pipefail"]
     if shell == "bash":
-        raise _Invalid("shell is 'bash', and there is none on the worker's machine: install it, or write shell: sh")
+        raise InvalidCall("shell is 'bash', and there is none on the worker's machine: install it, or write shell: sh")
     return ["/bin/sh", "-e"]
 
 
@@ -129,9 +127,9 @@ def _argument(name: str, value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise _Invalid(f"{name} is a {type(value).__name__}: it must be text")
+        raise InvalidCall(f"{name} is a {type(value).__name__}: it must be text")
     if "\0" in value:
-        raise _Invalid(f"{name} contains a NUL character, which no command can be given")
+        raise InvalidCall(f"{name} contains a NUL character, which no command can be given")
     return value
 
 
@@ -139,14 +137,14 @@ def _environment(call: Call) -> dict[str, str]:
     """Return the runner's few variables, those of `env`, and the idempotency key."""
     given = call.fields.get("env")
     if given is not None and not isinstance(given, Mapping):
-        raise _Invalid(f"env must be a mapping, not a {type(given).__name__}")
+        raise InvalidCall(f"env must be a mapping, not a {type(given).__name__}")
     own = {name: _variable(name, value) for name, value in (given or {}).items() if value is not None}
     return {**os.environ, "NOETL_IDEMPOTENCY_KEY": call.key, **own}
 
 
 def _variable(name: str, value: Any) -> str:
     if not name or "=" in name or "\0" in name:
-        raise _Invalid(f"env: {name!r} is no name for a variable")
+        raise InvalidCall(f"env: {name!r} is no name for a variable")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list)):
@@ -158,7 +156,7 @@ def _folder(call: Call) -> str | None:
     given = call.fields.get("cwd")
     if given is None or (isinstance(given, str) and os.path.isdir(given)):
         return given
-    raise _Invalid(f"cwd is {given!r}: there is no such folder")
+    raise InvalidCall(f"cwd is {given!r}: there is no such folder")
 
 
 def _start(wanted: _Wanted) -> "subprocess.Popen[bytes]":
@@ -174,10 +172,10 @@ def _start(wanted: _Wanted) -> "subprocess.Popen[bytes]":
             pass_fds=wanted.script,
         )
     except FileNotFoundError:
-        raise _Invalid(f"there is no program {program!r} on the worker's machine") from None
+        raise InvalidCall(f"there is no program {program!r} on the worker's machine") from None
     except (OSError, ValueError) as failure:
         large = ": give large values in 'stdin'" if getattr(failure, "errno", None) == errno.E2BIG else ""
-        raise _Invalid(f"{program!r} cannot be started: {failure}{large}") from None
+        raise InvalidCall(f"{program!r} cannot be started: {failure}{large}") from None
 
 
 # ---- what it prints --------------------------------------------------------------------------------------------------
@@ -222,7 +220,7 @@ def _answer(call: Call, code: int, stdout: bytes, stderr: bytes) -> Done | Faile
         try:
             return Done(plain(result, call.limit))
         except TooLarge as failure:
-            return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
+            return failed_at(call.where, "too_large", failure)
     kept = _text(stderr[-KEPT:])
     detail = {"exit_code": code, "stdout": _text(stdout[-KEPT:]), "stderr": kept}
     lines = kept.strip().splitlines()

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from noetl.tools.clouds.aws_signature import AwsKeys, sign
-from noetl.tools.clouds.service import CloudError, Found, Service
+from noetl.tools.clouds.service import CloudError, CloudSecret, CloudService
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
@@ -28,12 +28,12 @@ class AwsSecrets:
         self, environment: Mapping[str, str], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._environment = environment
-        self._service = Service("AWS Secrets Manager")
+        self._service = CloudService("AWS Secrets Manager")
         self._now = now
 
     def fetch(
         self, name: str, *, version: str | None, region: str | None, credential: Mapping[str, Any] | None
-    ) -> Found:
+    ) -> CloudSecret:
         """Return a secret. `version` is a version's id, or a stage like AWSPREVIOUS. Raises `CloudError`."""
         given = credential or {}
         region = region or _region_of(name) or given.get("region") or self._variable("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -88,11 +88,11 @@ def _region_of(name: str) -> str | None:
     return parts[3] if len(parts) > 6 and parts[0] == "arn" else None
 
 
-def _found(answer: Any) -> Found:
+def _found(answer: Any) -> CloudSecret:
     try:
         text = answer.get("SecretString")
         if text is None:
             text = base64.b64decode(answer["SecretBinary"]).decode()
-        return Found(text, str(answer.get("VersionId") or ""))
+        return CloudSecret(text, str(answer.get("VersionId") or ""))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise CloudError("AWS Secrets Manager gave no text: only secrets that are text can be used") from None

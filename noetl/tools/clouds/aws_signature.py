@@ -12,7 +12,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True)
 class AwsKeys:
-    """Who signs. `token` goes with keys that are good for some time only."""
+    """The keys of an account. `token` goes with temporary ones."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -31,36 +31,45 @@ def sign(
     now: datetime,
 ) -> dict[str, str]:
     """Return the headers of a request with those that sign it. `now` is in UTC."""
-    parts = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    signed = {**headers, "Host": parts.netloc, "X-Amz-Date": stamp}
+    signed = {**headers, "Host": urlsplit(url).netloc, "X-Amz-Date": stamp}
     if keys.token:
         signed["X-Amz-Security-Token"] = keys.token
-    canonical = {name.lower(): " ".join(value.split()) for name, value in signed.items()}
-    names = ";".join(sorted(canonical))
+    canonical = {name.lower(): " ".join(value.split()) for name, value in sorted(signed.items(), key=_lower_name)}
+    request = _canonical_request(method, url, canonical, body)
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    text = "\n".join([_ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
+    signature = hmac.digest(_signing_key(keys, scope), text.encode(), "sha256").hex()
+    login = f"Credential={keys.access_key}/{scope}, SignedHeaders={';'.join(canonical)}, Signature={signature}"
+    return {**signed, "Authorization": f"{_ALGORITHM} {login}"}
+
+
+def _lower_name(header: tuple[str, str]) -> str:
+    return header[0].lower()
+
+
+def _canonical_request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
+    """Return the text of a request that is signed. `headers` have names in small letters, in their order."""
+    parts = urlsplit(url)
     query = "&".join(
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
         for name, value in sorted(parse_qsl(parts.query, keep_blank_values=True))
     )
-    request = "\n".join(
+    return "\n".join(
         [
             method,
             quote(parts.path or "/", safe="/-_.~"),
             query,
-            *(f"{name}:{canonical[name]}" for name in sorted(canonical)),
+            *(f"{name}:{value}" for name, value in headers.items()),
             "",
-            names,
+            ";".join(headers),
             hashlib.sha256(body).hexdigest(),
         ]
     )
-    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = "\n".join([_ALGORITHM, stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
+
+
+def _signing_key(keys: AwsKeys, scope: str) -> bytes:
     key = f"AWS4{keys.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    return {
-        **signed,
-        "Authorization": f"{_ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names},"
-        f" Signature={signature}",
-    }
+    return key

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from noetl.tools.clouds.service import CloudError, Found, Service
+from noetl.tools.clouds.service import CloudError, CloudSecret, CloudService
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _ADDRESS: Final = "https://secretmanager.googleapis.com/"
@@ -34,15 +34,15 @@ class GoogleSecrets:
     def __init__(self, environment: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
         self._environment = environment
         self._clock = clock
-        self._service = Service("Google Secret Manager")
-        self._login = Service("Google's token service")
-        self._metadata = Service("Google's metadata server", timeout=5.0, metadata=True)
+        self._service = CloudService("Google Secret Manager")
+        self._login = CloudService("Google's token service")
+        self._metadata = CloudService("Google's metadata server", timeout=5.0, metadata=True)
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}  # by who asks and where: token, its end
 
     def fetch(
         self, name: str, *, version: str | None, project: str | None, credential: Mapping[str, Any] | None
-    ) -> Found:
+    ) -> CloudSecret:
         """Return a secret, its newest version unless one is given. Raises `CloudError`."""
         given = credential if credential is not None else self._key_file()
         full = _FULL.fullmatch(name)
@@ -151,9 +151,9 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _found(answer: Any) -> Found:
+def _found(answer: Any) -> CloudSecret:
     try:
         text = base64.b64decode(answer["payload"]["data"]).decode()
-        return Found(text, str(answer["name"]).rpartition("/")[2])
+        return CloudSecret(text, str(answer["name"]).rpartition("/")[2])
     except (KeyError, TypeError, ValueError):
         raise CloudError("Google Secret Manager gave no text: only secrets that are text can be used") from None

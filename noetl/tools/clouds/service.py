@@ -32,14 +32,14 @@ class CloudError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CloudSecret:
     """A secret's value, and the version that it is."""
 
     value: str = field(repr=False)
     version: str
 
 
-class Service:
+class CloudService:
     """Requests to one service, over kept connections. Safe to share between threads."""
 
     def __init__(self, name: str, *, timeout: float = TIMEOUT, metadata: bool = False) -> None:
@@ -56,7 +56,7 @@ class Service:
         """Return the JSON of an answer; of one that is none, its text. Raises `CloudError`."""
         import httpx
 
-        from noetl.tools.http.guard import Refused, begin_call
+        from noetl.tools.http.guard import RefusedAddress, begin_call
 
         deadline = begin_call(self._timeout)
         try:
@@ -67,7 +67,7 @@ class Service:
             raise CloudError(f"{self.name} answers with more than {LARGEST:,} bytes") from None
         except WrongBody as problem:
             raise CloudError(f"{self.name}: {problem}", retryable=problem.retryable) from None
-        except Refused as problem:
+        except RefusedAddress as problem:
             raise CloudError(f"{self.name} cannot be asked: {problem}") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as problem:
             raise CloudError(f"the address of {self.name} cannot be used: {problem}") from None

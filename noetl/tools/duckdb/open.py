@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from noetl.calls import Call
+from noetl.tools.base import InvalidCall
 from noetl.tools.credential import hide, postgres_parts, secrets_of
 from noetl.tools.own_folder import refuse_home
-from noetl.tools.sql.bind import Bound, Invalid, check_text, kind_of
+from noetl.tools.sql.bind import Bound, check_text, kind_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,7 +45,7 @@ _S3: Final = {
 }
 
 
-class Refused(Exception):
+class DatabaseUnavailable(Exception):
     """A database that DuckDB was to open does not let us in; the message is one sentence. Another attempt may help."""
 
 
@@ -61,11 +62,11 @@ class Opened:
 
 
 def file_of(call: Call) -> str:
-    """Return the database of a call: its field `database`, else a file of the execution's own. Raises `Invalid`."""
+    """Return the database of a call: its field `database`, else a file of the execution's own. Raises `InvalidCall`."""
     name = call.fields.get("database")
     if name is not None:
         if not isinstance(name, str) or not name:
-            raise Invalid(f"database must be a path or {MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
+            raise InvalidCall(f"database must be a path or {MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
         check_text("database", name)
         if name != MEMORY:
             refuse_home(call, "database", name)
@@ -78,12 +79,15 @@ def file_of(call: Call) -> str:
 
 
 def open_duckdb(path: str, *, patience: float = PATIENCE) -> Opened:
-    """Open a database. Raises `Invalid` where DuckDB is not installed or the file cannot be, `Refused` where another
-    process has it open for too long."""
+    """Open a database.
+
+    Raises `InvalidCall` where DuckDB is not installed or the file cannot be opened, `DatabaseUnavailable` where another
+    process has it open for too long.
+    """
     try:
         import duckdb
     except ImportError:
-        raise Invalid("DuckDB is not installed where this worker runs: pip install 'noetl[duckdb]'") from None
+        raise InvalidCall("DuckDB is not installed where this worker runs: pip install 'noetl[duckdb]'") from None
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -91,12 +95,14 @@ def open_duckdb(path: str, *, patience: float = PATIENCE) -> Opened:
             return Opened(conn)
         except duckdb.IOException as failure:
             if _LOCKED not in str(failure):
-                raise Invalid(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
+                raise InvalidCall(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
             if time.monotonic() > deadline:
-                raise Refused(f"the database {path!r} was in use by another process for {patience:g} s") from None
+                raise DatabaseUnavailable(
+                    f"the database {path!r} was in use by another process for {patience:g} s"
+                ) from None
             time.sleep(0.02)
         except duckdb.Error as failure:
-            raise Invalid(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
+            raise InvalidCall(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
 
 
 def first_line(failure: BaseException) -> str:
@@ -109,7 +115,7 @@ def first_line(failure: BaseException) -> str:
 
 
 def load_extension(opened: Opened, name: str) -> None:
-    """Load an extension from its package. Raises `Invalid` where that is not installed, or of another version."""
+    """Load an extension from its package. Raises `InvalidCall` where that is not installed, or of another version."""
     import duckdb
 
     package = f"duckdb_extension_{name}"
@@ -117,14 +123,14 @@ def load_extension(opened: Opened, name: str) -> None:
     files = [] if found is None else [Path(folder) for folder in found.submodule_search_locations or ()]
     paths = [path for folder in files for path in folder.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")]
     if not paths:
-        raise Invalid(
+        raise InvalidCall(
             f"the SQL needs DuckDB's extension {name}, and nothing is downloaded while a playbook runs: pip install"
             f" duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
         )
     try:
         opened.conn.load_extension(str(paths[0]))
     except duckdb.Error as failure:
-        raise Invalid(f"the extension {name} cannot be loaded: {first_line(failure)}") from None
+        raise InvalidCall(f"the extension {name} cannot be loaded: {first_line(failure)}") from None
 
 
 def needed_by(commands: Iterable[Bound]) -> set[str]:
@@ -135,11 +141,13 @@ def needed_by(commands: Iterable[Bound]) -> set[str]:
 def asked_for(command: Bound) -> str | None:
     """Return the extension that a LOAD or an INSTALL names, None for any other command.
 
-    Both take what is installed as a package. Raises `Invalid` for an INSTALL that asks for a download.
+    Both take what is installed as a package. Raises `InvalidCall` for an INSTALL that asks for a download.
     """
     first = command.words[:1]
     if command.words[:2] == ("FORCE", "INSTALL") or (first == ("INSTALL",) and len(command.text.split()) != 2):
-        raise Invalid("nothing is downloaded while a playbook runs: write INSTALL name, which takes what is installed")
+        raise InvalidCall(
+            "nothing is downloaded while a playbook runs: write INSTALL name, which takes what is installed"
+        )
     if first not in (("LOAD",), ("INSTALL",)):
         return None
     name = command.text[len(first[0]) :].strip().strip("'\"").lower()
@@ -152,7 +160,7 @@ def asked_for(command: Bound) -> str | None:
 
 def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iterable[Bound]) -> None:
     """Make a call's credentials known: as secrets under their aliases, and Postgres databases attached under them
-    unless the SQL does that itself. Raises `Invalid`, `Refused`."""
+    unless the SQL does that itself. Raises `InvalidCall`, `DatabaseUnavailable`."""
     import duckdb
 
     words = {word for command in commands if command.words[:1] == ("ATTACH",) for word in command.text.upper().split()}
@@ -177,7 +185,9 @@ def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iter
                 f"ATTACH {literal(target)} AS {identifier(name)} (TYPE postgres, SECRET {identifier(name)})"
             )
         except duckdb.Error as failure:
-            raise Refused(f"no connection to the database of {what}: {opened.hide(first_line(failure))}") from None
+            raise DatabaseUnavailable(
+                f"no connection to the database of {what}: {opened.hide(first_line(failure))}"
+            ) from None
 
 
 def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], what: str) -> None:
@@ -188,13 +198,13 @@ def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], wh
     try:
         opened.conn.execute(f"CREATE OR REPLACE TEMPORARY SECRET {identifier(name)} (TYPE {kind}, {listed})")
     except duckdb.Error:  # the message may quote what it was given
-        raise Invalid(f"{what} has a value that DuckDB does not take") from None
+        raise InvalidCall(f"{what} has a value that DuckDB does not take") from None
 
 
 def _s3(credential: Mapping[str, Any], what: str) -> dict[str, Any]:
     unknown = [str(name) for name in credential if name != "type" and name not in _S3]
     if unknown:
-        raise Invalid(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3)}")
+        raise InvalidCall(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3)}")
     return {_S3[name]: value for name, value in credential.items() if name != "type"}
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
-from noetl.tools.base import Tool, storable
+from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 from noetl.tools.duckdb.open import (
+    DatabaseUnavailable,
     Opened,
-    Refused,
     asked_for,
     file_of,
     first_line,
@@ -28,7 +28,7 @@ from noetl.tools.duckdb.open import (
 from noetl.tools.duckdb.values import Reader, columns_of, rewritten
 from noetl.tools.exact_json import exact_json
 from noetl.tools.own_folder import refuse_home
-from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of
+from noetl.tools.sql.bind import Bound, bind, commands_of
 from noetl.tools.sql.values import Results, jsonable
 
 IMPORTS: Final = ("duckdb", "pytz")
@@ -76,16 +76,16 @@ def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: S
     hide = _hiding(opened)
     try:
         return Done(work())
-    except Invalid as failure:
-        return Failed(error_value("validation", storable(hide(f"{call.where}: {failure}"))))
-    except Refused as failure:
-        return Failed(error_value("duckdb", storable(hide(f"{call.where}: {failure}")), retryable=True))
+    except InvalidCall as failure:
+        return failed_at(call.where, "validation", hide(str(failure)))
+    except DatabaseUnavailable as failure:
+        return failed_at(call.where, "duckdb", hide(str(failure)), retryable=True)
     except OSError as failure:
-        return Failed(error_value("duckdb", storable(f"{call.where}: {failure}")))
+        return failed_at(call.where, "duckdb", failure)
     except TooLarge as failure:
-        return Failed(error_value("too_large", storable(f"{call.where}: {failure}")))
+        return failed_at(call.where, "too_large", failure)
     except (ValueNotJson, UnicodeDecodeError) as failure:
-        return Failed(error_value("not_json", storable(f"{call.where}: {failure}")))
+        return failed_at(call.where, "not_json", failure)
     except _errors() as failure:
         return _failed(call.where, hide, failure, at[0] if at else None)
     finally:
@@ -129,14 +129,14 @@ def _plain(row: tuple[Any, ...], readers: list[Reader], json: list[int]) -> list
 
 
 def _end(opened: Opened) -> None:
-    """Find out whether the SQL has left a transaction open. Raises `Invalid`; closing rolls it back."""
+    """Find out whether the SQL has left a transaction open. Raises `InvalidCall`; closing rolls it back."""
     import duckdb
 
     try:
         opened.conn.execute("ROLLBACK")
     except duckdb.TransactionException:
         return  # none is open
-    raise Invalid("the SQL leaves a transaction open, which is rolled back: end it with COMMIT")
+    raise InvalidCall("the SQL leaves a transaction open, which is rolled back: end it with COMMIT")
 
 
 def _errors() -> tuple[type[BaseException], ...]:

@@ -32,7 +32,7 @@ _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 _call = threading.local()
 
 
-class Refused(Exception):
+class RefusedAddress(Exception):
     """The address is one that playbooks may not reach."""
 
 
@@ -123,7 +123,7 @@ class _Backend(httpcore.SyncBackend):
             for address in addresses:
                 if is_refused(address):
                     resolved = "" if host == address else f"{address}, "
-                    raise Refused(
+                    raise RefusedAddress(
                         f"{host} is {resolved}a link-local or metadata address, which playbooks may not reach"
                         " (NOETL_HTTP_ALLOW_LINK_LOCAL=true allows it)"
                     )

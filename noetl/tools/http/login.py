@@ -15,7 +15,7 @@ _KEY_PARAMETER: Final = "api_key"
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class HttpLogin:
     """Headers and parameters that log a request in. `secrets` are all values that must not reach another host."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,7 +48,7 @@ class Login:
         return value is not None and not isinstance(value, bool) and self.in_value(repr(value))
 
 
-def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Login:
+def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> HttpLogin:
     """Return what a credential adds to a request. Raises ValueError, whose text shows no value."""
     headers: dict[str, str] = {}
     params: dict[str, str] = {}
@@ -76,7 +76,7 @@ def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Lo
                 f"the credential's value for the header {name!r} has a line end or another character in it that no"
                 " header can have"
             )
-    return Login(headers, params, secrets)
+    return HttpLogin(headers, params, secrets)
 
 
 def sendable(text: str) -> bool:

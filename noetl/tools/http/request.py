@@ -9,8 +9,9 @@ import orjson
 
 from noetl.calls import Call
 from noetl.rules.choices import BIG_NUMBERS, HTTP_METHODS
+from noetl.tools.base import InvalidCall
 from noetl.tools.http.body import ENCODINGS, charset_of, is_json, media_type
-from noetl.tools.http.login import Login, login_of, sendable
+from noetl.tools.http.login import HttpLogin, login_of, sendable
 
 if TYPE_CHECKING:  # imported by the first call
     import httpx
@@ -19,10 +20,6 @@ TIMEOUT: Final = 30.0
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _FORM: Final = "application/x-www-form-urlencoded"
 _GREATEST_PORT: Final = 65535
-
-
-class Invalid(Exception):
-    """A field is missing or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class Request:
     params: dict[str, Any]
     content: bytes | None
     timeout: float
-    login: Login
+    login: HttpLogin
     big_as_text: bool
     secret_body: bool
 
@@ -50,24 +47,16 @@ class Request:
 
 
 def request_of(call: Call) -> Request:
-    """Return the request of a step. Raises `Invalid`."""
+    """Return the request of a step. Raises `InvalidCall`."""
     fields = call.fields
     method = str(fields.get("method") or "GET").upper()
     if method not in HTTP_METHODS:
-        raise Invalid(f"method {method!r} is none of {', '.join(sorted(HTTP_METHODS))}")
+        raise InvalidCall(f"method {method!r} is none of {', '.join(sorted(HTTP_METHODS))}")
     url = _address(fields.get("endpoint"))
-    params = dict(_mapping(fields, "params"))
-    body, has_body = fields.get("payload"), fields.get("payload") is not None
-    data = fields.get("data")
-    if data is not None:
-        query, inner, has_inner = _split(data, method)
-        params.update(query)
-        if has_inner and has_body:
-            raise Invalid("payload and data both give a body: keep one of them")
-        if has_inner:
-            body, has_body = inner, True
-    headers = {str(name): _header(f"headers.{name}", value)
-               for name, value in _mapping(fields, "headers").items() if value is not None}  # fmt: skip
+    query, body, has_body = _query_and_body(fields, method)
+    params = {**_mapping(fields, "params"), **query}
+    written = _mapping(fields, "headers")
+    headers = {str(name): _header(f"headers.{name}", value) for name, value in written.items() if value is not None}
     login = _login(call, headers, params)
     headers.update(login.headers)
     params.update(login.params)
@@ -76,7 +65,7 @@ def request_of(call: Call) -> Request:
         headers["Idempotency-Key"] = call.key
     if "accept-encoding" not in given:
         headers["Accept-Encoding"] = ENCODINGS
-    content = _content(body, headers) if has_body else None
+    content = _content(body, headers) if has_body else None  # before the headers are taken: it may add one
     return Request(
         method=method,
         url=url,
@@ -90,15 +79,26 @@ def request_of(call: Call) -> Request:
     )
 
 
+def _query_and_body(fields: Mapping[str, Any], method: str) -> tuple[Mapping[str, Any], Any, bool]:
+    """Return the query of `data`, the body, and whether there is a body. Raises `InvalidCall`."""
+    payload, data = fields.get("payload"), fields.get("data")
+    if data is None:
+        return {}, payload, payload is not None
+    query, body, has_body = _split(data, method)
+    if has_body and payload is not None:
+        raise InvalidCall("payload and data both give a body: keep one of them")
+    return query, body if has_body else payload, has_body or payload is not None
+
+
 def _address(url: Any) -> str:
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
-        raise Invalid(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
+        raise InvalidCall(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
     try:
         port = urlsplit(url).port
     except ValueError:
         port = 0
     if port is not None and not 1 <= port <= _GREATEST_PORT:
-        raise Invalid(f"the port of endpoint {_host(url)!r} is no number between 1 and {_GREATEST_PORT}")
+        raise InvalidCall(f"the port of endpoint {_host(url)!r} is no number between 1 and {_GREATEST_PORT}")
     return url
 
 
@@ -107,26 +107,26 @@ def _host(url: str) -> str:
     return url.partition("://")[2].split("/")[0].split("?")[0].rpartition("@")[2][:100]
 
 
-def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> Login:
+def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> HttpLogin:
     """Return what `auth` adds, checked against what the step gives itself."""
     try:
         login = login_of(call.auth.get("", {}), call.secrets)
     except ValueError as failure:
-        raise Invalid(str(failure)) from None
+        raise InvalidCall(str(failure)) from None
     given = {name.lower() for name in headers}
     for name in login.headers:
         if name.lower() in given:
-            raise Invalid(f"headers has {name!r}, which auth gives: keep one of them")
+            raise InvalidCall(f"headers has {name!r}, which auth gives: keep one of them")
     for name in login.params:
         if name in params:
-            raise Invalid(f"params has {name!r}, which auth gives: keep one of them")
+            raise InvalidCall(f"params has {name!r}, which auth gives: keep one of them")
     return login
 
 
 def _timeout(call: Call) -> float:
     own = call.fields.get("timeout")
     if own is not None and (isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0):
-        raise Invalid(f"timeout {own!r} is not a number of seconds above 0")
+        raise InvalidCall(f"timeout {own!r} is not a number of seconds above 0")
     if own is None:
         return TIMEOUT if call.timeout is None or call.timeout == float("inf") else call.timeout
     return float(own if call.timeout is None else min(own, call.timeout))
@@ -134,7 +134,7 @@ def _timeout(call: Call) -> float:
 
 def _big_as_text(given: Any) -> bool:
     if given not in (None, *BIG_NUMBERS):
-        raise Invalid(f"big_numbers {given!r} is none of {', '.join(BIG_NUMBERS)}")
+        raise InvalidCall(f"big_numbers {given!r} is none of {', '.join(BIG_NUMBERS)}")
     return bool(given == "text")
 
 
@@ -144,7 +144,7 @@ def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
         return _mapping(data, "query", "data.query"), data.get("body"), data.get("body") is not None
     if method in _SAFE:
         if not isinstance(data, Mapping):
-            raise Invalid(f"data of a {method} is its query: give a mapping, not a {type(data).__name__}")
+            raise InvalidCall(f"data of a {method} is its query: give a mapping, not a {type(data).__name__}")
         return data, None, False
     return {}, data, True
 
@@ -154,7 +154,7 @@ def _mapping(fields: Mapping[str, Any], name: str, path: str | None = None) -> M
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise Invalid(f"{path or name} must be a mapping, not a {type(value).__name__}")
+        raise InvalidCall(f"{path or name} must be a mapping, not a {type(value).__name__}")
     return value
 
 
@@ -163,13 +163,13 @@ def _text(path: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise Invalid(f"{path} must be text, not a {type(value).__name__}")
+    raise InvalidCall(f"{path} must be text, not a {type(value).__name__}")
 
 
 def _header(path: str, value: Any) -> str:
     text = _text(path, value)
     if not sendable(text):
-        raise Invalid(f"{path} has a line end or another character in it that no header can have")
+        raise InvalidCall(f"{path} has a line end or another character in it that no header can have")
     return text
 
 
@@ -209,11 +209,11 @@ def _is_document(text: str) -> bool:
 def _encoded(text: str, content_type: str) -> bytes:
     charset = charset_of(content_type)
     if charset == "":
-        raise Invalid(f"headers: the charset of Content-Type {content_type!r} is not known: use utf-8")
+        raise InvalidCall(f"headers: the charset of Content-Type {content_type!r} is not known: use utf-8")
     try:
         return text.encode(charset or "utf-8")
     except UnicodeEncodeError as failure:
-        raise Invalid(
+        raise InvalidCall(
             f"the body has the character {text[failure.start]!r}, which the charset {charset} of its Content-Type"
             " does not have: use utf-8"
         ) from None

@@ -17,10 +17,10 @@ from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Tool, storable
+from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 from noetl.tools.exact_json import NumberTooBig
 from noetl.tools.http.body import WrongBody, is_json, read_body, read_json, read_text
-from noetl.tools.http.request import TIMEOUT, Invalid, Request, request_of
+from noetl.tools.http.request import TIMEOUT, Request, request_of
 
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
@@ -66,30 +66,30 @@ class Http:
         """Make the call. Errors: `validation`, `timeout`, `http`, `too_large`, `not_json`."""
         import httpx
 
-        from noetl.tools.http.guard import Refused
+        from noetl.tools.http.guard import RefusedAddress
         from noetl.tools.http.redirects import WrongRedirect
 
         try:
             request = request_of(call)
-        except Invalid as failure:
-            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
+        except InvalidCall as failure:
+            return failed_at(call.where, "validation", failure)
         what = f"{call.where}: {request.method} {_without_secrets(request.url)}"
         try:
             with self._client() as client:
                 response = _exchange(client, request, call.limit)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as failure:
-            return Failed(error_value("validation", storable(f"{what}: {failure}")))
-        except Refused as failure:
-            return Failed(error_value("http", storable(f"{what}: {failure}")))
+            return failed_at(what, "validation", failure)
+        except RefusedAddress as failure:
+            return failed_at(what, "http", failure)
         except TooLarge as failure:
-            return Failed(error_value("too_large", storable(f"{what}: {failure}")))
+            return failed_at(what, "too_large", failure)
         except httpx.TimeoutException:
             text = f"{what}: no complete answer within {request.timeout:g} s"
             return Failed(error_value("timeout", storable(text), retryable=True))
         except WrongRedirect as failure:
-            return Failed(error_value("http", storable(f"{what}: {failure}")))
+            return failed_at(what, "http", failure)
         except WrongBody as failure:
-            return Failed(error_value("http", storable(f"{what}: {failure}"), retryable=failure.retryable))
+            return failed_at(what, "http", failure, retryable=failure.retryable)
         except httpx.TransportError as failure:
             text = str(failure) or type(failure).__name__
             return Failed(error_value("http", storable(f"{what}: no answer: {text}"), retryable=True))
@@ -168,9 +168,9 @@ def _answer(call: Call, what: str, response: _Response, big_as_text: bool) -> Do
     try:
         return Done(plain(response.described(data), call.limit))
     except ValueNotJson as failure:
-        return Failed(error_value("not_json", storable(f"{what}: {failure}")))
+        return failed_at(what, "not_json", failure)
     except TooLarge as failure:
-        return Failed(error_value("too_large", storable(f"{what}: {failure}")))
+        return failed_at(what, "too_large", failure)
 
 
 def _data(response: _Response, big_as_text: bool) -> Any:

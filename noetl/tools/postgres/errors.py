@@ -7,7 +7,7 @@ import psycopg
 
 from noetl.outcomes import Failed, error_value
 from noetl.tools.base import storable
-from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.session import is_lost
 
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03", "57014"})
@@ -34,7 +34,7 @@ _DETAILS: Final = {
 }
 
 
-def of_connect(where: str, login: Login, failure: psycopg.Error) -> Failed:
+def of_connect(where: str, login: PostgresLogin, failure: psycopg.Error) -> Failed:
     """Return the error of a connection that could not be had."""
     text = str(failure).strip()
     reason = (text.splitlines() or [type(failure).__name__])[0]
@@ -47,7 +47,7 @@ def of_connect(where: str, login: Login, failure: psycopg.Error) -> Failed:
 
 def of_command(
     where: str,
-    login: Login,
+    login: PostgresLogin,
     failure: psycopg.Error,
     command: int | None,
     text: str | None,

@@ -13,9 +13,9 @@ import psycopg.errors as pg
 
 from noetl.calls import Call
 from noetl.errors import TooLarge
+from noetl.tools.base import InvalidCall
 from noetl.tools.masking import mask_of
 from noetl.tools.postgres.session import Session
-from noetl.tools.sql.bind import Invalid
 
 FIND: Final = """
 SELECT 'noetl_inbox', pg_catalog.has_schema_privilege(n.oid, 'USAGE')
@@ -115,10 +115,10 @@ def enter(session: Session, inbox: Inbox, key: bytes, begin_again: Callable[[], 
 def leave(session: Session, inbox: Inbox, key: bytes, call: Call, result: bytes) -> None:
     """Store the result, its secrets masked, beside the key.
 
-    Raises `psycopg.Error`, `Invalid` where the key is gone, `TooLarge`.
+    Raises `psycopg.Error`, `InvalidCall` where the key is gone, `TooLarge`.
     """
     stored = mask_of(call.secrets).json(result) if call.secrets else result
     if len(stored) > call.limit:
         raise TooLarge(f"the result has {len(stored):,} bytes as JSON, the limit is {call.limit:,}")
     if not session.query(inbox.update, (0, key), (0, stored)):
-        raise Invalid(f"the SQL has removed its own key from {inbox.name}: leave that table alone")
+        raise InvalidCall(f"the SQL has removed its own key from {inbox.name}: leave that table alone")

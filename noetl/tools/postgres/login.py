@@ -8,14 +8,14 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from noetl.tools.base import InvalidCall
 from noetl.tools.credential import hide, postgres_parts, secrets_of
-from noetl.tools.sql.bind import Invalid
 
 CONNECT_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class PostgresLogin:
     """A login at a server. `where` is for people; `secrets` must not be seen by any. `own`: it is the one that
     playbooks share on the engine's server."""
 
@@ -29,20 +29,20 @@ class Login:
         return hide(text, self.secrets)
 
 
-def login_of(auth: Mapping[str, Mapping[str, Any]], default: Login | None) -> Login:
-    """Return the login that a call is to use: its one credential, else the default. Raises `Invalid`."""
+def login_of(auth: Mapping[str, Mapping[str, Any]], default: PostgresLogin | None) -> PostgresLogin:
+    """Return the login that a call is to use: its one credential, else the default. Raises `InvalidCall`."""
     if not auth:
         if default is None:
-            raise Invalid("no database is named: give the step an auth of type postgres")
+            raise InvalidCall("no database is named: give the step an auth of type postgres")
         return default
     if len(auth) > 1:
-        raise Invalid(f"auth has {len(auth)} credentials ({', '.join(sorted(auth))}), and one is needed")
+        raise InvalidCall(f"auth has {len(auth)} credentials ({', '.join(sorted(auth))}), and one is needed")
     ((alias, credential),) = auth.items()
     return make_login(postgres_parts(credential, f"the credential {alias!r}" if alias else "the credential"))
 
 
-def make_login(parts: Mapping[str, Any], *, own: bool = False) -> Login:
-    """Return a login from what the client library calls its parts. Raises `Invalid`."""
+def make_login(parts: Mapping[str, Any], *, own: bool = False) -> PostgresLogin:
+    """Return a login from what the client library calls its parts. Raises `InvalidCall`."""
     closed = {
         "password": "",
         "passfile": f"{os.devnull}/none",
@@ -58,7 +58,7 @@ def make_login(parts: Mapping[str, Any], *, own: bool = False) -> Login:
         # What is not given must not come from PG... variables or files of the worker's account.
         conninfo = make_conninfo(**{**closed, **given, "client_encoding": "utf8"})
     except (psycopg.Error, UnicodeError, ValueError):
-        raise Invalid("the login has a value that the client library does not take") from None
+        raise InvalidCall("the login has a value that the client library does not take") from None
     host = str(parts.get("host") or parts.get("hostaddr"))
     port = "" if host.startswith("/") else f":{parts.get('port') or 5432}"
-    return Login(conninfo, f"{parts.get('user')}@{host}{port}/{parts.get('dbname')}", secrets_of(parts), own)
+    return PostgresLogin(conninfo, f"{parts.get('user')}@{host}{port}/{parts.get('dbname')}", secrets_of(parts), own)

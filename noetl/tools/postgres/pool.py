@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from noetl.tools.postgres import shared_login as postgres_own
-from noetl.tools.postgres.login import CONNECT_SECONDS, Login
+from noetl.tools.postgres.login import CONNECT_SECONDS, PostgresLogin
 from noetl.tools.postgres.session import Able, Session
 from noetl.tools.postgres.values import make_adapters
 
@@ -43,12 +43,14 @@ class Pool:
 
     def __init__(self) -> None:
         self._adapters = make_adapters()
-        self._shelves: dict[Login, _Shelf] = {}
+        self._shelves: dict[PostgresLogin, _Shelf] = {}
         self._changed = threading.Condition()
         self._sweeper: threading.Timer | None = None
         self._closed = False
 
-    def take(self, login: Login, deadline: float | None, given_up: Callable[[], bool], *, fresh: bool) -> Session:
+    def take(
+        self, login: PostgresLogin, deadline: float | None, given_up: Callable[[], bool], *, fresh: bool
+    ) -> Session:
         """Return a session of a login, by `deadline` on the monotonic clock. `fresh`: of those kept none is to be
         trusted. Raises `NoRoom`, and `psycopg.Error` where no connection can be had."""
         with self._changed:
@@ -88,7 +90,7 @@ class Pool:
                 self._sweeper.cancel()
         self._sweep()
 
-    def _connect(self, login: Login, deadline: float | None) -> Session:
+    def _connect(self, login: PostgresLogin, deadline: float | None) -> Session:
         conninfo = login.conninfo
         if deadline is not None and (left := max(1, ceil(deadline - time.monotonic()))) < CONNECT_SECONDS:
             conninfo = make_conninfo(conninfo, connect_timeout=left)
@@ -99,7 +101,7 @@ class Pool:
         )
         return Session(conn, login, able)
 
-    def _open(self, conninfo: str, login: Login) -> "psycopg.Connection[Any]":
+    def _open(self, conninfo: str, login: PostgresLogin) -> "psycopg.Connection[Any]":
         """Open a connection; that of the login which playbooks share has no settings that one of them made."""
         for mended in (not login.own, True):
             conn: psycopg.Connection[Any] | None = None
@@ -127,7 +129,7 @@ class Pool:
             return False
         return True
 
-    def _returned(self, login: Login, kept: "tuple[float, psycopg.Connection[Any], Able] | None") -> None:
+    def _returned(self, login: PostgresLogin, kept: "tuple[float, psycopg.Connection[Any], Able] | None") -> None:
         with self._changed:
             shelf = self._shelves[login]
             shelf.lent -= 1

@@ -12,11 +12,11 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from noetl.tools.base import storable
+from noetl.tools.base import InvalidCall, storable
 from noetl.tools.postgres import types as postgres_types
-from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.values import Value, parameters
-from noetl.tools.sql.bind import Bound, Invalid
+from noetl.tools.sql.bind import Bound
 from noetl.tools.sql.values import Results
 
 CHUNK: Final = 20
@@ -34,6 +34,9 @@ _LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 class CopyRefused(Exception):
     """A COPY has nothing at its other end."""
 
+    def __init__(self) -> None:
+        super().__init__("COPY from STDIN or to STDOUT has nothing at its other end here: use INSERT or SELECT")
+
 
 @dataclass(frozen=True, slots=True)
 class Able:
@@ -49,7 +52,7 @@ class Session:
     `untouched`: nothing of the playbook's has been sent yet. `command` counts from 0, None between commands.
     """
 
-    def __init__(self, conn: "psycopg.Connection[Any]", login: Login, able: Able) -> None:
+    def __init__(self, conn: "psycopg.Connection[Any]", login: PostgresLogin, able: Able) -> None:
         self.conn = conn
         self.login = login
         self.able = able
@@ -91,11 +94,11 @@ class Session:
     def execute(self, command: Bound, results: Results) -> None:
         """Run one command of a playbook and add what it returns while it comes.
 
-        Raises `psycopg.Error`, `Invalid`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
+        Raises `psycopg.Error`, `InvalidCall`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
         is still busy and must be closed.
         """
         if command.values is not None and len(command.values) > MOST_VALUES:
-            raise Invalid(
+            raise InvalidCall(
                 f"the command has {len(command.values):,} values, and Postgres takes {MOST_VALUES:,}: give a list as"
                 " one value (= ANY($1), unnest($1::int[])), or store rows with a save step"
             )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from noetl.tools.postgres.login import Login
+from noetl.tools.postgres.login import PostgresLogin
 
 FIND: Final = """
 SELECT 1 FROM pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) AS given
@@ -32,7 +32,7 @@ def is_changed(conn: "psycopg.Connection[Any]") -> bool:
     return conn.execute(FIND).fetchone() is not None
 
 
-def mend(login: Login) -> None:
+def mend(login: PostgresLogin) -> None:
     """Remove the settings that a login's role may have made itself. Raises `psycopg.Error`."""
     with psycopg.connect(make_conninfo(login.conninfo, options=SAFE), autocommit=True) as conn:
         conn.execute("ALTER ROLE CURRENT_USER RESET ALL")

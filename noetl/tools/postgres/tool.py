@@ -8,20 +8,20 @@ for itself.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from noetl.calls import Call
-from noetl.outcomes import Done, Failed, error_value
+from noetl.outcomes import Done, Failed
 from noetl.rules.choices import ISOLATIONS
-from noetl.tools.base import Tool, storable
-from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of, kind_of, refuse_transactions
+from noetl.tools.base import InvalidCall, Tool, failed_at
+from noetl.tools.sql.bind import Bound, bind, commands_of, kind_of, refuse_transactions
 from noetl.tools.sql.values import Results
 
 if TYPE_CHECKING:  # imported by the first call: the runners' children, which know all tools, never make one
-    from noetl.tools.postgres.login import Login
+    from noetl.tools.postgres.login import PostgresLogin
     from noetl.tools.postgres.session import Session
-    from noetl.tools.postgres.transaction import Work
+    from noetl.tools.postgres.transaction import Transactions
 
 _CHANGES_ROLE: Final = frozenset({"SET", "DO", "CALL"})
 
@@ -35,7 +35,7 @@ class Postgres:
         self._secret = secret
         self._parts = playbook_login
         self._lock = threading.Lock()
-        self._work: Work | None = None
+        self._transactions: Transactions | None = None
 
     def run(self, call: Call) -> Done | Failed:
         """Run a call's SQL. Errors: `validation`, `postgres`, `timeout`, `cancelled`, `too_large`, `not_json`."""
@@ -43,13 +43,13 @@ class Postgres:
             once = call.fields.get("once", True)
             once = True if once is None else once
             if not isinstance(once, bool):
-                raise Invalid(f"once must be true or false, not {kind_of(once)}")
+                raise InvalidCall(f"once must be true or false, not {kind_of(once)}")
             commands = bind(commands_of(call.fields), call.fields.get("params"))
             isolation = _isolation(call.fields.get("isolation"), once)
             if once:
                 refuse_transactions(commands)
-        except Invalid as failure:
-            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
+        except InvalidCall as failure:
+            return failed_at(call.where, "validation", failure)
         return self.transact(
             call,
             _job(commands, call.limit),
@@ -66,49 +66,50 @@ class Postgres:
         *,
         once: bool = True,
         isolation: str = "",
-        texts: list[str] | None = None,
+        texts: Sequence[str] = (),
         resets: bool = False,
     ) -> Done | Failed:
-        """Run a job in the database that a call names; see `Work.run`."""
+        """Run a job in the database that a call names; see `Transactions.run`."""
         from noetl.tools.postgres.login import login_of
 
         try:
             login = login_of(call.auth, self._default())
-        except Invalid as failure:
-            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
-        return self._working().run(call, login, once, job, isolation=isolation, texts=texts or [], resets=resets)
+        except InvalidCall as failure:
+            return failed_at(call.where, "validation", failure)
+        transactions = self._connected()
+        return transactions.run(call, login, job, once=once, isolation=isolation, texts=texts, resets=resets)
 
     def cancel(self, call: Call) -> None:
         """End a call that runs, on the server, too."""
-        if self._work is not None:
-            self._work.cancel(call)
+        if self._transactions is not None:
+            self._transactions.cancel(call)
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        if self._work is not None:
-            self._work.close()
+        if self._transactions is not None:
+            self._transactions.close()
 
-    def _default(self) -> "Login | None":
+    def _default(self) -> "PostgresLogin | None":
         from noetl.tools.postgres.login import make_login
 
         return None if self._parts is None else make_login(self._parts, own=True)
 
-    def _working(self) -> "Work":
-        from noetl.tools.postgres.transaction import Work
+    def _connected(self) -> "Transactions":
+        from noetl.tools.postgres.transaction import Transactions
 
         with self._lock:
-            if self._work is None:
-                self._work = Work(self._secret)
-            return self._work
+            if self._transactions is None:
+                self._transactions = Transactions(self._secret)
+            return self._transactions
 
 
 def _isolation(value: Any, once: bool) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or value.lower() not in ISOLATIONS:
-        raise Invalid(f"isolation {value!r} is none of {', '.join(ISOLATIONS)}")
+        raise InvalidCall(f"isolation {value!r} is none of {', '.join(ISOLATIONS)}")
     if not once:
-        raise Invalid("isolation is the level of the step's transaction, and with once: false there is none")
+        raise InvalidCall("isolation is the level of the step's transaction, and with once: false there is none")
     return value.lower()
 
 

@@ -15,8 +15,9 @@ from psycopg.adapt import AdaptersMap, Loader
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
+from noetl.tools.base import InvalidCall
 from noetl.tools.exact_json import exact_json
-from noetl.tools.sql.bind import Invalid, check_text
+from noetl.tools.sql.bind import check_text
 from noetl.tools.sql.values import iso_moment, number, real
 
 _BOOL, _INT4, _INT8, _NUMERIC, _JSONB = 16, 23, 20, 1700, 3802
@@ -30,7 +31,7 @@ Value = tuple[int, bytes | None]
 
 
 def dump(place: str, value: Any) -> Value:
-    """Return a JSON value as a parameter. `place` is what errors call it. Raises `Invalid`."""
+    """Return a JSON value as a parameter. `place` is what errors call it. Raises `InvalidCall`."""
     match value:
         case None:
             return 0, None
@@ -49,11 +50,11 @@ def dump(place: str, value: Any) -> Value:
 
 
 def dump_json(place: str, value: Any) -> bytes:
-    """Return a value as JSON text that jsonb takes. Raises `Invalid`."""
+    """Return a value as JSON text that jsonb takes. Raises `InvalidCall`."""
     try:
         text = orjson.dumps(value, default=dict)
     except TypeError as failure:
-        raise Invalid(f"{place} cannot be written as JSON: {failure}") from None
+        raise InvalidCall(f"{place} cannot be written as JSON: {failure}") from None
     if b"\\u0000" in text:
         _check_texts(place, value)
     return text
@@ -72,7 +73,7 @@ def _check_texts(place: str, value: Any) -> None:
 
 
 def dump_array(place: str, value: Sequence[Any]) -> bytes:
-    """Return a list as the text of an array. Raises `Invalid`."""
+    """Return a list as the text of an array. Raises `InvalidCall`."""
     items: list[bytes] = []
     for index, item in enumerate(value):
         if isinstance(item, list):
@@ -85,7 +86,7 @@ def dump_array(place: str, value: Sequence[Any]) -> bytes:
 
 
 def parameters(conn: Connection[Any], query: bytes, values: Sequence[Any]) -> list[Value]:
-    """Return the values of a query as parameters. Raises `Invalid`, and what Postgres says of the query.
+    """Return the values of a query as parameters. Raises `InvalidCall`, and what Postgres says of the query.
 
     Only where there is a list it is asked what it expects: one round trip, two for a type seldom used.
     """

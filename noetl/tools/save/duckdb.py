@@ -15,12 +15,13 @@ import orjson
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
+from noetl.tools.base import InvalidCall
 from noetl.tools.duckdb.open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
 from noetl.tools.duckdb.tool import failed_as
 from noetl.tools.own_folder import refuse_home
+from noetl.tools.save.order import Order
 from noetl.tools.save.rows import create_table, duckdb_types, identifier, name_parts
-from noetl.tools.save.tool import Order
-from noetl.tools.sql.bind import Bound, Invalid
+from noetl.tools.sql.bind import Bound
 
 LARGEST_ROW: Final = 1 << 30
 _OPTIONS: Final = {
@@ -81,19 +82,19 @@ def _fill(opened: Opened, order: Order) -> bytes:
 
 
 def _types(opened: Opened, order: Order, table: str) -> dict[str, str]:
-    """Return the types of the columns to be filled. Raises `Invalid` where the table or a column is not there."""
+    """Return the types of the columns to be filled. Raises `InvalidCall` where the table or a column is not there."""
     import duckdb
 
     try:
         described = opened.conn.execute(f"DESCRIBE {table}").fetchall()
     except duckdb.CatalogException:
         hint = f": {create_table(table, duckdb_types(order.rows))}" if order.rows else ""
-        raise Invalid(f"there is no table {order.table!r} in this database{hint}") from None
+        raise InvalidCall(f"there is no table {order.table!r} in this database{hint}") from None
     there = {row[0]: row[1] for row in described}
     small = {name.lower(): type_ for name, type_ in there.items()}
     missing = [name for name in order.columns if name.lower() not in small]
     if missing:
-        raise Invalid(f"the table {order.table!r} has no column {missing[0]!r}: its columns are {', '.join(there)}")
+        raise InvalidCall(f"the table {order.table!r} has no column {missing[0]!r}: its columns are {', '.join(there)}")
     return {name: small[name.lower()] for name in order.columns}
 
 
@@ -105,9 +106,9 @@ def _write(opened: Opened, order: Order, key: str) -> bytes:
     elsewhere = "://" in order.path
     path = order.path if elsewhere else os.path.abspath(os.path.expanduser(order.path))
     if not elsewhere and not Path(path).parent.is_dir():
-        raise Invalid(f"there is no folder {str(Path(path).parent)!r} to write {Path(path).name!r} to")
+        raise InvalidCall(f"there is no folder {str(Path(path).parent)!r} to write {Path(path).name!r} to")
     if not order.rows and order.format == "parquet":
-        raise Invalid("data has no rows, and so no columns, which a parquet file needs")
+        raise InvalidCall("data has no rows, and so no columns, which a parquet file needs")
     lines = order.format == "json" and path.lower().endswith(("ndjson", "jsonl"))
     # DuckDB compresses by the suffix: the temporary name must have the same.
     beside = (

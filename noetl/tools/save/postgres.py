@@ -11,11 +11,11 @@ from typing import Any, Final
 import orjson
 import psycopg.errors as pg
 
+from noetl.tools.base import InvalidCall
 from noetl.tools.postgres.session import Session
 from noetl.tools.postgres.values import Value, dump_json
+from noetl.tools.save.order import Order
 from noetl.tools.save.rows import create_table, identifier, name_parts, postgres_types
-from noetl.tools.save.tool import Order
-from noetl.tools.sql.bind import Invalid
 from noetl.tools.sql.values import Reader, Results
 
 FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
@@ -37,7 +37,7 @@ SELECT (line.number - 1)::text, given.key
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _TableColumn:
     """A column of the table, and its type as SQL writes it."""
 
     name: str
@@ -53,7 +53,7 @@ class _Column:
 
 
 def job_of(order: Order) -> Callable[[Session], bytes]:
-    """Return what is to be done in the transaction. It raises `Invalid` and `psycopg.Error`."""
+    """Return what is to be done in the transaction. It raises `InvalidCall` and `psycopg.Error`."""
     if order.statements:
         return lambda session: _run(session, order)
     return lambda session: _fill(session, order)
@@ -64,13 +64,13 @@ def _run(session: Session, order: Order) -> bytes:
     for commands in order.statements:
         for number, command in enumerate(commands):
             session.command = number
-            counted = _Counted()
+            counted = _RowCounter()
             session.execute(command, counted)
             count += counted.count
     return order.result(count)
 
 
-class _Counted(Results):
+class _RowCounter(Results):
     """Results of which only the count is wanted."""
 
     def __init__(self) -> None:
@@ -115,13 +115,13 @@ def _fill(session: Session, order: Order) -> bytes:
     except pg.InvalidColumnReference:
         if not order.key:
             raise
-        raise Invalid(
+        raise InvalidCall(
             f"the table {table} has no unique index on its key: CREATE UNIQUE INDEX ON {table} ({keys})"
         ) from None
     return order.result(count, table)
 
 
-def _for_column(value: Any, column: _Column) -> Any:
+def _for_column(value: Any, column: _TableColumn) -> Any:
     """Return a value as its column takes it: for JSON, a text that is an array or object stands for that; a float
     without a fraction is a whole number."""
     if column.is_whole and isinstance(value, float) and value.is_integer():
@@ -136,7 +136,7 @@ def _for_column(value: Any, column: _Column) -> Any:
 
 
 def _place(
-    session: Session, columns: dict[str, _Column], data: list[dict[str, Any]], failure: pg.DatabaseError
+    session: Session, columns: dict[str, _TableColumn], data: list[dict[str, Any]], failure: pg.DatabaseError
 ) -> tuple[int, str] | None:
     """Return the row and the column that Postgres refused, None where that cannot be told. Ends the transaction."""
     names = {column.name: name for name, column in columns.items()}
@@ -158,7 +158,7 @@ def _json(rows: list[dict[str, Any]]) -> Value:
 
 
 def _table(session: Session, order: Order) -> str:
-    """Return the table's name as SQL: as it is written, else in small letters. Raises `Invalid` where there is none."""
+    """Return the table's name as SQL: as it is written, else in small letters. Raises `InvalidCall` without a table."""
     parts = name_parts(order.table)
     for folded in (parts, [part.lower() for part in parts]):
         name = ".".join(identifier(part) for part in folded)
@@ -166,20 +166,20 @@ def _table(session: Session, order: Order) -> str:
             return name
     written = ".".join(part if part.isidentifier() and part.islower() else identifier(part) for part in parts)
     hint = f": {create_table(written, postgres_types(order.rows))}" if order.rows else ""
-    raise Invalid(f"there is no table {order.table!r} in {session.login.where}{hint}")
+    raise InvalidCall(f"there is no table {order.table!r} in {session.login.where}{hint}")
 
 
-def _columns(session: Session, order: Order, table: str) -> dict[str, _Column]:
-    """Return for each name in the data its column: of the same name, or the same in small letters. Raises `Invalid`."""
+def _columns(session: Session, order: Order, table: str) -> dict[str, _TableColumn]:
+    """Return the column of each name in the data: of that name, or that name in small letters. Raises `InvalidCall`."""
     (oid,) = session.query(FIND, (0, table.encode()))[0]
     types = dict(session.query(COLUMNS, (0, str(oid).encode())))
     there = list(types)
-    found: dict[str, _Column] = {}
+    found: dict[str, _TableColumn] = {}
     for name in order.columns:
         column = name if name in there else name.lower()
         if column not in there:
-            raise Invalid(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
+            raise InvalidCall(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
         if any(column == other.name for other in found.values()):
-            raise Invalid(f"data has the column {column!r} twice, in capital and in small letters")
-        found[name] = _Column(column, types[column])
+            raise InvalidCall(f"data has the column {column!r} twice, in capital and in small letters")
+        found[name] = _TableColumn(column, types[column])
     return found

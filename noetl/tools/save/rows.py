@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import orjson
 
-from noetl.tools.sql.bind import Invalid, kind_of
+from noetl.tools.base import InvalidCall
+from noetl.tools.sql.bind import kind_of
 
 Row = Mapping[str, Any]
 
@@ -13,18 +14,18 @@ _INT8: Final = (-(2**63), 2**63 - 1)
 
 
 def rows_of(data: Any) -> list[Row]:
-    """Return the rows of `data`: a mapping is one, a list of mappings several. Raises `Invalid`."""
+    """Return the rows of `data`: a mapping is one, a list of mappings several. Raises `InvalidCall`."""
     if isinstance(data, Mapping):
         rows: list[Row] = [data]
     elif isinstance(data, Sequence) and not isinstance(data, str):
         rows = list(data)
     else:
-        raise Invalid(f"data must be a mapping or a list of mappings, not {kind_of(data)}")
+        raise InvalidCall(f"data must be a mapping or a list of mappings, not {kind_of(data)}")
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise Invalid(f"data[{place}] must be a mapping of columns to values, not {kind_of(row)}")
+            raise InvalidCall(f"data[{place}] must be a mapping of columns to values, not {kind_of(row)}")
         if not row:
-            raise Invalid(f"data[{place}] has no columns" if len(rows) > 1 else "data has no columns")
+            raise InvalidCall(f"data[{place}] has no columns" if len(rows) > 1 else "data has no columns")
     return rows
 
 
@@ -36,13 +37,13 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 def last_of_each(rows: Sequence[Row], key: Sequence[str]) -> list[Row]:
     """Return the rows with of those that share a key the last only, as if they were stored one after the other.
 
-    Raises `Invalid` where one has no key.
+    Raises `InvalidCall` where one has no key.
     """
     found: dict[bytes, Row] = {}
     for place, row in enumerate(rows):
         missing = [name for name in key if row.get(name) is None]
         if missing:
-            raise Invalid(f"data[{place}] has no {missing[0]!r}, which is part of the key")
+            raise InvalidCall(f"data[{place}] has no {missing[0]!r}, which is part of the key")
         found[orjson.dumps([row[name] for name in key], default=dict)] = row
     return list(found.values())
 
@@ -113,7 +114,7 @@ def identifier(name: str) -> str:
 
 
 def name_parts(table: str) -> list[str]:
-    """Return the parts of a name like `schema.table`, in which "quoted parts" may hold points. Raises `Invalid`."""
+    """Return the parts of a name like `schema.table`, in which "quoted parts" may hold points. Raises `InvalidCall`."""
     parts, at = [], 0
     while True:
         if table[at : at + 1] == '"':
@@ -127,7 +128,7 @@ def name_parts(table: str) -> list[str]:
             after = len(table) if (point := table.find(".", at)) < 0 else point
             part = table[at:after].strip()
         if not part or (after < len(table) and table[after] != "."):
-            raise Invalid(f"table {table!r} is no name of a table: write it as name or schema.name")
+            raise InvalidCall(f"table {table!r} is no name of a table: write it as name or schema.name")
         parts.append(part)
         if after >= len(table):
             return parts

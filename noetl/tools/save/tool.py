@@ -7,46 +7,16 @@ and `format` (parquet, csv, json; default by the path's suffix). The result is `
 It runs in a thread where it only waits for a Postgres, else in a runner, as DuckDB does.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import orjson
-
 from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
-from noetl.outcomes import Done, Failed, error_value
+from noetl.outcomes import Done, Failed
 from noetl.playbook.values import plain
-from noetl.rules.save import EVENT_LOG, FIELDS, FORMATS, MODES, format_of
-from noetl.rules.sql import Command, split
-from noetl.tools.base import Place, Tool, storable
+from noetl.rules.save import EVENT_LOG
+from noetl.tools.base import InvalidCall, Place, Tool, failed_at
 from noetl.tools.duckdb import tool as duckdb_tool
 from noetl.tools.postgres.tool import Postgres
-from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
-from noetl.tools.sql.bind import Bound, Invalid, bind, check_text, kind_of, refuse_transactions
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be stored, and how. Either `table` or `statements` or `path` is set."""
-
-    storage: str
-    rows: list[Row]
-    table: str = ""
-    key: tuple[str, ...] = ()  # of an upsert
-    statements: tuple[tuple[Bound, ...], ...] = ()  # one for each time that the statement is run
-    path: str = ""
-    format: str = ""
-
-    @property
-    def columns(self) -> list[str]:
-        return columns_of(self.rows)
-
-    def result(self, count: int, table: str = "") -> bytes:
-        """Return the result of the step."""
-        told = {"table": table or self.table, "path": self.path}
-        given = {name: value for name, value in told.items() if value}
-        return orjson.dumps({"saved": self.storage, **given, "row_count": count})
+from noetl.tools.save.duckdb import store
+from noetl.tools.save.order import read_order, storage_of
 
 
 class Save:
@@ -62,14 +32,12 @@ class Save:
             if storage == EVENT_LOG:
                 return _log(call)
             order = read_order(call, storage)
-        except Invalid as failure:
-            return Failed(error_value("validation", storable(f"{call.where}: {failure}")))
+        except InvalidCall as failure:
+            return failed_at(call.where, "validation", failure)
         if storage == "postgres":
-            from noetl.tools.save.postgres import job_of
+            from noetl.tools.save.postgres import job_of  # it imports psycopg, which runners have no use for
 
-            return self._postgres.transact(call, job_of(order), texts=[])
-        from noetl.tools.save.duckdb import store
-
+            return self._postgres.transact(call, job_of(order))
         return store(call, order)
 
 
@@ -86,112 +54,19 @@ def make_tool(postgres: Postgres) -> Tool:
 
 
 def place_of(call: Call) -> Place:
-    """Return where a call runs."""
+    """Return the place where a call runs."""
     return "runner" if call.fields.get("storage") in ("duckdb", "file") else "thread"
-
-
-# ---- fields ----------------------------------------------------------------------------------------------------------
-
-
-def storage_of(call: Call) -> str:
-    """Return where a call stores, its fields checked against that. Raises `Invalid`."""
-    storage = call.fields.get("storage") or EVENT_LOG
-    if not isinstance(storage, str) or storage not in FIELDS:
-        raise Invalid(f"storage {storage!r} is none of {', '.join(FIELDS)}")
-    given = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
-    wrong = [name for name in given if name not in FIELDS[storage]]
-    if wrong:
-        raise Invalid(f"{wrong[0]} does not go with storage {storage}: leave it out")
-    return storage
 
 
 def _log(call: Call) -> Done | Failed:
     """Return the data as the step's own result, which is what the log keeps."""
     data = call.fields.get("data")
     if data is None:
-        raise Invalid("there is nothing to save: give data")
+        raise InvalidCall("there is nothing to save: give data")
     count = len(data) if isinstance(data, list) else 1
     try:
         return Done(plain({"saved": EVENT_LOG, "data": data, "row_count": count}, call.limit))
-    except (ValueNotJson, TooLarge) as failure:
-        kind = "too_large" if isinstance(failure, TooLarge) else "not_json"
-        return Failed(error_value(kind, storable(f"{call.where}: {failure}")))
-
-
-def read_order(call: Call, storage: str) -> Order:
-    """Return what is to be stored. Raises `Invalid`."""
-    fields = call.fields
-    if storage == "file":
-        path = _text(fields, "path")
-        return Order(storage, _rows(fields), path=path, format=_format(fields, path))
-    if (fields.get("table") is None) is (fields.get("statement") is None):
-        both = fields.get("table") is not None
-        raise Invalid(f"storage {storage} needs {'either table or statement, not both' if both else 'a table'}")
-    if fields.get("statement") is not None:
-        return _statement(fields, storage)
-    if fields.get("params") is not None:
-        raise Invalid("params go with a statement: a table's values are its data")
-    rows, key = _rows(fields), _key(fields)
-    unknown = [name for name in key if rows and name not in columns_of(rows)]
-    if unknown:
-        raise Invalid(f"data has no {unknown[0]!r}, which is part of the key")
-    return Order(storage, last_of_each(rows, key) if key else rows, table=_text(fields, "table"), key=key)
-
-
-def _rows(fields: Mapping[str, Any]) -> list[Row]:
-    if fields.get("data") is None:
-        raise Invalid("there is nothing to save: give data")
-    return rows_of(fields["data"])
-
-
-def _key(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    mode, key = fields.get("mode") or "insert", fields.get("key")
-    if mode not in MODES:
-        raise Invalid(f"mode {mode!r} is neither insert nor upsert")
-    if mode == "insert":
-        if key is not None:
-            raise Invalid("key goes with mode: upsert, which replaces the row that has the same key")
-        return ()
-    names = [key] if isinstance(key, str) else key
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise Invalid("mode upsert needs a key: the name of a column, or a list of names")
-    return tuple(names)
-
-
-def _statement(fields: Mapping[str, Any], storage: str) -> Order:
-    for name in ("mode", "key"):
-        if fields.get(name) is not None:
-            raise Invalid(f"{name} goes with a table: a statement says itself what it does")
-    text, params, data = _text(fields, "statement"), fields.get("params"), fields.get("data")
-    commands: list[Command] = split(text)
-    if not commands:
-        raise Invalid("statement has no command in it")
-    question = storage == "duckdb"
-    named = any(place.kind == "name" for command in commands for place in command.placeholders)
-    if params is None and data is not None and named:
-        bound = tuple(tuple(bind(commands, row, question=question)) for row in rows_of(data))
-    else:
-        bound = (tuple(bind(commands, params, question=question)),)
-    for each in bound[:1]:
-        refuse_transactions(each)
-    return Order(storage, [], statements=bound)
-
-
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise Invalid(f"{name} must be text, not {'empty' if value == '' else kind_of(value)}")
-    check_text(name, value)
-    return value
-
-
-def _format(fields: Mapping[str, Any], path: str) -> str:
-    given = fields.get("format")
-    if given is not None:
-        if given not in FORMATS:
-            raise Invalid(f"format {given!r} is none of {', '.join(FORMATS)}")
-        return str(given)
-    format_ = format_of(path)
-    if format_ is None:
-        raise Invalid(f"the path {path!r} does not say its format: give format ({', '.join(FORMATS)})")
-    return format_
+    except TooLarge as failure:
+        return failed_at(call.where, "too_large", failure)
+    except ValueNotJson as failure:
+        return failed_at(call.where, "not_json", failure)

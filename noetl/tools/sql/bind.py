@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.rules.sql import Command, Numbering, Placeholder, is_about_transactions, split
+from noetl.tools.base import InvalidCall
 
 _SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
-
-
-class Invalid(Exception):
-    """A field is missing or wrong; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +23,21 @@ class Bound:
 
 
 def commands_of(fields: Mapping[str, Any]) -> list[Command]:
-    """Return the commands of `command` or `commands`, which are text or a list of texts. Raises `Invalid`."""
+    """Return the commands of `command` or `commands`, which are text or a list of texts. Raises `InvalidCall`."""
     given = [name for name in ("command", "commands") if fields.get(name) is not None]
     if len(given) != 1:
-        raise Invalid("give the SQL as command or as commands" + (", not both" if given else ""))
+        raise InvalidCall("give the SQL as command or as commands" + (", not both" if given else ""))
     name, value = given[0], fields[given[0]]
     texts = value if isinstance(value, list) else [value]
     commands: list[Command] = []
     for number, text in enumerate(texts):
         place = f"{name}[{number}]" if isinstance(value, list) else name
         if not isinstance(text, str):
-            raise Invalid(f"{place} must be SQL as text, not {kind_of(text)}")
+            raise InvalidCall(f"{place} must be SQL as text, not {kind_of(text)}")
         check_text(place, text)
         commands += split(text)
     if not commands:
-        raise Invalid(f"{name} has no command in it")
+        raise InvalidCall(f"{name} has no command in it")
     return commands
 
 
@@ -48,12 +45,12 @@ def bind(commands: list[Command], params: Any, *, question: bool = False) -> lis
     """Return commands with their values; without `params` (None) placeholders are none, and the text is untouched.
 
     A list serves `$1`, or `%s` in the order in which they stand in all commands; a mapping serves `:name`, `$name`
-    and `%(name)s`. With `question`, `?` is another `%s`. Raises `Invalid`.
+    and `%(name)s`. With `question`, `?` is another `%s`. Raises `InvalidCall`.
     """
     if params is None:
         return [Bound(command.text, command.words, None) for command in commands]
     if not isinstance(params, Mapping | list):
-        raise Invalid(f"params must be a list or a mapping, not {kind_of(params)}")
+        raise InvalidCall(f"params must be a list or a mapping, not {kind_of(params)}")
     binder = _ByName(params) if isinstance(params, Mapping) else _ByPlace(params, question)
     bound = [_bind(command, binder) for command in commands]
     binder.end()
@@ -89,10 +86,10 @@ class _ByName:
         if placeholder.kind == "name":
             if placeholder.name not in self.params:
                 known = ", ".join(sorted(map(str, self.params))) or "nothing"
-                raise Invalid(f"the SQL names :{placeholder.name}, which is not in params (there is {known})")
+                raise InvalidCall(f"the SQL names :{placeholder.name}, which is not in params (there is {known})")
             return placeholder.name
         if placeholder.kind == "number":
-            raise Invalid(f"the SQL has ${placeholder.name}, but params is a mapping: give a list, or write :name")
+            raise InvalidCall(f"the SQL has ${placeholder.name}, but params is a mapping: give a list, or write :name")
         return None
 
     def end(self) -> None:
@@ -110,16 +107,16 @@ class _ByPlace:
         """Return the place of a placeholder's value in the list, None where it is none of ours."""
         kind = placeholder.kind
         if kind == "name":
-            raise Invalid(f"the SQL names {placeholder.name!r}, but params is a list: give a mapping")
+            raise InvalidCall(f"the SQL names {placeholder.name!r}, but params is a list: give a mapping")
         place = self._numbering.place(placeholder)
         if place is None:
             return None
         if kind != self._style and self._style:
-            raise Invalid(f"the SQL has both {_SPELLED[self._style]} and {_SPELLED[kind]}: keep to one of them")
+            raise InvalidCall(f"the SQL has both {_SPELLED[self._style]} and {_SPELLED[kind]}: keep to one of them")
         self._style = kind
         if not 0 <= place < len(self.params):
             what = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"
-            raise Invalid(f"the SQL has {what}, but params has {len(self.params)} values")
+            raise InvalidCall(f"the SQL has {what}, but params has {len(self.params)} values")
         self._used.add(place)
         return place
 
@@ -128,27 +125,27 @@ class _ByPlace:
         unused = [f"params[{place}]" for place in range(len(self.params)) if place not in self._used]
         if unused:
             told = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
-            raise Invalid(f"no placeholder of the SQL takes {told}: write $1 or %s where a value goes")
+            raise InvalidCall(f"no placeholder of the SQL takes {told}: write $1 or %s where a value goes")
 
 
 def refuse_transactions(commands: Sequence[Bound]) -> None:
-    """Raise `Invalid` where the SQL wants to begin or end transactions itself."""
+    """Raise `InvalidCall` where the SQL wants to begin or end transactions itself."""
     for number, command in enumerate(commands):
         if is_about_transactions(command.words):
-            raise Invalid(
+            raise InvalidCall(
                 f"command_{number} is {command.words[0]}, but a step is one transaction from its first command to"
                 " its last: leave it out, or give once: false, where each command stands for itself"
             )
 
 
 def check_text(place: str, text: str) -> None:
-    """Raise `Invalid` for what no database takes as text: NUL and lone surrogates."""
+    """Raise `InvalidCall` for what no database takes as text: NUL and lone surrogates."""
     if "\x00" in text:
-        raise Invalid(f"{place} contains a NUL character: remove it")
+        raise InvalidCall(f"{place} contains a NUL character: remove it")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Invalid(f"{place} contains a lone surrogate, which is no valid Unicode text") from None
+        raise InvalidCall(f"{place} contains a lone surrogate, which is no valid Unicode text") from None
 
 
 def kind_of(value: Any) -> str:

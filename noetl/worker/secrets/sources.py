@@ -26,7 +26,7 @@ from noetl.playbook.templates.secret_references import Source, check_file, check
 from noetl.settings import Settings
 from noetl.tools.clouds.aws import AwsSecrets
 from noetl.tools.clouds.google import GoogleSecrets
-from noetl.tools.clouds.service import Found
+from noetl.tools.clouds.service import CloudSecret
 
 CREDENTIALS_KEPT: Final = 2.0
 VERSIONS_KEPT: Final = 60.0
@@ -76,7 +76,7 @@ class Sources:
         self._google = GoogleSecrets(settings.environment)
         self._aws = AwsSecrets(settings.environment)
         self._credentials: Kept[Credential] = Kept(CREDENTIALS_KEPT)
-        self._versions: Kept[Found] = Kept(VERSIONS_KEPT)
+        self._versions: Kept[CloudSecret] = Kept(VERSIONS_KEPT)
 
     def close(self) -> None:
         """Close the connections to clouds."""
@@ -136,21 +136,23 @@ class Sources:
 
     def google(
         self, name: str, version: str | None, project: str | None, credential: Mapping[str, Any] | None
-    ) -> Found:
+    ) -> CloudSecret:
         """Return a secret of Google Secret Manager."""
         return self._version(
             ("google", name, version, project, _identity(credential)),
             lambda: self._google.fetch(name, version=version, project=project, credential=credential),
         )
 
-    def aws(self, name: str, version: str | None, region: str | None, credential: Mapping[str, Any] | None) -> Found:
+    def aws(
+        self, name: str, version: str | None, region: str | None, credential: Mapping[str, Any] | None
+    ) -> CloudSecret:
         """Return a secret of AWS Secrets Manager."""
         return self._version(
             ("aws", name, version, region, _identity(credential)),
             lambda: self._aws.fetch(name, version=version, region=region, credential=credential),
         )
 
-    def _version(self, name: tuple[Any, ...], fetch: Callable[[], Found]) -> Found:
+    def _version(self, name: tuple[Any, ...], fetch: Callable[[], CloudSecret]) -> CloudSecret:
         """Return a version of a secret. One whose number is not given yet is always asked for."""
         known = self._versions.get(name) if name[2] else None
         if known is not None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from noetl.tools.clouds.aws import AwsSecrets
 from noetl.tools.clouds.aws_signature import AwsKeys, sign
 from noetl.tools.clouds.google import SCOPE, GoogleSecrets
-from noetl.tools.clouds.service import CloudError, Service
+from noetl.tools.clouds.service import CloudError, CloudService
 from tests.support.stub import Stub, serving
 
 VALUE = "the-secret-value"
@@ -83,7 +83,7 @@ def test_a_secret_of_aws_is_asked_for_and_signed(stub: Stub) -> None:
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/eu-west-1/secretsmanager/aws4_request, SignedHeaders="
         "content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature="
     )
-    assert repr(found) == f"Found(version='{VERSION}')"
+    assert repr(found) == f"CloudSecret(version='{VERSION}')"
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_what_google_does_not_give_is_one_sentence(stub: Stub) -> None:
 
 
 def test_a_service_that_is_not_there_or_slow_or_endless_is_given_up(stub: Stub) -> None:
-    service = Service("the service", timeout=0.3)
+    service = CloudService("the service", timeout=0.3)
     with pytest.raises(CloudError, match=r"the service did not answer within 0\.3 s") as raised:
         service.ask("GET", f"{stub.url}/slow")
     assert raised.value.retryable
     with pytest.raises(CloudError, match=r"did not answer within 0\.3 s"):
         service.ask("GET", f"{stub.url}/dripping")
-    patient = Service("the service", timeout=20)
+    patient = CloudService("the service", timeout=20)
     with pytest.raises(CloudError, match="more than 1,048,576 bytes"):
         patient.ask("GET", f"{stub.url}/endless")
     patient.close()

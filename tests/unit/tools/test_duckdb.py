@@ -214,7 +214,7 @@ def test_a_file_that_another_process_has_open_is_waited_for(
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(duckdb_open.Refused, match="was in use by another process for 0"):
+        with pytest.raises(duckdb_open.DatabaseUnavailable, match="was in use by another process for 0"):
             duckdb_open.open_duckdb(str(path), patience=0.0)
         answers: list[Any] = []
         thread = threading.Thread(target=lambda: answers.append(steps.one("SELECT 5", database=str(path))))

@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from noetl.outcomes import Done
+from noetl.tools.base import InvalidCall
 from noetl.tools.registry import TOOLS
 from noetl.tools.save.rows import duckdb_types, last_of_each, name_parts, postgres_types
 from noetl.tools.save.tool import place_of
-from noetl.tools.sql.bind import Invalid
 from noetl.worker.executor import Executor
 from tests.support.calls import run
 from tests.support.sql import Steps
@@ -158,7 +158,7 @@ def test_a_tables_name_has_parts(name: str, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "a.", ".a", '"a', '"a"b', '""', "a. "])
 def test_what_is_no_name_is_told(name: str) -> None:
-    with pytest.raises(Invalid, match="is no name of a table"):
+    with pytest.raises(InvalidCall, match="is no name of a table"):
         name_parts(name)
 
 

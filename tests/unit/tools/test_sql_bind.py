@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from noetl.rules.sql import split
-from noetl.tools.sql.bind import Bound, Invalid, bind, commands_of
+from noetl.tools.base import InvalidCall
+from noetl.tools.sql.bind import Bound, bind, commands_of
 
 
 def bound(sql: str, params: Any, **options: Any) -> list[tuple[str, Any]]:
@@ -57,7 +58,7 @@ def test_question_marks_are_placeholders_where_asked_for() -> None:
     ],
 )
 def test_what_does_not_fit_is_told(sql: str, params: Any, told: str) -> None:
-    with pytest.raises(Invalid) as failure:
+    with pytest.raises(InvalidCall) as failure:
         bind(split(sql), params)
     assert str(failure.value).startswith(told)
 
@@ -78,7 +79,7 @@ def test_what_does_not_fit_is_told(sql: str, params: Any, told: str) -> None:
     ],
 )
 def test_commands_that_are_none_are_told(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(Invalid) as failure:
+    with pytest.raises(InvalidCall) as failure:
         commands_of(fields)
     assert str(failure.value) == told
 

@@ -8,8 +8,8 @@ import pytest
 
 from noetl.calls import Call
 from noetl.playbook.load import lint
-from noetl.tools.save.tool import read_order, storage_of
-from noetl.tools.sql.bind import Invalid
+from noetl.tools.base import InvalidCall
+from noetl.tools.save.order import read_order, storage_of
 
 ROW = {"a": 1, "b": 2}
 SAVES: list[dict[str, Any]] = [
@@ -53,7 +53,7 @@ def refused(fields: Mapping[str, Any]) -> bool:
         storage = storage_of(call)
         if storage != "event_log":
             read_order(call, storage)
-    except Invalid:
+    except InvalidCall:
         return True
     return False
 

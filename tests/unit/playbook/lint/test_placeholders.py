@@ -7,7 +7,8 @@ import pytest
 
 from noetl.playbook.load import lint
 from noetl.rules.sql import split
-from noetl.tools.sql.bind import Invalid, bind, refuse_transactions
+from noetl.tools.base import InvalidCall
+from noetl.tools.sql.bind import bind, refuse_transactions
 
 TEXTS = [
     "SELECT 1",
@@ -42,7 +43,7 @@ def test_lint_complains_where_binding_would(type_: str, text: str, params: objec
     try:
         bind(split(text), params, question=type_ == "duckdb")
         binds = True
-    except Invalid:
+    except InvalidCall:
         binds = False
     assert (lines_of(type_, text, params) == []) is binds
 
@@ -83,7 +84,7 @@ def test_a_step_that_is_one_transaction_has_no_commands_for_them(text: str) -> N
     try:
         refuse_transactions(bind(split(text), None))
         refused = False
-    except Invalid:
+    except InvalidCall:
         refused = True
     step = {"step": "start", "type": "postgres", "command": text}
     found = lint(json.dumps({"metadata": {"path": "p"}, "workflow": [step]}), "f")

@@ -32,8 +32,8 @@ class Job:
     @property
     def repeats(self) -> int:
         """How many attempts succeeded and were not what `retry` waits for."""
-        found: int = self.context.get("repeats", 0)
-        return found
+        repeats: int = self.context.get("repeats", 0)
+        return repeats
 
     def again(self, **changes: object) -> "Job":
         """Return the job with some fields changed: `dataclasses.replace` in half the time, once for each step."""

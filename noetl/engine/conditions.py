@@ -8,7 +8,7 @@ from noetl.engine.loops.scope import names_of_item
 from noetl.engine.retry import when_asks_result
 from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
-from noetl.outcomes import error_value
+from noetl.outcomes import ErrorValue, error_value
 from noetl.playbook.model import Template
 from noetl.playbook.templates.result_views import ABSENT, result_view
 from noetl.playbook.templates.truth import NoTruth
@@ -20,13 +20,13 @@ UNSATISFIED_ERROR: Final = "unsatisfied"
 _UNSATISFIED_MESSAGE: Final = "the attempt succeeded, but its result is not the one that 'retry' waits for"
 
 
-def wanted(turn: Turn, run: StepRun, error: dict[str, Any]) -> bool:
+def wanted(turn: Turn, run: StepRun, error: ErrorValue) -> bool:
     """Whether the conditions want another attempt after a failure. If `when` cannot be rendered, they do not."""
     policy = run.plan.step.retry
     if policy.when is None and policy.until is None:
         return True
-    told = {**error, "step": run.plan.step.name, "attempt": run.attempt}
-    names = {**_of_item(turn, run), **condition_names(run.attempt, None, told)}
+    seen = {**error, "step": run.plan.step.name, "attempt": run.attempt}
+    names = {**_of_item(turn, run), **condition_names(run.attempt, None, seen)}
     try:
         if policy.until is not None and _over(turn, run, policy.until, names):
             return False
@@ -50,7 +50,7 @@ def _over(turn: Turn, run: StepRun, until: Template, names: dict[str, Any]) -> b
         return False
 
 
-def dissatisfied(turn: Turn, run: StepRun, result: bytes) -> dict[str, Any] | None:
+def dissatisfied(turn: Turn, run: StepRun, result: bytes) -> ErrorValue | None:
     """Return why a success is not the one that `retry` waits for, as an error value; None where it is."""
     policy, own = run.plan.step.retry, turn.next_id
     turn.reader.raw[own] = result

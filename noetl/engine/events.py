@@ -28,9 +28,9 @@ class Event:
 
 def args_in(meta: Mapping[str, Any] | None) -> dict[int, Any]:
     """Return the args of the arrivals that an event's `meta` tells of, by edge number."""
-    found: dict[int, Any] = {}
+    args: dict[int, Any] = {}
     for clause in (meta or {}).get("next") or ():
         for to in clause.get("to") or ():
             if "args" in to:
-                found[to["edge"]] = to["args"]
-    return found
+                args[to["edge"]] = to["args"]
+    return args

@@ -1,11 +1,11 @@
 """Fold events into the state. `decide` applies this to each event it makes, so the log always replays to the state."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from noetl.engine.events import Event
 from noetl.engine.plan import END, START_EDGE, Plan, plan_of
-from noetl.engine.state import State
+from noetl.engine.state import LoopState, State
 from noetl.playbook.model import Playbook
 from noetl.words import EventType, ExecutionStatus, item_node
 
@@ -144,7 +144,7 @@ def _item_ended(state: State, event: Event, plan: Plan) -> None:
     begun are a function of the events."""
     node = event.node_id
     state.loops.pop(item_node(node, event.item_index), None)
-    loop = {**state.loops[node], "ended": state.loops[node]["ended"] + 1}
+    loop: LoopState = {**state.loops[node], "ended": state.loops[node]["ended"] + 1}
     if event.event_type is EventType.ITEM_SKIPPED:
         loop["skipped"] = loop.get("skipped", 0) + 1
     elif event.event_type is EventType.ITEM_FAILED:
@@ -157,7 +157,7 @@ def _item_ended(state: State, event: Event, plan: Plan) -> None:
     state.loops[node] = loop
 
 
-def is_stopped(loop: Mapping[str, int]) -> bool:
+def is_stopped(loop: LoopState) -> bool:
     """Whether no more items of a loop begin, for a failure of one of them or of an item of a loop around it."""
     return "error" in loop or "stopped" in loop
 

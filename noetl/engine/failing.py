@@ -1,4 +1,4 @@
-"""Steps that fail: handled by `on_error`, or the execution turns failing."""
+"""The failure of a step run: `on_error` handles it, or the execution turns failing."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from noetl.engine.routing import Routes, follow, leads_on
 from noetl.engine.state import State
 from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError, TemplateError
-from noetl.outcomes import error_value
+from noetl.outcomes import ErrorValue, error_value
 from noetl.playbook.templates.result_views import result_view
 from noetl.words import EventType, ExecutionStatus
 
@@ -18,7 +18,7 @@ FINALLY_FAILED_REASON: Final = "the finally workflow had failed"
 """The reasons of step runs that are skipped or cancelled, as their events tell them."""
 
 
-def template_error(error: InputError, **more: Any) -> dict[str, Any]:
+def template_error(error: InputError, **more: Any) -> ErrorValue:
     """Return the error value for a template that could not be rendered, or gave what cannot be stored."""
     type_ = "template" if isinstance(error, TemplateError) else "validation"
     return error_value(type_, str(error), **more)
@@ -27,14 +27,14 @@ def template_error(error: InputError, **more: Any) -> dict[str, Any]:
 def fail_run(
     turn: Turn,
     run: StepRun,
-    error: dict[str, Any],
+    error: ErrorValue,
     *,
     result: bytes | None = None,
     handle: bool = True,
     note: bool = True,
 ) -> None:
-    """End a step run by a failure. `result` is kept where only the routing or the save failed; `handle`: look at
-    `on_error`; `note`: in the error log, too."""
+    """End a step run by a failure. `result` is kept where only the routing or the save failed; `handle`: follow
+    `on_error`; `note`: write it to the error log, too."""
     step = run.plan.step
     error = {**error, "step": step.name, "attempt": run.attempt or error.get("attempt") or 1}
     if step.retry.max_attempts > 1:
@@ -43,30 +43,39 @@ def fail_run(
     if note:
         turn.note_error(run, error)
     turn.reader.errors[event_id] = error
-    own = 0
-    if result is not None and run.loop is not None:
-        own = run.loop["first"]
-    elif result is not None:
-        own = event_id
-        turn.reader.raw[event_id] = result
-    draining = turn.state.draining
+    own = 0 if result is None else _result_event(turn, run, result)
     routes: Routes | None = None
-    handled = draining
-    if handle and not draining:
-        try:
-            routes, handled = _handlers(turn, run, error, own)
-        except InputError as problem:
-            # The failure stays what it was; why nobody handled it belongs to it.
-            told = template_error(problem, phase="routing")
-            turn.note_error(run, told)
-            error["handler_error"] = told["message"]
+    handled = turn.state.draining
+    if handle and not handled:
+        routes, handled = _handled(turn, run, error, own)
     turn.end_run(EventType.STEP_FAILED, run, result=result, error=error, routes=routes)
     if not handled:
         turn_failing(turn, {"failed": event_id}, {"step": step.name})
 
 
-def _handlers(turn: Turn, run: StepRun, error: dict[str, Any], own: int) -> tuple[Routes | None, bool]:
-    """Return where the failure leads, and whether that handles it."""
+def _result_event(turn: Turn, run: StepRun, result: bytes) -> int:
+    """Return the event that holds the result: of a loop the one that began it, else the one that is about to come."""
+    if run.loop is not None:
+        return run.loop["first"]
+    turn.reader.raw[turn.next_id] = result
+    return turn.next_id
+
+
+def _handled(turn: Turn, run: StepRun, error: ErrorValue, own: int) -> tuple[Routes | None, bool]:
+    """Return where the failure leads, and whether that handles it.
+
+    Where the routing itself fails, the failure stays what it was, and why nobody handled it belongs to it.
+    """
+    try:
+        return _follow_handlers(turn, run, error, own)
+    except InputError as problem:
+        routing_error = template_error(problem, phase="routing")
+        turn.note_error(run, routing_error)
+        error["handler_error"] = routing_error["message"]
+        return None, False
+
+
+def _follow_handlers(turn: Turn, run: StepRun, error: ErrorValue, own: int) -> tuple[Routes | None, bool]:
     step = run.plan.step
     continues = step.on_error_continue and error.get("phase") != "routing"
     clauses = step.next if continues else step.on_error
@@ -81,7 +90,7 @@ def _handlers(turn: Turn, run: StepRun, error: dict[str, Any], own: int) -> tupl
 
 
 def turn_failing(
-    turn: Turn, meta: dict[str, Any], context: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+    turn: Turn, meta: dict[str, Any], context: dict[str, Any] | None = None, error: ErrorValue | None = None
 ) -> None:
     """Have nothing new begin: jobs of this decision are skipped, those in the queue withdrawn."""
     if error is not None:

@@ -13,7 +13,7 @@ from noetl.engine.state import State
 from noetl.engine.turn import StepRun, Turn, step_run_of
 from noetl.errors import Conflict
 from noetl.jobs import Job
-from noetl.outcomes import Done, Expired, Failed, error_value
+from noetl.outcomes import Done, ErrorValue, Expired, Failed, error_value
 from noetl.words import CONTINUE_NODE, NO_ITEM, ROUTER, EventType, step_of
 
 
@@ -71,7 +71,7 @@ def _complete(turn: Turn, run: StepRun, result: bytes) -> None:
         complete(turn, run, result if run.loop is None else counts(run.loop))
 
 
-def _fail(turn: Turn, run: StepRun, error: dict[str, Any], result: bytes | None = None) -> None:
+def _fail(turn: Turn, run: StepRun, error: ErrorValue, result: bytes | None = None) -> None:
     """End a run that failed for good. `result` is what it gave all the same; of an item it is not kept."""
     if run.item != NO_ITEM:
         fail_item(turn, run, error)
@@ -79,7 +79,7 @@ def _fail(turn: Turn, run: StepRun, error: dict[str, Any], result: bytes | None 
         fail_run(turn, run, error, result=result)
 
 
-def _failed(turn: Turn, run: StepRun, ended: AttemptEnded, error: dict[str, Any], result: bytes | None) -> None:
+def _failed(turn: Turn, run: StepRun, ended: AttemptEnded, error: ErrorValue, result: bytes | None) -> None:
     job = ended.job
     if result is not None and run.loop is not None:
         result = counts(run.loop)
@@ -96,7 +96,7 @@ def _failed(turn: Turn, run: StepRun, ended: AttemptEnded, error: dict[str, Any]
     _next_attempt(turn, run, ended, error)
 
 
-def _next_attempt(turn: Turn, run: StepRun, ended: AttemptEnded, error: dict[str, Any]) -> None:
+def _next_attempt(turn: Turn, run: StepRun, ended: AttemptEnded, error: ErrorValue) -> None:
     failures = ended.job.failures + 1
     wait = delay(run.plan.step.retry, failures, ended.jitter)
     meta = {"delay": round(wait, 6), "max_attempts": run.plan.step.retry.max_attempts}
@@ -126,7 +126,7 @@ def _afresh(job: Job) -> dict[str, Any]:
 
 
 def _attempt_over(
-    turn: Turn, run: StepRun, event_type: EventType, meta: dict[str, Any], error: dict[str, Any] | None
+    turn: Turn, run: StepRun, event_type: EventType, meta: dict[str, Any], error: ErrorValue | None
 ) -> None:
     """Emit the event of an attempt after which the step run continues."""
     if run.queued is not None:

@@ -89,17 +89,17 @@ def _step_plan(step: Step, graph: Graph) -> StepPlan:
 
 def clause_names(clauses: tuple[Clause, ...]) -> frozenset[str]:
     """Return every name that the templates of some clauses read."""
-    found: set[str] = set()
+    names: set[str] = set()
     for clause in clauses:
-        _add_names(found, clause.when)
+        _add_names(names, clause.when)
         for edge in clause.edges:
-            _add_names(found, edge.args)
-    return frozenset(found)
+            _add_names(names, edge.args)
+    return frozenset(names)
 
 
-def _add_names(found: set[str], template: Template | None) -> None:
+def _add_names(names: set[str], template: Template | None) -> None:
     if template is not None:
-        found |= template.names
+        names |= template.names
 
 
 def _fixed(clauses: tuple[Clause, ...]) -> list[dict[str, Any]] | None:

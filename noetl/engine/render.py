@@ -103,13 +103,13 @@ def _args(step: Step, scopes: Scopes) -> dict[str, Any]:
     return known if step.task_args is None else with_args(step.task_args, scopes, known)
 
 
-def with_args(template: Template | None, scopes: Scopes, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the args that are given, before those of a step or task that they do not override."""
+def with_args(template: Template | None, scopes: Scopes, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the args, and those of a step or task that they do not override."""
     if template is None:
-        return {**given}
-    scope = scopes.scope(template.names, given)
-    own = template.render_missing(scope, given) if isinstance(template, MappingTemplate) else template.render(scope)
-    return {**_whole(own), **given}
+        return {**args}
+    scope = scopes.scope(template.names, args)
+    own = template.render_missing(scope, args) if isinstance(template, MappingTemplate) else template.render(scope)
+    return {**_whole(own), **args}
 
 
 def save_of(step: Step, job: Job) -> Template | None:
@@ -175,13 +175,13 @@ def saved_in_log(rendered: Rendered, result: Any) -> Any:
 def _names_in_save(plan: Plan, template: Template, state: State, job: Job, values: Values, view: Any) -> dict[str, Any]:
     """Return what a block `save` can name besides, where nothing else has the name: `data` of the result, and of a loop
     that is over `count`, `errors` and `items`, which it ran over. Raises `NotLoaded`."""
-    found = {"data": view["data"] if isinstance(view, dict) and "data" in view else view}
+    more = {"data": view["data"] if isinstance(view, dict) and "data" in view else view}
     if "end" in job.context:
         loop = state.loops[job.node_id]
-        found |= {"count": loop["count"], "errors": view.errors if isinstance(view, LoopResult) else []}
+        more |= {"count": loop["count"], "errors": view.errors if isinstance(view, LoopResult) else []}
         if "items" in template.names and "items" not in values.workload:
-            found["items"] = items_of_loop(values, job.node_id, job.visit, loop["count"])
-    return {name: value for name, value in found.items() if name not in values.workload and name not in plan.steps}
+            more["items"] = items_of_loop(values, job.node_id, job.visit, loop["count"])
+    return {name: value for name, value in more.items() if name not in values.workload and name not in plan.steps}
 
 
 def _names(step: Step) -> frozenset[str]:

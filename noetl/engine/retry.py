@@ -1,7 +1,8 @@
 """Whether an attempt is followed by another, and when."""
 
-from typing import Any, Final
+from typing import Final
 
+from noetl.outcomes import ErrorValue
 from noetl.playbook.model import Retry
 
 NEVER_RETRIED_ERRORS: Final = frozenset({"template", "validation", "routing"})
@@ -14,7 +15,7 @@ RESULT_NAMES: Final = frozenset({"result", "data", "status_code", "success"})
 """Names by which a `when` looks at what an attempt gave, whether it failed or not."""
 
 
-def may_retry(policy: Retry, failures: int, error: dict[str, Any]) -> bool:
+def may_retry(policy: Retry, failures: int, error: ErrorValue) -> bool:
     """Whether the policy, its `when` left aside, allows an attempt after so many failures (the last included)."""
     if failures >= policy.max_attempts or error.get("type") in NEVER_RETRIED_ERRORS:
         return False

@@ -31,7 +31,7 @@ def follow(clauses: tuple[Clause, ...], scopes: Scopes, names: Collection[str]) 
     for index, clause in enumerate(clauses):
         route: dict[str, Any] = {"clause": index}
         if clause.when is not None:
-            route["when"] = _told(truths[index])
+            route["when"] = _shown(truths[index])
         if chosen[index]:
             to = [_way(edge, scopes) for edge in clause.edges if not _seen(edge.target, reached)]
             if to:
@@ -49,8 +49,8 @@ def _truth(clause: Clause, scopes: Scopes) -> Any:
     return None if clause.when is None else clause.when.render(scopes.scope(clause.when.names))
 
 
-def _told(value: Any) -> Any:
-    """Return a condition's value as the event tells it: short values as they are, others as their truth."""
+def _shown(value: Any) -> Any:
+    """Return a condition's value as the event shows it: short values as they are, others as their truth."""
     if value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 80):
         return value
     return bool(value)

@@ -169,59 +169,59 @@ class Scopes:
 
     def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> Scope:
         """Return the values of those of the names that exist. `args` stands in for the transition args."""
-        found = Scope(self)
+        scope = Scope(self)
         if not names:
-            return found
+            return scope
         if SECRET_CALL in names:
             names = [name for name in names if name != SECRET_CALL]
-            found[SECRET_CALL] = self._key()
+            scope[SECRET_CALL] = self._key()
         self.load(names)
         unfixed = self._open(names)
         for name in names:
             if name not in unfixed and self._place.fixed:
-                found[name] = self._place.fixed[name]
+                scope[name] = self._place.fixed[name]
         if not unfixed:
-            return found
+            return scope
         near = self.transition_args() if args is None else args
         for name in unfixed:
             if name in near:
-                found[name] = near[name]
+                scope[name] = near[name]
             else:
-                self._far(name, found)
+                self._far(name, scope)
         results = {name: self._view(name) for name in self._steps_in(names)}
-        own = found.get("results")
+        own = scope.get("results")
         if isinstance(own, LoopResult):
-            found["results"] = LoopResult(own.raw, own.errors, results)
+            scope["results"] = LoopResult(own.raw, own.errors, results)
         elif results or "results" in names:
-            found["results"] = results
-        return found
+            scope["results"] = results
+        return scope
 
-    def _far(self, name: str, found: dict[str, Any]) -> None:
+    def _far(self, name: str, scope: dict[str, Any]) -> None:
         workload = self._reader.values.workload
         if name in self._plan.steps:
             if self._result_event(name):
-                found[name] = self._view(name)
+                scope[name] = self._view(name)
                 return
         elif name == "workload":
-            found[name] = workload
+            scope[name] = workload
             return
         elif name == "execution_id":
-            found[name] = str(self._reader.values.execution_id)
+            scope[name] = str(self._reader.values.execution_id)
             return
         elif name == "env":
-            found[name] = self._reader.values.env
+            scope[name] = self._reader.values.env
             return
         elif name == "job":
-            found[name] = self._job()
+            scope[name] = self._job()
             return
         elif name == "error" and failure_of(self._place.arrivals):
-            found[name] = self._reader.error(failure_of(self._place.arrivals))
+            scope[name] = self._reader.error(failure_of(self._place.arrivals))
             return
         elif self._in_finally() and name in ("status", "error", "result"):
-            found[name] = self._of_execution(name)
+            scope[name] = self._of_execution(name)
             return
         if name in workload:
-            found[name] = workload[name]
+            scope[name] = workload[name]
 
     def _of_execution(self, name: str) -> Any:
         state = self._state

@@ -1,4 +1,4 @@
-"""What an execution is about, folded from its events: small enough to be written with every completion.
+"""The state of an execution, folded from its events: small enough to be written with every completion.
 
 Everything in it is a plain dict, list, int or string, and is replaced, never changed in place, one level down: so a
 copy is a handful of shallow dict copies, and the JSON form is the state itself.
@@ -8,11 +8,27 @@ workflow or of `finally`). A third number, where there is one, is the event of t
 this branch; it is what `error` means in a template.
 """
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from noetl.words import ExecutionStatus
 
 Arrival = list[int]
+
+
+class LoopState(TypedDict):
+    """A loop that runs. What has begun and not ended has a job or a loop of its own, so the state stays as small as the
+    loop's concurrency, whatever its length."""
+
+    first: int  # the event that began it
+    count: int  # its items
+    limit: int  # of them, how many run at a time
+    begun: int
+    ended: int
+    failed: int
+    skipped: NotRequired[int]  # of the ended ones
+    error: NotRequired[int]  # the event of the item for whose failure nothing more begins
+    stopped: NotRequired[int]  # 1 where a loop around it was stopped
+
 
 _OPTIONAL = (
     "loops",
@@ -34,13 +50,13 @@ _OPTIONAL = (
 class State:
     """The folded state of one execution.
 
-    `runs`     step -> [visit, arrivals it took]: step runs that have begun and not ended (one a step at a time)
+    `runs`     step -> [visit, the arrivals that began it]: step runs that have begun and not ended (one a step at a time)
     `visits`   step -> visits begun so far
-    `pending`  step -> arrivals that no visit has taken yet, in order
+    `pending`  step -> arrivals that have begun no visit yet, in order
     `results`  step -> event that holds the result of its last completed visit (of a loop: the one that began it)
-    `loops`    node -> the loop that runs there, for as long as it does; see below
+    `loops`    node -> the loop that runs there: the step or, in the item 3 of an outer loop, `step/3`
     `leaf`     the last step in the playbook's order that ended a branch
-    `end`      the arrivals that the last visit of `end` took
+    `end`      the arrivals that began the last visit of `end`
     `failure`  event that holds the error for which the execution fails or was cancelled
     `cleanup`  event that holds the error for which `finally` failed
     `outcome`  how the execution will end, once `finally` has begun
@@ -48,12 +64,6 @@ class State:
     `draining` nothing new begins; `killing`: running attempts are ended, too
     `cancels`  how often somebody asked for a cancel; `timed_out`: its timeout has passed
     `pool`, `priority`  given at the start, for steps that name none
-
-    A loop is `{first, count, limit, begun, ended, failed}`: the event that began it, how many items it has and how
-    many run at a time, how many of them have begun, ended, failed. Where there is a reason: `skipped` of the ended
-    ones, `error`, the event of the item for whose failure nothing more begins, and `stopped`, where an outer loop was
-    stopped. Its node is the step or, in the item 3 of an outer loop, `step/3`. What has begun and not ended has a
-    job or a loop of its own; so the state stays as small as the loop's concurrency, whatever its length.
     """
 
     __slots__ = (
@@ -85,7 +95,7 @@ class State:
         self.visits: dict[str, int] = {}
         self.pending: dict[str, list[Arrival]] = {}
         self.results: dict[str, int] = {}
-        self.loops: dict[str, dict[str, int]] = {}
+        self.loops: dict[str, LoopState] = {}
         self.leaf: str | None = None
         self.end: list[Arrival] | None = None
         self.failure = 0

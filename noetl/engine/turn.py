@@ -14,9 +14,10 @@ from noetl.engine.inputs import AttemptEnded
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.routing import Routes
 from noetl.engine.scope import Scopes, StepPlace, ValueReader
-from noetl.engine.state import Arrival, State
+from noetl.engine.state import Arrival, LoopState, State
 from noetl.engine.values import Values
 from noetl.jobs import Job
+from noetl.outcomes import ErrorValue
 from noetl.words import CONTINUE_NODE, DEFAULT_POOL, NO_ITEM, EventType, step_of
 
 ROUTERS_PER_DECISION: Final = 1000
@@ -41,7 +42,7 @@ class StepRun:
     queued: float | None = None
     item: int = NO_ITEM
     inner: str | None = None
-    loop: dict[str, int] | None = None
+    loop: LoopState | None = None
     saved: Any = None
 
     @property
@@ -71,7 +72,7 @@ class StepRun:
         *,
         context: dict[str, Any] | None = None,
         result: bytes | None = None,
-        error: dict[str, Any] | None = None,
+        error: ErrorValue | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Event:
         """Return an event of this run, which tells of the attempt that brought it about."""
@@ -92,7 +93,7 @@ class StepRun:
         )
 
     def meta_at_end(
-        self, reason: str | None = None, loop: dict[str, int] | None = None, routes: Routes | None = None
+        self, reason: str | None = None, loop: LoopState | None = None, routes: Routes | None = None
     ) -> dict[str, Any]:
         """Return what the event of this run's end tells beside its result. `loop`: the loop that gave the result."""
         meta: dict[str, Any] = {"next": routes} if routes else {}
@@ -177,7 +178,7 @@ class Turn:
         run: StepRun,
         *,
         result: bytes | None = None,
-        error: dict[str, Any] | None = None,
+        error: ErrorValue | None = None,
         routes: Routes | None = None,
         reason: str | None = None,
     ) -> None:
@@ -220,7 +221,7 @@ class Turn:
         priority = playbook.priority if state.priority is None else state.priority
         return pool or state.pool or playbook.pool or DEFAULT_POOL, priority
 
-    def note_error(self, run: StepRun, error: dict[str, Any]) -> None:
+    def note_error(self, run: StepRun, error: ErrorValue) -> None:
         """Have a row written to the error log."""
         self.errors.append(
             ErrorRow(

@@ -12,7 +12,7 @@ import orjson
 
 from noetl.engine.render import Rendered
 from noetl.errors import InputError
-from noetl.outcomes import Deferred, Done, Failed, error_value
+from noetl.outcomes import Deferred, Done, ErrorValue, Failed, error_value
 from noetl.playbook.durations import moment, seconds
 from noetl.playbook.values import brief
 
@@ -75,7 +75,7 @@ def _microseconds(duration: Any) -> int:
     return int(seconds(duration) * 1_000_000)
 
 
-def timed_out(timeout: float | None) -> dict[str, Any]:
+def timed_out(timeout: float | None) -> ErrorValue:
     """Return the error value of an attempt that waited beyond its timeout."""
     return error_value("timeout", f"the attempt was not over after its timeout of {timeout:g} s", retryable=True)
 
@@ -85,10 +85,10 @@ def timed_out(timeout: float | None) -> dict[str, Any]:
 
 def return_step(rendered: Rendered) -> str | None:
     """Return the child's step whose result is wanted, None for the child's own. Raises `InputError`."""
-    found = rendered.fields.get("return_step")
-    if found is not None and not _is_name(found):
-        raise InputError(f"return_step: {brief(found)} is no step: write the name of one of the child's steps")
-    return found
+    name = rendered.fields.get("return_step")
+    if name is not None and not _is_name(name):
+        raise InputError(f"return_step: {brief(name)} is no step: write the name of one of the child's steps")
+    return name
 
 
 def child_call(rendered: Rendered) -> ChildCall:
@@ -117,12 +117,12 @@ def _is_name(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value.strip() != "" and value.isprintable()
 
 
-def too_deep(depth: int, path: str) -> dict[str, Any]:
+def too_deep(depth: int, path: str) -> ErrorValue:
     """Return the error value of a step whose child would stand deeper than `MAX_CALL_DEPTH`."""
     return error_value("playbook", f"playbooks call each other {depth} deep: does {path} call itself?")
 
 
-def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, Any]) -> dict[str, Any]:
+def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, Any]) -> ErrorValue:
     """Return the error value of a step whose child has not completed; `inner` is the child's error."""
     cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
     message = f"child execution {execution_id} of {path} {status}" + (f": {cause}" if cause else "")
@@ -130,6 +130,6 @@ def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, 
     return error_value("playbook", message, retryable=bool(inner.get("retryable")), detail=detail, cause=cause)
 
 
-def no_return_step(path: str, step: str | None) -> dict[str, Any]:
+def no_return_step(path: str, step: str | None) -> ErrorValue:
     """Return the error value where the step whose result is wanted has not completed."""
     return error_value("playbook", f"return_step: {path} has no step {step!r} that has completed")

@@ -77,12 +77,12 @@ class Collection:
         self._place = StepPlace(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
         self._scopes = Scopes(plan, state, ValueReader(values), self._place)
         self._concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
-        self._given = on_one_budget(self._items)
+        self._items_in = on_one_budget(self._rendered_items)
 
     @property
     def is_long(self) -> bool:
         """Whether the rest had better be done in another thread."""
-        return len(self._given) > LONG_LOOP_ITEMS
+        return len(self._items_in) > LONG_LOOP_ITEMS
 
     def read_from(self, values: Values) -> None:
         """Read what the rest needs from other values: from a copy that no other thread changes."""
@@ -90,8 +90,8 @@ class Collection:
 
     def collected(self, limit: int) -> Collected:
         """Return what the loop runs over, of `limit` bytes as JSON at most. Raises as `collect` does."""
-        times = 1 + len(self._given) // ITEMS_PER_BUDGET
-        items = on_one_budget(self._chosen, self._given, times=times)
+        times = 1 + len(self._items_in) // ITEMS_PER_BUDGET
+        items = on_one_budget(self._chosen, self._items_in, times=times)
         return Collected(len(items), self._concurrency, tuple(self._chunks(items, limit)))
 
     def _chosen(self, items: list[Any]) -> list[Any]:
@@ -108,15 +108,15 @@ class Collection:
             items = [items[start : start + size] for start in range(0, len(items), size)]
         return items
 
-    def _items(self) -> list[Any]:
-        found = self._loop.items.render(self._scopes.scope(self._loop.items.names))
-        if not isinstance(found, list):
-            kind = "empty (null)" if found is None else _TYPE_NAMES.get(type(found), type(found).__name__)
-            advice = ": '| list' makes one of its keys, '.items()' of its pairs" if isinstance(found, dict) else ""
+    def _rendered_items(self) -> list[Any]:
+        items = self._loop.items.render(self._scopes.scope(self._loop.items.names))
+        if not isinstance(items, list):
+            kind = "empty (null)" if items is None else _TYPE_NAMES.get(type(items), type(items).__name__)
+            advice = ": '| list' makes one of its keys, '.items()' of its pairs" if isinstance(items, dict) else ""
             raise self._wrong("in", f"is {kind}: it must be a list{advice}")
-        if len(found) > MAX_LOOP_ITEMS:
-            raise self._wrong("in", f"has {len(found):,} items, at most {MAX_LOOP_ITEMS:,} can be: use batches of them")
-        return found
+        if len(items) > MAX_LOOP_ITEMS:
+            raise self._wrong("in", f"has {len(items):,} items, at most {MAX_LOOP_ITEMS:,} can be: use batches of them")
+        return items
 
     def _of_item(self, template: Template, item: Any, index: int) -> Any:
         if self.given_up:
@@ -143,10 +143,10 @@ class Collection:
     def _number(self, template: Template | None, field: str, default: int, least: int) -> int:
         if template is None:
             return default
-        found = template.render(self._scopes.scope(template.names))
-        if isinstance(found, bool) or not isinstance(found, int) or found < least:
-            raise self._wrong(field, f"is {brief(found)}: it must be a whole number, {least} or more")
-        return int(found)
+        number = template.render(self._scopes.scope(template.names))
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise self._wrong(field, f"is {brief(number)}: it must be a whole number, {least} or more")
+        return int(number)
 
     def _chunks(self, items: list[Any], limit: int) -> Iterable[bytes]:
         size = 0

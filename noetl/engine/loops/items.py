@@ -19,9 +19,10 @@ from noetl.engine.events import Event
 from noetl.engine.evolve import is_stopped
 from noetl.engine.failing import fail_run, why_stopped
 from noetl.engine.inputs import Collected
-from noetl.engine.state import State
+from noetl.engine.state import LoopState, State
 from noetl.engine.turn import StepRun, Turn
 from noetl.jobs import Job
+from noetl.outcomes import ErrorValue
 from noetl.words import NO_ITEM, EventType, item_node, step_of
 
 LOOP_STOPPED_REASON: Final = "an item of the loop had failed"
@@ -65,7 +66,7 @@ def why_not_begin(state: State, job: Job) -> str | None:
     return LOOP_STOPPED_REASON if loop is not None and is_stopped(loop) else None
 
 
-def give_up(turn: Turn, run: StepRun, error: dict[str, Any] | None = None, reason: str | None = None) -> None:
+def give_up(turn: Turn, run: StepRun, error: ErrorValue | None = None, reason: str | None = None) -> None:
     """End a run that is not to continue, or was killed (`error`), as neither completed nor failed."""
     state = turn.state
     if run.item != NO_ITEM:
@@ -82,7 +83,7 @@ def complete_item(turn: Turn, run: StepRun, result: bytes) -> None:
     _end_item(turn, run, EventType.ITEM_COMPLETED, result=result)
 
 
-def fail_item(turn: Turn, run: StepRun, error: dict[str, Any]) -> None:
+def fail_item(turn: Turn, run: StepRun, error: ErrorValue) -> None:
     """Count an item that failed for good; the loop continues, or begins no more."""
     turn.note_error(run, error)
     _fail_item(turn, run, error)
@@ -93,12 +94,12 @@ def skip_item(turn: Turn, node: str, visit: int, index: int, reason: str) -> Non
     give_up(turn, _item_run(turn, node, visit, index), reason=reason)
 
 
-def counts(loop: dict[str, int]) -> bytes:
+def counts(loop: LoopState) -> bytes:
     """Return what the event of a loop's end tells as its result."""
     return orjson.dumps({"count": loop["count"], "failed": loop["failed"]})
 
 
-def _fail_item(turn: Turn, run: StepRun, error: dict[str, Any]) -> None:
+def _fail_item(turn: Turn, run: StepRun, error: ErrorValue) -> None:
     indexes = [run.item, *error.pop("indexes", [error["index"]])] if "index" in error else None
     error = {**error, "step": run.plan.step.name, "index": run.item}
     if indexes:  # of the items that failed, from the outermost loop inwards
@@ -117,7 +118,7 @@ def _end_item(
     event_type: EventType,
     *,
     result: bytes | None = None,
-    error: dict[str, Any] | None = None,
+    error: ErrorValue | None = None,
     reason: str | None = None,
 ) -> None:
     meta = run.meta_at_end(reason, run.loop) or None
@@ -137,7 +138,7 @@ def _begin_next(turn: Turn, run: StepRun, node: str, begun: int) -> None:
         turn.withdraw, turn.within, turn.reason = True, node, LOOP_STOPPED_REASON
 
 
-def _end_loop(turn: Turn, run: StepRun, node: str, loop: dict[str, int]) -> None:
+def _end_loop(turn: Turn, run: StepRun, node: str, loop: LoopState) -> None:
     whole = loop["ended"] == loop["count"] and not loop.get("skipped")
     if node == run.plan.step.name:
         _end_step_loop(turn, StepRun(run.plan, run.visit, turn.state.runs[node][1]), loop, whole)
@@ -153,7 +154,7 @@ def _end_loop(turn: Turn, run: StepRun, node: str, loop: dict[str, int]) -> None
         give_up(turn, outer)
 
 
-def _end_step_loop(turn: Turn, run: StepRun, loop: dict[str, int], whole: bool) -> None:
+def _end_step_loop(turn: Turn, run: StepRun, loop: LoopState, whole: bool) -> None:
     if "error" in loop:
         fail_run(turn, run, _error_of(turn, loop), note=False)  # the item's failure was noted
     elif whole and not turn.state.draining:
@@ -162,7 +163,7 @@ def _end_step_loop(turn: Turn, run: StepRun, loop: dict[str, int], whole: bool) 
         give_up(turn, run)
 
 
-def _error_of(turn: Turn, loop: dict[str, int]) -> dict[str, Any]:
+def _error_of(turn: Turn, loop: LoopState) -> dict[str, Any]:
     """Return the failure of a loop: that of its item."""
     turn.reader.need((), [loop["error"]], ())
     cause = turn.reader.error(loop["error"])

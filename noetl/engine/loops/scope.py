@@ -49,18 +49,18 @@ def items_of_loop(values: Values, node: str, visit: int, count: int) -> list[Any
 def arguments(step: Step, node: str, index: int, names: dict[str, Any]) -> dict[str, Any]:
     """Return what code that runs per item is handed beside its args: the items by their iterators' names, the
     innermost as `value`, too, and as `batch` where it is one."""
-    found: dict[str, Any] = {}
+    handed: dict[str, Any] = {}
     for loop, _, number in levels(step, node, index):
         item = names[loop.iterator]
-        found[loop.iterator] = found["value"] = item
+        handed[loop.iterator] = handed["value"] = item
         if loop.batch is not None:
-            found["batch"] = item
+            handed["batch"] = item
         if loop.enumerate:
-            found["index"] = number
-    return found
+            handed["index"] = number
+    return handed
 
 
 def _position(index: int, count: int, around: dict[str, Any] | None) -> dict[str, Any]:
     """Return `_loop`: where an item stands in its loop, and as `parent` where that stands in the one around it."""
-    found: dict[str, Any] = {"index": index, "count": count, "first": index == 0, "last": index == count - 1}
-    return found if around is None else {**found, "parent": around}
+    position: dict[str, Any] = {"index": index, "count": count, "first": index == 0, "last": index == count - 1}
+    return position if around is None else {**position, "parent": around}

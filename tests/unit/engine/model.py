@@ -295,8 +295,9 @@ class Execution(testing.Execution):
             items = [item for at, item in jobs if at == node and item != NO_ITEM]
             assert len(inner) + len(items) == loop["begun"] - loop["ended"], "items and jobs differ"
             assert loop["begun"] - loop["ended"] <= loop["limit"], "too many items run at a time"
-            around = state.loops.get(node.rpartition("/")[0], {})
-            assert is_stopped(loop) or not is_stopped(around), "a loop goes on within one that was stopped"
+            around = state.loops.get(node.rpartition("/")[0])
+            running = around is None or not is_stopped(around)
+            assert is_stopped(loop) or running, "a loop continues within one that was stopped"
 
     def _numbers(self, event_type: EventType) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

@@ -162,18 +162,18 @@ def _canonical(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(type_: str, name: str, value: Any) -> Any:
     """Return one value as text; a port as a number."""
-    what = f"{name} of a credential of type {type_}"
+    label = f"{name} of a credential of type {type_}"
     text = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
     if not isinstance(text, str):
-        raise InputError(f"{what} is a {type(value).__name__}: it must be text")
+        raise InputError(f"{label} is a {type(value).__name__}: it must be text")
     spec = TYPES[type_][name]
     if spec.required and not text and name != "password":
-        raise InputError(f"{what} is empty")
+        raise InputError(f"{label} is empty")
     if spec.choices and text not in spec.choices:
-        raise InputError(f"{what} must be one of {', '.join(spec.choices)}")
+        raise InputError(f"{label} must be one of {', '.join(spec.choices)}")
     if name == "port":
         if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-            raise InputError(f"{what} must be a number from 1 to 65535")
+            raise InputError(f"{label} must be a number from 1 to 65535")
         return int(text)
     return text
 

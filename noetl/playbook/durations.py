@@ -47,8 +47,8 @@ def moment(value: Any) -> int:
         found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)  # may be before the year 1
         return (found - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError, OSError):
-        told = f"{brief(value)} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
-        raise InputError(told) from None
+        message = f"{brief(value)} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
+        raise InputError(message) from None
 
 
 def _parse(value: Any) -> float | None:

@@ -120,7 +120,7 @@ def _document() -> Mapping[str, Schema]:
 # ---- steps and tasks -------------------------------------------------------------------------------------------------
 
 
-def _switch(what: str, types: Iterable[str]) -> Schema:
+def _switch(prefix: str, types: Iterable[str]) -> Schema:
     """Return the schema that picks a step's or task's by its type."""
     cases = []
     for type_ in types:
@@ -128,10 +128,10 @@ def _switch(what: str, types: Iterable[str]) -> Schema:
             plain = {
                 "anyOf": [{"not": {"required": ["type"]}}, {"properties": {"type": {"enum": sorted(ROUTER_TYPES)}}}]
             }
-            cases.append({"if": plain, "then": _ref(f"{what}-{type_}")})
+            cases.append({"if": plain, "then": _ref(f"{prefix}-{type_}")})
         else:
             chosen = {"properties": {"type": {"const": type_}}, "required": ["type"]}
-            cases.append({"if": chosen, "then": _ref(f"{what}-{type_}")})
+            cases.append({"if": chosen, "then": _ref(f"{prefix}-{type_}")})
     names = sorted({type_ for type_ in types if type_ != ROUTER} | (ROUTER_TYPES if ROUTER in types else set()))
     return {"type": "object", "properties": {"type": {"enum": names}}, "allOf": cases}
 

@@ -8,7 +8,7 @@ from noetl.playbook.graph import make_graph
 from noetl.playbook.legacy.generations import later_generation
 from noetl.playbook.legacy.normalise import normalise
 from noetl.playbook.lint.run import run_checks
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.structure import check_structure
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.parameters import parameters
@@ -117,7 +117,15 @@ def _read(reader: Reader, root: Node, text: str, further: bool, credentials: Col
     if head is not None and not reader.errors:
         playbook = _playbook(head, options, workload, sections, keys, text)
     if further:
-        source = Source(reader, keys.get("workload"), workbook.nodes, clauses.targets, sections, playbook, credentials)
+        source = PlaybookSource(
+            reader=reader,
+            workload=keys.get("workload"),
+            tasks=workbook.nodes,
+            targets=clauses.targets,
+            lists=sections,
+            playbook=playbook,
+            credentials=credentials,
+        )
         run_checks(source)
     return playbook
 

@@ -44,10 +44,10 @@ def check_payload(
     unknown = sorted({*payload, *overlay} - known - passed)
     if not unknown:
         return {name: value for name, value in payload.items() if name in known}
-    told = ", ".join(f"{name!r}{did_you_mean(name, playbook.declared)}" for name in unknown[:10])
+    named = ", ".join(f"{name!r}{did_you_mean(name, playbook.declared)}" for name in unknown[:10])
     listed = ", ".join(sorted(playbook.declared))
     raise InputError(
-        f"{playbook.path} has nothing called {told} in its workload, which has {listed}: correct the name, or let the"
+        f"{playbook.path} has nothing called {named} in its workload, which has {listed}: correct the name, or let the"
         " playbook say 'additional: true'"
     )
 

@@ -6,16 +6,16 @@ from typing import Any, Final
 from noetl.errors import InputError
 from noetl.outcomes import Done, Failed
 from noetl.playbook.step_types import STEP_TYPES
-from noetl.playbook.testfile.model import Answer, Stub
+from noetl.playbook.testfile.model import Stub, StubAnswer
 from noetl.playbook.values import plain
+from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord
-from noetl.testing.trouble import Trouble
 
 LIMIT: Final = 32 * 1024 * 1024
 """Bytes that a result may have."""
 
 
-class Answers:
+class StubAnswers:
     """The stubs of one playbook in a test, and how often each answer has been given."""
 
     def __init__(self, stubs: Mapping[str, Stub], behind: Mapping[str, Stub] | None = None) -> None:
@@ -24,8 +24,8 @@ class Answers:
         self._behind = behind or {}
         self._given: dict[int, int] = {}
 
-    def find(self, call: CallRecord) -> Answer | None:
-        """Return the answer to a call, None where it has no stub. Raises `Trouble` where its stub has none left."""
+    def find(self, call: CallRecord) -> StubAnswer | None:
+        """Return the answer to a call, None where it has no stub. Raises `BrokenTest` where its stub has none left."""
         stub = self._stubs.get(call.step) or self._stubs.get(call.type) or self._behind.get(call.type)
         if stub is None:
             return None
@@ -39,8 +39,10 @@ class Answers:
             if (answer.times is None or given < answer.times) and _holds(answer, scope):
                 self._given[id(answer)] = given + 1
                 return answer
-        told = f"the stub of {call} has no answer left for a call with args {dict(call.args)!r:.500}"
-        raise Trouble(told, line=line, advice="add one to its list, or one with 'when: true' for every further call")
+        message = f"the stub of {call} has no answer left for a call with args {dict(call.args)!r:.500}"
+        raise BrokenTest(
+            message, line=line, advice="add one to its list, or one with 'when: true' for every further call"
+        )
 
 
 def _scope(call: CallRecord) -> dict[str, Any]:
@@ -54,17 +56,17 @@ def _scope(call: CallRecord) -> dict[str, Any]:
     }
 
 
-def _holds(answer: Answer, scope: Mapping[str, Any]) -> bool:
+def _holds(answer: StubAnswer, scope: Mapping[str, Any]) -> bool:
     if answer.when is None:
         return True
     try:
         return bool(answer.when.render(scope))
     except InputError as error:
-        raise Trouble(str(error), line=answer.line) from None
+        raise BrokenTest(str(error), line=answer.line) from None
 
 
-def outcome_of(answer: Answer, call: CallRecord) -> Done | Failed:
-    """Return what an answer stands for. Raises `Trouble` where it cannot be made."""
+def outcome_of(answer: StubAnswer, call: CallRecord) -> Done | Failed:
+    """Return what an answer stands for. Raises `BrokenTest` where it cannot be made."""
     if answer.error is not None:
         return Failed(dict(answer.error))
     try:
@@ -73,14 +75,14 @@ def outcome_of(answer: Answer, call: CallRecord) -> Done | Failed:
             value = answer.render.render(_scope(call))
         return Done(plain(value, LIMIT, f"result of the stub of {call.step!r}"))
     except InputError as error:
-        raise Trouble(str(error), line=answer.line) from None
+        raise BrokenTest(str(error), line=answer.line) from None
 
 
-def unstubbed(call: CallRecord) -> Trouble:
+def unstubbed(call: CallRecord) -> BrokenTest:
     """Return the trouble of a call that would reach outside, with the stub to write."""
     if call.type == "secrets":
         name = call.fields.get("name")
         advice = f"secrets:\n  {name}: some-value"
-        return Trouble(f"{call} asks for the secret {name!r}, and the test gives none", advice=advice)
+        return BrokenTest(f"{call} asks for the secret {name!r}, and the test gives none", advice=advice)
     advice = f"stubs:\n  {call.step}:\n    {STEP_TYPES[call.type].stub}"
-    return Trouble(f"{call} has effects outside, and the test has no stub for it", advice=advice)
+    return BrokenTest(f"{call} has effects outside, and the test has no stub for it", advice=advice)

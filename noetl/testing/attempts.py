@@ -29,13 +29,13 @@ from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.testfile.stubs import RUN
 from noetl.testing.answers import LIMIT, outcome_of, unstubbed
+from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord, call_of
-from noetl.testing.execution import Execution, Row
+from noetl.testing.execution import Execution, QueueRow
 from noetl.testing.python import REAL_LIMIT, Overran
 from noetl.testing.saves import to_save
 from noetl.testing.secrets import with_secrets
 from noetl.testing.stand_ins import stand_in
-from noetl.testing.trouble import Trouble
 from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_key, step_of
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class Attempts:
         self._sim = simulation
         self._begun = 0
 
-    def begin(self, member: "Member", row: Row) -> None:
+    def begin(self, member: "Member", row: QueueRow) -> None:
         """Take a job that is due, unless it has gone meanwhile."""
         execution = member.execution
         if execution.queue.get(row.job.job_id) is not row or row.status == "leased":
             return
         self._begun += 1
         if self._begun > MOST_CALLS:
-            raise Trouble(f"after {MOST_CALLS:,} calls it has not ended, the last is of step {row.job.node_id!r}")
+            raise BrokenTest(f"after {MOST_CALLS:,} calls it has not ended, the last is of step {row.job.node_id!r}")
         job = execution.take(row)
         if job.node_id == CONTINUE_NODE:
             self._sim.carried(member, execution.give(Continue(), job))
@@ -77,10 +77,10 @@ class Attempts:
             act = self._ending(member, row, Failed(error_value("validation", str(problem))))
         act()
 
-    def _ending(self, member: "Member", row: Row, outcome: Done | Failed | Collected) -> Act:
+    def _ending(self, member: "Member", row: QueueRow, outcome: Done | Failed | Collected) -> Act:
         return lambda: self._sim.finish(member, row, outcome)
 
-    def _attempt(self, member: "Member", row: Row) -> Act:
+    def _attempt(self, member: "Member", row: QueueRow) -> Act:
         """Return what is to be done of an attempt now. Raises what wrong templates and fields raise."""
         job, execution = row.job, member.execution
         playbook, state = execution.playbook, execution.state
@@ -97,7 +97,7 @@ class Attempts:
             return self._wait(member, row, rendered)
         return self._call(member, row, rendered)
 
-    def _call(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+    def _call(self, member: "Member", row: QueueRow, rendered: Rendered) -> Act:
         """Answer the call of a step's tool by its stub, or carry it out."""
         call = self._kept(member, call_of(rendered, row.job, self._sim.agenda.seconds))
         answer = member.answers.find(call)
@@ -114,14 +114,14 @@ class Attempts:
             self._sim.calls.append(call)
         return call
 
-    def _conclude(self, member: "Member", row: Row, outcome: Done | Failed, takes: float) -> None:
+    def _conclude(self, member: "Member", row: QueueRow, outcome: Done | Failed, takes: float) -> None:
         """End an attempt that took so long; what it gave is saved before, where its step says so."""
         if takes:
             self._sim.agenda.after(takes, lambda: self._saved(member, row, outcome, takes))
         else:
             self._saved(member, row, outcome, 0.0)
 
-    def _saved(self, member: "Member", row: Row, outcome: Done | Failed, took: float) -> None:
+    def _saved(self, member: "Member", row: QueueRow, outcome: Done | Failed, took: float) -> None:
         if member.execution.queue.get(row.job.job_id) is not row:
             return
         takes = 0.0
@@ -140,7 +140,7 @@ class Attempts:
         else:
             self._sim.finish(member, row, outcome, took)
 
-    def _carry_out(self, member: "Member", row: Row, rendered: Rendered, call: CallRecord) -> Act:
+    def _carry_out(self, member: "Member", row: QueueRow, rendered: Rendered, call: CallRecord) -> Act:
         match rendered.type:
             case "python":
                 return lambda: self._conclude(member, row, self._run_python(member, row.job, rendered), 0.0)
@@ -171,15 +171,15 @@ class Attempts:
             if own is not None and own <= REAL_LIMIT:
                 return Failed(_overran(member, job, own))
             step = step_of(job.node_id)
-            told = f"the code of step {step!r} really ran for {REAL_LIMIT:g} s and was ended"
-            raise Trouble(told, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
+            message = f"the code of step {step!r} really ran for {REAL_LIMIT:g} s and was ended"
+            raise BrokenTest(message, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
         if printed:
             self._sim.output.append((step_of(job.node_id), printed))
         return outcome
 
     # -- waiting without a worker
 
-    def _wait(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+    def _wait(self, member: "Member", row: QueueRow, rendered: Rendered) -> Act:
         found = wait(rendered, row.job.context, member.created[row.job.job_id], self._sim.agenda.now)
         if not isinstance(found, Deferred):
             return lambda: self._conclude(member, row, found, 0.0)
@@ -188,7 +188,7 @@ class Attempts:
         member.execution.put_back(row, 0.0, found.context)
         return lambda: self._sim.agenda.after(seconds, lambda: self.begin(member, row))
 
-    def _start_child(self, member: "Member", row: Row, rendered: Rendered, call: CallRecord) -> Act:
+    def _start_child(self, member: "Member", row: QueueRow, rendered: Rendered, call: CallRecord) -> Act:
         return_step(rendered)  # a wrong one is told before the child starts
         wanted, depth = child_call(rendered), member.depth
         if depth >= MAX_CALL_DEPTH:
@@ -209,7 +209,7 @@ class Attempts:
         member.execution.put_back(row, float("inf"), known)
         return lambda: self._sim.start(child)
 
-    def _look_at_child(self, member: "Member", row: Row, rendered: Rendered) -> Act:
+    def _look_at_child(self, member: "Member", row: QueueRow, rendered: Rendered) -> Act:
         """End the parent's attempt where the child has ended, or has taken too long."""
         child = self._sim.members[int(row.job.context["child"])]
         limit = limit_of(rendered, row.job.context, self._sim.agenda.now)
@@ -222,13 +222,13 @@ class Attempts:
 
 
 def _overran(member: "Member", job: Job, limit: float) -> dict[str, Any]:
-    told = f"{member.where(job)}: still running after its timeout of {limit:g} s"
-    return error_value("timeout", told, retryable=True)
+    message = f"{member.where(job)}: still running after its timeout of {limit:g} s"
+    return error_value("timeout", message, retryable=True)
 
 
-def _no_child(call: CallRecord, path: str) -> Trouble:
+def _no_child(call: CallRecord, path: str) -> BrokenTest:
     advice = f"children:\n  {path}: FILE.yaml\nor\nstubs:\n  {call.step}:\n    result: {{}}"
-    return Trouble(f"{call} calls the playbook {path!r}, which the test does not have", advice=advice)
+    return BrokenTest(f"{call} calls the playbook {path!r}, which the test does not have", advice=advice)
 
 
 def _outcome_of_child(child: Execution, wanted: str | None) -> Done | Failed:

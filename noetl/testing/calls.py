@@ -33,7 +33,7 @@ class CallRecord:
         """The item's index in its own loop, None outside loops."""
         return None if self.item is None else int(str(self.item).rpartition("/")[2])
 
-    def told(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, Any]:
         """Return what expectations look at."""
         found: dict[str, Any] = {"visit": self.visit, "attempt": self.attempt}
         if self.item is not None:
@@ -57,16 +57,16 @@ def call_of(rendered: Rendered, job: Job, at: float, *, save: bool = False) -> C
     """Return the call of a job that has been rendered, or of the block `save` of one."""
     step = step_of(job.node_id)
     return CallRecord(
-        f"{step}.save" if save else step,
-        rendered.type,
-        job.visit,
-        item_of(job.node_id, job.item_index),
-        job.failures + 1,
-        rendered.args,
-        rendered.fields,
-        rendered.auth,
-        rendered.timeout,
-        at,
+        step=f"{step}.save" if save else step,
+        type=rendered.type,
+        visit=job.visit,
+        item=item_of(job.node_id, job.item_index),
+        attempt=job.failures + 1,
+        args=rendered.args,
+        fields=rendered.fields,
+        auth=rendered.auth,
+        timeout=rendered.timeout,
+        at=at,
     )
 
 

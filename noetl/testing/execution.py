@@ -27,7 +27,7 @@ MOST_ROUNDS = 1000
 
 
 @dataclass(slots=True)
-class Row:
+class QueueRow:
     """A queue row. `delay` None: queued; else waiting that many seconds, infinity: until woken."""
 
     job: Job
@@ -36,11 +36,11 @@ class Row:
 
 
 @dataclass(slots=True)
-class Carried:
+class Transaction:
     """What one transaction came to: its events, the rows it put into the queue, the jobs it withdrew."""
 
     events: list[Event] = field(default_factory=list)
-    inserted: list[Row] = field(default_factory=list)
+    inserted: list[QueueRow] = field(default_factory=list)
     withdrawn: list[Job] = field(default_factory=list)
     kill: bool = False
 
@@ -60,22 +60,22 @@ class Execution:
         self.workload = workload
         self.state = State()
         self.log: list[Event] = []
-        self.queue: dict[int, Row] = {}
+        self.queue: dict[int, QueueRow] = {}
         self.chunks: dict[ChunkKey, bytes] = {}
         self.error_rows: list[ErrorRow] = []
         self.jobs_made = 0
         self.kills = 0
         self._values = Values(execution_id, workload, env)
 
-    def start(self, context: dict[str, Any]) -> Carried:
+    def start(self, context: dict[str, Any]) -> Transaction:
         """Begin."""
         return self.give(Start(context))
 
     # -- transactions
 
-    def give(self, given: Input, job: Job | None = None) -> Carried:
+    def give(self, given: Input, job: Job | None = None) -> Transaction:
         """Decide what follows and carry it out; `job` is the one that has ended, and leaves the queue."""
-        carried = Carried()
+        carried = Transaction()
         if job is not None:
             del self.queue[job.job_id]
         decision = self._carry_out(given, carried)
@@ -89,13 +89,13 @@ class Execution:
             decision = self._carry_out(Withdrawn(tuple(taken), decision.reason), carried)
         return carried
 
-    def take(self, row: Row) -> Job:
+    def take(self, row: QueueRow) -> Job:
         """Have somebody take a row's job."""
         row.job = row.job.again(attempts=row.job.attempts + 1)
         row.status = "leased"
         return row.job
 
-    def put_back(self, row: Row, delay: float, context: Mapping[str, Any]) -> None:
+    def put_back(self, row: QueueRow, delay: float, context: Mapping[str, Any]) -> None:
         """Have a leased job wait without being held, as a wait or a child's parent does."""
         row.job = row.job.again(context={**row.job.context, **context})
         row.status, row.delay = "waiting", delay
@@ -104,7 +104,7 @@ class Execution:
         """Decide, with all values that it takes."""
         return self.loading(lambda values: decide(self.playbook, self.state, given, values))
 
-    def _carry_out(self, given: Input, carried: Carried) -> Decision:
+    def _carry_out(self, given: Input, carried: Transaction) -> Decision:
         decision = self.decide(given)
         self.state = decision.state
         self.log += decision.events
@@ -117,11 +117,11 @@ class Execution:
         carried.inserted += [self._insert(one) for one in decision.jobs]
         return decision
 
-    def _insert(self, job: Job) -> Row:
+    def _insert(self, job: Job) -> QueueRow:
         if not job.job_id:
             self.jobs_made += 1
             job = job.again(job_id=self.jobs_made)
-        row = self.queue[job.job_id] = Row(job, "queued" if job.delay is None else "waiting", job.delay)
+        row = self.queue[job.job_id] = QueueRow(job, "queued" if job.delay is None else "waiting", job.delay)
         return row
 
     # -- values

@@ -6,48 +6,48 @@ from typing import Any, Final
 
 from noetl.playbook.testfile.model import Expectation
 from noetl.testing.compare import differences, holds, short
-from noetl.testing.ran import Ran
+from noetl.testing.run_record import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedExpectation:
     """Something that was not as expected. `lines` say how, for people."""
 
     line: int
-    what: str
+    kind: str
     lines: tuple[str, ...]
     expected: Any = None
     got: Any = None
 
 
-def check(expectation: Expectation, ran: Ran) -> Failure | None:
+def check(expectation: Expectation, run: RunRecord) -> FailedExpectation | None:
     """Return what is wrong, None where the expectation holds."""
-    lines, got = CHECKS[expectation.what](expectation, ran)
+    lines, got = CHECKS[expectation.kind](expectation, run)
     if not lines:
         return None
-    return Failure(expectation.line, expectation.what, tuple(lines), expectation.value, got)
+    return FailedExpectation(expectation.line, expectation.kind, tuple(lines), expectation.value, got)
 
 
-Answer = tuple[list[str], Any]
+Comparison = tuple[list[str], Any]
 
 
-def _status(expectation: Expectation, ran: Ran) -> Answer:
-    if ran.status == expectation.value:
-        return [], ran.status
-    because = f": {ran.error['message']}" if ran.error else ""
-    return [f"status: expected {expectation.value}, got {ran.status}{because}"], ran.status
+def _status(expectation: Expectation, run: RunRecord) -> Comparison:
+    if run.status == expectation.value:
+        return [], run.status
+    because = f": {run.error['message']}" if run.error else ""
+    return [f"status: expected {expectation.value}, got {run.status}{because}"], run.status
 
 
-def _result(expectation: Expectation, ran: Ran) -> Answer:
-    return differences(expectation.value, ran.result, "result"), ran.result
+def _result(expectation: Expectation, run: RunRecord) -> Comparison:
+    return differences(expectation.value, run.result, "result"), run.result
 
 
-def _result_contains(expectation: Expectation, ran: Ran) -> Answer:
-    return differences(expectation.value, ran.result, "result", contains=True), ran.result
+def _result_contains(expectation: Expectation, run: RunRecord) -> Comparison:
+    return differences(expectation.value, run.result, "result", contains=True), run.result
 
 
-def _error(expectation: Expectation, ran: Ran) -> Answer:
-    got = ran.error
+def _error(expectation: Expectation, run: RunRecord) -> Comparison:
+    got = run.error
     if got is None:
         return [f"error: expected {short(expectation.value)}, there is none"], None
     wanted: Mapping[str, Any] = expectation.value
@@ -61,8 +61,8 @@ def _error(expectation: Expectation, ran: Ran) -> Answer:
     return lines, got
 
 
-def _steps(expectation: Expectation, ran: Ran) -> Answer:
-    got, wanted = ran.names, list(expectation.value)
+def _steps(expectation: Expectation, run: RunRecord) -> Comparison:
+    got, wanted = run.names, list(expectation.value)
     if got == wanted:
         return [], got
     at = next((n for n, (a, b) in enumerate(zip(wanted, got, strict=False)) if a != b), min(len(wanted), len(got)))
@@ -72,34 +72,34 @@ def _steps(expectation: Expectation, ran: Ran) -> Answer:
     return [f"steps: {after} expected {expected}, got {found}"], got
 
 
-def _in_order(expectation: Expectation, ran: Ran) -> Answer:
-    rest = iter(ran.names)
+def _in_order(expectation: Expectation, run: RunRecord) -> Comparison:
+    rest = iter(run.names)
     for name in expectation.value:
         if name not in rest:
-            where = "was not taken" if name not in ran.names else "was not taken in this place"
-            return [f"steps in order: {name!r} {where}"], ran.names
-    return [], ran.names
+            where = "was not taken" if name not in run.names else "was not taken in this place"
+            return [f"steps in order: {name!r} {where}"], run.names
+    return [], run.names
 
 
-def _taken(expectation: Expectation, ran: Ran) -> Answer:
-    missing = [name for name in expectation.value if name not in ran.names]
-    return [f"steps taken: {name!r} was not" for name in missing], ran.names
+def _taken(expectation: Expectation, run: RunRecord) -> Comparison:
+    missing = [name for name in expectation.value if name not in run.names]
+    return [f"steps taken: {name!r} was not" for name in missing], run.names
 
 
-def _not_taken(expectation: Expectation, ran: Ran) -> Answer:
-    wrong = [name for name in expectation.value if name in ran.names]
-    return [f"steps not taken: {name!r} was" for name in wrong], ran.names
+def _not_taken(expectation: Expectation, run: RunRecord) -> Comparison:
+    wrong = [name for name in expectation.value if name in run.names]
+    return [f"steps not taken: {name!r} was" for name in wrong], run.names
 
 
-def _visits(expectation: Expectation, ran: Ran) -> Answer:
-    count = ran.names.count(expectation.step)
+def _visits(expectation: Expectation, run: RunRecord) -> Comparison:
+    count = run.names.count(expectation.step)
     if count == expectation.value:
         return [], count
     return [f"visits of {expectation.step!r}: expected {expectation.value}, got {count}"], count
 
 
-def _calls(expectation: Expectation, ran: Ran) -> Answer:
-    got = [call.told() for call in ran.calls if call.step == expectation.step]
+def _calls(expectation: Expectation, run: RunRecord) -> Comparison:
+    got = [call.as_data() for call in run.calls if call.step == expectation.step]
     name, wanted = f"calls of {expectation.step!r}", expectation.value
     if isinstance(wanted, dict):
         if any(holds(wanted, call) for call in got):
@@ -120,13 +120,13 @@ def _indented(wanted: Any, call: Any) -> list[str]:
     return [f"  {line}" for line in differences(wanted, call, "call", contains=True)]
 
 
-def _duration(expectation: Expectation, ran: Ran) -> Answer:
-    if ran.seconds <= expectation.value:
-        return [], ran.seconds
-    return [f"duration: expected at most {expectation.value:g} s, took {ran.seconds:g} s"], ran.seconds
+def _duration(expectation: Expectation, run: RunRecord) -> Comparison:
+    if run.seconds <= expectation.value:
+        return [], run.seconds
+    return [f"duration: expected at most {expectation.value:g} s, took {run.seconds:g} s"], run.seconds
 
 
-CHECKS: Final[dict[str, Callable[[Expectation, Ran], Answer]]] = {
+CHECKS: Final[dict[str, Callable[[Expectation, RunRecord], Comparison]]] = {
     "status": _status,
     "result": _result,
     "result contains": _result_contains,

@@ -19,19 +19,19 @@ from noetl.playbook.templates.env import Env
 from noetl.playbook.templates.functions import CLOCK
 from noetl.playbook.testfile.model import Stub, Test
 from noetl.testing.agenda import SECOND, Agenda
-from noetl.testing.answers import Answers
+from noetl.testing.answers import StubAnswers
 from noetl.testing.attempts import Attempts
+from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord
-from noetl.testing.execution import Carried, Execution, Row
+from noetl.testing.execution import Execution, QueueRow, Transaction
 from noetl.testing.python import PythonChild
-from noetl.testing.trouble import Trouble
 from noetl.words import step_of
 
 LONGEST_DELAY: Final = 1.0
 """The `jitter` of retries: their delays are as long as they can be, so that durations are upper bounds."""
 
 FindChild = Callable[[str], tuple[Playbook, Mapping[str, Stub]] | None]
-"""Return a child playbook by its catalog path, with the stubs that the test has for it. May raise `Trouble`."""
+"""Return a child playbook by its catalog path, with the stubs that the test has for it. May raise `BrokenTest`."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ class Member:
     """One of the executions of a test. `ended_at` in microseconds since 1970, None while it lives."""
 
     execution: Execution
-    answers: Answers
+    answers: StubAnswers
     depth: int = 0
-    parent: "tuple[Member, Row] | None" = None
+    parent: "tuple[Member, QueueRow] | None" = None
     created: dict[int, int] = field(default_factory=dict)  # job -> when it was made
     ended_at: int | None = None
 
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimedEvent:
     """An event and when it happened, in seconds since the test began."""
 
     at: float
@@ -61,7 +61,7 @@ class Moment:
 
 
 class Simulation:
-    """One test in the making. `calls`, `timeline` and `output` tell what happened, also after a `Trouble`."""
+    """One test in the making. `calls`, `timeline` and `output` tell what happened, also after a `BrokenTest`."""
 
     def __init__(self, test: Test, playbook: Playbook, find_child: FindChild, python: PythonChild) -> None:
         self.test = test
@@ -71,14 +71,14 @@ class Simulation:
         self.members: dict[int, Member] = {}
         self.root: Member | None = None
         self.calls: list[CallRecord] = []
-        self.timeline: list[Moment] = []
+        self.timeline: list[TimedEvent] = []
         self.output: list[tuple[str, str]] = []
         self._playbook = playbook
         self._env = Env(tuple(test.env), test.env)
         self._attempts = Attempts(self)
 
     def run(self) -> None:
-        """Run the test's execution to its end. Raises `Trouble`."""
+        """Run the test's execution to its end. Raises `BrokenTest`."""
         token = CLOCK.set(lambda: self.agenda.time)
         try:
             self._start_root()
@@ -87,7 +87,7 @@ class Simulation:
         finally:
             CLOCK.reset(token)
         if self.root is None or self.root.ended_at is None:
-            raise Trouble("nothing is left to do, and the execution has not ended: this is a fault of the engine")
+            raise BrokenTest("nothing is left to do, and the execution has not ended: this is a fault of the engine")
 
     @property
     def seconds(self) -> float:
@@ -102,23 +102,23 @@ class Simulation:
         try:
             workload = render_workload(self._playbook, test.execution_id, self._env, test.payload, merge=test.merge)
         except InputError as problem:
-            raise Trouble(f"the execution cannot start: {problem}") from None
-        root = self.root = self._add(self._playbook, test.execution_id, workload, Answers(test.stubs))
+            raise BrokenTest(f"the execution cannot start: {problem}") from None
+        root = self.root = self._add(self._playbook, test.execution_id, workload, StubAnswers(test.stubs))
         for seconds in test.cancel_at:
             self.agenda.after(seconds, lambda: self.cancel(root, "test", ""))
         self.start(root)
 
     def new_child(
-        self, playbook: Playbook, call: ChildCall, stubs: Mapping[str, Stub], parent: tuple[Member, Row]
+        self, playbook: Playbook, call: ChildCall, stubs: Mapping[str, Stub], parent: tuple[Member, QueueRow]
     ) -> Member:
         """Return a child that is about to start. Raises `InputError` where its workload cannot be rendered."""
         number = self.test.execution_id + len(self.members)
         workload = render_workload(playbook, number, self._env, call.payload, passed=call.passed)
-        child = self._add(playbook, number, workload, Answers(stubs, self.test.stubs))
+        child = self._add(playbook, number, workload, StubAnswers(stubs, self.test.stubs))
         child.depth, child.parent = parent[0].depth + 1, parent
         return child
 
-    def _add(self, playbook: Playbook, number: int, workload: Mapping[str, Any], answers: Answers) -> Member:
+    def _add(self, playbook: Playbook, number: int, workload: Mapping[str, Any], answers: StubAnswers) -> Member:
         member = self.members[number] = Member(Execution(playbook, number, workload, self._env), answers)
         return member
 
@@ -148,7 +148,7 @@ class Simulation:
 
     # -- transactions
 
-    def finish(self, member: Member, row: Row, outcome: Done | Failed | Collected, duration: float = 0.0) -> None:
+    def finish(self, member: Member, row: QueueRow, outcome: Done | Failed | Collected, duration: float = 0.0) -> None:
         """Give the outcome of an attempt, unless it has ended already."""
         execution, job = member.execution, row.job
         if execution.queue.get(job.job_id) is not row:
@@ -158,11 +158,11 @@ class Simulation:
         if isinstance(outcome, Failed) and outcome.error.get("type") == "timeout":
             self.cancel_child(job)
 
-    def carried(self, member: Member, carried: Carried) -> None:
+    def carried(self, member: Member, carried: Transaction) -> None:
         """See to what a transaction came to."""
         execution = member.execution
         at, path = self.agenda.seconds, execution.playbook.path
-        self.timeline += [Moment(at, execution.execution_id, path, event) for event in carried.events]
+        self.timeline += [TimedEvent(at, execution.execution_id, path, event) for event in carried.events]
         for job in carried.withdrawn:
             self.cancel_child(job)
         for row in carried.inserted:
@@ -171,15 +171,15 @@ class Simulation:
         if carried.kill:
             for row in list(execution.queue.values()):
                 if row.status == "leased":
-                    told = f"{member.where(row.job)}: cancelled while it ran"
-                    self.finish(member, row, Failed(error_value("cancelled", told)))
+                    message = f"{member.where(row.job)}: cancelled while it ran"
+                    self.finish(member, row, Failed(error_value("cancelled", message)))
         if execution.state.status.terminal and member.ended_at is None:
             member.ended_at = self.agenda.now
             if member.parent is not None:
                 parent, waiting = member.parent
                 self.agenda.after(0, lambda: self._attempts.begin(parent, waiting))
 
-    def _queue(self, member: Member, row: Row) -> None:
+    def _queue(self, member: Member, row: QueueRow) -> None:
         member.created.setdefault(row.job.job_id, self.agenda.now)
         if row.delay != float("inf"):
             self.agenda.after(row.delay or 0.0, lambda: self._attempts.begin(member, row))

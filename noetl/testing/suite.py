@@ -1,4 +1,4 @@
-"""Runs the tests of playbooks, one after the other, and gives what came of each."""
+"""The run of a playbook's test, and its verdict."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ from noetl.playbook.model import Playbook
 from noetl.playbook.testfile.load import steps_of
 from noetl.playbook.testfile.model import Stub, Test
 from noetl.playbook.testfile.stubs import wrong_name
-from noetl.testing.expectations import Failure, check
+from noetl.testing.broken_test import BrokenTest
+from noetl.testing.expectations import FailedExpectation, check
 from noetl.testing.python import PythonChild
-from noetl.testing.ran import Ran, ran
+from noetl.testing.run_record import RunRecord, record_of
 from noetl.testing.simulation import Simulation
-from noetl.testing.trouble import Trouble
 
 FindFile = Callable[[str, str | None], Playbook | None]
 """Return the playbook of a catalog path: from the file that a test names for it (counted from the test's own), else
@@ -23,11 +23,11 @@ from the one where the path says. Raises `InputError` for a file that cannot be 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One test that has run. `trouble` is advice for a test that could not go on; `seconds` are real ones."""
+    """One test that has run. `advice` is for a test that could not go on; `seconds` are real ones."""
 
     test: Test
-    ran: Ran
-    failures: tuple[Failure, ...]
+    run: RunRecord
+    failures: tuple[FailedExpectation, ...]
     advice: str
     seconds: float
     output: Sequence[tuple[str, str]]
@@ -44,14 +44,21 @@ def run_test(playbook: Playbook, test: Test, find_file: FindFile, python: Python
     advice, failures = "", []
     try:
         simulation.run()
-    except Trouble as trouble:
-        advice = trouble.advice
-        failures.append(Failure(trouble.line or test.line, "trouble", (trouble.message,)))
-    found = ran(simulation)
+    except BrokenTest as problem:
+        advice = problem.advice
+        failures.append(FailedExpectation(problem.line or test.line, "trouble", (problem.message,)))
+    record = record_of(simulation)
     if not failures:
-        failures = [failure for each in test.expectations if (failure := check(each, found)) is not None]
+        failures = [failure for each in test.expectations if (failure := check(each, record)) is not None]
     seconds = time.perf_counter() - began
-    return Verdict(test, found, tuple(failures), advice, seconds, tuple(simulation.output))
+    return Verdict(
+        test=test,
+        run=record,
+        failures=tuple(failures),
+        advice=advice,
+        seconds=seconds,
+        output=tuple(simulation.output),
+    )
 
 
 class _Children:
@@ -66,19 +73,19 @@ class _Children:
         try:
             playbook = self._find_file(path, child.file if child is not None else None)
         except InputError as error:
-            raise Trouble(f"the child {path!r} cannot be read: {error}", line=child.line if child else 0) from None
+            raise BrokenTest(f"the child {path!r} cannot be read: {error}", line=child.line if child else 0) from None
         if playbook is None or child is None:
             return None if playbook is None else (playbook, {})
         steps = steps_of(playbook)
         for name, stub in child.stubs.items():
             if wrong := wrong_name(name, steps):
-                raise Trouble(f"stubs of the child {path!r}: {wrong}", line=stub.line)
+                raise BrokenTest(f"stubs of the child {path!r}: {wrong}", line=stub.line)
         return playbook, child.stubs
 
 
-def told(tested: Verdict, file: str) -> dict[str, Any]:
+def as_data(tested: Verdict, file: str) -> dict[str, Any]:
     """Return a test that has run as plain JSON."""
-    found = tested.ran
+    record = tested.run
     return {
         "file": file,
         "test_file": tested.test.file,
@@ -86,19 +93,19 @@ def told(tested: Verdict, file: str) -> dict[str, Any]:
         "name": tested.test.name,
         "ok": tested.ok,
         "milliseconds": round(tested.seconds * 1000, 3),
-        "status": found.status,
-        "result": found.result,
-        "error": found.error,
-        "duration": round(found.seconds, 6),
+        "status": record.status,
+        "result": record.result,
+        "error": record.error,
+        "duration": round(record.seconds, 6),
         "steps": [
             {"step": each.step, "visit": each.visit, "ended": each.ended, "result": each.result, "error": each.error}
-            for each in found.path
+            for each in record.path
         ],
-        "calls": [{"step": call.step, **call.told()} for call in found.calls],
+        "calls": [{"step": call.step, **call.as_data()} for call in record.calls],
         "failures": [
             {
                 "line": each.line,
-                "what": each.what,
+                "what": each.kind,
                 "differences": each.lines,
                 "expected": each.expected,
                 "got": each.got,

@@ -73,4 +73,4 @@ def told(tested: Verdict) -> str:
 
 def result_of(tested: Verdict) -> Any:
     """Return the result of a test's execution."""
-    return tested.ran.result
+    return tested.run.result

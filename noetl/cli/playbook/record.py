@@ -15,7 +15,7 @@ from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings
 
 if TYPE_CHECKING:
-    from noetl.testing.record import Recording
+    from noetl.testing.recording import Recording
     from noetl.testing.suite import Verdict
 
 
@@ -40,7 +40,7 @@ def record_test(execution_id: str, output: str | None, host: str | None, port: i
 def fetch(client: Client, execution_id: str) -> "Recording":
     """Return an execution with its events and its playbook. Raises `Conflict` where it has not ended."""
     from noetl.playbook.load import stored_playbook
-    from noetl.testing.record import Recording, has_ended
+    from noetl.testing.recording import Recording, has_ended
 
     shown: dict[str, Any] = client.get(f"/api/executions/{segment(execution_id)}")
     if not has_ended(shown):
@@ -69,7 +69,7 @@ def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     from noetl.playbook.testfile.load import load_tests
     from noetl.playbook.yaml.write import write_yaml
     from noetl.testing.python import PythonChild
-    from noetl.testing.record import VARIANTS
+    from noetl.testing.recording import VARIANTS
     from noetl.testing.suite import run_test
     from noetl.worker.runner.process import runner_environment
 

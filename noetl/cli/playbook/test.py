@@ -70,8 +70,7 @@ def run_playbook_tests(
 def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, int]:
     """Run tests; return how many there were, and how many failed."""
     from noetl.testing.python import PythonChild
-    from noetl.testing.suite import run_test
-    from noetl.testing.suite import told as plainly
+    from noetl.testing.suite import as_data, run_test
     from noetl.worker.runner.process import runner_environment
 
     rows, failed = [], 0
@@ -83,7 +82,7 @@ def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, i
             for one in wanted:
                 tested = run_test(each.playbook, one, Finder(each.file, each.playbook, Path(one.file)), python)
                 failed += not tested.ok
-                rows.append(plainly(tested, str(each.file)))
+                rows.append(as_data(tested, str(each.file)))
                 if not told.as_json:
                     say_tested(tested, verbose=told.verbose)
     if told.as_json:

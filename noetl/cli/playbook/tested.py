@@ -68,11 +68,11 @@ def _why(tested: "Verdict") -> Iterator[tuple[str, str]]:
 
 def _path(tested: "Verdict") -> Iterator[str]:
     """Say which steps were taken, and what each came to."""
-    if not tested.ran.path:
+    if not tested.run.path:
         return
     yield "steps taken:"
-    wide = max(len(taken.step) for taken in tested.ran.path)
-    for taken in tested.ran.path:
+    wide = max(len(taken.step) for taken in tested.run.path)
+    for taken in tested.run.path:
         name = taken.step if taken.visit == 1 else f"{taken.step} ({taken.visit})"
         if taken.error is not None:
             came = f"{taken.ended}: {taken.error.get('type')}: {taken.error.get('message')}"
@@ -84,7 +84,7 @@ def _path(tested: "Verdict") -> Iterator[str]:
 
 def _timeline(tested: "Verdict") -> Iterator[str]:
     """Say what happened when, calls and prints included."""
-    for moment in tested.ran.timeline:
+    for moment in tested.run.timeline:
         event = moment.event
         child = "" if moment.execution_id == tested.test.execution_id else f"{moment.path}: "
         what = f"{event.event_type} {event.node_id}".rstrip()

@@ -22,7 +22,7 @@ class Box:
     entry: bool
     join: bool
     handler: bool
-    told: str
+    tooltip: str
 
 
 @dataclass(slots=True)
@@ -73,8 +73,15 @@ def _box(graph: Graph, step: Step) -> Box:
     kind = step.type if step.type in ("router", "fail") else "action"
     join = step.name in graph.joins and (step.name != END or len(graph.sources[END]) > 1)
     lines = [step.name, *([what_it_does(step)] if kind == "action" else []), *map(loop_text, step.loops)]
-    told = ": ".join(part for part in (step.name, step.desc) if part)
-    return Box(step.name, tuple(lines), kind, step.name == graph.entry, join, step.name in graph.handlers, told)
+    return Box(
+        name=step.name,
+        lines=tuple(lines),
+        kind=kind,
+        entry=step.name == graph.entry,
+        join=join,
+        handler=step.name in graph.handlers,
+        tooltip=": ".join(part for part in (step.name, step.desc) if part),
+    )
 
 
 def what_it_does(step: Step) -> str:

@@ -50,8 +50,10 @@ def svg(playbook: Playbook) -> str:
     title = escape(_clean(playbook.path))
     head = _HEAD.format(width=width, height=top, title=title, ink=_INK, failing=_FAILING)
     named = f'<text x="{_MARGIN}" y="{_MARGIN}" font-weight="bold" font-size="14" fill="{_INK}">{title}</text>'
-    told = [f'<text x="{_MARGIN}" y="{top - 12:.1f}" font-size="10" fill="{_SOFT}">{legend}</text>'] if legend else []
-    return "\n".join([head, named, *parts, *told, "</svg>"]) + "\n"
+    legends = (
+        [f'<text x="{_MARGIN}" y="{top - 12:.1f}" font-size="10" fill="{_SOFT}">{legend}</text>'] if legend else []
+    )
+    return "\n".join([head, named, *parts, *legends, "</svg>"]) + "\n"
 
 
 def _legend(shown: Sequence[Picture]) -> str:
@@ -137,7 +139,7 @@ class _Chart:
         dashes = ' stroke-dasharray="4 3"' if box.handler else ""
         weight = 2.2 if box.entry else 1.2
         parts = [
-            f"<g><title>{escape(_clean(box.told))}</title>",
+            f"<g><title>{escape(_clean(box.tooltip))}</title>",
             f'<rect x="{left:.1f}" y="{area.y:.1f}" width="{area.width:.1f}" height="{area.height:.1f}" rx="{radius}"'
             f' fill="{_FILL[box.kind]}" stroke="{stroke}" stroke-width="{weight}"{dashes}/>',
         ]
@@ -236,9 +238,9 @@ class _Chart:
         width, height = _label_size(arrow)
         x, y = at[0], at[1] - height / 2
         colour = _FAILING if arrow.failing else _SOFT
-        told = escape(_clean("\n".join(arrow.labels)))
+        tooltip = escape(_clean("\n".join(arrow.labels)))
         yield (
-            f'<g font-size="10"><title>{told}</title><rect x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}"'
+            f'<g font-size="10"><title>{tooltip}</title><rect x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}"'
             f' height="{height:.1f}" fill="#ffffff" fill-opacity="0.9"/>'
         )
         for number, line in enumerate(lines):

@@ -27,18 +27,18 @@ def decode(draft: Draft, encoded: Mapping[str, str]) -> None:
         given = draft.get(old)
         if given is None:
             continue
-        what = f"{old} of {draft.what}"
+        label = f"{old} of {draft.label}"
         draft.rename({old: new})
         if draft.get(new) is given and not given.null:
-            draft.put(new, _decoded(draft, given, what, new), draft.key(new))
+            draft.put(new, _decoded(draft, given, label, new), draft.key(new))
 
 
-def _decoded(draft: Draft, node: Node, what: str, new: str) -> Node:
+def _decoded(draft: Draft, node: Node, label: str, new: str) -> Node:
     if node.kind == "list":
-        return items(node, [_decoded(draft, item, what, new) for item in node.value])
+        return items(node, [_decoded(draft, item, label, new) for item in node.value])
     found, reason = _plain(node)
     if reason:
-        draft.notes.error(node, Code.BASE64, f"{what} {reason}: encode it again, or write the text itself as {new!r}")
+        draft.notes.error(node, Code.BASE64, f"{label} {reason}: encode it again, or write the text itself as {new!r}")
         found = _UNREADABLE[new]
     return text(node, found, apart=True)
 

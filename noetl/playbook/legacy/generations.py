@@ -27,8 +27,8 @@ def later_generation(root: Node, filename: str) -> Problem | None:
     version, kind = root.value.get("apiVersion"), root.value.get("kind")
     given = version.value if version is not None and isinstance(version.value, str) else ""
     if version is not None and _VERSION.fullmatch(given) and given != API_VERSION:
-        what = f"apiVersion {given}" + (f", kind {kind.text}" if kind is not None and kind.kind == "scalar" else "")
-        return _problem(filename, version, f"the file is of another generation ({what}): {_ADVICE}")
+        label = f"apiVersion {given}" + (f", kind {kind.text}" if kind is not None and kind.kind == "scalar" else "")
+        return _problem(filename, version, f"the file is of another generation ({label}): {_ADVICE}")
     tool = next(_tools(root), None)
     if tool is None:
         return None

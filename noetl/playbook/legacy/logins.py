@@ -67,7 +67,7 @@ def database_in_args(step: Draft, task: Node | None = None) -> None:
     args = step.get("args")
     if args is None or args.kind != "mapping" or words.DATABASE.keys().isdisjoint(args.value):
         return
-    inner = Draft(step.notes, args, f"args of {step.what}")
+    inner = Draft(step.notes, args, f"args of {step.label}")
     logins_of = [node.value["auth"] for node in (step.done(), task) if node is not None and "auth" in node.value]
     fed = _read(words.DATABASE, logins_of)
     kept = _read(words.DATABASE, [value for node in (step.done(), task) if node is not None
@@ -108,7 +108,7 @@ def database(
         return
     place = holder.key(found[0])
     if "auth" in owner:
-        owner.notes.error(place, Code.UNKNOWN_KEY, f"{owner.what} has both 'auth' and {found[0]!r}: leave one out")
+        owner.notes.error(place, Code.UNKNOWN_KEY, f"{owner.label} has both 'auth' and {found[0]!r}: leave one out")
     else:
         owner.notes.hint(place, f"write 'auth' with a credential instead of {', '.join(map(repr, found))}")
     taken = {words.DATABASE[name]: holder.look(name) if name in kept else holder.take(name) for name in found}

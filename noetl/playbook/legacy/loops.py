@@ -35,7 +35,7 @@ def unfold(step: Draft, tasks: Tasks) -> None:
         step.both("loop", "type")
     key = step.key("type")
     loops, level = [_level(step)], step
-    while (task := _task(level, step.what, tasks)) is not None:
+    while (task := _task(level, step.label, tasks)) is not None:
         if level is not step:
             _lift(step, level, None)
         level = task
@@ -52,14 +52,14 @@ def _level(level: Draft) -> Draft:
     blocks(level)
     place = level.get("type")
     assert place is not None
-    loop = Draft(level.notes, mapping(place, {}, {}), f"loop of {level.what}")
+    loop = Draft(level.notes, mapping(place, {}, {}), f"loop of {level.label}")
     for old, new in words.ITERATOR_KEYS.items():
         if old in level:
             key, value = level.take(old)
             loop.put(new, value, key)
     if "in" not in loop:
-        told = f"{level.what} of type iterator has no 'collection': add what it runs over"
-        level.notes.error(place, Code.MISSING, told)
+        message = f"{level.label} of type iterator has no 'collection': add what it runs over"
+        level.notes.error(place, Code.MISSING, message)
         loop.put("in", items(place, []), place)
     for name in level:
         if name not in _KNOWN:
@@ -67,24 +67,26 @@ def _level(level: Draft) -> Draft:
     return loop
 
 
-def _task(level: Draft, what: str, tasks: Tasks) -> Draft | None:
+def _task(level: Draft, label: str, tasks: Tasks) -> Draft | None:
     """Take an iterator's task out of it: a step's body, or the name of a task of the workbook."""
     place = level.get("type")
     assert place is not None
     if "task" not in level:
         level.notes.error(
-            place, Code.MISSING, f"{level.what} of type iterator has no 'task': add what is done per item"
+            place, Code.MISSING, f"{level.label} of type iterator has no 'task': add what is done per item"
         )
         return None
     key, node = level.take("task")
     if isinstance(node.value, str):
         values = {"type": text(node, WORKBOOK), "task": node}
-        return Draft(level.notes, mapping(node, values, dict.fromkeys(values, key)), f"the task of {what}")
+        return Draft(level.notes, mapping(node, values, dict.fromkeys(values, key)), f"the task of {label}")
     if node.kind != "mapping":
-        told = f"the task of {what} is {node.describe()}: it must be a mapping, or the name of a task of the workbook"
-        level.notes.error(node, Code.WRONG_TYPE, told)
+        message = (
+            f"the task of {label} is {node.describe()}: it must be a mapping, or the name of a task of the workbook"
+        )
+        level.notes.error(node, Code.WRONG_TYPE, message)
         return None
-    task = Draft(level.notes, node, f"the task of {what}")
+    task = Draft(level.notes, node, f"the task of {label}")
     _drop_labels(task, tasks)
     return task
 
@@ -125,11 +127,11 @@ def _lift(step: Draft, level: Draft, loop: Draft | None) -> None:
             step.put(name, *reversed(level.take(name)))
         elif name in _OF_STEPS:
             key, _ = level.take(name)
-            level.notes.error(key, Code.UNKNOWN_KEY, f"{level.what} has {name!r}: it stands on the step itself")
+            level.notes.error(key, Code.UNKNOWN_KEY, f"{level.label} has {name!r}: it stands on the step itself")
         elif name == "save" and loop is None:
             key, _ = level.take(name)
-            told = f"{level.what} is an iterator with 'save': write it into its own task, or on the step"
-            level.notes.error(key, Code.UNKNOWN_KEY, told)
+            message = f"{level.label} is an iterator with 'save': write it into its own task, or on the step"
+            level.notes.error(key, Code.UNKNOWN_KEY, message)
         elif name == "save" and loop is not None:
             loop.put(name, *reversed(level.take(name)))
         elif name == "args":

@@ -101,7 +101,7 @@ def _step(notes: Notes, tasks: Tasks, node: Node) -> Node:
     step = Draft(notes, node, "a step")
     if "step" not in step:
         step.rename({"name": "step"})
-    step.what = f"step {step.word('step')!r}"
+    step.label = f"step {step.word('step')!r}"
     type_ = router(step, type_of(step))
     unread(step, type_)
     if type_ == words.ITERATOR:

@@ -37,11 +37,11 @@ def task(notes: Notes, node: Node, secrets: dict[str, tuple[Node, Node]]) -> Nod
     draft = Draft(notes, node, "a task of the workbook")
     if "name" not in draft and "task" in draft:
         draft.rename({"task": "name"})
-    draft.what = f"task {draft.word('name')!r}"
+    draft.label = f"task {draft.word('name')!r}"
     type_ = type_of(draft)
     if "secret_name" in draft and draft.word("name"):
         key, value = secrets[draft.word("name")] = draft.take("secret_name")
-        notes.hint(key, f"write 'name: {value.text}' in the steps that use {draft.what} instead of 'secret_name'")
+        notes.hint(key, f"write 'name: {value.text}' in the steps that use {draft.label} instead of 'secret_name'")
     unread(draft, type_)
     if type_ != WORKBOOK:  # which no task can be
         action(draft, _NO_TASKS, type_)
@@ -67,7 +67,7 @@ def router(step: Draft, type_: str) -> str:
         return type_
     key, _ = step.take("save" if "save" in step else "sink")
     step.notes.hint(key, "write 'type: save' and its fields on the step itself instead of 'save' without an action")
-    inner = Draft(step.notes, block, f"save of {step.what}")
+    inner = Draft(step.notes, block, f"save of {step.label}")
     save_block(inner)
     if not any(name in inner for name in ("data", "params", "statement")) and "result" in step:
         inner.put("data", *reversed(step.look("result")))
@@ -81,7 +81,7 @@ def _passed(step: Draft) -> bool:
     """Take `pass` out of a step, and what the step does with it where that is true; return whether it is."""
     key, value = step.take(words.LEFT_OUT)
     if value.value is True:
-        step.notes.hint(key, f"leave out 'pass', and the action of {step.what}: a step without a type does nothing")
+        step.notes.hint(key, f"leave out 'pass', and the action of {step.label}: a step without a type does nothing")
         for name in step:
             if name not in words.KEPT:
                 step.take(name)
@@ -89,8 +89,8 @@ def _passed(step: Draft) -> bool:
     if value.value is False:
         step.notes.hint(key, "leave out 'pass': every step runs that a way leads to")
     else:
-        told = f"'pass' of {step.what} is {value.describe()}: write it as 'when' of the ways that lead to the step"
-        step.notes.error(key, Code.UNKNOWN_KEY, told)
+        message = f"'pass' of {step.label} is {value.describe()}: write it as 'when' of the ways that lead to the step"
+        step.notes.error(key, Code.UNKNOWN_KEY, message)
     return False
 
 
@@ -177,7 +177,7 @@ def _loop(loop: Draft) -> None:
 def transitions(step: Draft) -> None:
     """Rewrite `next` and `on_error` of a step."""
     for key in ("next", "on_error"):
-        inside(step, key, lambda clause: _clause(clause, f"a target in {clause.what}"))
+        inside(step, key, lambda clause: _clause(clause, f"a target in {clause.label}"))
 
 
 def _clause(clause: Draft, target: str) -> None:
@@ -186,6 +186,6 @@ def _clause(clause: Draft, target: str) -> None:
         inside(clause, key, lambda one: _target(one, target))
 
 
-def _target(one: Draft, what: str) -> None:
-    one.what = what
+def _target(one: Draft, label: str) -> None:
+    one.label = label
     one.rename({old: new for old, new in words.TRANSITION.items() if new == "args"})

@@ -29,14 +29,14 @@ class Notes:
 class Draft:
     """A mapping that is rewritten. Nodes may stand in several places (aliases), so the original is never changed.
 
-    `what` is what problems call it. `done` returns the original where nothing was changed.
+    `label` names it in messages. `done` returns the original where nothing was changed.
     """
 
-    __slots__ = ("_copied", "_node", "notes", "what")
+    __slots__ = ("_copied", "_node", "label", "notes")
 
-    def __init__(self, notes: Notes, node: Node, what: str) -> None:
+    def __init__(self, notes: Notes, node: Node, label: str) -> None:
         self.notes = notes
-        self.what = what
+        self.label = label
         self._node = node
         self._copied = False
 
@@ -115,7 +115,7 @@ class Draft:
         # The key may have come from another older word: what stands in the file is what is told.
         written = self.key(new).text
         self.notes.error(
-            self.key(old), Code.UNKNOWN_KEY, f"{self.what} has both {written!r} and {old!r}: leave one out"
+            self.key(old), Code.UNKNOWN_KEY, f"{self.label} has both {written!r} and {old!r}: leave one out"
         )
         self.take(old)
         return True
@@ -124,15 +124,15 @@ class Draft:
         """Take a key over from another mapping; an error where both have it."""
         key, value = other.take(name)
         if name in self:
-            told = f"{self.what} has {name!r}, and so has {other.what}: leave one out"
-            self.notes.error(key, Code.UNKNOWN_KEY, told)
+            message = f"{self.label} has {name!r}, and so has {other.label}: leave one out"
+            self.notes.error(key, Code.UNKNOWN_KEY, message)
         else:
             self.put(name, value, key)
 
     def unknown(self, name: str, known: Collection[str]) -> None:
         """Report a key that means nothing here, and drop it."""
         key, _ = self.take(name)
-        self.notes.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {self.what}{meant(name, known, 'step')}")
+        self.notes.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {self.label}{meant(name, known, 'step')}")
 
     def _own(self) -> Node:
         """Return the mapping as a copy of its own."""
@@ -166,17 +166,17 @@ def inside(draft: Draft, name: str, change: Callable[[Draft], None]) -> None:
     node = draft.get(name)
     if node is None:
         return
-    found = _inside(draft, node, f"{name} of {draft.what}", change)
+    found = _inside(draft, node, f"{name} of {draft.label}", change)
     if found is not node:
         draft.put(name, found, draft.key(name))
 
 
-def _inside(draft: Draft, node: Node, what: str, change: Callable[[Draft], None]) -> Node:
+def _inside(draft: Draft, node: Node, label: str, change: Callable[[Draft], None]) -> Node:
     if node.kind == "list":
-        return each(node, lambda item: _inside(draft, item, what, change))
+        return each(node, lambda item: _inside(draft, item, label, change))
     if node.kind != "mapping":
         return node
-    inner = Draft(draft.notes, node, what)
+    inner = Draft(draft.notes, node, label)
     change(inner)
     return inner.done()
 

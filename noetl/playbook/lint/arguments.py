@@ -5,7 +5,7 @@ import ast
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import main_of
 from noetl.playbook.lint.scopes import At, Section, local_names
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.model import Step
 from noetl.playbook.read.python_code import place_of
 from noetl.playbook.read.reader import Reader
@@ -19,7 +19,7 @@ _HANDED = frozenset({"value", "batch", "index"})
 """What loops hand to code beside their items."""
 
 
-def check_arguments(source: Source) -> None:
+def check_arguments(source: PlaybookSource) -> None:
     """Report parameters without a default that nobody gives a value."""
     for section in source.sections:
         for step in section.steps.values():
@@ -40,14 +40,14 @@ def _check_step(reader: Reader, section: Section, step: Step, task: Node | None)
     given = {"context"} | local.args.sure | local.args.some | (local.iterators | _HANDED if local.iterators else set())
     for parameter in _required(main.args):
         if parameter.arg not in given:
-            told = (
+            message = (
                 f"main of step {step.name!r} takes {parameter.arg!r}, which no args of the step or of a way to it give"
             )
-            told += did_you_mean(parameter.arg, given)
+            message += did_you_mean(parameter.arg, given)
             place = node.value["step"].line, node.value["step"].column
             if code is own and code is not None:
                 place = place_of(reader, code, parameter.lineno, parameter.col_offset + 1, code.value)
-            reader.report(*place, "error", Code.MISSING_ARGUMENT, told)
+            reader.report(*place, "error", Code.MISSING_ARGUMENT, message)
 
 
 def _required(args: ast.arguments) -> list[ast.arg]:

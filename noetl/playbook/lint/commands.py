@@ -5,7 +5,7 @@ from typing import Final
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.placeholders import check_placeholders, check_transactions
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.sql import look_at, template_at
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
@@ -18,7 +18,7 @@ _HARMLESS: Final = frozenset({"execution_id", "job"})
 """Names whose values are letters, digits and hyphens."""
 
 
-def check_commands(source: Source) -> None:
+def check_commands(source: PlaybookSource) -> None:
     """Check the SQL of steps, tasks and their blocks `save`, and what shells and containers run."""
     reader = source.reader
     for owner in source.steps_and_tasks:
@@ -35,35 +35,37 @@ def check_commands(source: Source) -> None:
                 _check_binding(reader, save.value, "statement", "save", f"save of {owner.label}")
 
 
-def _check_sql_field(reader: Reader, node: Node, name: str, what: str) -> None:
+def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
     if node.null:
         return
     if node.kind == "list" and not node.value:
-        reader.error(node, Code.SQL, f"{name} of {what} is an empty list: there is no command in it")
-    for item in _texts(reader, node, name, what):
+        reader.error(node, Code.SQL, f"{name} of {label} is an empty list: there is no command in it")
+    for item in _texts(reader, node, name, label):
         if reader.has_error(item):
             continue  # it could not be read: what stands for it says nothing
         found = look_at(item.value)
         if found.fault is not None:
             sign, message = found.fault.sign, found.fault.message
             line, column = place_in(reader.lines, item, found.fault.index, sign) if sign else (item.line, item.column)
-            reader.report(line, column, "error", Code.SQL, f"{name} of {what}: {message}")
+            reader.report(line, column, "error", Code.SQL, f"{name} of {label}: {message}")
         secrets = _secrets_in(item.value)
         for index in secrets:
             line, column = place_in(reader.lines, item, index, item.value[index : index + 2])
-            told = (
-                f"{name} of {what}: a secret is written into the SQL, which servers log and errors show: give it in"
+            message = (
+                f"{name} of {label}: a secret is written into the SQL, which servers log and errors show: give it in"
                 " 'params' instead"
             )
-            reader.report(line, column, "warning", Code.SQL_SECRET, told)
+            reader.report(line, column, "warning", Code.SQL_SECRET, message)
         for index in found.values:
             if index not in secrets and _data_in(template_at(item.value, index)):
                 line, column = place_in(reader.lines, item, index, "{{")
-                told = f"{name} of {what}: a value is written into the SQL by a template: give it in 'params' instead"
-                reader.report(line, column, "warning", Code.SQL_TEMPLATE, told)
+                message = (
+                    f"{name} of {label}: a value is written into the SQL by a template: give it in 'params' instead"
+                )
+                reader.report(line, column, "warning", Code.SQL_TEMPLATE, message)
 
 
-def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, what: str) -> None:
+def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, label: str) -> None:
     """Check what can only be told of all commands of a field together."""
     given, params, once = keys[name], keys.get("params"), keys.get("once")
     texts = [text for text in (given.value if given.kind == "list" else [given]) if isinstance(text.value, str)]
@@ -71,31 +73,31 @@ def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: s
         return
     if type_ == "postgres" and (once is None or once.null or once.value is True):
         for text in texts:
-            check_transactions(reader, text, what)
+            check_transactions(reader, text, label)
     if params is not None:
         storage = keys["storage"].value if "storage" in keys else type_
-        check_placeholders(reader, texts, params, storage, what)
+        check_placeholders(reader, texts, params, storage, label)
 
 
-def _check_shell(reader: Reader, node: Node, type_: str, what: str) -> None:
+def _check_shell(reader: Reader, node: Node, type_: str, label: str) -> None:
     written = _first_value(node.value) if type_ == "shell" and isinstance(node.value, str) else None
     if written is not None:
         line, column = place_in(reader.lines, node, written, "{{")
-        told = (
-            f"command of {what}: a template is written into the text that the shell reads: give the value in 'env' and"
+        message = (
+            f"command of {label}: a template is written into the text that the shell reads: give the value in 'env' and"
             ' write "$NAME", or make the command a list'
         )
-        reader.report(line, column, "warning", Code.SHELL_TEMPLATE, told)
+        reader.report(line, column, "warning", Code.SHELL_TEMPLATE, message)
     elif not node.null:
-        _check_items(reader, node, "command", what)
+        _check_items(reader, node, "command", label)
         for item in node.value if node.kind == "list" and type_ == "shell" else ():
             if isinstance(item.value, str) and "secret(" in item.value and "{{" in item.value:
-                told = (
-                    f"command of {what}: arguments of a program are seen in the machine's list of processes: give the"
+                message = (
+                    f"command of {label}: arguments of a program are seen in the machine's list of processes: give the"
                     " secret in 'env' or 'stdin'"
                 )
                 line, column = place_in(reader.lines, item, item.value.index("{{"), "{{")
-                reader.report(line, column, "warning", Code.SHELL_SECRET, told)
+                reader.report(line, column, "warning", Code.SHELL_SECRET, message)
 
 
 def _first_value(text: str) -> int | None:
@@ -127,24 +129,24 @@ def _secrets_in(text: str) -> list[int]:
     return sorted({max(text.rfind("{{", 0, at), text.rfind("{%", 0, at)) for at in asked})
 
 
-def _texts(reader: Reader, node: Node, name: str, what: str) -> Iterator[Node]:
+def _texts(reader: Reader, node: Node, name: str, label: str) -> Iterator[Node]:
     """Yield the texts of a field that is a text or a list of texts; report what is neither."""
     for item in node.value if node.kind == "list" else [node]:
         if isinstance(item.value, str):
             yield item
         else:
             reader.error(
-                item, Code.WRONG_TYPE, f"{name} of {what} is {item.describe()}: it must be text, or a list of it"
+                item, Code.WRONG_TYPE, f"{name} of {label} is {item.describe()}: it must be text, or a list of it"
             )
 
 
-def _check_items(reader: Reader, node: Node, name: str, what: str) -> None:
+def _check_items(reader: Reader, node: Node, name: str, label: str) -> None:
     """Report what cannot be an argument of a program."""
     for item in node.value if node.kind == "list" else [node]:
         if node.kind == "list" and isinstance(item.value, bool):
-            told = f"{name} of {what} has {item.text}: write '{item.text}' in quotes, which is text"
-            reader.error(item, Code.WRONG_TYPE, told)
+            message = f"{name} of {label} has {item.text}: write '{item.text}' in quotes, which is text"
+            reader.error(item, Code.WRONG_TYPE, message)
         elif item.kind != "scalar" or item.null or (node.kind != "list" and not isinstance(item.value, str)):
             reader.error(
-                item, Code.WRONG_TYPE, f"{name} of {what} is {item.describe()}: it must be text, or a list of it"
+                item, Code.WRONG_TYPE, f"{name} of {label} is {item.describe()}: it must be text, or a list of it"
             )

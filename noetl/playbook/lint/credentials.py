@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -16,7 +16,7 @@ _FIELDS_OF_AUTH: Final = frozenset(
 """A mapping with none of these keys maps aliases to credentials."""
 
 
-def check_credentials(source: Source) -> None:
+def check_credentials(source: PlaybookSource) -> None:
     """Report credentials in an `auth` that do not exist, where it is known which do."""
     for owner in source.steps_and_tasks:
         for holder in (owner.node, *owner.saves):

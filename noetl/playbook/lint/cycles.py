@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from noetl.playbook.graph import targets
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.model import Clause, Graph, Step
 
 
-def check_cycles(source: Source) -> None:
+def check_cycles(source: PlaybookSource) -> None:
     """Warn of cycles without a way out, and of forks back into a cycle."""
     for graph, places in source.graphs:
         for members in _cycles(graph):

@@ -2,10 +2,10 @@
 
 from noetl.playbook.graph import END
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 
 
-def check_dead_steps(source: Source) -> None:
+def check_dead_steps(source: PlaybookSource) -> None:
     """Warn of steps and joins that never start."""
     for section in source.sections:
         taken = section.flow.reached(failing=True)

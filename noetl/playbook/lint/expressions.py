@@ -12,7 +12,7 @@ import jinja2
 from jinja2 import nodes
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.filter_table import FILTERS, Gives
@@ -76,7 +76,7 @@ _ARITHMETIC: Final[Mapping[type[nodes.BinExpr], str]] = {
 }
 
 
-def check_expressions(source: Source) -> None:
+def check_expressions(source: PlaybookSource) -> None:
     """Report expressions that never work in the workload, steps and tasks."""
     if source.workload is not None:
         _check_below(source.reader, source.workload, "workload")
@@ -112,7 +112,7 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
     found = [fault for node in tree.find_all(_LOOKED_AT) for fault in _fault(node, own)]
-    return tuple((*places.take(word, sign), told) for word, sign, told in found)
+    return tuple((*places.take(word, sign), message) for word, sign, message in found)
 
 
 class _Places:
@@ -151,18 +151,18 @@ def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, st
         kinds = {_kind(node.expr), *(_kind(one.expr) for one in node.ops)}
         signs = [{"lt": "<", "lteq": "<=", "gt": ">", "gteq": ">="}.get(one.op, "") for one in node.ops]
         if kinds == {"text", "number"} and signs[0]:
-            told = f"text and a number cannot be compared by {signs[0]!r}: write '| int' on the text"
-            yield signs[0], rf"(?P<word>{re.escape(signs[0])})", told
+            message = f"text and a number cannot be compared by {signs[0]!r}: write '| int' on the text"
+            yield signs[0], rf"(?P<word>{re.escape(signs[0])})", message
 
 
 def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
     if isinstance(called, nodes.Getattr) and called.attr not in _CALLABLE:
         if not (isinstance(called.node, nodes.Name) and called.node.name in own):
-            told = f"text, lists and mappings have no methods: {_method(called.attr)}"
-            yield called.attr, rf"\.\s*(?P<word>{re.escape(called.attr)})\s*\(", told
+            message = f"text, lists and mappings have no methods: {_method(called.attr)}"
+            yield called.attr, rf"\.\s*(?P<word>{re.escape(called.attr)})\s*\(", message
     elif isinstance(called, nodes.Name) and called.name not in own and called.name not in ENVIRONMENT.globals:
-        told = f"there is no function {called.name!r}: {_function(called.name)}"
-        yield called.name, rf"(?<![\w.])(?P<word>{re.escape(called.name)})\s*\(", told
+        message = f"there is no function {called.name!r}: {_function(called.name)}"
+        yield called.name, rf"(?<![\w.])(?P<word>{re.escape(called.name)})\s*\(", message
 
 
 def _filter(node: nodes.Filter) -> Iterator[tuple[str, str, str]]:

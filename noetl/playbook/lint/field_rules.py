@@ -9,7 +9,7 @@ from typing import Final
 from noetl.errors import InputError
 from noetl.playbook import durations
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source, StepOrTask
+from noetl.playbook.lint.source import PlaybookSource, StepOrTask
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
@@ -19,7 +19,7 @@ _OF_A_STORAGE: Final = frozenset[str]().union(*save_rules.FIELDS.values())
 """The fields of a save that go with some storage."""
 
 
-def check_field_rules(source: Source) -> None:
+def check_field_rules(source: PlaybookSource) -> None:
     """Report fields of a save, and moments of a wait, that do not go together or cannot be."""
     for owner in source.steps_and_tasks:
         of_task = "task" in owner.node.value  # the rest of a step's fields stands in its task
@@ -51,7 +51,7 @@ def _constant(node: Node) -> bool:
     return not node.null and not (isinstance(node.value, str) and is_template(node.value))
 
 
-def _check_save(reader: Reader, node: Node, what: str) -> None:
+def _check_save(reader: Reader, node: Node, label: str) -> None:
     given = {name: value for name, value in node.value.items() if not value.null}
     chosen = given.get("storage")
     storage = chosen.value if chosen is not None else save_rules.EVENT_LOG
@@ -59,51 +59,51 @@ def _check_save(reader: Reader, node: Node, what: str) -> None:
         return  # a template, or reported already
     for name in given.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
         default = "" if chosen is not None else ", which is meant where none is given"
-        told = f"{name} of {what} does not go with storage {storage}{default}"
-        reader.error(node.keys[name], Code.VALUE, told)
+        message = f"{name} of {label} does not go with storage {storage}{default}"
+        reader.error(node.keys[name], Code.VALUE, message)
     if storage == "file":
-        _check_file(reader, node, given, what)
+        _check_file(reader, node, given, label)
     elif storage != save_rules.EVENT_LOG:
-        _check_table(reader, node, given, what)
+        _check_table(reader, node, given, label)
 
 
-def _check_file(reader: Reader, node: Node, given: Mapping[str, Node], what: str) -> None:
+def _check_file(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
     path = given.get("path")
     if path is None:
-        reader.error(node, Code.MISSING, f"{what} has storage file and no 'path': add it")
+        reader.error(node, Code.MISSING, f"{label} has storage file and no 'path': add it")
     elif "format" not in given and _constant(path) and save_rules.format_of(str(path.value)) is None:
-        told = f"path of {what} does not say its format: give 'format' ({', '.join(save_rules.FORMATS)})"
-        reader.error(path, Code.MISSING, told)
+        message = f"path of {label} does not say its format: give 'format' ({', '.join(save_rules.FORMATS)})"
+        reader.error(path, Code.MISSING, message)
 
 
-def _check_table(reader: Reader, node: Node, given: Mapping[str, Node], what: str) -> None:
+def _check_table(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
     if ("table" in given) is ("statement" in given):
         fault = "both 'table' and 'statement': leave one out" if "table" in given else "no 'table': add it"
-        reader.error(node, Code.MISSING, f"{what} has {fault}")
+        reader.error(node, Code.MISSING, f"{label} has {fault}")
     elif "statement" in given:
         for name in given.keys() & {"mode", "key"}:
-            told = f"{name} of {what} goes with a table: a statement says itself what it does"
-            reader.error(node.keys[name], Code.VALUE, told)
+            message = f"{name} of {label} goes with a table: a statement says itself what it does"
+            reader.error(node.keys[name], Code.VALUE, message)
     else:
-        _check_rows(reader, node, given, what)
+        _check_rows(reader, node, given, label)
 
 
-def _check_rows(reader: Reader, node: Node, given: Mapping[str, Node], what: str) -> None:
+def _check_rows(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
     """Check what goes with a table: mode and key."""
     mode, key, data = given.get("mode"), given.get("key"), given.get("data")
     if "params" in given:
-        told = f"params of {what} go with a statement: a table's values are its data"
-        reader.error(node.keys["params"], Code.VALUE, told)
+        message = f"params of {label} go with a statement: a table's values are its data"
+        reader.error(node.keys["params"], Code.VALUE, message)
     if mode is not None and not _constant(mode):
         return
     if mode is None or mode.value == "insert":
         if key is not None:
-            told = f"key of {what} goes with 'mode: upsert', which replaces the row that has the same key"
-            reader.error(node.keys["key"], Code.VALUE, told)
+            message = f"key of {label} goes with 'mode: upsert', which replaces the row that has the same key"
+            reader.error(node.keys["key"], Code.VALUE, message)
     elif mode.value == "upsert" and key is None:
-        reader.error(mode, Code.MISSING, f"{what} has mode upsert and no 'key': add the column, or a list of columns")
+        reader.error(mode, Code.MISSING, f"{label} has mode upsert and no 'key': add the column, or a list of columns")
     elif key is not None and data is not None and data.kind == "mapping":
         for name in key.value if key.kind == "list" else [key]:
             if name.kind == "scalar" and _constant(name) and name.value not in data.value:
-                told = f"data of {what} has no {name.text!r}, which is part of the key"
-                reader.error(name, Code.VALUE, told)
+                message = f"data of {label} has no {name.text!r}, which is part of the key"
+                reader.error(name, Code.VALUE, message)

@@ -1,11 +1,11 @@
 """Failure handlers whose branch ends, so that the failure counts as handled and is forgotten."""
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.model import Graph
 
 
-def check_handlers(source: Source) -> None:
+def check_handlers(source: PlaybookSource) -> None:
     """Warn of handlers that lead neither back to the steps of a success nor to a step of type `fail`."""
     for graph, places in source.graphs:
         normal = _reached(graph, graph.entry, failing=False)

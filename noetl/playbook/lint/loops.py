@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
 
 
-def check_loops(source: Source) -> None:
+def check_loops(source: PlaybookSource) -> None:
     """Report loops over an empty list, and an `order_by` that is the same for every item."""
     for owner in source.steps_and_tasks:
         for level in owner.levels if owner.step is not None else ():

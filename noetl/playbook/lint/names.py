@@ -9,7 +9,7 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.credentials import missing_credential
 from noetl.playbook.lint.result_shapes import ERROR, JOB, literal, result_shape
 from noetl.playbook.lint.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.template_places import sites
 from noetl.playbook.lint.template_reads import Read, reads_of
 from noetl.playbook.model import Step
@@ -28,7 +28,7 @@ _OF_CALL: Final = frozenset(HTTP_RESULT.keys) - {"data"}
 """What an http step tells of its call, beside the answer's body."""
 
 
-def check_names(source: Source) -> None:
+def check_names(source: PlaybookSource) -> None:
     """Report names and fields that are not there where a template reads them."""
     check = _NameCheck(source)
     check.check_workload()
@@ -39,7 +39,7 @@ def check_names(source: Source) -> None:
 class _NameCheck:
     """Checks one playbook. `reported` holds what has been reported: a task's template is seen by each of its steps."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PlaybookSource) -> None:
         self.reader = source.reader
         self.tasks = source.tasks
         self.credentials = source.credentials
@@ -57,14 +57,14 @@ class _NameCheck:
                 if read.name == "env" or read.name == "secret":
                     self._check_secrets(node, read)
                 elif read.name not in IN_WORKLOAD and not read.guarded and read.name not in reads.asked:
-                    told = f"the workload reads {read.name!r}: env, job and execution_id are all that it can read"
-                    self._report(node, read, 0, "error", Code.UNKNOWN_NAME, told)
+                    message = f"the workload reads {read.name!r}: env, job and execution_id are all that it can read"
+                    self._report(node, read, 0, "error", Code.UNKNOWN_NAME, message)
 
     def check_section(self, section: Section) -> None:
         """Check the templates of all steps of `workflow` or `finally`."""
         for step in section.steps.values():
             task = self.tasks.get(step.task) if step.task else None
-            for at, what, node in sites(section, step, task):
+            for at, label, node in sites(section, step, task):
                 found = [(scalar, reads) for scalar in node.texts() if (reads := reads_of(scalar.value)).reads]
                 if not found:
                     continue
@@ -74,7 +74,7 @@ class _NameCheck:
                         section=section,
                         step=step,
                         at=at,
-                        label=f"{what} of step {step.name!r}",
+                        label=f"{label} of step {step.name!r}",
                         node=scalar,
                         local=local,
                         asked=reads.asked,
@@ -120,8 +120,10 @@ class _NameCheck:
         """Hint at a field of an http result that is looked for in the answer's body."""
         if read.path[:1] == ("data",) and len(read.path) > 1 and read.path[1] in _OF_CALL and not place.excused(read):
             field = read.path[1]
-            told = f"{read.name}.data.{field} is {field!r} of the answer's body; of the call it is {read.name}.{field}"
-            self._report(place.node, read, 2, "hint", Code.UNKNOWN_FIELD, f"{place.label}: {told}")
+            message = (
+                f"{read.name}.data.{field} is {field!r} of the answer's body; of the call it is {read.name}.{field}"
+            )
+            self._report(place.node, read, 2, "hint", Code.UNKNOWN_FIELD, f"{place.label}: {message}")
 
     def _hint_at_end(self, place: "_TemplatePlace", read: Read) -> None:
         """Hint at keys of `error` and `result` in `finally`, which are null after a success or without a result."""
@@ -129,12 +131,14 @@ class _NameCheck:
         if place.section.after is None or own or not read.path or read.perhaps or place.excused(read):
             return
         if read.name == "error" and place.step.name not in place.section.behind_failures:
-            told = "'error' is null after a success, and its keys have no text: ask '{% if error %}', or default(...)"
+            message = (
+                "'error' is null after a success, and its keys have no text: ask '{% if error %}', or default(...)"
+            )
         elif read.name == "result":
-            told = "'result' is null where the execution has failed: ask '{% if result %}', or default(...)"
+            message = "'result' is null where the execution has failed: ask '{% if result %}', or default(...)"
         else:
             return
-        self._report(place.node, read, 0, "hint", Code.UNCERTAIN_NAME, f"{place.label}: {told}")
+        self._report(place.node, read, 0, "hint", Code.UNCERTAIN_NAME, f"{place.label}: {message}")
 
     def _elsewhere(self, place: "_TemplatePlace", name: str) -> bool:
         return name in self.keys or place.section_of(name) is not None
@@ -155,8 +159,8 @@ class _NameCheck:
         section, name = place.section, place.step.name
         if name not in section.behind_failures:
             if not place.excused(read):
-                told = f"{place.label} reads 'error', but no failure leads here: it is there behind 'on_error'"
-                self._report(place.node, read, 0, "error", Code.UNKNOWN_NAME, told)
+                message = f"{place.label} reads 'error', but no failure leads here: it is there behind 'on_error'"
+                self._report(place.node, read, 0, "error", Code.UNKNOWN_NAME, message)
             return
         if name in section.flow.reached(failing=False):
             self._uncertain(place, read, "the step also runs without a failure, and then there is no 'error'")
@@ -209,8 +213,8 @@ class _NameCheck:
         name = read.name
         hint = did_you_mean(name, place.known(self.keys))
         if not hint and not self.keys and name in place.section.nodes[place.step.name].value:
-            told = f"{place.label} reads {name!r}, a field of the step and no name: read what the field is made of"
-            self._report(place.node, read, 0, "warning", Code.UNKNOWN_NAME, told)
+            message = f"{place.label} reads {name!r}, a field of the step and no name: read what the field is made of"
+            self._report(place.node, read, 0, "warning", Code.UNKNOWN_NAME, message)
         if not hint and not self.keys:
             return  # without a workload, everything can come with the run
         if not hint:
@@ -223,8 +227,8 @@ class _NameCheck:
 
     def _uncertain(self, place: "_TemplatePlace", read: Read, reason: str, at: int = 0) -> None:
         if not place.excused(read) and not read.perhaps:
-            told = f"{place.label}: {reason}: add '| default(...)', or ask with 'is defined'"
-            self._report(place.node, read, at, "warning", Code.UNCERTAIN_NAME, told)
+            message = f"{place.label}: {reason}: add '| default(...)', or ask with 'is defined'"
+            self._report(place.node, read, at, "warning", Code.UNCERTAIN_NAME, message)
 
     def _check_fields(
         self, place: "_TemplatePlace", read: Read, shape: Shape | None, at: int, near: bool = False
@@ -266,8 +270,8 @@ class _NameCheck:
         of = ".".join([read.name, *map(str, read.path[: number - 1])])
         has = hint or (f": it has {', '.join(sorted(shape.keys))}" if shape.keys else "")
         severity = "warning" if near and read.name != "error" else "error"
-        told = f"{place.label}: {of!r} has no field {part!r}{has}"
-        self._report(place.node, read, number, severity, Code.UNKNOWN_FIELD, told)
+        message = f"{place.label}: {of!r} has no field {part!r}{has}"
+        self._report(place.node, read, number, severity, Code.UNKNOWN_FIELD, message)
 
     def _check_secrets(self, node: Node, read: Read) -> None:
         """Report variables named like secrets, and credentials that do not exist. Where `secret` may stand has been
@@ -275,10 +279,10 @@ class _NameCheck:
         name = str(read.path[0]) if read.path else ""
         if read.name == "env":
             if is_secret_name(name):
-                told = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
+                message = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
                 if read.guarded:
-                    told += "; what is written here is always the default"
-                self._report(node, read, 1, "warning" if read.guarded else "error", Code.SECRET, told)
+                    message += "; what is written here is always the default"
+                self._report(node, read, 1, "warning" if read.guarded else "error", Code.SECRET, message)
         elif read.called and read.argument and is_source(read.argument):
             secret = read_source(read.argument)
             if secret.kind == "credential":

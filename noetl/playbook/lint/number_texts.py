@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.read.number_texts import written_alike
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
@@ -14,7 +14,7 @@ _MEASURES: Final = frozenset({"timeout", "retry", "max_visits", "priority", "joi
 """Keys of a step whose numbers are numbers."""
 
 
-def check_number_texts(source: Source) -> None:
+def check_number_texts(source: PlaybookSource) -> None:
     """Hint at numbers in the workload, and in steps and tasks, that read back otherwise than they are written."""
     places = [source.workload] if source.workload is not None else []
     for owner in source.steps_and_tasks:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.scopes import Section
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
@@ -13,7 +13,7 @@ _SAME: tuple[str, ...] = ("workload", "execution_id", "env", "job")
 """Names that are the same on every page."""
 
 
-def check_overwritten_files(source: Source) -> None:
+def check_overwritten_files(source: PlaybookSource) -> None:
     """Hint at steps that run once for each pass of a cycle before them and write the same file each time."""
     for section in source.sections:
         _check_section(source.reader, section)
@@ -29,11 +29,11 @@ def _check_section(reader: Reader, section: Section) -> None:
             path = save.value.get("path")
             storage = save.value.get("storage")
             if path is not None and storage is not None and storage.value == "file" and _same(path):
-                told = (
+                message = (
                     f"the step {name!r} runs each time that {source!r} leads to it while {source!r} goes on, and writes"
                     " the same file each time: add 'join: true' to run it once, after the last"
                 )
-                reader.report(path.line, path.column, "hint", Code.EACH_PAGE, told)
+                reader.report(path.line, path.column, "hint", Code.EACH_PAGE, message)
 
 
 def _saves(node: Node, type_: str) -> Iterator[Node]:

@@ -26,12 +26,12 @@ class _Mark:
         written: str = self.text.value
         return written[self.placeholder.start : self.placeholder.end]
 
-    def report(self, reader: Reader, what: str, message: str) -> None:
+    def report(self, reader: Reader, label: str, message: str) -> None:
         line, column = place_in(reader.lines, self.text, self.placeholder.start, self.sign)
-        reader.report(line, column, "error", Code.SQL, f"{what}: {message}")
+        reader.report(line, column, "error", Code.SQL, f"{label}: {message}")
 
 
-def check_placeholders(reader: Reader, texts: Sequence[Node], params: Node, type_: str, what: str) -> None:
+def check_placeholders(reader: Reader, texts: Sequence[Node], params: Node, type_: str, label: str) -> None:
     """Report placeholders without a value; with a list of params also values without a placeholder."""
     if any("{%" in text.value for text in texts):
         return
@@ -39,13 +39,13 @@ def check_placeholders(reader: Reader, texts: Sequence[Node], params: Node, type
     if params.kind == "mapping":
         for mark in marks:
             if (message := _by_name(mark, params.value)) is not None:
-                mark.report(reader, what, message)
+                mark.report(reader, label, message)
     elif params.kind == "list":
-        used = _check_list(reader, marks, len(params.value), type_, what)
+        used = _check_list(reader, marks, len(params.value), type_, label)
         for place, value in enumerate(params.value):
             if place not in used and not any("{{" in text.value for text in texts):
                 message = f"no placeholder of the SQL takes params[{place}]: write $1 or %s where it goes"
-                reader.error(value, Code.SQL, f"params of {what}: {message}")
+                reader.error(value, Code.SQL, f"params of {label}: {message}")
 
 
 def _by_name(mark: _Mark, params: Mapping[str, Node]) -> str | None:
@@ -57,7 +57,7 @@ def _by_name(mark: _Mark, params: Mapping[str, Node]) -> str | None:
     return None
 
 
-def _check_list(reader: Reader, marks: Sequence[_Mark], count: int, type_: str, what: str) -> set[int]:
+def _check_list(reader: Reader, marks: Sequence[_Mark], count: int, type_: str, label: str) -> set[int]:
     """Report placeholders that a list of so many params does not serve; return the places of the values they take."""
     numbering = Numbering(question=type_ == "duckdb")
     used: set[int] = set()
@@ -68,23 +68,23 @@ def _check_list(reader: Reader, marks: Sequence[_Mark], count: int, type_: str, 
             continue
         first = first or kind
         if place is None:
-            mark.report(reader, what, f"the SQL names {mark.sign}, but params is a list: give a mapping")
+            mark.report(reader, label, f"the SQL names {mark.sign}, but params is a list: give a mapping")
         elif kind != first:
-            mark.report(reader, what, f"the SQL has {mark.sign} beside another kind of placeholder: keep to one")
+            mark.report(reader, label, f"the SQL has {mark.sign} beside another kind of placeholder: keep to one")
         elif not 0 <= place < count:
-            mark.report(reader, what, f"the SQL has {mark.sign} for value {place + 1}, but params has {count}")
+            mark.report(reader, label, f"the SQL has {mark.sign} for value {place + 1}, but params has {count}")
         else:
             used.add(place)
     return used
 
 
-def check_transactions(reader: Reader, text: Node, what: str) -> None:
+def check_transactions(reader: Reader, text: Node, label: str) -> None:
     """Report commands that begin or end a transaction where the step is one."""
     for index, words in look_at(text.value).commands:
         if is_about_transactions(words):
             word = text.value[index : index + len(words[0])]
             line, column = place_in(reader.lines, text, index, word)
             message = (
-                f"{what} is one transaction from its first command to its last: leave {word} out, or give once: false"
+                f"{label} is one transaction from its first command to its last: leave {word} out, or give once: false"
             )
             reader.report(line, column, "error", Code.SQL, message)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.read.python_code import parsed, place_of
 from noetl.playbook.read.python_names import undefined_names
 from noetl.playbook.read.reader import Reader
@@ -20,7 +20,7 @@ _RENDERS: Final = re.compile(r"jinja|Template|\.format\(|render|Environment")
 _ADVICE: Final = "code is never a template: take the value as a parameter of main, and give it in 'args'"
 
 
-def check_python_steps(source: Source) -> None:
+def check_python_steps(source: PlaybookSource) -> None:
     """Report what never works in the code of python steps and tasks."""
     names = {*source.workload_keys, *(step.name for steps in source.lists for step in steps.steps)}
     for owner in source.steps_and_tasks:
@@ -28,7 +28,7 @@ def check_python_steps(source: Source) -> None:
             _check_code(source.reader, owner.node, owner.label, names)
 
 
-def _check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) -> None:
+def _check_code(reader: Reader, owner: Node, label: str, names: Collection[str]) -> None:
     """Report what never works in the code of a step or task; `names`: those that its templates could read."""
     node = owner.value.get("code")
     if node is None or not isinstance(node.value, str):
@@ -40,10 +40,12 @@ def _check_code(reader: Reader, owner: Node, what: str, names: Collection[str]) 
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # reported by who read it
     for name in undefined_names(code):
-        _report(reader, node, name, "error", f"code of {what}: {name.id!r} is not defined{_meant(name.id, tree, args)}")
-    for found, told in _templates(tree, names if not _RENDERS.search(code) else ()) if "{{" in code else ():
+        _report(
+            reader, node, name, "error", f"code of {label}: {name.id!r} is not defined{_meant(name.id, tree, args)}"
+        )
+    for found, message in _templates(tree, names if not _RENDERS.search(code) else ()) if "{{" in code else ():
         severity = "error" if isinstance(found, ast.Set) else "warning"
-        _report(reader, node, found, severity, f"code of {what}: {told}: {_ADVICE}")
+        _report(reader, node, found, severity, f"code of {label}: {message}: {_ADVICE}")
 
 
 def _report(reader: Reader, node: Node, found: ast.expr, severity: str, message: str) -> None:

@@ -19,10 +19,10 @@ from noetl.playbook.lint.names import check_names
 from noetl.playbook.lint.number_texts import check_number_texts
 from noetl.playbook.lint.overwritten_files import check_overwritten_files
 from noetl.playbook.lint.python_steps import check_python_steps
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.truth_words import check_truth_words
 
-CHECKS: Final[tuple[Callable[[Source], None], ...]] = (
+CHECKS: Final[tuple[Callable[[PlaybookSource], None], ...]] = (
     check_cycles,
     check_handlers,
     check_dead_steps,
@@ -40,7 +40,7 @@ CHECKS: Final[tuple[Callable[[Source], None], ...]] = (
 )
 
 
-def run_checks(source: Source) -> None:
+def run_checks(source: PlaybookSource) -> None:
     """Report the findings of all checks to the reader of a playbook."""
     for check in CHECKS:
         check(source)

@@ -46,7 +46,7 @@ class StepOrTask:
 
 
 @dataclass(frozen=True)
-class Source:
+class PlaybookSource:
     """A playbook as it stands in the file, as far as it could be read.
 
     `tasks` are the mappings of the workbook's tasks; `playbook` is None where there are errors; `credentials` are the

@@ -29,11 +29,11 @@ class Read:
     """
 
     name: str
-    path: Path
-    guarded: bool
-    perhaps: bool
-    called: bool
-    places: Callable[[], tuple[int, ...]] = field(compare=False, repr=False)
+    path: Path = ()
+    guarded: bool = False
+    perhaps: bool = False
+    called: bool = False
+    places: Callable[[], tuple[int, ...]] = field(default=tuple, compare=False, repr=False)
     argument: str | None = None
 
     @property
@@ -65,7 +65,7 @@ def reads_of(text: str) -> Reads:
         return Reads((_dotted(dotted),))
     try:
         tree = program(text, False).tree or ENVIRONMENT.parse(text)
-        walk = _Walk(_Positions(text), _own_names(tree) if "{%" in text else _OWN_NAMES)
+        walk = _ReadCollector(_Positions(text), _own_names(tree) if "{%" in text else _OWN_NAMES)
         walk.visit(tree, perhaps=False, guarded=False)
     except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
         return NOTHING
@@ -80,7 +80,7 @@ def _dotted(found: re.Match[str]) -> Read:
         group = part.lastindex or 0
         path.append(int(part[group]) if group == 2 else part[group])
         offsets.append(found.start(2) + part.start(group))
-    return Read(found[1], tuple(path), False, False, False, lambda: tuple(offsets))
+    return Read(found[1], tuple(path), places=lambda: tuple(offsets))
 
 
 def _own_names(tree: nodes.Template) -> frozenset[str]:
@@ -148,7 +148,7 @@ class _Positions:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _ReadCollector:
     """Walks a template's tree and gathers what it reads."""
 
     positions: _Positions
@@ -167,7 +167,9 @@ class _Walk:
             case nodes.Call(args=[source]) if is_own_call(node, "refer"):  # a call of secret
                 constant = source.value if isinstance(source, nodes.Const) else None
                 places = self.positions.take("secret", ())
-                self.found.append(Read("secret", (), guarded, perhaps, True, places, constant))
+                self.found.append(
+                    Read("secret", guarded=guarded, perhaps=perhaps, called=True, places=places, argument=constant)
+                )
                 self.visit(source, perhaps=perhaps, guarded=guarded)
             case nodes.Test(name="defined" | "undefined", node=inner):
                 self.ask(inner, wanted=(node.name == "defined") != negated)
@@ -229,7 +231,17 @@ class _Walk:
         elif inner.ctx == "load" and inner.name not in self.own:
             path = tuple(reversed(parts))
             places = self.positions.take(inner.name, path)
-            self.found.append(Read(inner.name, path, guarded, perhaps, called, places, argument))
+            self.found.append(
+                Read(
+                    inner.name,
+                    path,
+                    guarded=guarded,
+                    perhaps=perhaps,
+                    called=called,
+                    places=places,
+                    argument=argument,
+                )
+            )
 
     def ask(self, node: nodes.Node, *, wanted: bool) -> None:
         while isinstance(node, (nodes.Getattr, nodes.Getitem)):

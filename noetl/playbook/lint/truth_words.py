@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.lint.source import Source
+from noetl.playbook.lint.source import PlaybookSource
 
 _TRUTH: Final[Mapping[str, str]] = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
-def check_truth_words(source: Source) -> None:
+def check_truth_words(source: PlaybookSource) -> None:
     """Hint at such words where they stand without quotes."""
     lines = source.reader.lines
     for scalar in source.workload.texts() if source.workload is not None else ():

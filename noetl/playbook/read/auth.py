@@ -24,61 +24,61 @@ _STANDS_FOR: Final = "x"
 """What a template gives, for all that can be known of it."""
 
 
-def check_auth(reader: Reader, node: Node, tool: str | None, what: str) -> None:
+def check_auth(reader: Reader, node: Node, tool: str | None, label: str) -> None:
     """Report what is wrong with a value of `auth`. `tool`: its step's type, None where that is not known."""
     if node.kind != "mapping":
-        _check_name(reader, node, what)
+        _check_name(reader, node, label)
     elif node.value.keys() & {"type", "key"}:
-        _check_one(reader, node, tool, what)
+        _check_one(reader, node, tool, label)
     elif tool is not None and not STEP_TYPES[tool].aliases:
         reader.error(
             node,
             Code.AUTH,
-            f"{what} has no type: a step of type {tool} takes one credential, by its name or with a type",
+            f"{label} has no type: a step of type {tool} takes one credential, by its name or with a type",
         )
     else:
         for alias, each in node.value.items():
             if each.kind == "mapping":
-                _check_one(reader, each, tool, f"{alias} of {what}")
+                _check_one(reader, each, tool, f"{alias} of {label}")
             else:
-                _check_name(reader, each, f"{alias} of {what}")
+                _check_name(reader, each, f"{alias} of {label}")
 
 
-def _check_name(reader: Reader, node: Node, what: str) -> None:
+def _check_name(reader: Reader, node: Node, label: str) -> None:
     if not isinstance(node.value, str):
         reader.error(
-            node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be the name of a credential, or a mapping"
+            node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be the name of a credential, or a mapping"
         )
     elif not is_template(node.value):
         try:
             check_name(node.value)
         except InputError as problem:
-            reader.error(node, Code.AUTH, f"{what}: {problem}")
+            reader.error(node, Code.AUTH, f"{label}: {problem}")
 
 
-def _check_one(reader: Reader, node: Node, tool: str | None, what: str) -> None:
+def _check_one(reader: Reader, node: Node, tool: str | None, label: str) -> None:
     """Check `{type, key}` or `{type, fields...}`."""
     keys: dict[str, Node] = node.value
     type_ = keys.get("type")
     known = type_ is not None and not (isinstance(type_.value, str) and is_template(type_.value))
-    if known and type_ is not None and not _check_type(reader, type_, tool, what):
+    if known and type_ is not None and not _check_type(reader, type_, tool, label):
         return
     if "key" in keys:
         for extra in sorted(keys.keys() - {"type", "key"}):
             reader.error(
-                node.keys[extra], Code.AUTH, f"{what} has a key, so all else comes from that credential: {extra!r}"
+                node.keys[extra], Code.AUTH, f"{label} has a key, so all else comes from that credential: {extra!r}"
             )
-        _check_name(reader, keys["key"], f"key of {what}")
+        _check_name(reader, keys["key"], f"key of {label}")
     elif known and type_ is not None:
         given = {name: _sample(value, type_.value, name) for name, value in keys.items() if name != "type"}
         try:
             check_fields(type_.value, given)
         except InputError as problem:
-            reader.error(node, Code.AUTH, f"{what}: {problem}")
-        _warn_of_clear_text(reader, keys, type_.value, what)
+            reader.error(node, Code.AUTH, f"{label}: {problem}")
+        _warn_of_clear_text(reader, keys, type_.value, label)
 
 
-def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, what: str) -> None:
+def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, label: str) -> None:
     for name, value in keys.items():
         spec = TYPES[type_].get(name)
         if spec is not None and spec.secret and isinstance(value.value, str) and not is_template(value.value):
@@ -86,20 +86,22 @@ def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, what:
             reader.warning(
                 value,
                 Code.CLEAR_TEXT,
-                f"{name} of {what} stands in the file for all to read: use secret(), or a credential{common}",
+                f"{name} of {label} stands in the file for all to read: use secret(), or a credential{common}",
             )
 
 
-def _check_type(reader: Reader, node: Node, tool: str | None, what: str) -> bool:
+def _check_type(reader: Reader, node: Node, tool: str | None, label: str) -> bool:
     try:
         type_ = check_type(node.value)
     except InputError as problem:
-        reader.error(node, Code.AUTH, f"{what}: {problem}")
+        reader.error(node, Code.AUTH, f"{label}: {problem}")
         return False
     takes = (STEP_TYPES[tool].credentials if tool is not None else ()) or tuple(TYPES)
     if type_ not in takes:
         hint = did_you_mean(type_, takes) or f": it takes {', '.join(takes)}"
-        reader.error(node, Code.AUTH, f"{what}: a step of type {tool} does not take a credential of type {type_}{hint}")
+        reader.error(
+            node, Code.AUTH, f"{label}: a step of type {tool} does not take a credential of type {type_}{hint}"
+        )
     return type_ in takes
 
 

@@ -23,13 +23,14 @@ RETRY_KEYS: Final = frozenset({"max_attempts", "initial_delay", "backoff", "max_
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """A step or a task whose keys are read. `place` is what template errors call it, `what` what problems do."""
+class KeyReader:
+    """A step or a task whose keys are read. `place` names it in template errors, `label` in
+    problems."""
 
     reader: Reader
     node: Node
     place: str
-    what: str
+    label: str
 
     @property
     def keys(self) -> Mapping[str, Node]:
@@ -61,45 +62,45 @@ class Owner:
                 fields[name] = found
         for code in map(self.given, descriptor.fields_in("python")):
             if code is not None and isinstance(code.value, str):
-                pycode.check(self.reader, code, self.what)
+                pycode.check(self.reader, code, self.label)
         both = descriptor.one_of
         if both and all(name in fields for name in both):
-            self.error(both[1], Code.UNKNOWN_KEY, f"{self.what} has both {both[0]!r} and {both[1]!r}: leave one out")
+            self.error(both[1], Code.UNKNOWN_KEY, f"{self.label} has both {both[0]!r} and {both[1]!r}: leave one out")
         return fields
 
     def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
-        reader, value, what = self.reader, node.value, f"{name} of {self.what}"
+        reader, value, label = self.reader, node.value, f"{name} of {self.label}"
         if spec.raw:
-            found = reader.text(node, what)
+            found = reader.text(node, label)
             return None if found is None else Constant(found)
         if isinstance(value, str) and templates.is_template(value):
             return reader.template(node, self.place, name)
         if spec.kind == "mapping":
-            return reader.mapping_template(as_texts(node) if spec.texts else node, self.place, name, what)
-        if spec.kind == "integer" and reader.integer(node, what, 1) is None:
+            return reader.mapping_template(as_texts(node) if spec.texts else node, self.place, name, label)
+        if spec.kind == "integer" and reader.integer(node, label, 1) is None:
             return None
-        if spec.kind == "boolean" and reader.boolean(node, what) is None:
+        if spec.kind == "boolean" and reader.boolean(node, label) is None:
             return None
-        if spec.kind == "duration" and reader.duration(node, what) is None:
+        if spec.kind == "duration" and reader.duration(node, label) is None:
             return None
         if spec.kind == "text":
-            found = reader.name(node, what)
+            found = reader.name(node, label)
             if found is None:
                 return None
             if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
                 hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
-                reader.error(node, Code.VALUE, f"{what} is {found!r}{hint}")
+                reader.error(node, Code.VALUE, f"{label} is {found!r}{hint}")
         return reader.template(node, self.place, name)
 
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
         """Report what a type needs and nobody gives."""
         for name, spec in STEP_TYPES[type_].fields.items():
             if spec.required and name not in fields and self.given(name) is None:
-                self.reader.error(self.node, Code.MISSING, f"{self.what} of type {type_} has no {name!r}: add it")
+                self.reader.error(self.node, Code.MISSING, f"{self.label} of type {type_} has no {name!r}: add it")
         either = STEP_TYPES[type_].one_of
         if either and not any(key in fields or self.given(key) for key in either):
-            told = f"{self.what} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
-            self.reader.error(self.node, Code.MISSING, told)
+            message = f"{self.label} of type {type_} has no {either[0]!r} and no {either[1]!r}: add one of them"
+            self.reader.error(self.node, Code.MISSING, message)
 
     # -- keys of any step
 
@@ -109,24 +110,24 @@ class Owner:
         if node is None:
             return None
         if node.kind != "mapping" and not isinstance(node.value, str):
-            told = f"auth of {self.what} is {node.describe()}: it must be the name of a credential, or a mapping"
-            self.error("auth", Code.WRONG_TYPE, told)
+            message = f"auth of {self.label} is {node.describe()}: it must be the name of a credential, or a mapping"
+            self.error("auth", Code.WRONG_TYPE, message)
         else:
-            check_auth(self.reader, node, type_, f"auth of {self.what}")
+            check_auth(self.reader, node, type_, f"auth of {self.label}")
         with self.reader.with_secrets():
             return self.reader.template(node, self.place, "auth")
 
     def save(self) -> AnyTemplate | None:
         """Return the fields of the save that runs when the step is done."""
         node = self.given("save")
-        return None if node is None else self.save_block(node, f"save of {self.what}", "save")
+        return None if node is None else self.save_block(node, f"save of {self.label}", "save")
 
-    def save_block(self, node: Node, what: str, field: str) -> AnyTemplate | None:
+    def save_block(self, node: Node, label: str, field: str) -> AnyTemplate | None:
         """Return the fields of a block `save`, its `auth` among them."""
-        if self.reader.mapping(node, what) is None:
+        if self.reader.mapping(node, label) is None:
             return None
-        self.reader.unknown(node, {*fields_of("save"), "auth"}, what, "save")
-        inner = Owner(self.reader, node, self.place, what)
+        self.reader.unknown(node, {*fields_of("save"), "auth"}, label, "save")
+        inner = KeyReader(self.reader, node, self.place, label)
         fields, auth = inner.fields("save", prefix=f"{field}."), inner.auth("save")
         return templates.mapping_template({**fields, **({"auth": auth} if auth is not None else {})})
 
@@ -136,12 +137,12 @@ class Owner:
         if node is None:
             return None
         with self.reader.with_secrets(type_ is None or STEP_TYPES[type_].has_effects):
-            return self.reader.mapping_template(node, self.place, "args", f"args of {self.what}")
+            return self.reader.mapping_template(node, self.place, "args", f"args of {self.label}")
 
     def text(self, key: str) -> str:
         """Return text such as `desc`, empty where there is none."""
         node = self.given(key)
-        return "" if node is None else self.reader.text(node, f"{key} of {self.what}") or ""
+        return "" if node is None else self.reader.text(node, f"{key} of {self.label}") or ""
 
     def timeout(self) -> AnyTemplate | None:
         """Return the timeout of an attempt: a template, or constant seconds."""
@@ -150,9 +151,9 @@ class Owner:
             return None
         if isinstance(node.value, str) and templates.is_template(node.value):
             return self.reader.template(node, self.place, "timeout")
-        found = self.reader.duration(node, f"timeout of {self.what}")
+        found = self.reader.duration(node, f"timeout of {self.label}")
         if found == 0:
-            self.reader.error(node, Code.VALUE, f"timeout of {self.what} is 0: it must be more")
+            self.reader.error(node, Code.VALUE, f"timeout of {self.label} is 0: it must be more")
         return None if found is None else Constant(found)
 
     def retry(self) -> Retry | None:
@@ -163,30 +164,30 @@ class Owner:
         if isinstance(node.value, bool):
             return RETRY_TRUE if node.value else Retry()
         if node.kind == "scalar":
-            attempts = self.reader.integer(node, f"retry of {self.what} (true, a number of attempts or a mapping)", 1)
+            attempts = self.reader.integer(node, f"retry of {self.label} (true, a number of attempts or a mapping)", 1)
             return None if attempts is None else replace(RETRY_TRUE, max_attempts=attempts)
-        given = self.reader.mapping(node, f"retry of {self.what}")
+        given = self.reader.mapping(node, f"retry of {self.label}")
         if given is None:
             return None
-        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.what}", "retry")
+        self.reader.unknown(node, RETRY_KEYS, f"retry of {self.label}", "retry")
         retry = RETRY_TRUE
         for key, value in given.items():
             retry = self._retry_key(retry, key, value)
         return retry
 
     def _retry_key(self, retry: Retry, key: str, node: Node) -> Retry:
-        reader, what = self.reader, f"retry.{key} of {self.what}"
+        reader, label = self.reader, f"retry.{key} of {self.label}"
         match key:
             case "max_attempts":
-                return replace(retry, max_attempts=reader.integer(node, what, 1) or 1)
+                return replace(retry, max_attempts=reader.integer(node, label, 1) or 1)
             case "initial_delay":
-                return replace(retry, initial_delay=reader.duration(node, what) or 0.0)
+                return replace(retry, initial_delay=reader.duration(node, label) or 0.0)
             case "max_delay":
-                return replace(retry, max_delay=reader.duration(node, what) or 0.0)
+                return replace(retry, max_delay=reader.duration(node, label) or 0.0)
             case "backoff":
-                return replace(retry, backoff=reader.number(node, what, 1) or 1.0)
+                return replace(retry, backoff=reader.number(node, label, 1) or 1.0)
             case "jitter":
-                return replace(retry, jitter=reader.boolean(node, what) or False)
+                return replace(retry, jitter=reader.boolean(node, label) or False)
             case "when":
                 return replace(retry, when=reader.condition(node, self.place, "retry.when"))
             case "until":

@@ -4,7 +4,7 @@ from typing import Final
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Loop
-from noetl.playbook.read.fields import Owner
+from noetl.playbook.read.fields import KeyReader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import AnyTemplate, Constant, is_template
 from noetl.playbook.yaml.tree import Node
@@ -35,7 +35,7 @@ DEEPEST: Final = 5
 """How many loops may stand in one another."""
 
 
-def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
+def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
     """Return the loops of a step, the outermost first, and what is saved per item of the innermost."""
     node = owner.given("loop")
     if node is None:
@@ -43,7 +43,9 @@ def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
     reader = owner.reader
     given = node.value if node.kind == "list" else [node]
     if not given or len(given) > DEEPEST:
-        reader.error(node, Code.WRONG_TYPE, f"loop of {owner.what} has {len(given)} levels: it can have 1 to {DEEPEST}")
+        reader.error(
+            node, Code.WRONG_TYPE, f"loop of {owner.label} has {len(given)} levels: it can have 1 to {DEEPEST}"
+        )
         return (), None
     loops, save, seen = [], None, set[str]()
     for level in given:
@@ -52,27 +54,27 @@ def read_loops(owner: Owner) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
             continue
         if loop.iterator in seen:
             place = level.value.get("iterator", level)
-            reader.error(place, Code.DUPLICATE_KEY, f"two loops of {owner.what} have the iterator {loop.iterator!r}")
+            reader.error(place, Code.DUPLICATE_KEY, f"two loops of {owner.label} have the iterator {loop.iterator!r}")
         seen.add(loop.iterator)
         loops.append(loop)
         own = level.value.get("save")
         if own is not None and not own.null:
             if level is not given[-1]:
                 reader.error(
-                    level.keys["save"], Code.UNKNOWN_KEY, f"save of {owner.what}: only its innermost loop has it"
+                    level.keys["save"], Code.UNKNOWN_KEY, f"save of {owner.label}: only its innermost loop has it"
                 )
-            save = owner.save_block(own, f"save in loop of {owner.what}", "loop.save")
+            save = owner.save_block(own, f"save in loop of {owner.label}", "loop.save")
     return tuple(loops), save
 
 
-def _loop(owner: Owner, node: Node) -> Loop | None:
-    reader, what = owner.reader, f"loop of {owner.what}"
-    keys = reader.mapping(node, what)
+def _loop(owner: KeyReader, node: Node) -> Loop | None:
+    reader, label = owner.reader, f"loop of {owner.label}"
+    keys = reader.mapping(node, label)
     if keys is None:
         return None
-    reader.unknown(node, LOOP_KEYS, what, "loop")
+    reader.unknown(node, LOOP_KEYS, label, "loop")
     if "in" not in keys or keys["in"].null:
-        reader.error(node, Code.MISSING, f"{what} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
+        reader.error(node, Code.MISSING, f"{label} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
         return None
     mode = _choice(owner, keys.get("mode"), "mode", MODES)
     return Loop(
@@ -84,14 +86,14 @@ def _loop(owner: Owner, node: Node) -> Loop | None:
         order_by=_template(owner, keys.get("order_by"), "order_by"),
         limit=_count(owner, keys.get("limit"), "limit", 0),
         batch=_count(owner, keys.get("batch"), "batch"),
-        enumerate=bool(keys["enumerate"].null or reader.boolean(keys["enumerate"], f"enumerate in {what}"))
+        enumerate=bool(keys["enumerate"].null or reader.boolean(keys["enumerate"], f"enumerate in {label}"))
         if "enumerate" in keys
         else False,
         continue_on_error=_choice(owner, keys.get("on_error"), "on_error", ON_ERROR) == "continue",
     )
 
 
-def _items(owner: Owner, node: Node) -> AnyTemplate:
+def _items(owner: KeyReader, node: Node) -> AnyTemplate:
     found = owner.reader.template(node, owner.place, "loop.in")
     readable = found.constant and not (isinstance(node.value, str) and is_template(node.value))
     plainly = isinstance(found, Constant) and readable and not isinstance(found.value, list)
@@ -99,46 +101,46 @@ def _items(owner: Owner, node: Node) -> AnyTemplate:
         owner.reader.error(
             node,
             Code.WRONG_TYPE,
-            f"in of the loop of {owner.what} is {node.describe()}: it must be a list, or a template that gives one",
+            f"in of the loop of {owner.label} is {node.describe()}: it must be a list, or a template that gives one",
         )
     return found
 
 
-def _iterator(owner: Owner, node: Node | None) -> str:
+def _iterator(owner: KeyReader, node: Node | None) -> str:
     if node is None or node.null:
         return ITERATOR
-    name = owner.reader.name(node, f"iterator in loop of {owner.what}")
+    name = owner.reader.name(node, f"iterator in loop of {owner.label}")
     if name is None:
         return ITERATOR
     if name in RESERVED_NAMES or not (name.isascii() and name.isidentifier()):
         reason = "is reserved" if name in RESERVED_NAMES else "is no identifier"
-        owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.what} {reason}: call it otherwise")
+        owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.label} {reason}: call it otherwise")
     return name
 
 
-def _choice(owner: Owner, node: Node | None, key: str, choices: tuple[str, ...]) -> str:
+def _choice(owner: KeyReader, node: Node | None, key: str, choices: tuple[str, ...]) -> str:
     if node is None or node.null:
         return choices[0]
-    found = owner.reader.name(node, f"{key} in loop of {owner.what}")
+    found = owner.reader.name(node, f"{key} in loop of {owner.label}")
     if found is None or found in choices:
         return found or choices[0]
     hint = did_you_mean(found, choices) or f": it is one of {', '.join(choices)}"
-    owner.reader.error(node, Code.VALUE, f"{key} in loop of {owner.what} is {found!r}{hint}")
+    owner.reader.error(node, Code.VALUE, f"{key} in loop of {owner.label} is {found!r}{hint}")
     return choices[0]
 
 
-def _count(owner: Owner, node: Node | None, key: str, least: int = 1) -> AnyTemplate | None:
+def _count(owner: KeyReader, node: Node | None, key: str, least: int = 1) -> AnyTemplate | None:
     """Return a number of items, or the template of one."""
     if node is None or node.null:
         return None
     if not (isinstance(node.value, str) and is_template(node.value)):
-        owner.reader.integer(node, f"{key} in loop of {owner.what}", least)
+        owner.reader.integer(node, f"{key} in loop of {owner.label}", least)
     return owner.reader.template(node, owner.place, f"loop.{key}")
 
 
-def _condition(owner: Owner, node: Node | None) -> AnyTemplate | None:
+def _condition(owner: KeyReader, node: Node | None) -> AnyTemplate | None:
     return None if node is None or node.null else owner.reader.condition(node, owner.place, "loop.where")
 
 
-def _template(owner: Owner, node: Node | None, key: str) -> AnyTemplate | None:
+def _template(owner: KeyReader, node: Node | None, key: str) -> AnyTemplate | None:
     return None if node is None or node.null else owner.reader.template(node, owner.place, f"loop.{key}")

@@ -20,7 +20,7 @@ def parsed(code: str) -> ast.Module:
         return ast.parse(code)
 
 
-def check(reader: Reader, node: Node, what: str) -> None:
+def check(reader: Reader, node: Node, label: str) -> None:
     """Report what is wrong with the code of a python step."""
     code: str = node.value
     try:
@@ -32,17 +32,17 @@ def check(reader: Reader, node: Node, what: str) -> None:
         line, column = place_of(reader, node, error.lineno or 1, error.offset or 1, code)
         where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
         template = " (code is never a template: give the value in 'args')" if "{{" in (error.text or "") else ""
-        reader.report(line, column, "error", Code.PYTHON, f"code of {what}: {error.msg}{where}{template}")
+        reader.report(line, column, "error", Code.PYTHON, f"code of {label}: {error.msg}{where}{template}")
         return
     except (RecursionError, MemoryError):
-        reader.error(node, Code.PYTHON, f"code of {what} is nested too deeply")
+        reader.error(node, Code.PYTHON, f"code of {label} is nested too deeply")
         return
     except ValueError as error:
-        reader.error(node, Code.PYTHON, f"code of {what}: {error}")
+        reader.error(node, Code.PYTHON, f"code of {label}: {error}")
         return
     bound = list(bindings(tree.body))
     if MAIN not in (name for name, _ in bound) and "*" not in (name for name, _ in bound):
-        reader.error(node, Code.PYTHON, f"code of {what} has no 'def main(...)': the step calls it")
+        reader.error(node, Code.PYTHON, f"code of {label} has no 'def main(...)': the step calls it")
 
 
 def bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:

@@ -55,30 +55,30 @@ class Reader:
 
     # -- shapes
 
-    def mapping(self, node: Node, what: str) -> dict[str, Node] | None:
+    def mapping(self, node: Node, label: str) -> dict[str, Node] | None:
         if node.kind == "mapping":
             found: dict[str, Node] = node.value
             return found
-        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a mapping")
+        self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a mapping")
         return None
 
-    def items(self, node: Node, what: str) -> list[Node]:
+    def items(self, node: Node, label: str) -> list[Node]:
         if node.kind == "list":
             found: list[Node] = node.value
             return found
-        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a list")
+        self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a list")
         return []
 
-    def unknown(self, node: Node, allowed: Iterable[str], what: str, place: str = "") -> None:
+    def unknown(self, node: Node, allowed: Iterable[str], label: str, place: str = "") -> None:
         """Report the keys of a mapping that mean nothing there. `place`: whose words of other systems they may be."""
         known = set(allowed)
         for name, key in node.keys.items():
             if name not in known:
-                self.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {what}{meant(name, known, place)}")
+                self.error(key, Code.UNKNOWN_KEY, f"unknown key {name!r} in {label}{meant(name, known, place)}")
 
     # -- scalars
 
-    def text(self, node: Node, what: str) -> str | None:
+    def text(self, node: Node, label: str) -> str | None:
         if isinstance(node.value, str):
             return node.value
         advice = "it must be text"
@@ -86,63 +86,65 @@ class Reader:
             advice += ": write '|' behind the ':', and the text below it, indented"
         if node.kind == "scalar" and not node.null:
             advice += f", in quotes if you mean it: {node.text!r}"
-        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: {advice}")
+        self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: {advice}")
         return None
 
-    def name(self, node: Node, what: str) -> str | None:
+    def name(self, node: Node, label: str) -> str | None:
         """Read text that has no template in it and is not empty."""
-        found = self.text(node, what)
+        found = self.text(node, label)
         if found is None:
             return None
         if templates.is_template(found):
-            self.error(node, Code.WRONG_TYPE, f"{what} is a template: it must be plain text")
+            self.error(node, Code.WRONG_TYPE, f"{label} is a template: it must be plain text")
             return None
         if not found.strip():
-            self.error(node, Code.WRONG_TYPE, f"{what} is empty: write a name")
+            self.error(node, Code.WRONG_TYPE, f"{label} is empty: write a name")
             return None
         if len(found.encode(errors="replace")) > LONGEST_NAME:
-            self.error(node, Code.TOO_LONG, f"{what} is longer than {LONGEST_NAME:,} bytes: shorten it")
+            self.error(node, Code.TOO_LONG, f"{label} is longer than {LONGEST_NAME:,} bytes: shorten it")
             return None
         return found
 
-    def integer(self, node: Node, what: str, least: int | None = None) -> int | None:
+    def integer(self, node: Node, label: str, least: int | None = None) -> int | None:
         value = node.value
         if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
             bound = "" if least is None else f" of at least {least}"
-            self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a whole number{bound}")
+            self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a whole number{bound}")
             return None
         return value
 
-    def number(self, node: Node, what: str, least: float) -> float | None:
+    def number(self, node: Node, label: str, least: float) -> float | None:
         value = node.value
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < least:
-            self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a number of at least {least:g}")
+            self.error(
+                node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a number of at least {least:g}"
+            )
             return None
         return float(value)
 
-    def boolean(self, node: Node, what: str) -> bool | None:
+    def boolean(self, node: Node, label: str) -> bool | None:
         if isinstance(node.value, bool):
             return node.value
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(node.text.lower(), "")
         advice = f": write {meant}" if meant and node.kind == "scalar" else ": it must be true or false"
-        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}{advice}")
+        self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}{advice}")
         return None
 
-    def duration(self, node: Node, what: str) -> float | None:
+    def duration(self, node: Node, label: str) -> float | None:
         """Read a duration without a template, in seconds."""
         try:
             if node.kind == "scalar":
                 return durations.seconds(node.value)
             raise InputError(f"{node.describe()} is not a duration: write '10s' or '1h30m'")
         except InputError as error:
-            self.error(node, Code.WRONG_TYPE, f"{what}: {error}")
+            self.error(node, Code.WRONG_TYPE, f"{label}: {error}")
             return None
 
-    def data(self, node: Node, what: str) -> Any:
+    def data(self, node: Node, label: str) -> Any:
         """Read a value that is data, never a template: plain JSON."""
         value = node.plain()
         try:
-            plain(value, LARGEST_DATA, what)
+            plain(value, LARGEST_DATA, label)
         except InputError as error:
             self.error(node, Code.VALUE, str(error))
         return value
@@ -177,10 +179,12 @@ class Reader:
         try:
             found = templates.compile_text(node.value, (self.playbook, step, field), decides)
             if templates.SECRET_CALL in found.names and not self._secrets:
-                told = "secret() can stand in the fields, args and auth of a step with a tool only"
+                message = "secret() can stand in the fields, args and auth of a step with a tool only"
                 at = _SECRET.search(node.value)
                 line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
-                self.report(line, column, "error", Code.SECRET, f"{field}: {told}: everything else is kept in the log")
+                self.report(
+                    line, column, "error", Code.SECRET, f"{field}: {message}: everything else is kept in the log"
+                )
             return found
         except templates.Syntax as error:
             line, column = node.line, node.column
@@ -193,11 +197,11 @@ class Reader:
             self.report(line, column, "error", Code.TEMPLATE, f"{field or 'template'}: {error.reason} in {short!r}")
             return Constant(None)
 
-    def mapping_template(self, node: Node, step: str, field: str, what: str) -> AnyTemplate | None:
+    def mapping_template(self, node: Node, step: str, field: str, label: str) -> AnyTemplate | None:
         """Return the template of a mapping, or of one expression that gives one."""
         if node.kind == "mapping" or (isinstance(node.value, str) and templates.is_template(node.value)):
             return self.template(node, step, field)
-        self.error(node, Code.WRONG_TYPE, f"{what} is {node.describe()}: it must be a mapping")
+        self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a mapping")
         return None
 
     def condition(self, node: Node, step: str, field: str) -> AnyTemplate:

@@ -22,18 +22,18 @@ Steps = Mapping[str, str]
 
 
 def read_expectations(
-    reader: Reader, node: Node | None, steps: Steps | None, what: str, line: int
+    reader: Reader, node: Node | None, steps: Steps | None, label: str, line: int
 ) -> tuple[Expectation, ...]:
     """Return what a test expects. Without a status it is `completed`, or `failed` where an error is expected."""
     keys: Mapping[str, Node] = {}
     if node is not None:
-        keys = reader.mapping(node, f"expect of {what}") or {}
-        reader.unknown(node, EXPECT_KEYS, f"expect of {what}")
+        keys = reader.mapping(node, f"expect of {label}") or {}
+        reader.unknown(node, EXPECT_KEYS, f"expect of {label}")
     found: list[Expectation] = []
     if "status" not in keys:
         default = ExecutionStatus.FAILED if "error" in keys else ExecutionStatus.COMPLETED
         found.append(Expectation(node.line if node else line, "status", default.value))
-    expect = _Expect(reader, steps, what)
+    expect = _Expect(reader, steps, label)
     for key, value in keys.items():
         if key in EXPECT_KEYS:
             found += getattr(expect, key)(value)
@@ -43,10 +43,10 @@ def read_expectations(
 class _Expect:
     """Reads one key each."""
 
-    def __init__(self, reader: Reader, steps: Steps | None, what: str) -> None:
+    def __init__(self, reader: Reader, steps: Steps | None, label: str) -> None:
         self._reader = reader
         self._steps = steps
-        self._what = what
+        self._label = label
 
     def status(self, node: Node) -> Iterator[Expectation]:
         known = sorted(str(each) for each in TERMINAL)
@@ -54,19 +54,19 @@ class _Expect:
             yield Expectation(node.line, "status", node.value)
         else:
             hint = did_you_mean(node.text, known) if node.kind == "scalar" else ""
-            told = f"status in expect of {self._what} is {node.describe()}{hint}: it is one of {', '.join(known)}"
-            self._reader.error(node, Code.VALUE, told)
+            message = f"status in expect of {self._label} is {node.describe()}{hint}: it is one of {', '.join(known)}"
+            self._reader.error(node, Code.VALUE, message)
 
     def result(self, node: Node) -> Iterator[Expectation]:
-        what, inner = "result", node
+        kind, inner = "result", node
         if node.kind == "mapping" and len(node.value) == 1:
             only = next(iter(node.value))
             if only in (CONTAINS, EQUALS):
-                what, inner = "result contains" if only == CONTAINS else "result", node.value[only]
-        yield Expectation(node.line, what, self._reader.data(inner, f"result in expect of {self._what}"))
+                kind, inner = "result contains" if only == CONTAINS else "result", node.value[only]
+        yield Expectation(node.line, kind, self._reader.data(inner, f"result in expect of {self._label}"))
 
     def error(self, node: Node) -> Iterator[Expectation]:
-        inside = f"error in expect of {self._what}"
+        inside = f"error in expect of {self._label}"
         if isinstance(node.value, str):
             yield Expectation(node.line, "error", {"message": node.value})
             return
@@ -77,7 +77,7 @@ class _Expect:
             yield Expectation(node.line, "error", self._reader.data(node, inside))
 
     def steps(self, node: Node) -> Iterator[Expectation]:
-        inside = f"steps in expect of {self._what}"
+        inside = f"steps in expect of {self._label}"
         if node.kind == "list":
             yield Expectation(node.line, "steps", self._names(node, inside))
             return
@@ -90,13 +90,13 @@ class _Expect:
                 yield Expectation(line, "steps" if key == "exactly" else key, self._names(value, f"{key} of {inside}"))
 
     def calls(self, node: Node) -> Iterator[Expectation]:
-        inside = f"calls in expect of {self._what}"
+        inside = f"calls in expect of {self._label}"
         for step, value in (self._reader.mapping(node, inside) or {}).items():
             self._known(node.keys[step], step, inside, saves=True)
             yield Expectation(node.keys[step].line, "calls", self._call(value, f"{step!r} of {inside}"), step)
 
     def duration(self, node: Node) -> Iterator[Expectation]:
-        found = self._reader.duration(node, f"duration in expect of {self._what}")
+        found = self._reader.duration(node, f"duration in expect of {self._label}")
         if found is not None:
             yield Expectation(node.line, "duration", found)
 

@@ -2,7 +2,7 @@
 
 Test
  ├── stubs           Stub by step, or by type of step
- │    └── answers    Answer, tried in order; `items`: a Stub per item of a loop
+ │    └── answers    StubAnswer, tried in order; `items`: a Stub per item of a loop
  ├── children        Child by catalog path, with stubs of its own
  └── expectations    Expectation, each checked by itself
 """
@@ -15,7 +15,7 @@ from noetl.playbook.model import Template
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StubAnswer:
     """What a call gets. One of `result`, `render`, `error` counts, as `kind` says; `run` carries the step out.
 
     `times`: how many calls it answers, None for any number; `when` narrows them. `takes` is in seconds of virtual
@@ -38,7 +38,7 @@ class Stub:
     as text, `2/0` for item 0 of the loop that item 2 runs."""
 
     line: int
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[StubAnswer, ...] = ()
     items: Mapping[str, "Stub"] = field(default_factory=dict)
 
 
@@ -54,11 +54,11 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One thing that must be so. `what` says of which kind: `status`, `result`, `result contains`, `error`,
+    """One thing that must be so. `kind` is one of `status`, `result`, `result contains`, `error`,
     `steps`, `in_order`, `taken`, `not_taken`, `visits`, `calls`, `duration`. `step`: of which step."""
 
     line: int
-    what: str
+    kind: str
     value: Any
     step: str = ""
 

@@ -46,8 +46,8 @@ def read_tests(reader: Reader, node: Node | None, steps: Steps | None) -> tuple[
             continue
         if test.name in tests:
             line = tests[test.name].line
-            told = f"the test {test.name!r} stands here a second time (first in line {line}): rename one of them"
-            reader.error(item.value["name"], Code.DUPLICATE_TEST, told)
+            message = f"the test {test.name!r} stands here a second time (first in line {line}): rename one of them"
+            reader.error(item.value["name"], Code.DUPLICATE_TEST, message)
             continue
         tests[test.name] = test
     return tuple(tests.values())
@@ -62,84 +62,84 @@ def _test(reader: Reader, node: Node, steps: Steps | None) -> Test | None:
     name = reader.text(keys["name"], "the name of a test") if "name" in keys else None
     if name is not None and not name.strip():
         reader.error(keys["name"], Code.WRONG_TYPE, "the name of a test is empty: write what it shows")
-    what = f"test {name!r}" if name else "a test"
-    reader.unknown(node, TEST_KEYS, what)
+    label = f"test {name!r}" if name else "a test"
+    reader.unknown(node, TEST_KEYS, label)
     given = {key: value for key, value in keys.items() if not value.null}
     if "desc" in given:
-        reader.text(given["desc"], f"desc of {what}")
+        reader.text(given["desc"], f"desc of {label}")
     test = Test(
         name=name or "",
         line=node.line,
         file=reader.filename,
-        payload=_values(reader, given.get("payload"), f"payload of {what}"),
-        merge=bool("merge" in given and reader.boolean(given["merge"], f"merge of {what}")),
-        execution_id=_id(reader, given.get("execution_id"), f"execution_id of {what}"),
-        now=_moment(reader, given["now"], f"now of {what}") if "now" in given else None,
-        env=_texts(reader, given.get("env"), f"env of {what}"),
-        secrets=_values(reader, given.get("secrets"), f"secrets of {what}"),
-        credentials=_values(reader, given.get("credentials"), f"credentials of {what}"),
-        stubs=read_stubs(reader, given["stubs"], steps, what) if "stubs" in given else {},
-        children=_children(reader, given["children"], what) if "children" in given else {},
-        cancel_at=_cancels(reader, given.get("cancel_at"), what),
-        expectations=read_expectations(reader, given.get("expect"), steps, what, node.line),
+        payload=_values(reader, given.get("payload"), f"payload of {label}"),
+        merge=bool("merge" in given and reader.boolean(given["merge"], f"merge of {label}")),
+        execution_id=_id(reader, given.get("execution_id"), f"execution_id of {label}"),
+        now=_moment(reader, given["now"], f"now of {label}") if "now" in given else None,
+        env=_texts(reader, given.get("env"), f"env of {label}"),
+        secrets=_values(reader, given.get("secrets"), f"secrets of {label}"),
+        credentials=_values(reader, given.get("credentials"), f"credentials of {label}"),
+        stubs=read_stubs(reader, given["stubs"], steps, label) if "stubs" in given else {},
+        children=_children(reader, given["children"], label) if "children" in given else {},
+        cancel_at=_cancels(reader, given.get("cancel_at"), label),
+        expectations=read_expectations(reader, given.get("expect"), steps, label, node.line),
     )
     return test if test.name else None
 
 
-def _values(reader: Reader, node: Node | None, what: str) -> Mapping[str, Any]:
+def _values(reader: Reader, node: Node | None, label: str) -> Mapping[str, Any]:
     """Return a mapping of plain JSON values: data, never a template."""
-    if node is None or reader.mapping(node, what) is None:
+    if node is None or reader.mapping(node, label) is None:
         return {}
-    found: dict[str, Any] = reader.data(node, what)
+    found: dict[str, Any] = reader.data(node, label)
     return found or {}
 
 
-def _id(reader: Reader, node: Node | None, what: str) -> int:
-    text = "1" if node is None else reader.text(node, what)
+def _id(reader: Reader, node: Node | None, label: str) -> int:
+    text = "1" if node is None else reader.text(node, label)
     if text is not None and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
         return int(text)
     if node is not None and text is not None:
-        reader.error(node, Code.WRONG_TYPE, f"{what} is {text!r}: write the digits of an id")
+        reader.error(node, Code.WRONG_TYPE, f"{label} is {text!r}: write the digits of an id")
     return 1
 
 
-def _texts(reader: Reader, node: Node | None, what: str) -> Mapping[str, str]:
+def _texts(reader: Reader, node: Node | None, label: str) -> Mapping[str, str]:
     if node is None:
         return {}
     pairs = (
-        (name, reader.text(value, f"{name} in {what}")) for name, value in (reader.mapping(node, what) or {}).items()
+        (name, reader.text(value, f"{name} in {label}")) for name, value in (reader.mapping(node, label) or {}).items()
     )
     return {name: text for name, text in pairs if text is not None}
 
 
-def _moment(reader: Reader, node: Node, what: str) -> int | None:
+def _moment(reader: Reader, node: Node, label: str) -> int | None:
     """Return a timestamp as microseconds since 1970; without a zone it is UTC."""
-    text = reader.text(node, what)
+    text = reader.text(node, label)
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        reader.error(node, Code.WRONG_TYPE, f"{what} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
+        reader.error(node, Code.WRONG_TYPE, f"{label} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
         return None
     return round(((found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH).total_seconds() * 1_000_000)
 
 
-def _cancels(reader: Reader, node: Node | None, what: str) -> tuple[float, ...]:
+def _cancels(reader: Reader, node: Node | None, label: str) -> tuple[float, ...]:
     if node is None:
         return ()
     given = node.value if node.kind == "list" else [node]
-    found = [reader.duration(item, f"cancel_at of {what}") for item in given]
+    found = [reader.duration(item, f"cancel_at of {label}") for item in given]
     return tuple(seconds for seconds in found if seconds is not None)
 
 
-def _children(reader: Reader, node: Node, what: str) -> Mapping[str, Child]:
+def _children(reader: Reader, node: Node, label: str) -> Mapping[str, Child]:
     children: dict[str, Child] = {}
-    for path, value in (reader.mapping(node, f"children of {what}") or {}).items():
-        key, inside = node.keys[path], f"child {path!r} of {what}"
+    for path, value in (reader.mapping(node, f"children of {label}") or {}).items():
+        key, inside = node.keys[path], f"child {path!r} of {label}"
         if path.endswith((".yaml", ".yml")):
-            told = f"{inside}: a child is named by its path in the catalog: write {path.rpartition('.')[0]!r}"
-            reader.error(key, Code.VALUE, told)
+            message = f"{inside}: a child is named by its path in the catalog: write {path.rpartition('.')[0]!r}"
+            reader.error(key, Code.VALUE, message)
         file, stubs = value, dict[str, Stub]()
         if value.kind == "mapping":
             reader.unknown(value, _CHILD_KEYS, inside)

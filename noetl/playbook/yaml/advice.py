@@ -21,7 +21,7 @@ _LOOK_BACK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ParserPlace:
     """Where the parser stopped, and where what it was reading had begun: lines and columns from 0."""
 
     lines: list[str]
@@ -29,7 +29,7 @@ class _Place:
     column: int
     began_line: int
     began_column: int
-    told: str
+    parser_message: str
 
     @property
     def row(self) -> str:
@@ -61,16 +61,16 @@ def explain(text: str, problem: Any) -> Advice:
     """Return place and sentence for what the parser raised (`yaml.MarkedYAMLError`)."""
     mark = problem.problem_mark or problem.context_mark
     began = problem.context_mark or mark
-    told = ", ".join(part for part in (problem.context, problem.problem) if part)
+    message = ", ".join(part for part in (problem.context, problem.problem) if part)
     if mark is None:
-        return 0, 0, f"invalid YAML: {told}"
-    place = _Place(rows(text), mark.line, mark.column, began.line, began.column, told)
+        return 0, 0, f"invalid YAML: {message}"
+    place = _ParserPlace(rows(text), mark.line, mark.column, began.line, began.column, message)
     for rule in _RULES:
         found = rule(place)
         if found is not None:
             line, column, sentence = found
             return line, column, f"invalid YAML: {sentence}"
-    return mark.line, mark.column, f"invalid YAML: {told}"
+    return mark.line, mark.column, f"invalid YAML: {message}"
 
 
 def open_template(row: str, column: int) -> tuple[int, str] | None:
@@ -88,7 +88,7 @@ def open_template(row: str, column: int) -> tuple[int, str] | None:
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
-def _template(place: _Place) -> Advice | None:
+def _template(place: _ParserPlace) -> Advice | None:
     for line in (place.line, place.began_line):
         row = place.row if line == place.line else place.began
         found = open_template(row, place.column if line == place.line else len(row))
@@ -97,7 +97,7 @@ def _template(place: _Place) -> Advice | None:
     return None
 
 
-def _tab(place: _Place) -> Advice | None:
+def _tab(place: _ParserPlace) -> Advice | None:
     indent = place.row[: len(place.row) - len(place.row.lstrip())]
     if "\t" in indent and place.column <= len(indent):
         return place.line, indent.index("\t"), "a tab stands in the indentation: put blanks in its place"
@@ -106,7 +106,7 @@ def _tab(place: _Place) -> Advice | None:
     return None
 
 
-def _sign(place: _Place) -> Advice | None:
+def _sign(place: _ParserPlace) -> Advice | None:
     """Text that begins with a sign that means something in YAML."""
     for column in (place.column, place.began_column):
         row = place.began if column != place.column else place.row
@@ -117,30 +117,32 @@ def _sign(place: _Place) -> Advice | None:
     return None
 
 
-def _bullet(place: _Place) -> Advice | None:
-    if "not allowed in this context" not in place.told or place.rest[:2] not in ("- ", "? "):
+def _bullet(place: _ParserPlace) -> Advice | None:
+    if "not allowed in this context" not in place.parser_message or place.rest[:2] not in ("- ", "? "):
         return None
-    told = f"text that begins with {place.rest[:2]!r} stands in quotes: write {_quoted(_without_comment(place.rest))}"
-    return place.line, place.column, told + (", or begin a list on the next line" if place.rest[0] == "-" else "")
+    message = (
+        f"text that begins with {place.rest[:2]!r} stands in quotes: write {_quoted(_without_comment(place.rest))}"
+    )
+    return place.line, place.column, message + (", or begin a list on the next line" if place.rest[0] == "-" else "")
 
 
-def _open_quote(place: _Place) -> Advice | None:
-    if "unexpected end of stream" in place.told and "quoted" in place.told:
+def _open_quote(place: _ParserPlace) -> Advice | None:
+    if "unexpected end of stream" in place.parser_message and "quoted" in place.parser_message:
         quote = place.began[place.began_column : place.began_column + 1]
         return place.began_line, place.began_column, f"the quote {quote} that opens here is never closed"
     return None
 
 
-def _escape(place: _Place) -> Advice | None:
-    if "unknown escape" not in place.told:
+def _escape(place: _ParserPlace) -> Advice | None:
+    if "unknown escape" not in place.parser_message:
         return None
-    told = "a backslash in double quotes begins an escape: write it twice, or put the text in single quotes"
-    return place.line, max(place.row.rfind("\\", 0, place.column + 1), 0), told
+    message = "a backslash in double quotes begins an escape: write it twice, or put the text in single quotes"
+    return place.line, max(place.row.rfind("\\", 0, place.column + 1), 0), message
 
 
-def _behind_a_quote(place: _Place) -> Advice | None:
+def _behind_a_quote(place: _ParserPlace) -> Advice | None:
     """Text goes on where a quoted one has ended, in its line or where a quote of an earlier line was open."""
-    if "flow" in place.told and re.match(r"[\w'\"-]+\s*:", place.rest):
+    if "flow" in place.parser_message and re.match(r"[\w'\"-]+\s*:", place.rest):
         return None  # a comma is missing
     before = place.row[: place.column].rstrip()
     if before[-1:] not in ("'", '"') or not place.rest.strip():
@@ -150,14 +152,14 @@ def _behind_a_quote(place: _Place) -> Advice | None:
     if opened is None or opened.end() > len(before) - 1:
         return _quote_of_before(place)
     if quote == "'" and place.rest[:1].isalpha():
-        told = "an apostrophe ends the text in single quotes: write it twice (''), or put the text in double quotes"
+        message = "an apostrophe ends the text in single quotes: write it twice (''), or put the text in double quotes"
     else:
-        told = "the text goes on behind the closing quote: put all of it in quotes, inner ones of the other kind"
-    return place.line, place.column, told
+        message = "the text goes on behind the closing quote: put all of it in quotes, inner ones of the other kind"
+    return place.line, place.column, message
 
 
-def _quote_of_before(place: _Place) -> Advice | None:
-    if "expected key" not in place.told and "expected ','" not in place.told:
+def _quote_of_before(place: _ParserPlace) -> Advice | None:
+    if "expected key" not in place.parser_message and "expected ','" not in place.parser_message:
         return None
     for line in range(place.line - 1, max(place.line - _LOOK_BACK, -1), -1):
         row = place.lines[line]
@@ -168,28 +170,28 @@ def _quote_of_before(place: _Place) -> Advice | None:
     return None
 
 
-def _colon(place: _Place) -> Advice | None:
+def _colon(place: _ParserPlace) -> Advice | None:
     """A second `: ` in a line, or a line that is indented as if it went on with the text before."""
-    if "mapping values are not allowed" not in place.told:
+    if "mapping values are not allowed" not in place.parser_message:
         return None
     key = _KEY.match(place.row)
     if key is not None and key.start(1) < place.column:
         value = _without_comment(place.row[key.end(1) :].lstrip())
-        told = f"a text with ': ' in it stands in quotes: write {_quoted(value)}"
-        return place.line, len(place.row) - len(place.row[key.end(1) :].lstrip()), told
+        message = f"a text with ': ' in it stands in quotes: write {_quoted(value)}"
+        return place.line, len(place.row) - len(place.row[key.end(1) :].lstrip()), message
     return place.line, _indent(place.row), _indented(place)
 
 
-def _indentation(place: _Place) -> Advice | None:
-    if place.column == _indent(place.row) and place.rest.strip() and "expected" in place.told and place.line:
-        if "flow" in place.told or "':'" in place.told:
+def _indentation(place: _ParserPlace) -> Advice | None:
+    if place.column == _indent(place.row) and place.rest.strip() and "expected" in place.parser_message and place.line:
+        if "flow" in place.parser_message or "':'" in place.parser_message:
             return None
         return place.line, place.column, _indented(place)
     return None
 
 
-def _bracket(place: _Place) -> Advice | None:
-    if "flow" in place.told:
+def _bracket(place: _ParserPlace) -> Advice | None:
+    if "flow" in place.parser_message:
         sign = place.began[place.began_column : place.began_column + 1]
         closing = {"{": "}", "[": "]"}.get(sign)
         if closing is None:
@@ -202,16 +204,16 @@ def _bracket(place: _Place) -> Advice | None:
     return None
 
 
-def _missing_colon(place: _Place) -> Advice | None:
-    if "':'" not in place.told:
+def _missing_colon(place: _ParserPlace) -> Advice | None:
+    if "':'" not in place.parser_message:
         return None
     joined = _JOINED.fullmatch(place.began)
     if joined is not None:
-        told = f"a blank is missing behind the ':': write {joined[1]}: {joined[2].strip()}"
+        message = f"a blank is missing behind the ':': write {joined[1]}: {joined[2].strip()}"
     else:
         word = place.began[place.began_column :].strip()
-        told = f"there is no ':' behind {word!r}: write a key, a ':', a blank and a value"
-    return place.began_line, place.began_column, told
+        message = f"there is no ':' behind {word!r}: write a key, a ':', a blank and a value"
+    return place.began_line, place.began_column, message
 
 
 _RULES: Final = (
@@ -224,7 +226,7 @@ _RULES: Final = (
 # ---- texts -----------------------------------------------------------------------------------------------------------
 
 
-def _indented(place: _Place) -> str:
+def _indented(place: _ParserPlace) -> str:
     own = _indent(place.row)
     rows = [row for row in place.lines[: place.line] if row.strip() and not row.lstrip().startswith("#")]
     before = {indent for row in rows for indent in (_indent(row), _indent(row.replace("-", " ", 1)))}

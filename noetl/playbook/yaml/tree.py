@@ -85,7 +85,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _FilePlace:
     """A place in the file, counted from 0 as the parser does."""
 
     line: int
@@ -126,7 +126,7 @@ class _Builder:
         found = open_template(row, node.column)
         if found is None:
             return self.stop(mark, f"a key of a mapping is a {node.kind}: keys are text")
-        return self.stop(_Mark(node.line - 1, found[0]), f"invalid YAML: {found[1]}")
+        return self.stop(_FilePlace(node.line - 1, found[0]), f"invalid YAML: {found[1]}")
 
     # -- events
 
@@ -153,8 +153,8 @@ class _Builder:
         elif event.value == "" and event.implicit[0]:
             rest = self.rows[node.line - 1][node.column - 1 :].strip() if node.line <= len(self.rows) else ""
             if _COMMENT.match(rest):
-                told = f"the value is empty, since '#' begins a comment: write {rest.split()[0]!r} in quotes"
-                self.warn(node.line, node.column, told)
+                message = f"the value is empty, since '#' begins a comment: write {rest.split()[0]!r} in quotes"
+                self.warn(node.line, node.column, message)
 
     def open(self, event: Any, kind: str) -> None:
         mark = event.start_mark
@@ -183,16 +183,18 @@ class _Builder:
 
     def alias(self, event: Any) -> None:
         if event.anchor not in self.anchors:
-            told = f"the alias *{event.anchor} names no anchor before it: text that begins with '*' stands in quotes"
-            raise self.stop(event.start_mark, told)
+            message = f"the alias *{event.anchor} names no anchor before it: text that begins with '*' stands in quotes"
+            raise self.stop(event.start_mark, message)
         self.unused.pop(event.anchor, None)
         node = self.anchors[event.anchor]
         if node is None:
             raise self.stop(event.start_mark, f"the alias *{event.anchor} stands inside its own anchor")
         self.repeated += node.length
         if self.repeated > MAX_REPEATED:
-            told = f"aliases repeat more than {MAX_REPEATED:,} characters, unfolded: write less of the file with them"
-            raise self.stop(event.start_mark, told)
+            message = (
+                f"aliases repeat more than {MAX_REPEATED:,} characters, unfolded: write less of the file with them"
+            )
+            raise self.stop(event.start_mark, message)
         self.place(node, event.start_mark)
 
     # -- building
@@ -201,8 +203,10 @@ class _Builder:
         """Note an anchor whose value is not complete yet; warn of one that was given before."""
         first = self.anchors.get(name)
         if first is not None:
-            told = f"the anchor &{name} stands here a second time (first in line {first.line}): aliases mean this one"
-            self.warn(line, column, f"{told} from here on: call one of them otherwise")
+            message = (
+                f"the anchor &{name} stands here a second time (first in line {first.line}): aliases mean this one"
+            )
+            self.warn(line, column, f"{message} from here on: call one of them otherwise")
         self.anchors[name] = None
 
     def anchor(self, name: str | None, node: Node) -> None:
@@ -281,8 +285,8 @@ def read(text: str, filename: str) -> tuple[Node | None, list[Problem]]:
     except _Stop:
         return None, builder.problems
     for name, node in builder.unused.items():
-        told = f"no alias names the anchor &{name}: text that begins with '&' stands in quotes"
-        builder.warn(node.line, node.column, told)
+        message = f"no alias names the anchor &{name}: text that begins with '&' stands in quotes"
+        builder.warn(node.line, node.column, message)
     if builder.root is None and not builder.problems:
         builder.problems.append(
             Problem(filename, 1, 1, "error", Code.YAML, "the file is empty: a playbook is a mapping")
@@ -309,8 +313,8 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
         )
         raise _Stop from None
     except yaml.MarkedYAMLError as error:
-        line, column, told = explain(text, error)
-        raise builder.stop(_Mark(line, column), told) from None
+        line, column, message = explain(text, error)
+        raise builder.stop(_FilePlace(line, column), message) from None
     except UnicodeEncodeError:
         builder.problems.append(Problem(builder.filename, 1, 1, "error", Code.YAML, "the file is not valid Unicode"))
         raise _Stop from None

@@ -24,7 +24,7 @@ from noetl.outcomes import Done, Expired, Failed
 from noetl.playbook.load import stored_playbook
 from noetl.playbook.model import Playbook
 from noetl.testing import execution as testing
-from noetl.testing.execution import Carried, Row
+from noetl.testing.execution import QueueRow, Transaction
 from noetl.words import CONTINUE_NODE, NO_ITEM, TERMINAL_EVENTS, EventType, step_of
 
 Json = Any
@@ -140,7 +140,7 @@ class Execution(testing.Execution):
         step = steps.get(step_of(job.node_id))
         return step is not None and to_collect(step, job) is not None
 
-    def row(self, step: str, item: int | None = None) -> Row:
+    def row(self, step: str, item: int | None = None) -> QueueRow:
         """The oldest job of a step or of a node within its loop, or that of one item."""
         rows = (row for row in self.queue.values() if row.job.node_id == step)
         return next(row for row in rows if item is None or row.job.item_index == item)
@@ -213,7 +213,7 @@ class Execution(testing.Execution):
 
     # -- transactions
 
-    def give(self, given: Input, job: Job | None = None, *, commit: bool = True) -> Carried:
+    def give(self, given: Input, job: Job | None = None, *, commit: bool = True) -> Transaction:
         """Decide and carry out in one transaction. With `commit` false all of it is lost."""
         before = (
             list(self.log),
@@ -243,7 +243,7 @@ class Execution(testing.Execution):
         self.stored = orjson.dumps(found.state.to_json())
         return replace(found, state=self.now, events=[_through_json(event) for event in found.events])
 
-    def _insert(self, job: Job) -> Row:
+    def _insert(self, job: Job) -> QueueRow:
         taken = {(row.job.node_id, row.job.item_index) for row in self.queue.values()}
         assert (job.node_id, job.item_index) not in taken, f"{job.node_id} has a job already"
         return super()._insert(replace(job, context=_plain(job.context)))

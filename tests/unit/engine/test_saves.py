@@ -101,7 +101,7 @@ def test_data_for_the_event_log_is_kept_with_the_event_beside_the_result() -> No
     """Not dropped; and where it is the result itself, it is not kept twice."""
     with PythonChild({}) as python:
         verdict = Trials(python).passes(KEPT, "expect: {status: completed, result: [7, [16, 25]]}")
-    events = [moment.event for moment in verdict.ran.timeline]
+    events = [moment.event for moment in verdict.run.timeline]
     saved = [(event.node_id, event.item_index, (event.meta or {}).get("saved")) for event in events]
     assert [one for one in saved if one[2] is not None] == [
         ("start", -1, {"n": 7, "day": "2026-01-01"}),

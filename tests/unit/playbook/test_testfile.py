@@ -84,7 +84,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
         "c/two": "two.yaml",
         "c/three": None,
     }
-    told = [(each.what, each.step, each.line - 9) for each in test.expectations]
+    told = [(each.kind, each.step, each.line - 9) for each in test.expectations]
     assert told == [
         ("status", "", 25),
         ("result contains", "", 26),
@@ -99,7 +99,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
         ("calls", "last", 29),
         ("duration", "", 30),
     ]
-    assert [(each.what, each.value) for each in plain.expectations] == [("status", "completed")]
+    assert [(each.kind, each.value) for each in plain.expectations] == [("status", "completed")]
 
 
 @pytest.mark.parametrize(

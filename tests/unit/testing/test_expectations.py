@@ -114,7 +114,7 @@ def test_every_failure_is_told_each_with_its_line(trials: Trials) -> None:
     )
     tested = trials.one(BOOK, test)
     first = tested.failures[0].line
-    assert [(failure.what, failure.line - first) for failure in tested.failures] == [
+    assert [(failure.kind, failure.line - first) for failure in tested.failures] == [
         ("result", 0),
         ("taken", 2),
         ("visits", 4),

@@ -79,7 +79,7 @@ def test_the_stub_of_a_step_stands_before_that_of_its_type(trials: Trials) -> No
 def test_a_list_answers_one_call_after_the_other(trials: Trials) -> None:
     stub = "stubs: {start: [{result: {next: 2}}, {result: {next: 3}, times: 2}, {result: {next: null}}]}"
     tested = trials.passes(PAGES, stub)
-    assert [call.args["page"] for call in tested.ran.calls] == [1, 2, 3, 3]
+    assert [call.args["page"] for call in tested.run.calls] == [1, 2, 3, 3]
 
 
 def test_a_list_that_is_used_up_says_so(trials: Trials) -> None:
@@ -98,7 +98,7 @@ def test_when_looks_at_args_and_fields_and_answers_as_often_as_it_holds(trials: 
               result: {next: null}
     """
     tested = trials.passes(PAGES, stub)
-    assert [taken.result for taken in tested.ran.path[:3]] == [
+    assert [taken.result for taken in tested.run.path[:3]] == [
         {"next": 2, "page": 1},
         {"next": 3, "page": 2},
         {"next": None},
@@ -143,8 +143,8 @@ def test_attempts_get_one_answer_each_and_delays_take_no_time(trials: Trials) ->
         "stubs: {start: [{error: no, times: 3}, {result: yes}]}\nexpect: {result: yes, calls: {start: 4}, duration: 7h}"
     )
     tested = trials.passes(RETRY, stub)
-    assert tested.ran.seconds == 7 * 3600
-    assert [call.at for call in tested.ran.calls] == [0, 3600, 3 * 3600, 7 * 3600]
+    assert tested.run.seconds == 7 * 3600
+    assert [call.at for call in tested.run.calls] == [0, 3600, 3 * 3600, 7 * 3600]
 
 
 def test_an_error_says_itself_that_it_is_not_worth_a_retry(trials: Trials) -> None:
@@ -155,8 +155,8 @@ def test_an_error_says_itself_that_it_is_not_worth_a_retry(trials: Trials) -> No
 def test_a_call_that_takes_longer_than_its_timeout_fails_by_it(trials: Trials) -> None:
     stub = "stubs: {start: [{result: 1, takes: 11s}, {result: 2, takes: 10s}]}"
     tested = trials.passes(RETRY, stub + "\nexpect: {result: 2, calls: {start: 2}}")
-    assert tested.ran.seconds == 10 + 3600 + 10
-    (failed,) = [moment.event for moment in tested.ran.timeline if moment.event.event_type == "attempt_failed"]
+    assert tested.run.seconds == 10 + 3600 + 10
+    (failed,) = [moment.event for moment in tested.run.timeline if moment.event.event_type == "attempt_failed"]
     assert failed.error is not None
     assert failed.error["type"] == "timeout"
 
@@ -171,7 +171,7 @@ def test_a_wait_of_thirty_days_takes_no_time_and_now_goes_along(trials: Trials) 
     tested = trials.passes(WAIT, "now: 2026-03-01T08:00:00+01:00\nexpect: {duration: 30d}")
     moment = datetime(2026, 3, 31, 7, tzinfo=UTC).isoformat()
     assert result_of(tested) == {"until": moment, "now": moment}
-    assert tested.ran.seconds == 30 * 86400
+    assert tested.run.seconds == 30 * 86400
 
 
 def test_the_clock_of_templates_is_the_real_one_again_afterwards(trials: Trials) -> None:
@@ -183,8 +183,8 @@ def test_the_clock_of_templates_is_the_real_one_again_afterwards(trials: Trials)
 
 def test_a_wait_until_a_moment_counts_from_now(trials: Trials) -> None:
     body = WAIT.replace("for: 30d", "until: 2026-01-01T00:01:00Z")
-    assert trials.passes(body, "expect: {status: completed}").ran.seconds == 60
-    assert trials.passes(body, "now: 2026-02-01T00:00:00Z").ran.seconds == 0
+    assert trials.passes(body, "expect: {status: completed}").run.seconds == 60
+    assert trials.passes(body, "now: 2026-02-01T00:00:00Z").run.seconds == 0
 
 
 def test_a_wait_past_its_timeout_fails(trials: Trials) -> None:
@@ -214,7 +214,7 @@ def test_branches_run_beside_each_other(trials: Trials) -> None:
     stubs: {slow: {result: 1, takes: 2h}, fast: {result: 2, takes: 1h}}
     expect: {steps: [start, slow, fast, after_fast, after_slow, end], duration: 2h}
     """
-    assert trials.passes(body, test).ran.seconds == 7200
+    assert trials.passes(body, test).run.seconds == 7200
 
 
 def test_the_same_test_runs_the_same_way_every_time(trials: Trials) -> None:
@@ -222,7 +222,7 @@ def test_the_same_test_runs_the_same_way_every_time(trials: Trials) -> None:
     body += "".join(f"- {{step: s{n}, type: http, endpoint: x, retry: true, next: end}}\n" for n in range(8))
     test = "stubs: {http: [{error: a, times: 5}, {result: 1, takes: 1s, times: 6}, {result: 2, when: true}]}"
     runs = [trials.passes(body + "- {step: end}", test) for _ in range(3)]
-    told = [[(m.at, m.event.event_type, m.event.node_id) for m in tested.ran.timeline] for tested in runs]
+    told = [[(m.at, m.event.event_type, m.event.node_id) for m in tested.run.timeline] for tested in runs]
     assert told[0] == told[1] == told[2]
 
 
@@ -312,7 +312,7 @@ def test_cancel_kills_what_runs_and_runs_finally(trials: Trials) -> None:
              calls: {last: [{args: {status: cancelled}}]}}
     """
     tested = trials.passes(TWO, test)
-    assert [taken.ended for taken in tested.ran.path] == ["completed", "completed", "cancelled", "completed"]
+    assert [taken.ended for taken in tested.run.path] == ["completed", "completed", "cancelled", "completed"]
 
 
 def test_a_second_cancel_ends_finally(trials: Trials) -> None:
@@ -321,7 +321,7 @@ def test_a_second_cancel_ends_finally(trials: Trials) -> None:
     cancel_at: [5m, 6m]
     expect: {status: cancelled, duration: 6m}
     """
-    assert trials.passes(TWO, test).ran.seconds == 360
+    assert trials.passes(TWO, test).run.seconds == 360
 
 
 def test_a_failure_lets_what_runs_finish(trials: Trials) -> None:
@@ -330,7 +330,7 @@ def test_a_failure_lets_what_runs_finish(trials: Trials) -> None:
     expect: {error: {message: broken, step: left}, steps: [start, left, right, last], duration: 1h}
     """
     tested = trials.passes(TWO, test)
-    assert [taken.ended for taken in tested.ran.path] == ["completed", "failed", "completed", "completed"]
+    assert [taken.ended for taken in tested.run.path] == ["completed", "failed", "completed", "completed"]
 
 
 def test_a_cancel_after_the_end_changes_nothing(trials: Trials) -> None:
@@ -344,7 +344,7 @@ def test_a_child_really_runs_with_stubs_of_its_own(trials: Trials) -> None:
     stubs = "children: {test/child: {stubs: {start: {result: 5}}}}"
     test = stubs + "\nexpect: {result: {name: Ada, got: 5}, calls: {start: 1}}"
     tested = trials.passes(PARENT, test, {"test/child": CHILD})
-    assert [call.type for call in tested.ran.calls] == ["playbook"], "calls are those of the playbook itself"
+    assert [call.type for call in tested.run.calls] == ["playbook"], "calls are those of the playbook itself"
 
 
 def test_stubs_by_type_hold_in_children_too(trials: Trials) -> None:
@@ -381,10 +381,10 @@ def test_a_child_that_fails_fails_its_parent(trials: Trials) -> None:
 def test_a_parent_waits_for_its_child_in_virtual_time_and_cancels_it(trials: Trials) -> None:
     child = CHILD + "finally:\n  - {step: last, type: http, endpoint: x}\n"
     stubs = "children: {test/child: {stubs: {start: {result: 1, takes: 1h}, last: {result: 1}}}}\n"
-    assert trials.passes(PARENT, stubs, {"test/child": child}).ran.seconds == 3600
+    assert trials.passes(PARENT, stubs, {"test/child": child}).run.seconds == 3600
     tested = trials.passes(PARENT, stubs + "cancel_at: 5m\nexpect: {status: cancelled}", {"test/child": child})
-    assert tested.ran.seconds == 300
-    inner = [(m.at, m.event.event_type) for m in tested.ran.timeline if m.path == "test/child"]
+    assert tested.run.seconds == 300
+    inner = [(m.at, m.event.event_type) for m in tested.run.timeline if m.path == "test/child"]
     assert inner[-1] == (300, "execution_cancelled")
 
 
@@ -393,7 +393,7 @@ def test_a_child_past_the_timeout_of_its_step_is_cancelled(trials: Trials) -> No
     stubs = "children: {test/child: {stubs: {start: {result: 1, takes: 1h}}}}"
     test = stubs + "\nexpect: {error: {type: timeout}, duration: 1m}"
     tested = trials.passes(body, test, {"test/child": CHILD})
-    assert tested.ran.timeline[-1].event.event_type == "execution_cancelled"
+    assert tested.run.timeline[-1].event.event_type == "execution_cancelled"
 
 
 def test_return_step_is_the_result_of_one_of_the_childs_steps(trials: Trials) -> None:
@@ -462,7 +462,7 @@ def test_no_secret_is_read_from_where_the_real_ones_are(trials: Trials, monkeypa
     monkeypatch.setenv("API_KEY", "real")
     test = "stubs: {start: {result: 1}}\nexpect: {calls: {start: [{args: {key: 'secret(env:API_KEY)'}}]}}"
     tested = trials.passes(CALLS_SECRETS, test)
-    assert "real" not in repr(tested.ran)
+    assert "real" not in repr(tested.run)
 
 
 def test_env_and_payload_come_from_the_test(trials: Trials) -> None:
@@ -516,7 +516,7 @@ def test_items_of_a_loop_have_stubs_of_their_own(trials: Trials) -> None:
       duration: 1m
     """
     tested = trials.passes(LOOP, test)
-    assert tested.ran.path[0].result == ["a", "x/Oslo#1", "c"]
+    assert tested.run.path[0].result == ["a", "x/Oslo#1", "c"]
 
 
 def test_an_item_without_an_answer_is_told(trials: Trials) -> None:
@@ -533,8 +533,8 @@ def test_an_item_that_fails_fails_its_loop_or_not(trials: Trials) -> None:
 
 def test_items_run_beside_each_other_as_many_as_may(trials: Trials) -> None:
     stubs = "stubs: {start: {result: 1, takes: 1h}}\n"
-    assert trials.passes(LOOP, stubs).ran.seconds == 2 * 3600
-    assert trials.passes(LOOP.replace("mode: async, ", ""), stubs).ran.seconds == 3 * 3600
+    assert trials.passes(LOOP, stubs).run.seconds == 2 * 3600
+    assert trials.passes(LOOP.replace("mode: async, ", ""), stubs).run.seconds == 3 * 3600
 
 
 def test_cancel_ends_the_items_of_a_loop(trials: Trials) -> None:
@@ -615,7 +615,7 @@ def test_a_save_that_fails_fails_the_attempt(trials: Trials) -> None:
       start.save: {items: {0: [{error: full}, {result: {}}]}, result: {}, takes: 1s}
     expect: {calls: {start: 3, start.save: 4}}
     """
-    assert trials.passes(SAVE, test).ran.seconds == 60 + 2
+    assert trials.passes(SAVE, test).run.seconds == 60 + 2
     twice = test.replace("{result: {}}]", "{error: full}]")
     trials.passes(SAVE, twice.replace("{calls: {start: 3, start.save: 4}}", "{error: full}"))
 

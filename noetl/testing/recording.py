@@ -15,7 +15,7 @@ from noetl.playbook.testfile.stubs import INLINE, SAVE_SUFFIX
 from noetl.testing.calls import item_of
 from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
 
-Row = Mapping[str, Any]
+EventRow = Mapping[str, Any]
 
 _ERROR_KEYS: Final = ("type", "message", "retryable", "detail", "cause")
 _SUCCESS: Final = frozenset({EventType.STEP_COMPLETED, EventType.ITEM_COMPLETED})
@@ -46,8 +46,8 @@ VARIANTS: Final = (Detail(False, True), Detail(True, True), Detail(True, False))
 class Recording:
     """An execution as the API shows it: itself, its events in order (results by reference followed), its playbook."""
 
-    shown: Row
-    events: Sequence[Row]
+    shown: EventRow
+    events: Sequence[EventRow]
     playbook: Playbook
     content: str
 
@@ -84,9 +84,9 @@ class Recording:
 
     def _names_itself(self) -> bool:
         """Whether the execution's id stands in anything that the test compares."""
-        told = [self.shown["workload"], self.shown["result"], self.shown["error"]]
-        told += [(event["result"], event["error"], event["meta"]) for event in self.events]
-        return str(self.shown["execution_id"]) in json.dumps(told)
+        message = [self.shown["workload"], self.shown["result"], self.shown["error"]]
+        message += [(event["result"], event["error"], event["meta"]) for event in self.events]
+        return str(self.shown["execution_id"]) in json.dumps(message)
 
     def _cancels(self) -> list[str]:
         asked = [event for event in self.events if event["event_type"] == EventType.EXECUTION_CANCEL_REQUESTED]
@@ -102,7 +102,7 @@ class Recording:
         return {step: _stub(by_item) for step, by_item in found.items() if not _all_saved(step, by_item)}
 
     def _answers(self, detail: Detail) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        since: dict[tuple[str, str], Row] = {}  # when a step, or one of its items, began what ends next
+        since: dict[tuple[str, str], EventRow] = {}  # when a step, or one of its items, began what ends next
         for event in self.events:
             kind, node = EventType(event["event_type"]), event["node_id"] or ""
             step, item = step_of(node), _item(event)
@@ -127,7 +127,7 @@ class Recording:
             since[step, item] = event
             yield step, item, answer
 
-    def _answer(self, kind: EventType, event: Row) -> dict[str, Any] | None:
+    def _answer(self, kind: EventType, event: EventRow) -> dict[str, Any] | None:
         """Return what the call got that an event tells of, None where it tells of none."""
         error = event["error"] or {}
         if "loop" in (event["meta"] or {}) or (kind in _FAILURE and "index" in error and not _is_item(event)):
@@ -140,7 +140,7 @@ class Recording:
             return {"error": _plain(error)}
         return None
 
-    def _saved(self, kind: EventType, step: str, event: Row) -> dict[str, Any] | None:
+    def _saved(self, kind: EventType, step: str, event: EventRow) -> dict[str, Any] | None:
         """Return what the block `save` behind a call got, None where no event tells that it was called."""
         found, error = self.playbook.step(step), event["error"] or {}
         if (found.item_save if _is_item(event) else found.save) is None:
@@ -181,7 +181,7 @@ class Recording:
         return [step for (step, _visit), ended in visits.items() if ended]
 
 
-def has_ended(shown: Row) -> bool:
+def has_ended(shown: EventRow) -> bool:
     """Whether an execution is over, so that a test can be written from it."""
     return shown["status"] in TERMINAL
 
@@ -193,12 +193,12 @@ def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:
     return {"items": items} if items else _one_or_more(by_item.get("", []))
 
 
-def _had_result(error: Row) -> bool:
+def _had_result(error: EventRow) -> bool:
     """Whether a step failed although its call had not: by what was to follow, or because `retry` waits for another."""
     return error.get("phase") in ("routing", "retry", "save") or error.get("type") == UNSATISFIED_ERROR
 
 
-def _save_failed(error: Row) -> bool:
+def _save_failed(error: EventRow) -> bool:
     return bool(error.get("phase") == "save")
 
 
@@ -207,15 +207,15 @@ def _all_saved(step: str, by_item: Mapping[str, list[dict[str, Any]]]) -> bool:
     return step.endswith(SAVE_SUFFIX) and not any("error" in answer for answer in by_item[""])
 
 
-def _plain(error: Row) -> dict[str, Any]:
+def _plain(error: EventRow) -> dict[str, Any]:
     return {key: error[key] for key in _ERROR_KEYS if error.get(key) is not None}
 
 
-def _is_item(event: Row) -> bool:
+def _is_item(event: EventRow) -> bool:
     return event["item_index"] is not None and event["item_index"] != NO_ITEM
 
 
-def _item(event: Row) -> str:
+def _item(event: EventRow) -> str:
     """Return what tests call the item of an event, nothing outside loops."""
     return str(item_of(event["node_id"], event["item_index"])) if _is_item(event) else ""
 
@@ -233,11 +233,11 @@ def _one_or_more(answers: Sequence[dict[str, Any]]) -> Any:
     return found
 
 
-def _retried(event: Row) -> bool:
+def _retried(event: EventRow) -> bool:
     return event["event_type"] == EventType.ATTEMPT_FAILED and "delay" in (event["meta"] or {})
 
 
-def _between(first: Row, then: Row) -> float:
+def _between(first: EventRow, then: EventRow) -> float:
     return (datetime.fromisoformat(then["timestamp"]) - datetime.fromisoformat(first["timestamp"])).total_seconds()
 
 

@@ -9,7 +9,7 @@ from noetl.engine.evolve import value_event
 from noetl.playbook.templates.result_views import raw
 from noetl.testing.calls import CallRecord
 from noetl.testing.execution import Execution
-from noetl.testing.simulation import Moment, Simulation
+from noetl.testing.simulation import Simulation, TimedEvent
 from noetl.words import EventType, step_of
 
 _ENDS = {
@@ -20,7 +20,7 @@ _ENDS = {
 
 
 @dataclass(slots=True)
-class Taken:
+class StepVisit:
     """One visit of a step. `ended` is None where it had not ended; times are seconds since the test began."""
 
     step: str
@@ -35,17 +35,17 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunRecord:
     """All that expectations look at. `path` are the visits in the order in which they began; those that were
     withdrawn before they began are not among them."""
 
     status: str
     result: Any
     error: dict[str, Any] | None
-    path: Sequence[Taken]
+    path: Sequence[StepVisit]
     calls: Sequence[CallRecord]
     seconds: float
-    timeline: Sequence[Moment]
+    timeline: Sequence[TimedEvent]
 
     @property
     def names(self) -> list[str]:
@@ -53,12 +53,12 @@ class Ran:
         return [taken.step for taken in self.path]
 
 
-def ran(simulation: Simulation) -> Ran:
+def record_of(simulation: Simulation) -> RunRecord:
     """Return what a simulation came to, also where it did not come to its end."""
     execution = simulation.root.execution if simulation.root is not None else None
     ended = simulation.root is not None and simulation.root.ended_at is not None
     path = _path(simulation)
-    return Ran(
+    return RunRecord(
         status="not started" if execution is None else execution.state.status.value,
         result=execution.result if execution is not None and ended else None,
         error=execution.error if execution is not None and ended else None,
@@ -69,11 +69,11 @@ def ran(simulation: Simulation) -> Ran:
     )
 
 
-def _path(simulation: Simulation) -> list[Taken]:
+def _path(simulation: Simulation) -> list[StepVisit]:
     if simulation.root is None:
         return []
     execution = simulation.root.execution
-    visits: dict[tuple[str, int], Taken] = {}
+    visits: dict[tuple[str, int], StepVisit] = {}
     for moment in simulation.timeline:
         event = moment.event
         if not event.node_id or event.node_id.startswith("$") or moment.execution_id != execution.execution_id:
@@ -82,7 +82,7 @@ def _path(simulation: Simulation) -> list[Taken]:
         if event.event_type is EventType.STEP_SKIPPED:
             visits.pop(key, None)
             continue
-        taken = visits.setdefault(key, Taken(key[0], event.visit, event.node_type, moment.at))
+        taken = visits.setdefault(key, StepVisit(key[0], event.visit, event.node_type, moment.at))
         if event.event_type in _ENDS:
             taken.ended, taken.took = _ENDS[event.event_type], moment.at - taken.began
             taken.attempts = max(1, event.attempt)

@@ -15,12 +15,12 @@ from noetl.playbook.load import load_playbook
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.template import compile_template
 from noetl.playbook.testfile.load import load_tests
-from noetl.playbook.testfile.model import Answer, Stub, Test
+from noetl.playbook.testfile.model import Stub, StubAnswer, Test
 from noetl.playbook.yaml.write import write_yaml
 from noetl.testing.agenda import NOW, SECOND
 from noetl.testing.execution import decoded
 from noetl.testing.python import PythonChild
-from noetl.testing.record import VARIANTS, Detail, Recording
+from noetl.testing.recording import VARIANTS, Detail, Recording
 from noetl.testing.suite import Verdict, run_test
 from tests.support.trials import document, read_trial, told
 from tests.unit.engine.model import playbook
@@ -58,14 +58,14 @@ def recording(tested: Verdict, book: Playbook, content: str, workload: dict[str,
             "meta": moment.event.meta,
             "timestamp": (began + timedelta(seconds=moment.at)).isoformat(),
         }
-        for moment in tested.ran.timeline
+        for moment in tested.run.timeline
         if moment.execution_id == tested.test.execution_id
     ]
     shown = {
         "execution_id": str(tested.test.execution_id),
-        "status": tested.ran.status,
-        "result": tested.ran.result,
-        "error": tested.ran.error,
+        "status": tested.run.status,
+        "result": tested.run.result,
+        "error": tested.run.error,
         "workload": workload,
     }
     return Recording(shown, rows, book, content)
@@ -88,11 +88,11 @@ def test_whatever_happened_the_test_of_it_passes(python: PythonChild) -> None:
         dice, book = random.Random(f"{seed}"), playbook(drawn)
         test = replace(_test(dice), cancel_at=(dice.randrange(12) + 0.5,) if dice.random() < 0.3 else ())
         tested = run_test(book, test, lambda path, named: None, python)
-        ends.append(tested.ran.status)
+        ends.append(tested.run.status)
         content = orjson.dumps(drawn).decode()
         again = [run_again(recording(tested, book, content, {}), detail, python) for detail in VARIANTS]
         assert any(each.ok for each in again), told(again[-1])
-        assert again[1].ran.seconds == pytest.approx(tested.ran.seconds, abs=0.001)
+        assert again[1].run.seconds == pytest.approx(tested.run.seconds, abs=0.001)
 
     run()
     assert {"completed", "failed", "cancelled"} <= set(ends)
@@ -101,13 +101,13 @@ def test_whatever_happened_the_test_of_it_passes(python: PythonChild) -> None:
 def _test(dice: random.Random) -> Test:
     result = compile_template({"visit": "{{ visit }}"}, playbook="", step="", field="")
     answers = [
-        Answer(0, "error", error={"type": "python", "message": f"broken {number}", "retryable": True}, times=1)
+        StubAnswer(0, "error", error={"type": "python", "message": f"broken {number}", "retryable": True}, times=1)
         if dice.random() < 0.2
-        else Answer(0, "render", render=result, times=1)
+        else StubAnswer(0, "render", render=result, times=1)
         for number in range(60)
     ]
     answers = [replace(answer, takes=float(dice.randrange(4))) for answer in answers]
-    return Test("it", 0, "x", stubs={"python": Stub(0, (*answers, Answer(0, "render", render=result)))})
+    return Test("it", 0, "x", stubs={"python": Stub(0, (*answers, StubAnswer(0, "render", render=result)))})
 
 
 # ---- what is written -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Why a test could not go on: the test itself has to be changed, whatever the playbook does."""
 
 
-class Trouble(Exception):
+class BrokenTest(Exception):
     """A test that cannot go on. `line` and `file`: where it has to be changed (0: where the test begins)."""
 
     def __init__(self, message: str, *, line: int = 0, advice: str = "") -> None:

@@ -68,22 +68,25 @@ def _read(
     conn: Connection, execution: int, firsts: Iterable[int], left: int, loops: dict[int, _Loop]
 ) -> list[tuple[int, int]]:
     """Read the items of some loops; return the bytes of each."""
-    cursors = [(first, store.select_loop_items(conn, execution, first, left)) for first in firsts]
+    pending = [(first, store.select_loop_items(conn, execution, first, left)) for first in firsts]
     sizes = []
-    for first, cursor in cursors:
-        rows = cursor.fetchall()
-        count = rows[0][6] if rows else None
-        if count is None or count != sum(row[0] is not None for row in rows):
+    for first, answer in pending:
+        rows = answer.get()
+        count = rows[0].items if rows else None
+        if count is None or count != sum(row.item_index is not None for row in rows):
             raise LookupError(f"execution {execution} has no {count} results of loop {first}: the log is damaged")
         loop = loops[first] = _Loop([None] * count)
-        for index, event_type, result, error, inner, _total, _count in rows[: count or 0]:
-            if inner is not None and event_type == _COMPLETED:
-                loop.inner[index] = inner
-            elif event_type == _COMPLETED and result is not None:
-                loop.results[index] = result.encode()
-            elif error is not None:
-                loop.errors.append(orjson.loads(error))
-        sizes.append((first, max((int(row[5] or 0) for row in rows), default=0)))
+        for row in rows[:count]:
+            index = row.item_index
+            if index is None:
+                continue
+            if row.inner is not None and row.event_type == _COMPLETED:
+                loop.inner[index] = row.inner
+            elif row.event_type == _COMPLETED and row.result is not None:
+                loop.results[index] = row.result.encode()
+            elif row.error is not None:
+                loop.errors.append(orjson.loads(row.error))
+        sizes.append((first, max((row.total or 0 for row in rows), default=0)))
     return sizes
 
 

@@ -16,14 +16,26 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
 from noetl.database.gathered import GatheringConnection, check_server
+from noetl.database.rows import (
+    CatalogRow,
+    Ended,
+    FinishedJob,
+    JobIds,
+    LoopItemRow,
+    Pending,
+    Row,
+    Startable,
+    StartedRow,
+    StoredChunk,
+    StoredEvent,
+    job_of,
+    job_row,
+)
 from noetl.database.rows import JobRow as JobRow
 from noetl.database.rows import Lock as Lock
 from noetl.database.rows import LockedRow as LockedRow
-from noetl.database.rows import job_of, job_row
 from noetl.database.sql import sql
 from noetl.jobs import Job
-
-Row = tuple[Any, ...]
 
 
 @contextmanager
@@ -112,6 +124,9 @@ def flags(values: Iterable[bool]) -> str:
     return "{" + ",".join("t" if value else "f" for value in values) + "}"
 
 
+WEEKS_AHEAD = 8
+
+
 def _run(conn: Connection, name: str, parameters: Mapping[str, Any]) -> Cursor[Row]:
     return conn.execute(sql(name), parameters, prepare=True)
 
@@ -119,19 +134,20 @@ def _run(conn: Connection, name: str, parameters: Mapping[str, Any]) -> Cursor[R
 # ---- leasing -----------------------------------------------------------------------------------------------------
 
 
-def send_claim(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> Cursor[Row]:
-    """As `claim_jobs`; the rows may be read after the transaction, which saves a round trip (`job_rows`)."""
-    return _run(conn, "claim_jobs", {"worker": worker, "pool": pool, "slots": slots, "lease": lease})
+def send_claim(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> Pending[list[JobRow]]:
+    """As `claim_jobs`; the rows may be asked for behind the transaction, which saves a round trip."""
+    parameters = {"worker": worker, "pool": pool, "slots": slots, "lease": lease}
+    return Pending(_run(conn, "claim_jobs", parameters), _in_order)
 
 
-def job_rows(cursor: Cursor[Row]) -> list[JobRow]:
+def _in_order(rows: list[Row]) -> list[JobRow]:
     """Return claimed jobs in the order in which they are to begin; what an UPDATE returns has none."""
-    return sorted(map(job_row, cursor.fetchall()), key=lambda row: (-row.job.priority, row.job.job_id))
+    return sorted(map(job_row, rows), key=lambda row: (-row.job.priority, row.job.job_id))
 
 
 def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> list[JobRow]:
     """Lease up to `slots` jobs of a pool, best priority first, oldest first."""
-    return job_rows(send_claim(conn, worker=worker, pool=pool, slots=slots, lease=lease))
+    return send_claim(conn, worker=worker, pool=pool, slots=slots, lease=lease).get()
 
 
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
@@ -143,7 +159,7 @@ def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) ->
 def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
     """Lease jobs of one execution tree, whatever their pool."""
     cursor = _run(conn, "claim_tree_jobs", {"worker": worker, "root": root, "slots": slots, "lease": lease})
-    return job_rows(cursor)
+    return _in_order(cursor.fetchall())
 
 
 def renew_leases(conn: Connection, *, worker: str, held: Mapping[int, int], lease: float) -> set[int]:
@@ -199,34 +215,32 @@ def remove_jobs(
     *,
     worker: str,
     known: Mapping[int, int],
-    jobs: Sequence[tuple[int, int, bool, int]],
+    jobs: Sequence[FinishedJob],
     waiting: bool = False,
 ) -> list[LockedRow]:
     """Lock executions and remove their finished jobs under the fence.
 
-    `known` is {execution: the last_event_id the caller knows}, `jobs` are (id, attempts, expired,
-    execution). Executions that somebody else holds are left out, unless `waiting`.
+    `known` is {execution: the last_event_id the caller knows}. Executions that somebody else holds are left out, unless
+    `waiting`.
     """
     executions = sorted(known)
     parameters = {
         "worker": worker,
         "executions": numbers(executions),
         "known": numbers(known[execution] for execution in executions),
-        "jobs": numbers(job[0] for job in jobs),
-        "attempts": numbers(job[1] for job in jobs),
-        "expired": flags(job[2] for job in jobs),
-        "of": numbers(job[3] for job in jobs),
+        "jobs": numbers(job.job_id for job in jobs),
+        "attempts": numbers(job.attempts for job in jobs),
+        "expired": flags(job.expired for job in jobs),
+        "of": numbers(job.execution_id for job in jobs),
     }
-    text = sql("remove_jobs")
-    if waiting:  # the same statement, but for what it does at a locked row
-        text = text.replace(" SKIP LOCKED", "")
-    return [LockedRow._make(row) for row in conn.execute(text, parameters, prepare=True).fetchall()]
+    rows = _run(conn, "remove_jobs_waiting" if waiting else "remove_jobs", parameters).fetchall()
+    return [LockedRow._make(row) for row in rows]
 
 
 def lock_execution(conn: Connection, execution: int) -> Lock | None:
     """Lock one execution, waiting for it."""
     row = _run(conn, "lock_execution", {"execution": execution}).fetchone()
-    return Lock(*row) if row else None
+    return Lock._make(row) if row else None
 
 
 def insert_rows(conn: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -244,11 +258,16 @@ def update_executions(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 def insert_jobs(
     conn: Connection, rows: Sequence[Mapping[str, Any]], *, worker: str | None, lease: float
-) -> Cursor[Row] | None:
-    """Insert jobs; the cursor yields (id, execution_id, node_id, item_index) once the pipeline has come back."""
+) -> Pending[JobIds] | None:
+    """Insert jobs, if there are any, and return the ids that they will have."""
     if not rows:
         return None
-    return _run(conn, "insert_jobs", {"rows": orjson.dumps(rows).decode(), "worker": worker, "lease": lease})
+    parameters = {"rows": orjson.dumps(rows).decode(), "worker": worker, "lease": lease}
+    return Pending(_run(conn, "insert_jobs", parameters), _ids)
+
+
+def _ids(rows: list[Row]) -> JobIds:
+    return {(execution_id, node_id, item_index): job_id for job_id, execution_id, node_id, item_index in rows}
 
 
 def wake_jobs(conn: Connection, jobs: Mapping[int, int]) -> None:
@@ -262,9 +281,9 @@ def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -
     return [job_of(row) for row in rows]
 
 
-def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Cursor[Row]:
-    """Accept an execution; the cursor yields nothing where its key was used before."""
-    return _run(conn, "insert_execution", parameters)
+def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Pending[bool]:
+    """Accept an execution, unless its key was used before."""
+    return Pending(_run(conn, "insert_execution", parameters), bool)
 
 
 def insert_workload(conn: Connection, execution: int, payload: str) -> None:
@@ -275,42 +294,50 @@ def insert_workload(conn: Connection, execution: int, payload: str) -> None:
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
-def select_workloads(conn: Connection, executions: Iterable[int]) -> Cursor[Row]:
-    """Read rendered workloads: rows of (execution_id, JSON text)."""
-    return _run(conn, "select_workloads", {"executions": numbers(executions)})
+def select_workloads(conn: Connection, executions: Iterable[int]) -> Pending[dict[int, str]]:
+    """Read rendered workloads: {execution: JSON text}."""
+    return Pending(_run(conn, "select_workloads", {"executions": numbers(executions)}), dict)
 
 
-def select_playbooks(conn: Connection, catalogs: Iterable[int]) -> Cursor[Row]:
-    """Read catalog versions: rows of (catalog_id, path, version, kind, content, content_hash)."""
-    return _run(conn, "select_playbooks", {"catalogs": numbers(catalogs)})
+def select_playbooks(conn: Connection, catalogs: Iterable[int]) -> list[CatalogRow]:
+    """Return catalog versions."""
+    return list(map(CatalogRow._make, _run(conn, "select_playbooks", {"catalogs": numbers(catalogs)}).fetchall()))
 
 
-def select_events(conn: Connection, execution: int, events: Iterable[int]) -> Cursor[Row]:
-    """Read events of one execution: rows of (event_id, result, meta, error, whether it began a loop), JSON as text."""
-    return _run(conn, "select_events", {"execution": execution, "events": numbers(sorted(events))})
+def select_events(conn: Connection, execution: int, events: Iterable[int]) -> Pending[list[StoredEvent]]:
+    """Read events of one execution."""
+    parameters = {"execution": execution, "events": numbers(sorted(events))}
+    return Pending(_run(conn, "select_events", parameters), _stored_events)
 
 
-def select_chunks(conn: Connection, execution: int, chunks: Iterable[tuple[str, int, int]]) -> Cursor[Row]:
-    """Read chunks of collections, named by (node, visit, chunk): rows of those and the items, a JSON list as text."""
+def _stored_events(rows: list[Row]) -> list[StoredEvent]:
+    return list(map(StoredEvent._make, rows))
+
+
+def select_chunks(
+    conn: Connection, execution: int, chunks: Iterable[tuple[str, int, int]]
+) -> Pending[list[StoredChunk]]:
+    """Read chunks of collections, named by (node, visit, chunk)."""
     keys = [{"node_id": node, "visit": visit, "chunk": chunk} for node, visit, chunk in chunks]
-    return _run(conn, "select_chunks", {"execution": execution, "chunks": orjson.dumps(keys).decode()})
+    parameters = {"execution": execution, "chunks": orjson.dumps(keys).decode()}
+    return Pending(_run(conn, "select_chunks", parameters), lambda rows: list(map(StoredChunk._make, rows)))
 
 
-def select_loop_items(conn: Connection, execution: int, first: int, limit: int) -> Cursor[Row]:
+def select_loop_items(conn: Connection, execution: int, first: int, limit: int) -> Pending[list[LoopItemRow]]:
     """Read how the items of a loop ended (see `noetl.database.loops`, which puts them together)."""
-    return _run(conn, "select_loop_items", {"execution": execution, "first": first, "limit": limit})
+    parameters = {"execution": execution, "first": first, "limit": limit}
+    return Pending(_run(conn, "select_loop_items", parameters), lambda rows: list(map(LoopItemRow._make, rows)))
 
 
-def select_startable(conn: Connection, *, path: str, version: int | None, key: str | None) -> Cursor[Row]:
-    """Find what to start: a row of (catalog_id, version, kind, new execution id, execution that used the key, now)."""
-    return _run(conn, "select_startable", {"path": path, "version": version, "key": key})
+def select_startable(conn: Connection, *, path: str, version: int | None, key: str | None) -> Pending[Startable | None]:
+    """Find what to start, None where the catalog does not have it."""
+    parameters = {"path": path, "version": version, "key": key}
+    return Pending(_run(conn, "select_startable", parameters), lambda rows: Startable._make(rows[0]) if rows else None)
 
 
-def select_started(conn: Connection, execution: int) -> tuple[str, int, str]:
+def select_started(conn: Connection, execution: int) -> StartedRow:
     """Return path, version and status of an execution."""
-    row = conn.execute("SELECT path, version, status FROM execution WHERE execution_id = %s", [execution]).fetchone()
-    assert row is not None
-    return row[0], row[1], row[2]
+    return StartedRow._make(_run(conn, "select_started", {"execution": execution}).fetchall()[0])
 
 
 def select_depth(conn: Connection, execution: int) -> int:
@@ -319,11 +346,11 @@ def select_depth(conn: Connection, execution: int) -> int:
     return row[0] or 0 if row else 0
 
 
-def select_ended(conn: Connection, execution: int, step: str | None) -> Row | None:
-    """Return (status, path, result, error, found, loop) of an execution, JSON as text. Where `step` names one of its
-    steps the result is that step's, and `found` says whether it has completed. `loop`: the event that began the loop
-    whose items are the result."""
-    return _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
+def select_ended(conn: Connection, execution: int, step: str | None) -> Ended | None:
+    """Return how an execution ended. Where `step` names one of its steps the result is that step's, and `found` says
+    whether it has completed."""
+    row = _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
+    return Ended._make(row) if row else None
 
 
 def count_lost_jobs(conn: Connection) -> int:
@@ -334,4 +361,4 @@ def count_lost_jobs(conn: Connection) -> int:
 
 def make_partitions(conn: Connection) -> None:
     """Make the weekly partitions ahead of time."""
-    conn.execute("SELECT make_partitions(8)")
+    _run(conn, "make_partitions", {"weeks": WEEKS_AHEAD})

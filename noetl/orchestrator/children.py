@@ -37,21 +37,22 @@ def start_child(conn: Connection, views: ExecutionCache, new: NewChild) -> Defer
 def await_child(conn: Connection, views: ExecutionCache, awaited: AwaitChild) -> Done | Failed | Deferred:
     """Return the child's result as the step's; wait on where it has not ended."""
     with store.transaction(conn, views.schema, asynchronous=True):
-        row = store.select_ended(conn, awaited.execution_id, awaited.return_step)
-    if row is None:
+        ended = store.select_ended(conn, awaited.execution_id, awaited.return_step)
+    if ended is None:
         return Failed(error_value("playbook", f"child execution {awaited.execution_id} is no longer there"))
-    status, path, result, problem, found, loop = row
-    if not ExecutionStatus(status).terminal:
+    if not ExecutionStatus(ended.status).terminal:
         left = awaited.wait.left
         if left is not None and left <= 0:
             return Failed(timed_out(awaited.wait.timeout))  # which has the child cancelled
         return Deferred(CHILD_CHECK_SECONDS if left is None else min(left, CHILD_CHECK_SECONDS), {})
-    if status == ExecutionStatus.COMPLETED:
-        if not found:
-            return Failed(no_return_step(path, awaited.return_step))
-        return Done((result or "null").encode()) if loop is None else _loop_result(conn, views, awaited, loop)
-    inner = orjson.loads(problem) if problem else {}
-    return Failed(child_failed(awaited.execution_id, path, status, inner))
+    if ended.status == ExecutionStatus.COMPLETED:
+        if not ended.found:
+            return Failed(no_return_step(ended.path, awaited.return_step))
+        if ended.loop is not None:
+            return _loop_result(conn, views, awaited, ended.loop)
+        return Done((ended.result or "null").encode())
+    inner = orjson.loads(ended.error) if ended.error else {}
+    return Failed(child_failed(awaited.execution_id, ended.path, ended.status, inner))
 
 
 def _loop_result(conn: Connection, views: ExecutionCache, awaited: AwaitChild, first: int) -> Done | Failed:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
+from noetl.database.rows import FinishedJob
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
@@ -26,7 +27,7 @@ from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantine
 from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
 from noetl.orchestrator.start import insert_child
-from noetl.orchestrator.write import Rows, add_part, by_node, first_at, write
+from noetl.orchestrator.write import Rows, add_part, first_at, write
 
 log = logging.getLogger("noetl.orchestrator")
 
@@ -119,7 +120,8 @@ class _Batch:
                 if part is not None:
                     self._add(part, items, row)
             inserted = write(self._conn, self._rows, worker=self._committer.worker, lease=self._committer.lease)
-        ids = by_node(inserted)  # asked for inside, it would cost the commit a round trip of its own
+        # Asked for inside, the ids would cost the commit a round trip of its own.
+        ids = inserted.get() if inserted is not None else {}
         for items in self._todo.values():
             self._postpone(items)
         self._remember(ids)
@@ -133,7 +135,8 @@ class _Batch:
             worker=self._committer.worker,
             known={execution_id: items[0].view.state.last_event_id for execution_id, items in self._todo.items()},
             jobs=[
-                (item.job.job_id, item.job.attempts, item.expired, item.view.execution_id) for item in self._finished
+                FinishedJob(item.job.job_id, item.job.attempts, item.expired, item.view.execution_id)
+                for item in self._finished
             ],
             waiting=self._waiting,
         )

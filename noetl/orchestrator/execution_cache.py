@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
-from psycopg import Connection, Cursor
+from psycopg import Connection
 
 from noetl.database import store
 from noetl.database.loops import LoopValue, read_loop
+from noetl.database.rows import StoredChunk, StoredEvent
 from noetl.engine.events import args_in
 from noetl.engine.state import State
 from noetl.engine.values import ChunkKey, NotLoaded
@@ -90,8 +91,8 @@ class ExecutionCache:
         workloads: dict[int, str] = {}
         if fresh:
             with store.transaction(conn, self.schema, asynchronous=True):
-                found_workloads = store.select_workloads(conn, fresh)
-            workloads = dict(found_workloads.fetchall())
+                pending = store.select_workloads(conn, fresh)
+            workloads = pending.get()
         found: dict[int, CachedExecution] = {}
         for row in rows:
             try:
@@ -144,7 +145,7 @@ class ExecutionCache:
         """Return a view of one locked execution. Runs inside the caller's transaction."""
         if lock.catalog_id not in self.playbooks.by_id:
             self.playbooks.load_inside(conn, [lock.catalog_id])
-        workloads: dict[int, str] = dict(store.select_workloads(conn, [execution_id]).fetchall())
+        workloads = store.select_workloads(conn, [execution_id]).get()
         return CachedExecution(
             execution_id,
             lock.catalog_id,
@@ -175,7 +176,7 @@ def load_values(conn: Connection, wanted: Iterable[MissingValues]) -> None:
 
     Runs inside a transaction. Raises `LookupError` where the log does not have it.
     """
-    cursors = [
+    pending = [
         (
             one,
             store.select_events(conn, one.view.execution_id, one.events) if one.events else None,
@@ -183,10 +184,10 @@ def load_values(conn: Connection, wanted: Iterable[MissingValues]) -> None:
         )
         for one in wanted
     ]
-    for one, events, chunks in cursors:
+    for one, events, chunks in pending:
         if chunks is not None:
-            _take_chunks(one, chunks)
-        for first in _take_events(one, events) if events is not None else ():
+            _take_chunks(one, chunks.get())
+        for first in _take_events(one, events.get()) if events is not None else ():
             one.view.values.remember_loop(first, _loop_value(conn, one.view.execution_id, first))
 
 
@@ -195,20 +196,20 @@ def load_missing(conn: Connection, view: CachedExecution, missing: NotLoaded) ->
     load_values(conn, [MissingValues(view, set(missing.events), set(missing.chunks))])
 
 
-def _take_chunks(wanted: MissingValues, cursor: Cursor[Any]) -> None:
+def _take_chunks(wanted: MissingValues, chunks: list[StoredChunk]) -> None:
     found = set()
-    for node_id, visit, chunk, items in cursor.fetchall():
+    for node_id, visit, chunk, items in chunks:
         wanted.view.values.remember_chunk((node_id, visit, chunk), items)
         found.add((node_id, visit, chunk))
     _complain(wanted, "chunks", wanted.chunks - found)
 
 
-def _take_events(wanted: MissingValues, cursor: Cursor[Any]) -> list[int]:
+def _take_events(wanted: MissingValues, events: list[StoredEvent]) -> list[int]:
     """Remember events; return those that began loops, whose results are still to be read."""
     found, loops = set(), []
-    for event_id, result, meta, error, is_loop in cursor.fetchall():
+    for event_id, result, meta, error, began_loop in events:
         found.add(event_id)
-        if is_loop:
+        if began_loop:
             loops.append(event_id)
             continue
         wanted.view.values.remember(

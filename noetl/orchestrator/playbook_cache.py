@@ -35,9 +35,10 @@ class PlaybookCache:
 
     def load_inside(self, conn: Connection, catalogs: Iterable[int]) -> None:
         """Compile versions, inside the caller's transaction."""
-        for catalog_id, path, _version, _kind, content, content_hash in store.select_playbooks(conn, catalogs):
+        for row in store.select_playbooks(conn, catalogs):
+            catalog_id, path = row.catalog_id, row.path
             try:
-                self.by_id[catalog_id] = self._compile(path, content, content_hash)
+                self.by_id[catalog_id] = self._compile(path, row.content, row.content_hash)
             except PlaybookError as error:
                 self.unreadable[catalog_id] = f"this version of NoETL cannot read playbook {path}: {error}"
             except Exception as error:

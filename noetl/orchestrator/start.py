@@ -61,16 +61,16 @@ def prepare_start(
     """
     _check(request)
     with store.transaction(conn, executions.schema, asynchronous=True):
-        startable = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
-    row = startable.fetchone()
-    if row is None:
+        pending = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
+    startable = pending.get()
+    if startable is None:
         version = f" version {request.version}" if request.version is not None else ""
         raise NotFound(f"there is no playbook {request.path}{version} in the catalog: register it first")
-    catalog_id, version, kind, execution_id, used_by, now = row
-    if used_by is not None:
-        return int(used_by)
-    if kind != "Playbook":
-        raise InputError(f"{request.path} is a {kind}, and only a Playbook can be executed")
+    if startable.used_by is not None:
+        return startable.used_by
+    if startable.kind != "Playbook":
+        raise InputError(f"{request.path} is a {startable.kind}, and only a Playbook can be executed")
+    catalog_id, execution_id = startable.catalog_id, startable.execution_id
     executions.playbooks.load(conn, executions.schema, [catalog_id])
     playbook = executions.playbooks[catalog_id]
     workload = _workload(playbook, execution_id, executions.env, request)
@@ -78,7 +78,7 @@ def prepare_start(
         execution_id=execution_id,
         catalog_id=catalog_id,
         path=request.path,
-        version=version,
+        version=startable.version,
         pool=request.pool or playbook.pool or DEFAULT_POOL,
         priority=request.priority if request.priority is not None else playbook.priority,
         key=request.key,
@@ -86,7 +86,7 @@ def prepare_start(
         by=request.by,
         timeout=playbook.timeout,
         workload=plain(workload, 2 * MAX_PAYLOAD_BYTES, "workload").decode(),
-        now=now,
+        now=startable.now,
         parent=parent,
     )
     values = ValueCache(execution_id, workload, executions.env)
@@ -156,7 +156,7 @@ def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline
     """Write a new execution's own rows; the rest goes into `rows`. False: its key has been used meanwhile."""
     new = part.new
     assert new is not None
-    cursor = store.insert_execution(
+    accepted = store.insert_execution(
         conn,
         {
             **new.columns(),
@@ -167,7 +167,7 @@ def insert_start(conn: Connection, rows: Rows, part: BatchPart, now: int, inline
             "ended": part.ended,
         },
     )
-    if new.key is not None and not cursor.fetchall():
+    if new.key is not None and not accepted.get():
         return False
     store.insert_workload(conn, new.execution_id, new.workload)
     add_part(rows, part, now, inline_limit)

@@ -6,14 +6,15 @@ times strictly increase in an execution whatever the clock does.
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
-from psycopg import Connection, Cursor
+from psycopg import Connection
 
 from noetl.database import store
+from noetl.database.rows import JobIds, Pending
 from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.jobs import Job
@@ -183,8 +184,8 @@ def cancel_row(child: CancelledChild) -> Row:
     }
 
 
-def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> Cursor[Any] | None:
-    """Send all rows in the pipeline that is open; the cursor yields the inserted jobs."""
+def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> Pending[JobIds] | None:
+    """Send all rows in the pipeline that is open; return the ids that the inserted jobs will have."""
     store.insert_rows(conn, "insert_payloads", rows.payloads)
     store.insert_rows(conn, "insert_events", rows.events)
     store.update_executions(conn, rows.executions)
@@ -201,9 +202,3 @@ def write(conn: Connection, rows: Rows, *, worker: str | None, lease: float) -> 
 def first_at(now: int, last_event_at: int) -> int:
     """Return the time of the next event: the clock's, but after the last event."""
     return max(now, last_event_at + 1)
-
-
-def by_node(cursor: Cursor[Any] | None) -> Mapping[tuple[int, str, int], int]:
-    """Return {(execution, node, item): job id} of inserted jobs."""
-    rows: Iterable[Any] = cursor.fetchall() if cursor is not None else ()
-    return {(execution_id, node_id, item_index): job_id for job_id, execution_id, node_id, item_index in rows}

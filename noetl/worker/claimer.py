@@ -52,7 +52,7 @@ class Claimer:
                     rows += store.claim_jobs(conn, worker=worker, pool=pool, slots=free - len(rows), lease=lease)
             left = free - len(rows)
             last = store.send_claim(conn, worker=worker, pool=self.pools[-1], slots=left, lease=lease)
-        return rows + store.job_rows(last)
+        return rows + last.get()
 
     def claim_lost(self, conn: Connection) -> list[store.JobRow]:
         """Lease one job that was lost before; nothing else is to begin until it has ended."""

@@ -170,6 +170,9 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     },
     "insert_workload": {"execution": Query(NEW_EXECUTION), "payload": "{}"},
     "lock_execution": {"execution": Query(EXECUTION)},
+    "select_started": {"execution": Query(EXECUTION)},
+    "make_partitions": {"weeks": 30},
+    "remove_jobs_waiting": REMOVE,
     "select_event_result": {"execution": Query(EXECUTION), "event": 3},
     "select_step_result": {"execution": Query(EXECUTION), "node": "a", "item": -1, "visit": None},
     "requeue_quarantined_jobs": {"pools": "{default}"},
@@ -263,6 +266,13 @@ def session(request: pytest.FixtureRequest, sessions: dict[str, Session]) -> Ses
 def test_every_statement_has_its_test() -> None:
     """A new statement does not come without its plan."""
     assert sorted(STATEMENTS) == sorted(path.stem for path in FOLDER.glob("*.sql"))
+
+
+def test_to_wait_for_locked_executions_is_all_that_differs() -> None:
+    """Between the two statements that remove finished jobs."""
+    skipping, waiting = (re.sub(r"(?m)^--.*\n", "", sql(name)) for name in ("remove_jobs", "remove_jobs_waiting"))
+    assert skipping.count(" SKIP LOCKED") == 1
+    assert skipping.replace(" SKIP LOCKED", "") == waiting
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -13,7 +13,7 @@ _MOST_KINDS = 1000
 
 
 @dataclass(slots=True)
-class Trouble:
+class TroubleLog:
     """One kind of trouble of one thread. `clock` gives monotonic seconds."""
 
     log: logging.Logger

@@ -13,7 +13,7 @@ from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import Broken
 from noetl.orchestrator.execution_cache import MissingValues, load_values
 
-MOST_ROUNDS: Final = 100
+MAX_ROUNDS: Final = 100
 """How often a job may ask for values before it counts as broken."""
 
 
@@ -26,7 +26,7 @@ def begin_jobs(
     execution only. Raises what the database raises.
     """
     broken: list[tuple[Leased, Broken]] = []
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         wanted: dict[int, MissingValues] = {}
         later: list[Leased] = []
         for leased in jobs:

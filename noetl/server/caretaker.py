@@ -7,7 +7,7 @@ from types import TracebackType
 import psycopg
 
 from noetl.errors import DatabaseError
-from noetl.logs import Trouble
+from noetl.logs import TroubleLog
 from noetl.orchestrator.lost import Overdue, expire_leases
 from noetl.server.service import Service
 
@@ -28,7 +28,7 @@ class Caretaker:
         self._name = name
         self._overdue = Overdue(service.orchestrator, service.database.schema)
         self._stop = threading.Event()
-        self._trouble = Trouble(log)
+        self._trouble = TroubleLog(log)
         self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
 
     def __enter__(self) -> None:

@@ -16,7 +16,7 @@ from noetl.database.keys import Keys
 from noetl.database.paging import Page
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
-from noetl.logs import Trouble
+from noetl.logs import TroubleLog
 from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.stream import EventReader
 
@@ -42,7 +42,7 @@ class Service:
         self._looking, self._looked = threading.Lock(), 0.0
         self._problem: DatabaseError | None = None
         self._unwritable: DatabaseError | None = None
-        self._trouble = Trouble(log)
+        self._trouble = TroubleLog(log)
         self.refresh()
         if self.instance is None:
             announce(None)

@@ -17,7 +17,7 @@ from noetl.database import read
 from noetl.database.connect import Database
 from noetl.database.paging import Connection, Row
 from noetl.errors import DatabaseError
-from noetl.logs import Trouble
+from noetl.logs import TroubleLog
 from noetl.words import TERMINAL, TERMINAL_EVENTS
 
 log = logging.getLogger("noetl.server")
@@ -108,7 +108,7 @@ class EventReader:
 
     def _run(self) -> None:
         conn: Connection | None = None
-        trouble = Trouble(log)
+        trouble = TroubleLog(log)
         while True:
             with self._changed:
                 if self._pause:

@@ -13,7 +13,7 @@ from noetl.outcomes import Done, Failed, error_value
 
 Place = Literal["runner", "thread"]
 
-TEXT_LIMIT: Final = 16 * 1024
+MAX_TEXT_CHARACTERS: Final = 16 * 1024
 """How much of a message or traceback an error keeps, in characters."""
 
 
@@ -40,11 +40,11 @@ class InvalidCall(Exception):
     """A call cannot be carried out as it is written. The message is one sentence that says what to change."""
 
 
-CUT: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
+CUT_SIGN: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
 """The sign of a place where text was cut: what stands around it may be half of something."""
 
 
-def storable(text: str, limit: int = TEXT_LIMIT) -> str:
+def storable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
     """Return text as the event log can hold it: without NUL and lone surrogates, its middle cut out over `limit`."""
     if len(text) > limit:
         half = limit // 2

@@ -19,30 +19,32 @@ import orjson
 
 from noetl.outcomes import Done, Failed
 from noetl.playbook.common_secrets import is_common
-from noetl.tools.base import CUT
+from noetl.tools.base import CUT_SIGN
 
-STARS: Final = "***"
-SHORTEST: Final = 4
+MASK_TEXT: Final = "***"
+MIN_CHARACTERS: Final = 4
 """Characters of what is masked."""
 
-_SHORTEST_PART: Final = 8
+_MIN_PART_CHARACTERS: Final = 8
 """Characters of what is masked where it is only a part of a value: a line, a text inside of JSON, Base64 in Base64."""
 
-_LONG: Final = 8000
+_LONG_TEXT_CHARACTERS: Final = 8000
 """Characters from which a text may be one that was cut without a sign."""
 
-_SHORTEST_PIECE: Final = 6
+_MIN_PIECE_CHARACTERS: Final = 6
 """Characters of a piece of a value that a cut has left."""
 
-_ESCAPE: Final = r"\\{1,15}"
+_ESCAPE_PATTERN: Final = r"\\{1,15}"
 """Backslashes of an escape: a JSON text in a JSON text in a JSON text in a result's has fifteen of them."""
 
-_UNUSUAL: Final = re.compile(r"\\+|[^A-Za-z0-9]", re.DOTALL)
-_NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
-_LETTERS: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
-_WRAPPED: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}(?:(?:\\{1,15}[rn]|[\r\n])+[A-Za-z0-9+/_-]+)+=*")
+_UNUSUAL_PATTERN: Final = re.compile(r"\\+|[^A-Za-z0-9]", re.DOTALL)
+_HTML_NAMES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+_ESCAPE_LETTERS: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+_WRAPPED_BASE64_PATTERN: Final = re.compile(
+    r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}(?:(?:\\{1,15}[rn]|[\r\n])+[A-Za-z0-9+/_-]+)+=*"
+)
 """Base64 in several lines, line ends also as JSON writes them."""
-_LINE_END: Final = re.compile(r"\\{1,15}[rn]|[\r\n]")
+_LINE_END_PATTERN: Final = re.compile(r"\\{1,15}[rn]|[\r\n]")
 
 
 @lru_cache(maxsize=64)
@@ -101,13 +103,13 @@ class Mask:
         if isinstance(value, list):
             return [self._each(item, mask) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return STARS if mask(repr(value)) != repr(value) else value
+            return MASK_TEXT if mask(repr(value)) != repr(value) else value
         return value
 
     def _masked(self, pattern: re.Pattern[str], text: str) -> str:
-        text = _WRAPPED.sub(lambda found: STARS if self._is_encoded_in(found[0]) else found[0], text)
-        pieces = CUT.split(pattern.sub(STARS, text))  # text, sign, text, sign, text
-        is_long = len(text) >= _LONG
+        text = _WRAPPED_BASE64_PATTERN.sub(lambda found: MASK_TEXT if self._is_encoded_in(found[0]) else found[0], text)
+        pieces = CUT_SIGN.split(pattern.sub(MASK_TEXT, text))  # text, sign, text, sign, text
+        is_long = len(text) >= _LONG_TEXT_CHARACTERS
         for index in range(0, len(pieces), 2):
             if index > 0 or is_long:
                 pieces[index] = self._without_tail(pieces[index])
@@ -116,22 +118,22 @@ class Mask:
         return "".join(pieces)
 
     def _is_wrapped_in(self, text: str) -> bool:
-        return any(self._is_encoded_in(found[0]) for found in _WRAPPED.finditer(text))
+        return any(self._is_encoded_in(found[0]) for found in _WRAPPED_BASE64_PATTERN.finditer(text))
 
     def _is_encoded_in(self, lines: str) -> bool:
-        joined = _LINE_END.sub("", lines)
+        joined = _LINE_END_PATTERN.sub("", lines)
         return any(form in joined for form in self._encoded)
 
     def _without_head(self, text: str) -> str:
         """Mask the beginning of a secret at a text's end."""
         length = max((_overlap(text, form) for form in self._forms), default=0)
-        return text[: len(text) - length] + STARS if length else text
+        return text[: len(text) - length] + MASK_TEXT if length else text
 
     def _without_tail(self, text: str) -> str:
         """Mask the end of a secret at a text's beginning."""
         begin = len(text) - len(text.lstrip("\n\ufffd"))  # a line end of the sign, a character that was cut
         length = max((_overlap(text[begin : begin + len(form)][::-1], form[::-1]) for form in self._forms), default=0)
-        return text[:begin] + STARS + text[begin + length :] if length else text
+        return text[:begin] + MASK_TEXT + text[begin + length :] if length else text
 
 
 def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
@@ -147,7 +149,9 @@ def _as_word(text: str) -> str:
 
 def _pattern(text: str) -> str:
     """Return the pattern of a text, each of its characters as it is or in any form in which programs write it."""
-    return _UNUSUAL.sub(lambda found: _backslashes(found[0]) if found[0][0] == "\\" else _character(found[0]), text)
+    return _UNUSUAL_PATTERN.sub(
+        lambda found: _backslashes(found[0]) if found[0][0] == "\\" else _character(found[0]), text
+    )
 
 
 def _backslashes(run: str) -> str:
@@ -162,18 +166,18 @@ def _character(char: str) -> str:
     ways = [
         rf"\\{{0,15}}{re.escape(char)}",
         "".join(f"%{_hexadecimal(bytes([byte]))}" for byte in char.encode("utf-8", "surrogatepass")),
-        "".join(rf"{_ESCAPE}u{_hexadecimal(units[at : at + 2])}" for at in range(0, len(units), 2)),
+        "".join(rf"{_ESCAPE_PATTERN}u{_hexadecimal(units[at : at + 2])}" for at in range(0, len(units), 2)),
         f"&#0*{code};",
         f"&#[xX]0*{_hexadecimal(f'{code:x}')};",
     ]
     if code < 0x100:
-        ways.append(rf"{_ESCAPE}x{_hexadecimal(bytes([code]))}")
-    if char in _LETTERS:
-        ways.append(_ESCAPE + _LETTERS[char])
+        ways.append(rf"{_ESCAPE_PATTERN}x{_hexadecimal(bytes([code]))}")
+    if char in _ESCAPE_LETTERS:
+        ways.append(_ESCAPE_PATTERN + _ESCAPE_LETTERS[char])
     if char == " ":
         ways.append(r"\+")
-    if char in _NAMED:
-        ways.append(_NAMED[char])
+    if char in _HTML_NAMES:
+        ways.append(_HTML_NAMES[char])
     return f"(?:{'|'.join(ways)})"
 
 
@@ -185,7 +189,7 @@ def _hexadecimal(data: bytes | str) -> str:
 
 def _overlap(text: str, form: str) -> int:
     """Return the length of the longest beginning of a form with which a text ends, 0 where it is too short."""
-    first = form[:_SHORTEST_PIECE]
+    first = form[:_MIN_PIECE_CHARACTERS]
     at = text.find(first, max(0, len(text) - len(form) + 1))
     while at >= 0:
         if form.startswith(text[at:]):
@@ -196,13 +200,13 @@ def _overlap(text: str, form: str) -> int:
 
 def _parts(secret: str) -> Iterator[str]:
     """Yield a secret and what may be seen of it alone: its lines, and the texts inside of JSON."""
-    if len(secret) < SHORTEST:
+    if len(secret) < MIN_CHARACTERS:
         return
     yield secret
-    if secret != secret.strip() and len(secret.strip()) >= SHORTEST:
+    if secret != secret.strip() and len(secret.strip()) >= MIN_CHARACTERS:
         yield secret.strip()
     if "\n" in secret:
-        yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= _SHORTEST_PART)
+        yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= _MIN_PART_CHARACTERS)
     if secret.lstrip()[:1] in ("{", "["):
         try:
             inner = json.loads(secret)
@@ -210,14 +214,14 @@ def _parts(secret: str) -> Iterator[str]:
             return
         for text in _texts(inner):
             yield text
-            yield from (line for line in text.splitlines() if "\n" in text and len(line) >= _SHORTEST_PART)
+            yield from (line for line in text.splitlines() if "\n" in text and len(line) >= _MIN_PART_CHARACTERS)
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)
-    elif isinstance(value, str) and len(value) >= _SHORTEST_PART:
+    elif isinstance(value, str) and len(value) >= _MIN_PART_CHARACTERS:
         yield value
 
 
@@ -240,7 +244,7 @@ def _in_base64(value: str) -> Iterator[str]:
         yield encode(data).decode().rstrip("=")
         for offset in range(3):
             part = _core(encode, data, offset)
-            if len(part) >= _SHORTEST_PART:
+            if len(part) >= _MIN_PART_CHARACTERS:
                 yield part
 
 

@@ -35,23 +35,23 @@ POSTPONED_SECONDS = 0.1
 """How long an outcome whose execution is locked is tried with the others, before a transaction waits for the lock."""
 
 LOCK_PATIENCE = "200ms"
-BRIEF_PATIENCE = "20ms"
+BRIEF_LOCK_PATIENCE = "20ms"
 """How long a transaction waits for a lock; and one for an execution of which somebody holds more than its row."""
 
 WAITING_SHARE = 20
 """Waits without an end take one part in so many of this worker's time, however many executions are locked."""
 
-SHORTEST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
+MIN_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 1.0
 """Seconds between two tries of an execution that stays locked: from one to the other, doubling."""
 
-CROWD = 8
+CROWD_OUTCOMES = 8
 """So many outcomes of an execution that others work on, too, are worth waiting for its lock at once."""
 
-TRY_SECONDS = 0.01
+LOCKED_RETRY_SECONDS = 0.01
 """Between two tries of what was found locked a moment ago."""
 
-PASSING = (
+PASSING_ERRORS = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.ProgrammingError,
@@ -64,7 +64,7 @@ PASSING = (
 def passes(error: psycopg.Error) -> bool:
     """Tell whether an error is not about what is written: no connection, a schema that is being made anew, a server
     that does not write just now. A limit of Postgres's (class 54) that a value exceeds does not pass."""
-    return isinstance(error, PASSING) and (error.sqlstate or "")[:2] != "54"
+    return isinstance(error, PASSING_ERRORS) and (error.sqlstate or "")[:2] != "54"
 
 
 Batch = tuple[list[Finished], bool]
@@ -122,7 +122,7 @@ class Completer:
         late: list[list[Finished]] = []
         for items in executions.values():
             view = items[0].view
-            if view.contended and not view.in_vain and (len(items) >= CROWD or len(executions) == 1):
+            if view.contended and not view.in_vain and (len(items) >= CROWD_OUTCOMES or len(executions) == 1):
                 apart.append((items, True))
             elif now >= view.tries_at:
                 if self._is_late(items, now) and now >= self._waits_at:
@@ -141,9 +141,9 @@ class Completer:
             return math.inf
         batches = self.batches()
         if batches:
-            return 0.0 if any(waiting for _, waiting in batches) else TRY_SECONDS
+            return 0.0 if any(waiting for _, waiting in batches) else LOCKED_RETRY_SECONDS
         next_try = min(max(item.view.tries_at, self._waits_at * item.view.stuck) for item in self._held_jobs.finished)
-        return max(TRY_SECONDS, next_try - time.monotonic())
+        return max(LOCKED_RETRY_SECONDS, next_try - time.monotonic())
 
     @staticmethod
     def _is_late(items: list[Finished], now: float) -> bool:
@@ -213,7 +213,7 @@ class Completer:
             room=self._room(),
             idle=self._idle(),
             waiting=waiting,
-            patience=BRIEF_PATIENCE if brief else LOCK_PATIENCE,
+            patience=BRIEF_LOCK_PATIENCE if brief else LOCK_PATIENCE,
         )
         now = time.monotonic()
         postponed = by_execution(committed.postponed)
@@ -231,7 +231,7 @@ class Completer:
 
 
 def _pause(view: CachedExecution, now: float) -> None:
-    view.pause = min(max(2 * view.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
+    view.pause = min(max(2 * view.pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
     view.tries_at = now + view.pause
 
 

@@ -34,32 +34,32 @@ from noetl.tools.registry import TOOLS
 from noetl.words import fact
 from noetl.worker.executor_threads import Threads
 from noetl.worker.runner.pool import RunnerPool
-from noetl.worker.runner.process import Sent, runner_environment
+from noetl.worker.runner.process import SentCall, runner_environment
 
-FAST: Final = 0.002
+FAST_SECONDS: Final = 0.002
 """Seconds under which a run is fast."""
 
-DEEP: Final = 8
+FAST_CALLS_PER_SLOT: Final = 8
 """How many calls per slot are held while runs are short."""
 
-GROWTH: Final = 0.01
+GROWTH_SECONDS: Final = 0.01
 """Seconds a call waits for a runner to come free before another one is started, which takes five times as long. What
 is new to this worker and fast is known to be fast by then."""
 
-PATIENCE: Final = 0.5
+SURPLUS_SECONDS: Final = 0.5
 """Seconds after which calls beyond `count` that have not begun are given back."""
 
-GRACE: Final = 1.0
+THREAD_GRACE_SECONDS: Final = 1.0
 """Seconds that a tool in a thread, which keeps its time itself and can tell more, has beyond its timeout."""
 
-FIRST_LIMIT: Final = 60.0
+FIRST_TIMEOUT_SECONDS: Final = 60.0
 """Seconds that what is done before a call may take, where the call has no timeout of its own."""
 
-_PASSING: Final = 0.05
-_KNOWN_STEPS: Final = 10_000
+_PASSING_SECONDS: Final = 0.05
+_MAX_KNOWN_STEPS: Final = 10_000
 _PACE_WEIGHT: Final = 0.05
-_PACE_CLIP: Final = 0.1
-_STEP_CLIP: Final = 2 * FAST
+_MAX_PACE_SECONDS: Final = 0.1
+_MAX_STEP_SECONDS: Final = 2 * FAST_SECONDS
 """What a run counts for at most: one that was held up by a busy machine does not make its step a slow one, three
 in a row do."""
 
@@ -95,7 +95,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingCall:
     token: int
     call: Call
     tool: Tool
@@ -104,7 +104,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class _InThread:
+class _ThreadCall:
     number: int
     tool: Tool
     call: Call
@@ -131,9 +131,9 @@ class Executor:
         self.count = count
         self._tools = tools
         self._warm = warm
-        self._pending: deque[_Waiting] = deque()
+        self._pending: deque[_PendingCall] = deque()
         self._held: set[int] = set()
-        self._in_threads: dict[int, _InThread] = {}  # by token
+        self._in_threads: dict[int, _ThreadCall] = {}  # by token
         self._number = 0  # of calls in threads: a token may come again while its killed thread lives on
         self._reports: list[Report] = []
         self._seconds: dict[str, float] = {}  # by step: how long its last runs took
@@ -150,10 +150,10 @@ class Executor:
     @property
     def free(self) -> int:
         """How many more calls may be submitted now."""
-        if self._runners.ability.unable:
+        if self._runners.availability.obstacle:
             return 0  # another worker may be able
-        fast = self._pace is not None and self._pace < FAST
-        return max(0, (self.count * DEEP if fast else self.count) - len(self._held))
+        fast = self._pace is not None and self._pace < FAST_SECONDS
+        return max(0, (self.count * FAST_CALLS_PER_SLOT if fast else self.count) - len(self._held))
 
     @property
     def running(self) -> int:
@@ -182,7 +182,7 @@ class Executor:
         if timeout == float("inf"):
             timeout = None
         self._held.add(token)
-        self._pending.append(_Waiting(token, call, tool, timeout, time.monotonic()))
+        self._pending.append(_PendingCall(token, call, tool, timeout, time.monotonic()))
 
     def kill(self, token: int) -> None:
         """Stop a call: running, it fails as `cancelled`, else it is `NotBegun`. The next `poll` reports it.
@@ -258,35 +258,37 @@ class Executor:
         pending = self._pending
         if not pending:
             return
-        passed: list[_Waiting] = []
+        passed: list[_PendingCall] = []
         while pending:
             waiting = pending.popleft()
             if self._begin(waiting, now):
                 continue
             passed.append(waiting)
-            if now - waiting.since > _PASSING or len(passed) >= DEEP:
+            if now - waiting.since > _PASSING_SECONDS or len(passed) >= FAST_CALLS_PER_SLOT:
                 break
         pending.extendleft(reversed(passed))
         self._runners.flush()
         if pending:
-            ripe = pending[0].since + GROWTH
-            self._threads_check_at = min(self._threads_check_at, ripe if ripe > now else now + PATIENCE)
+            ripe = pending[0].since + GROWTH_SECONDS
+            self._threads_check_at = min(self._threads_check_at, ripe if ripe > now else now + SURPLUS_SECONDS)
 
-    def _begin(self, waiting: _Waiting, now: float) -> bool:
+    def _begin(self, waiting: _PendingCall, now: float) -> bool:
         token, call = waiting.token, waiting.call
         tool = waiting.tool
         if (STEP_TYPES[tool.type].place if tool.place_of is None else tool.place_of(call)) == "thread":
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
-            self._in_threads[token] = _InThread(self._number, waiting.tool, call, now, waiting.timeout)
+            self._in_threads[token] = _ThreadCall(self._number, waiting.tool, call, now, waiting.timeout)
             if waiting.timeout is not None:
-                self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + GRACE)
+                self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + THREAD_GRACE_SECONDS)
             self._threads.start((token, self._number), waiting.tool, call)
             return True
-        fast = self._seconds.get(call.where, 1.0) < FAST
+        fast = self._seconds.get(call.where, 1.0) < FAST_SECONDS
         try:
-            return self._runners.offer(token, call, waiting.timeout, fast=fast, grow=now >= waiting.since + GROWTH)
+            return self._runners.offer(
+                token, call, waiting.timeout, fast=fast, grow=now >= waiting.since + GROWTH_SECONDS
+            )
         except TypeError as failure:
             text = f"{call.where}: an argument is not plain JSON: {failure}"
             self._report(token, Failed(error_value("validation", storable(text))))
@@ -297,11 +299,11 @@ class Executor:
     def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
         """A call ran (said by the runners)."""
         before = self._seconds.get(call.where)
-        if before is None and len(self._seconds) >= _KNOWN_STEPS:
+        if before is None and len(self._seconds) >= _MAX_KNOWN_STEPS:
             del self._seconds[next(iter(self._seconds))]
-        counted = min(seconds, _STEP_CLIP)
+        counted = min(seconds, _MAX_STEP_SECONDS)
         self._seconds[call.where] = counted if before is None else (3 * before + counted) / 4
-        clipped = min(seconds, _PACE_CLIP)
+        clipped = min(seconds, _MAX_PACE_SECONDS)
         self._pace = clipped if self._pace is None else self._pace + (clipped - self._pace) * _PACE_WEIGHT
         self._report(token, mask_of(call.secrets).answer(answer) if call.secrets else answer, seconds)
 
@@ -309,11 +311,11 @@ class Executor:
         """A call did not run (said by the runners)."""
         self._report(token, NotBegun())
 
-    def again(self, sent: Sent) -> None:
+    def again(self, sent: SentCall) -> None:
         """A call did not run where it was sent, and is pending again (said by the runners)."""
         call = sent.call
         tool = self._tools[call.type]
-        self._pending.appendleft(_Waiting(sent.token, call, tool, sent.timeout, time.monotonic()))
+        self._pending.appendleft(_PendingCall(sent.token, call, tool, sent.timeout, time.monotonic()))
 
     def _report(self, token: int, answer: Done | Failed | NotBegun | Computed, seconds: float = 0.0) -> None:
         self._held.discard(token)
@@ -340,7 +342,7 @@ class Executor:
         for token, in_thread in list(self._in_threads.items()):
             if in_thread.timeout is None:
                 continue
-            due = in_thread.started + in_thread.timeout + GRACE
+            due = in_thread.started + in_thread.timeout + THREAD_GRACE_SECONDS
             if now < due:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue
@@ -350,11 +352,15 @@ class Executor:
             failed = Failed(error_value("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)
         crowded = len(self._held) > self.count
-        while (crowded or self._runners.ability.unable) and self._pending and now - self._pending[-1].since > PATIENCE:
+        while (
+            (crowded or self._runners.availability.obstacle)
+            and self._pending
+            and now - self._pending[-1].since > SURPLUS_SECONDS
+        ):
             self._report(self._pending.pop().token, NotBegun(surplus=True))
             crowded = len(self._held) > self.count
         if self._pending:
-            self._threads_check_at = min(self._threads_check_at, now + PATIENCE)
+            self._threads_check_at = min(self._threads_check_at, now + SURPLUS_SECONDS)
 
 
 def _in_thread(_: Call) -> Place:
@@ -363,7 +369,7 @@ def _in_thread(_: Call) -> Place:
 
 def _first_tool(type_: str, first: First, give_up: Callable[[Call], None] | None) -> Tool:
     run = cast(Any, first)  # it may give more than a tool does
-    return Tool(type_, run, FIRST_LIMIT, cancel=give_up, place_of=_in_thread)
+    return Tool(type_, run, FIRST_TIMEOUT_SECONDS, cancel=give_up, place_of=_in_thread)
 
 
 def _rank(event: tuple[int, object, object] | None) -> int:

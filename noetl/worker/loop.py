@@ -24,7 +24,7 @@ from noetl.database.connect import Database
 from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
 from noetl.errors import DatabaseError
-from noetl.logs import Trouble
+from noetl.logs import TroubleLog
 from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.outcomes import Done, Expired, Failed, error_value
@@ -35,18 +35,18 @@ from noetl.worker.pulse import Pulse
 
 log = logging.getLogger("noetl.worker")
 
-SHORTEST_POLL = 0.02
-LONGEST_POLL = 0.5
+MIN_POLL_SECONDS = 0.02
+MAX_POLL_SECONDS = 0.5
 """Seconds between claims that find nothing: from one to the other, backing off."""
 
-EVERY = 0.1
+CLAIM_INTERVAL_SECONDS = 0.1
 """Seconds after which a claim happens even if this worker has enough to do, so that nobody starves."""
 
-SOON = 1.0
-PROMOTED = 100
+OWN_PROMOTION_SECONDS = 1.0
+OWN_PROMOTION_ROWS = 100
 """Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
 
-NOTIFY_EVERY = 0.01
+NOTIFY_INTERVAL_SECONDS = 0.01
 
 QUIET_SECONDS = 5.0
 """How long nothing goes wrong before a trouble counts as over: a full disk lets some statements through."""
@@ -76,11 +76,11 @@ class WorkerLoop:
         self._drain_seconds = drain_seconds
         self.pulse = pulse or Pulse()
         self._conn: Connection | None = None
-        self._trouble = Trouble(log)
+        self._trouble = TroubleLog(log)
         self._draining = False
         self._reports: deque[Report] = deque()
         self._last_claim_full = False
-        self._poll = SHORTEST_POLL
+        self._poll = MIN_POLL_SECONDS
         self._next_claim = 0.0
         self._due = math.inf  # when a job that was put off for a moment is to be queued
         self._last_claim = 0.0
@@ -127,22 +127,22 @@ class WorkerLoop:
         if not self._draining:
             self._promote()
             self._claim()
-        if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_EVERY:
+        if self._owes_notify and time.monotonic() - self._last_notify >= NOTIFY_INTERVAL_SECONDS:
             self._notify()
         self._trouble.over("the database serves again", quiet=QUIET_SECONDS)
 
     def _timeout(self) -> float:
         if self.inbox:
             return 0.0
-        again = min(self._completer.due(), NOTIFY_EVERY if self._owes_notify else LONGEST_POLL)
-        if again <= NOTIFY_EVERY or self._draining:
+        again = min(self._completer.due(), NOTIFY_INTERVAL_SECONDS if self._owes_notify else MAX_POLL_SECONDS)
+        if again <= NOTIFY_INTERVAL_SECONDS or self._draining:
             return again
         next_due = min(self._due, time.monotonic() + again)
         if self.held_jobs.isolated is None:  # else nothing is claimed, whatever is due
             if self.claim_now.is_set() and self._executor.free > 0:
                 return 0.0
             next_due = min(next_due, self._next_claim)
-        return max(0.0, min(next_due - time.monotonic(), LONGEST_POLL))
+        return max(0.0, min(next_due - time.monotonic(), MAX_POLL_SECONDS))
 
     # ---- taking ----------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class WorkerLoop:
             return
         free = self._executor.free
         if free <= 0:
-            self._next_claim = now + EVERY
+            self._next_claim = now + CLAIM_INTERVAL_SECONDS
             return
         self.claim_now.clear()
         self._last_claim = now
@@ -167,10 +167,10 @@ class WorkerLoop:
         rows = self._claimer.claim(conn, free)
         self._last_claim_full = len(rows) >= free
         if rows:
-            self._poll = SHORTEST_POLL
-            self._next_claim = now if self._last_claim_full else now + SHORTEST_POLL
+            self._poll = MIN_POLL_SECONDS
+            self._next_claim = now if self._last_claim_full else now + MIN_POLL_SECONDS
         else:
-            self._poll = min(self._poll * 1.5, LONGEST_POLL)
+            self._poll = min(self._poll * 1.5, MAX_POLL_SECONDS)
             self._next_claim = now + self._poll
         self._claimer.take(conn, rows)
 
@@ -181,9 +181,9 @@ class WorkerLoop:
             return
         conn = self._connected()
         with store.transaction(conn, self._schema, asynchronous=True):
-            count, seconds = store.promote_jobs(conn, limit=PROMOTED)
-        self._due = math.inf if seconds is None or seconds > SOON else now + max(seconds, 0.001)
-        if count == PROMOTED:  # there may be more
+            count, seconds = store.promote_jobs(conn, limit=OWN_PROMOTION_ROWS)
+        self._due = math.inf if seconds is None or seconds > OWN_PROMOTION_SECONDS else now + max(seconds, 0.001)
+        if count == OWN_PROMOTION_ROWS:  # there may be more
             self._due = now
         if count:
             self.claim_now.set()
@@ -213,15 +213,15 @@ class WorkerLoop:
     def _room(self) -> int:
         """Return how many next jobs this worker can take on, beside those in the queue."""
         room = 0 if self._draining or self.held_jobs.isolated is not None else self._executor.free
-        if room and time.monotonic() - self._last_claim >= EVERY:  # leave a slot to those who wait in the queue
-            room -= 1
+        if room and time.monotonic() - self._last_claim >= CLAIM_INTERVAL_SECONDS:
+            room -= 1  # leave a slot to those who wait in the queue
             self._next_claim = 0.0
         return room
 
     def _completed(self, advanced: CommittedBatch) -> None:
         """Go on with what a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or advanced.queued
-        if advanced.due is not None and advanced.due <= SOON:
+        if advanced.due is not None and advanced.due <= OWN_PROMOTION_SECONDS:
             self._due = min(self._due, time.monotonic() + advanced.due)
         if advanced.leased:
             for leased in advanced.leased:

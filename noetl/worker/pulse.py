@@ -14,13 +14,13 @@ from typing import Final
 
 log = logging.getLogger("noetl.worker")
 
-LONGEST_TURN: Final = 60.0
+MAX_TURN_SECONDS: Final = 60.0
 """Seconds on a processor after which a turn of the worker loop will not end: far beyond the budget of its renders."""
 
 BEAT_INTERVAL_SECONDS: Final = 1.0
-BEAT: Final = b"b"
+BEAT_BYTE: Final = b"b"
 
-_TRACEBACK_AFTER: Final = 20.0
+_TRACEBACK_SECONDS: Final = 20.0
 _BEATS_PER_ALARM: Final = 5
 """When no beat has set the alarm anew for so many seconds, the log gets what every thread of the process does."""
 
@@ -28,7 +28,7 @@ _BEATS_PER_ALARM: Final = 5
 class Pulse:
     """`turn` belongs to the worker loop's thread, `stands_still` may be asked by any."""
 
-    def __init__(self, longest_turn: float = LONGEST_TURN) -> None:
+    def __init__(self, longest_turn: float = MAX_TURN_SECONDS) -> None:
         self._longest = longest_turn
         self._clock: int | None = None
         self._since = 0.0
@@ -58,10 +58,10 @@ def beat(descriptor: int, pulse: Pulse, stop: threading.Event) -> threading.Thre
             if pulse.stands_still():
                 continue
             if beats % _BEATS_PER_ALARM == 0:
-                faulthandler.dump_traceback_later(_TRACEBACK_AFTER)
+                faulthandler.dump_traceback_later(_TRACEBACK_SECONDS)
             beats += 1
             try:
-                os.write(descriptor, BEAT)
+                os.write(descriptor, BEAT_BYTE)
             except OSError:
                 break  # the supervisor is gone
         faulthandler.cancel_dump_traceback_later()

@@ -20,20 +20,20 @@ from noetl.errors import NoetlError
 
 log = logging.getLogger("noetl.supervisor")
 
-FIRST_DELAY = 0.5
-GREATEST_DELAY = 30.0
+FIRST_RESTART_SECONDS = 0.5
+MAX_RESTART_SECONDS = 30.0
 """Seconds before a crashed worker is started again: doubled each time, as long as it dies soon."""
 
-STEADY = 30.0
+STEADY_SECONDS = 30.0
 """A worker that lived this many seconds has proved itself: its delay begins anew."""
 
-LOOK = 0.2
+LOOK_INTERVAL_SECONDS = 0.2
 """Seconds between two looks at the workers."""
 
-SILENCE = 30.0
+MAX_SILENCE_SECONDS = 30.0
 """Seconds without a beat after which a worker is ended: its interpreter is held, or its loop stands still."""
 
-OWN_PAUSE = 5.0
+OWN_PAUSE_SECONDS = 5.0
 """Seconds between two looks after which the supervisor itself was stopped, and says nothing about its workers."""
 
 
@@ -49,7 +49,7 @@ class _Worker:
     channel: int = -1  # our end of its pipe
     ready: bool = False
     begun: float = 0.0
-    delay: float = FIRST_DELAY
+    delay: float = FIRST_RESTART_SECONDS
     again_at: float = 0.0
     heard: float = 0.0  # when it last said something
 
@@ -71,7 +71,7 @@ class Supervisor:
         command: Sequence[str],
         on_ready: Callable[[], None] = lambda: None,
         *,
-        silence: float = SILENCE,
+        silence: float = MAX_SILENCE_SECONDS,
     ) -> None:
         self._places = [_Worker() for _ in range(processes)]
         self._command = list(command)
@@ -111,11 +111,11 @@ class Supervisor:
                 return
             if not self._told and not place.ready:
                 raise WorkerDied("a worker ended before it was ready; what it said stands above")
-            if now - place.begun >= STEADY:
-                place.delay = FIRST_DELAY
+            if now - place.begun >= STEADY_SECONDS:
+                place.delay = FIRST_RESTART_SECONDS
             log.warning("worker %d ended with %d: again in %.1f s", place.process.pid, code, place.delay)
             place.again_at = now + place.delay
-            place.delay = min(place.delay * 2, GREATEST_DELAY)
+            place.delay = min(place.delay * 2, MAX_RESTART_SECONDS)
             self._forget(place)
         if now >= place.again_at:
             self._start(place, now)
@@ -131,7 +131,7 @@ class Supervisor:
 
     def _listen(self) -> None:
         """Wait a moment, or until a worker says something or somebody calls `stop`."""
-        for key, _ in self._channels.select(LOOK):
+        for key, _ in self._channels.select(LOOK_INTERVAL_SECONDS):
             place = key.data
             if place is None:
                 _read(self._wake_in)
@@ -153,7 +153,7 @@ class Supervisor:
     def _end_silent(self) -> None:
         """Kill workers that have said nothing for long: what they held goes on when their leases have expired."""
         now = time.monotonic()
-        paused, self._looked = now - self._looked > OWN_PAUSE, now
+        paused, self._looked = now - self._looked > OWN_PAUSE_SECONDS, now
         for place in self._places:
             if paused or not place.ready:
                 place.heard = now

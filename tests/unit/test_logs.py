@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.logs import SAID_AGAIN_SECONDS, Trouble, Unrepeated
+from noetl.logs import SAID_AGAIN_SECONDS, TroubleLog, Unrepeated
 
 
 class Clock:
@@ -50,7 +50,7 @@ def test_a_trouble_is_said_at_its_begin_once_a_minute_and_at_its_end(
     log: logging.Logger, kept: Kept, clock: Clock
 ) -> None:
     """However often its text changes: errors of Postgres name files and processes."""
-    trouble = Trouble(log, clock)
+    trouble = TroubleLog(log, clock)
     trouble.over("served again")
     for number in range(4 * 130):  # four a second, for 130 seconds
         trouble.happened(f"no space left for file {number}")

@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from noetl.database.notify import listen
 from noetl.errors import DatabaseError
-from noetl.logs import Trouble
+from noetl.logs import TroubleLog
 from noetl.worker.loop import QUIET_SECONDS
 from noetl.worker.maintenance import (
     cancelled,
@@ -101,7 +101,7 @@ class MaintenanceThread:
 
     def _run(self) -> None:
         conn: Connection | None = None
-        trouble = Trouble(log)
+        trouble = TroubleLog(log)
         while not self._stop.is_set():
             try:
                 if conn is None:

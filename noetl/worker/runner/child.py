@@ -3,7 +3,7 @@
 Started by exec with the bare script's path, so that nothing of the worker's memory or environment comes along.
 Arguments: file descriptors of calls, answers and board; the mark; the worker's `sys.path` as JSON.
 
-Code that cannot leave anything behind (`harmless`) runs in this process. Everything else runs in a fork of it,
+Pure code (`pure_code`) runs in this process. Everything else runs in a fork of it,
 which sees the state of an interpreter that has run nothing yet, and ends with all that it started.
 """
 
@@ -28,32 +28,32 @@ from noetl.calls import Call
 from noetl.outcomes import Failed
 from noetl.tools import python
 from noetl.worker.runner.descendants import adopt, die_with_parent, end_leftovers
-from noetl.worker.runner.fork import Forks, Ran, WorkerGone
-from noetl.worker.runner.harmless import imported, is_harmless
+from noetl.worker.runner.fork import Forks, StepAnswer, WorkerGone
 from noetl.worker.runner.preload import Preloaded
+from noetl.worker.runner.pure_code import imported_modules, is_pure
 from noetl.worker.runner.step import forget_in_forks, high_number
 from noetl.worker.runner.wire import (
-    ANSWER,
+    ANSWER_HEAD,
     BEGUN,
     BEGUN_AT,
-    CALL,
+    CALL_HEAD,
     DONE,
     FAILED,
-    PRINTED,
+    PRINTED_FLAG,
     READY,
     RECALLED,
     SKIPPED,
     decode_call,
 )
 
-_EXPENDABLE: Final = b"500"
+_OOM_SCORE_ADJ: Final = b"500"
 """What the kernel adds to this process's badness when memory is short: it goes before the worker does."""
 
-_KNOWN: Final = 512
+_MAX_KNOWN_CODES: Final = 512
 """How many texts of code are remembered."""
 
 
-class _Counted(io.FileIO):
+class _CountingFile(io.FileIO):
     """A descriptor that remembers whether something was written through it."""
 
     written = 0
@@ -63,13 +63,13 @@ class _Counted(io.FileIO):
         return super().write(data) or 0
 
 
-class Prints:
+class OutputStreams:
     """Standard output and error of this process: both the pipe to the worker."""
 
     def __init__(self, mark: bytes) -> None:
         self._mark = mark
         self.descriptor = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, high_number())
-        self._raw = [_Counted(1, "w", closefd=False), _Counted(2, "w", closefd=False)]
+        self._raw = [_CountingFile(1, "w", closefd=False), _CountingFile(2, "w", closefd=False)]
         self._streams: list[TextIO] = [
             io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
             for raw in self._raw
@@ -94,21 +94,21 @@ class Prints:
         return printed
 
 
-class Runner:
+class CallServer:
     """Reads calls, runs them, answers."""
 
-    def __init__(self, calls: int, answers: int, board: memoryview, prints: Prints, forks: Forks) -> None:
+    def __init__(self, calls: int, answers: int, board: memoryview, prints: OutputStreams, forks: Forks) -> None:
         self._calls = calls
         self._answers = answers
         self._board = board
         self._prints = prints
         self._forks = forks
         self._preloaded = Preloaded()
-        self._harmless: dict[str, bool] = {}
+        self._pure: dict[str, bool] = {}
 
     def serve(self) -> None:
         """Run until the worker closes its end."""
-        self._write(ANSWER.pack(0, 0, READY, 0.0))
+        self._write(ANSWER_HEAD.pack(0, 0, READY, 0.0))
         buffer = bytearray()
         while True:
             data = os.read(self._calls, 1 << 16)
@@ -116,12 +116,12 @@ class Runner:
                 return
             buffer += data
             at = 0
-            while len(buffer) - at >= CALL.size:
-                length, number = CALL.unpack_from(buffer, at)
-                end = at + CALL.size + length
+            while len(buffer) - at >= CALL_HEAD.size:
+                length, number = CALL_HEAD.unpack_from(buffer, at)
+                end = at + CALL_HEAD.size + length
                 if len(buffer) < end:
                     break
-                body = bytes(memoryview(buffer)[at + CALL.size : end])
+                body = bytes(memoryview(buffer)[at + CALL_HEAD.size : end])
                 at = end
                 self._handle(number, body)
             del buffer[:at]
@@ -132,31 +132,31 @@ class Runner:
         board[BEGUN_AT] = start
         board[BEGUN] = number  # first say so, then look: the worker does it the other way round
         if number <= board[RECALLED]:
-            self._write(ANSWER.pack(0, number, SKIPPED, 0.0))
+            self._write(ANSWER_HEAD.pack(0, number, SKIPPED, 0.0))
             return
         call = decode_call(body)
-        if self._is_harmless(call):
+        if self._is_pure(call):
             answer = python.run(call)
             kind, text = (FAILED, orjson.dumps(answer.error)) if isinstance(answer, Failed) else (DONE, answer.result)
-            ran = Ran(kind, text, (time.monotonic_ns() - start) / 1e9, printed=False)
+            ran = StepAnswer(kind, text, (time.monotonic_ns() - start) / 1e9, printed=False)
         else:
             ran = self._fork(call)
-        flag = PRINTED if self._prints.end_call(number, ran.printed) else 0
-        self._write(ANSWER.pack(len(ran.body), number, ran.kind | flag, ran.seconds) + ran.body)
+        flag = PRINTED_FLAG if self._prints.end_call(number, ran.printed) else 0
+        self._write(ANSWER_HEAD.pack(len(ran.body), number, ran.kind | flag, ran.seconds) + ran.body)
 
-    def _is_harmless(self, call: Call) -> bool:
+    def _is_pure(self, call: Call) -> bool:
         code = call.fields.get("code")
         if call.type != "python" or not isinstance(code, str):
             return False
-        found = self._harmless.get(code)
-        if found is None:
-            if len(self._harmless) >= _KNOWN:
-                del self._harmless[next(iter(self._harmless))]
-            found = self._harmless[code] = is_harmless(code)
-            self._preloaded.load(call.type, imported(code))
-        return found
+        pure = self._pure.get(code)
+        if pure is None:
+            if len(self._pure) >= _MAX_KNOWN_CODES:
+                del self._pure[next(iter(self._pure))]
+            pure = self._pure[code] = is_pure(code)
+            self._preloaded.load(call.type, imported_modules(code))
+        return pure
 
-    def _fork(self, call: Call) -> Ran:
+    def _fork(self, call: Call) -> StepAnswer:
         if call.type == "python":
             python.compile_ahead(call)
         else:
@@ -176,7 +176,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # writing a core can take a minute
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
-        file.write(_EXPENDABLE)
+        file.write(_OOM_SCORE_ADJ)
     given = [int(text) for text in sys.argv[1:4]]
     calls, answers, board = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high_number()) for fd in given)
     for descriptor in given:
@@ -184,7 +184,7 @@ def main() -> None:
     die_with_parent(True)
     adopt()
     forget_in_forks()
-    prints = Prints(bytes.fromhex(sys.argv[4]))
+    prints = OutputStreams(bytes.fromhex(sys.argv[4]))
     del sys.argv[1:]
     page = mmap.mmap(board, 0)
     view = memoryview(page).cast("Q")
@@ -195,7 +195,7 @@ def main() -> None:
 
     forks = Forks(calls, (calls, answers, board, prints.descriptor), view, prints.pass_on, leave)
     with contextlib.suppress(WorkerGone, BrokenPipeError):
-        Runner(calls, answers, view, prints, forks).serve()
+        CallServer(calls, answers, view, prints, forks).serve()
     os._exit(0)
 
 

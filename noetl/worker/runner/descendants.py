@@ -13,31 +13,31 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-LINUX: Final = sys.platform == "linux"
+IS_LINUX: Final = sys.platform == "linux"
 
-_PDEATHSIG: Final = 1
-_SUBREAPER: Final = 36
-_LIMIT: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_END_SECONDS: Final = 5.0
 """Seconds after which processes that cannot be killed (in a call of the kernel that does not end) are let be."""
 
-_libc: Final = ctypes.CDLL(None, use_errno=True) if LINUX else None
+_libc: Final = ctypes.CDLL(None, use_errno=True) if IS_LINUX else None
 
 
 def adopt() -> None:
     """Become the parent of all descendants that lose theirs. Elsewhere than on Linux only groups are ended."""
     if _libc is not None:
-        _libc.prctl(_SUBREAPER, 1)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(wanted: bool) -> None:
     """Have the kernel kill this process when its parent ends, or no longer. Linux only."""
     if _libc is not None:
-        _libc.prctl(_PDEATHSIG, signal.SIGKILL if wanted else 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if wanted else 0)
 
 
 def end_descendants() -> None:
     """Kill and reap all that is left of a step; its own process has been reaped."""
-    limit = time.monotonic() + _LIMIT
+    limit = time.monotonic() + _END_SECONDS
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -70,7 +70,7 @@ def _children(parent: int) -> Iterator[int]:
 
 
 def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if LINUX else []
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if IS_LINUX else []
 
 
 def _read(path: str) -> bytes:

@@ -20,11 +20,11 @@ import orjson
 from noetl.calls import Call
 from noetl.outcomes import error_value
 from noetl.worker.runner.descendants import die_with_parent, end_descendants
-from noetl.worker.runner.step import HEAD, Pipes, run_step
-from noetl.worker.runner.wire import DONE, FAILED, STEP, UNABLE, how_it_ended
+from noetl.worker.runner.step import STEP_ANSWER, Pipes, run_step
+from noetl.worker.runner.wire import DONE, FAILED, NO_PROCESS, STEP, how_it_ended
 
-_CHUNK: Final = 1 << 16
-_EXTRA: Final = 1 << 20  # what an error may take beyond the limit of results
+_READ_BYTES: Final = 1 << 16
+_ERROR_BYTES: Final = 1 << 20  # what an error may take beyond the limit of results
 
 
 class WorkerGone(Exception):
@@ -32,7 +32,7 @@ class WorkerGone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class StepAnswer:
     """What a call in a fork came to: the kind and body of its answer, how long it ran, and whether it printed."""
 
     kind: int
@@ -71,18 +71,18 @@ class Forks:
         self._pass_on = pass_on
         self._leave = leave
 
-    def run(self, call: Call) -> Ran:
+    def run(self, call: Call) -> StepAnswer:
         """Run a call in a fork and wait for its end, and for the end of all that it started. Raises `WorkerGone`."""
         self._board[STEP] = 1
         die_with_parent(False)  # from here on this process ends what it started before it ends itself
         try:
             step = self._start(call)
         except OSError as failure:
-            return Ran(UNABLE, str(failure).encode(), 0.0, printed=False)
+            return StepAnswer(NO_PROCESS, str(failure).encode(), 0.0, printed=False)
         else:
             self._board[STEP] = step.pid
             try:
-                self._follow(step, call.limit + _EXTRA)
+                self._follow(step, call.limit + _ERROR_BYTES)
             finally:
                 code = self._end(step)
             return self._answer(call, step, code)
@@ -131,7 +131,7 @@ class Forks:
     def _take_output(self, step: _Step) -> bool:
         """Pass on a piece of what was printed; return whether there may be more."""
         try:
-            data = os.read(step.output, _CHUNK)
+            data = os.read(step.output, _READ_BYTES)
         except BlockingIOError:
             return True
         if data:
@@ -152,21 +152,21 @@ class Forks:
             pass
         left = _pending(step.output)
         while left > 0 and self._take_output(step):
-            left -= _CHUNK
+            left -= _READ_BYTES
         for descriptor in (step.answer, step.output, step.handle):
             if descriptor >= 0:
                 os.close(descriptor)
         return os.waitstatus_to_exitcode(status)
 
     @staticmethod
-    def _answer(call: Call, step: _Step, code: int) -> Ran:
+    def _answer(call: Call, step: _Step, code: int) -> StepAnswer:
         """Return the step's answer, or how its process ended where there is none."""
         received = step.received
-        if len(received) >= HEAD.size:
-            length, kind, seconds = HEAD.unpack_from(received)
-            body = bytes(memoryview(received)[HEAD.size :])
+        if len(received) >= STEP_ANSWER.size:
+            length, kind, seconds = STEP_ANSWER.unpack_from(received)
+            body = bytes(memoryview(received)[STEP_ANSWER.size :])
             if length == len(body) and kind in (DONE, FAILED) and _is_sound(kind, body):
-                return Ran(kind, body, seconds, step.printed)
+                return StepAnswer(kind, body, seconds, step.printed)
         if received:
             text = f"{call.where}: the step wrote into the pipe that carries its own answer, or damaged what writes it"
             failed = error_value("python" if call.type == "python" else "runner_exited", text, retryable=True)
@@ -174,7 +174,7 @@ class Forks:
             how = how_it_ended(code)
             text = f"{call.where}: the process that ran the step {how}"
             failed = error_value("runner_exited", text, retryable=True, detail={"process": how})
-        return Ran(FAILED, orjson.dumps(failed), 0.0, step.printed)
+        return StepAnswer(FAILED, orjson.dumps(failed), 0.0, step.printed)
 
 
 def _handle(pid: int) -> int:
@@ -196,7 +196,7 @@ def _is_sound(kind: int, body: bytes) -> bool:
 def _take_answer(step: _Step, limit: int, final: bool = False) -> bool:
     """Take a piece of the answer; return whether there may be more. What is beyond the limit is no answer."""
     try:
-        data = os.read(step.answer, _CHUNK)
+        data = os.read(step.answer, _READ_BYTES)
     except BlockingIOError:
         return not final
     if len(step.received) <= limit:

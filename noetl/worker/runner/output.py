@@ -2,16 +2,16 @@
 
 from typing import Final
 
-TAIL: Final = 64 * 1024
+MAX_OUTPUT_BYTES: Final = 64 * 1024
 """How many bytes of a call's output are kept: the last ones."""
 
-_NUMBER: Final = 8
-_LOST: Final = b"... %d bytes left out ...\n"
-_NOTE: Final = 48  # what that may take of the tail
+_NUMBER_BYTES: Final = 8
+_LEFT_OUT_LINE: Final = b"... %d bytes left out ...\n"
+_LEFT_OUT_BYTES: Final = 48  # what that may take of the tail
 
 
-class Output:
-    """The output of one runner. Memory is bounded by `TAIL` per call, however much is printed."""
+class RunnerOutput:
+    """The output of one runner. Memory is bounded by `MAX_OUTPUT_BYTES` per call, however much is printed."""
 
     def __init__(self, mark: bytes) -> None:
         self._mark = mark
@@ -22,19 +22,19 @@ class Output:
     def feed(self, data: bytes) -> None:
         """Take what came out of the pipe."""
         mark, tail = self._mark, self._tail
-        at = max(0, len(tail) - len(mark) - _NUMBER)
+        at = max(0, len(tail) - len(mark) - _NUMBER_BYTES)
         tail += data
         while (found := tail.find(mark, at)) >= 0:
-            end = found + len(mark) + _NUMBER
+            end = found + len(mark) + _NUMBER_BYTES
             if len(tail) < end:
                 break
             number = int.from_bytes(tail[found + len(mark) : end], "little")
             self._ended[number] = self._text(bytes(tail[:found]))
             del tail[:end]
             at = 0
-        if len(tail) > 2 * TAIL:
-            self._dropped += len(tail) - TAIL
-            del tail[:-TAIL]
+        if len(tail) > 2 * MAX_OUTPUT_BYTES:
+            self._dropped += len(tail) - MAX_OUTPUT_BYTES
+            del tail[:-MAX_OUTPUT_BYTES]
 
     def has(self, number: int) -> bool:
         """Whether the mark of a call has come."""
@@ -55,7 +55,7 @@ class Output:
 
     def _text(self, data: bytes) -> str:
         dropped, self._dropped = self._dropped, 0
-        if dropped or len(data) > TAIL:
-            kept = data[_NOTE - TAIL :]
-            data = _LOST % (dropped + len(data) - len(kept)) + kept
+        if dropped or len(data) > MAX_OUTPUT_BYTES:
+            kept = data[_LEFT_OUT_BYTES - MAX_OUTPUT_BYTES :]
+            data = _LEFT_OUT_LINE % (dropped + len(data) - len(kept)) + kept
         return data.decode("utf-8", "replace").replace("\x00", "\ufffd")

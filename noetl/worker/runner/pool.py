@@ -15,28 +15,28 @@ from typing import Final, Protocol
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
 from noetl.tools.base import storable
-from noetl.worker.runner.ability import Ability
-from noetl.worker.runner.process import Answered, Runner, Sent
+from noetl.worker.runner.availability import Availability
+from noetl.worker.runner.process import Runner, SentCall
 from noetl.worker.runner.wire import encode_call
 
 log = logging.getLogger("noetl.worker")
 
-DEPTH: Final = 16
+MAX_CALLS_IN_LINE: Final = 16
 """How many fast calls may stand in line before one runner: what ends while a commit is under way shares the next."""
 
-STUCK: Final = 0.02
+STUCK_SECONDS: Final = 0.02
 """Seconds after which calls behind a fast one that turned out slow are taken back."""
 
-END_LIMIT: Final = 2.0
+END_TIMEOUT_SECONDS: Final = 2.0
 """Seconds that a runner has to end what it runs, before it is killed itself."""
 
-START_LIMIT: Final = 60.0
-IDLE_LIMIT: Final = 60.0
-_SETTLED: Final = 0.001  # seconds after a recall when both sides have certainly seen each other's number
+START_TIMEOUT_SECONDS: Final = 60.0
+MAX_IDLE_SECONDS: Final = 60.0
+_RECALL_SETTLED_SECONDS: Final = 0.001  # seconds after a recall when both sides have certainly seen each other's number
 
 
-class Owner(Protocol):
-    """Who wants to know what came of the calls."""
+class CallListener(Protocol):
+    """The listener that is told the end of each call."""
 
     def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
         """A call ran."""
@@ -44,7 +44,7 @@ class Owner(Protocol):
     def not_begun(self, token: int) -> None:
         """A call did not run, its runner is gone."""
 
-    def again(self, sent: Sent) -> None:
+    def again(self, sent: SentCall) -> None:
         """A call did not run; it goes to another runner."""
 
 
@@ -56,19 +56,19 @@ class RunnerPool:
         count: int,
         environment: Mapping[str, str],
         selector: selectors.BaseSelector,
-        owner: Owner,
+        listener: CallListener,
     ) -> None:
         self._count = count
         self._cores = max(1, min(count, os.cpu_count() or 1))
         self._environment = environment
         self._selector = selector
-        self._owner = owner
+        self._listener = listener
         self._runners: list[Runner] = []
         self._ending: dict[Runner, float] = {}  # until when each may end by itself
         self._outgoing: dict[Runner, list[bytes]] = {}
         self._number = 0
         self._recalling: set[Runner] = set()
-        self.ability = Ability()
+        self.availability = Availability()
         self.check_at = float("inf")  # when `check` wants to be called next
 
     @property
@@ -88,7 +88,7 @@ class RunnerPool:
 
         Raises TypeError where the call is not plain JSON.
         """
-        runner = None if self.ability.unable else self._choose(fast, grow)
+        runner = None if self.availability.obstacle else self._choose(fast, grow)
         if runner is None:
             return False
         self._number += 1
@@ -97,10 +97,10 @@ class RunnerPool:
         if not runner.line:
             runner.since = now
             runner.fast = fast
-        runner.line.append(Sent(self._number, token, call, timeout))
+        runner.line.append(SentCall(self._number, token, call, timeout))
         self._outgoing.setdefault(runner, []).append(frame)
-        wait = timeout if timeout is not None else START_LIMIT
-        self.check_at = min(self.check_at, now + (wait if len(runner.line) == 1 else min(wait, STUCK)))
+        wait = timeout if timeout is not None else START_TIMEOUT_SECONDS
+        self.check_at = min(self.check_at, now + (wait if len(runner.line) == 1 else min(wait, STUCK_SECONDS)))
         return True
 
     def flush(self) -> None:
@@ -152,16 +152,16 @@ class RunnerPool:
             for runner in self._runners[: self._cores]:
                 held = len(runner.line)
                 if (
-                    held < DEPTH
+                    held < MAX_CALLS_IN_LINE
                     and (runner.fast or not held)
-                    and not runner.unable
+                    and not runner.fork_error
                     and (best is None or held < len(best.line))
                 ):
                     best = runner
             if best is not None:
                 return best
         for runner in reversed(self._runners):
-            if not runner.line and not runner.unable:
+            if not runner.line and not runner.fork_error:
                 return runner
         if self._runners and not grow:
             return None
@@ -174,12 +174,12 @@ class RunnerPool:
     def _start(self) -> Runner | None:
         """Start a runner. None: it cannot be now."""
         now = time.monotonic()
-        if now < self.ability.start_at:
+        if now < self.availability.start_at:
             return None
         try:
             runner = Runner(self._environment)
         except OSError as failure:
-            self._lack(partial(self.ability.lack, f"no runner process can be started: {failure}"), now)
+            self._lack(partial(self.availability.process_failed, f"no runner process can be started: {failure}"), now)
             return None
         self._runners.append(runner)
         self._watch(runner.answers, runner, self._readable, selectors.EVENT_READ)
@@ -190,8 +190,8 @@ class RunnerPool:
 
     def _lack(self, note: Callable[..., None], now: float) -> None:
         """Have it noted that a process could not be made, and whether a runner is left that can go on."""
-        note(now=now, left=any(runner.ready and not runner.unable for runner in self._runners))
-        self.check_at = min(self.check_at, self.ability.start_at or self.check_at)
+        note(now=now, left=any(runner.ready and not runner.fork_error for runner in self._runners))
+        self.check_at = min(self.check_at, self.availability.start_at or self.check_at)
 
     def _watch(self, descriptor: int, runner: Runner, act: Callable[[Runner], None], events: int) -> None:
         rank = 0 if act == self._readable else 1 if act == self._printed else 2
@@ -203,26 +203,25 @@ class RunnerPool:
         if runner.closed:
             return
         was_ready, (answers, is_open) = runner.ready, runner.read_answers()
-        for answered in answers:
-            self._answered(answered)
-        if runner.unable:
-            self._lack(partial(self.ability.lack_fork, runner.unable), time.monotonic())
+        for sent in answers:
+            self._answered(sent)
+        if runner.fork_error:
+            self._lack(partial(self.availability.fork_failed, runner.fork_error), time.monotonic())
         elif runner.ready and not was_ready:
-            self.ability.ready()
+            self.availability.runner_started()
         if not is_open:
             self._died(runner)
         elif runner.line and answers:
             self._advanced(runner)
 
-    def _answered(self, answered: Answered) -> None:
-        sent = answered.sent
-        if answered.answer is not None:
-            self.ability.answered()
-            self._owner.finished(sent.token, sent.call, answered.answer, answered.seconds)
+    def _answered(self, sent: SentCall) -> None:
+        if sent.answer is not None:
+            self.availability.call_ran()
+            self._listener.finished(sent.token, sent.call, sent.answer, sent.seconds)
         elif sent.doomed or sent.wanted_back:
-            self._owner.not_begun(sent.token)
+            self._listener.not_begun(sent.token)
         else:
-            self._owner.again(sent)
+            self._listener.again(sent)
 
     def _advanced(self, runner: Runner) -> None:
         """Another call came to the head of the line."""
@@ -230,7 +229,7 @@ class RunnerPool:
         if head.doomed and head.number <= runner.begun:
             self._end(runner, self._cancelled(head))
             return
-        self.check_at = min(self.check_at, runner.since + min(STUCK, head.timeout or STUCK))
+        self.check_at = min(self.check_at, runner.since + min(STUCK_SECONDS, head.timeout or STUCK_SECONDS))
 
     def _printed(self, runner: Runner) -> None:
         if not runner.closed:
@@ -258,41 +257,41 @@ class RunnerPool:
                 self._bury(runner)
             else:
                 self.check_at = min(self.check_at, limit if runner.pidfd is not None else now + 0.01)
-        if self.ability.unable:
+        if self.availability.obstacle:
             self._try_again(now)
         for runner in list(self._runners):
             if runner.line:
                 self.act(partial(self._check_line, now=now), runner)
-            elif len(self._runners) > self._cores and runner.ready and now - runner.since > IDLE_LIMIT:
+            elif len(self._runners) > self._cores and runner.ready and now - runner.since > MAX_IDLE_SECONDS:
                 self._end(runner, None)
             elif runner.pidfd is None and runner.ended():
                 self._died(runner)
 
     def _try_again(self, now: float) -> None:
         """Find out whether calls can run again: by a runner's start, or by the next call of those that are there."""
-        if now >= self.ability.start_at:
+        if now >= self.availability.start_at:
             for runner in self._runners:
-                runner.unable = ""
+                runner.fork_error = ""
             if any(runner.ready for runner in self._runners):
-                self.ability.try_again()
+                self.availability.try_again()
             elif not self._runners:
                 self._start()
-        self.check_at = min(self.check_at, max(self.ability.start_at, now + 0.1))
+        self.check_at = min(self.check_at, max(self.availability.start_at, now + 0.1))
 
     def _check_line(self, runner: Runner, now: float) -> None:
         head = runner.line[0]
         if runner in self._recalling:
             self._take_back(runner, now)
-        elif len(runner.line) > 1 and now - runner.since >= STUCK:
+        elif len(runner.line) > 1 and now - runner.since >= STUCK_SECONDS:
             self._recall(runner, now)
         elif len(runner.line) > 1:
-            self.check_at = min(self.check_at, runner.since + STUCK)
+            self.check_at = min(self.check_at, runner.since + STUCK_SECONDS)
         if runner.closed or not runner.line:
             return
         if head.number > runner.begun:
-            if not runner.ready and now - runner.since > START_LIMIT:
+            if not runner.ready and now - runner.since > START_TIMEOUT_SECONDS:
                 self._end(runner, None)
-            self.check_at = min(self.check_at, now + STUCK)
+            self.check_at = min(self.check_at, now + STUCK_SECONDS)
         elif head.timeout is not None:
             due = runner.begun_at() + head.timeout
             if now >= due:
@@ -304,12 +303,12 @@ class RunnerPool:
         runner.fast = False
         runner.recall()
         self._recalling.add(runner)
-        self.check_at = min(self.check_at, now + _SETTLED)
+        self.check_at = min(self.check_at, now + _RECALL_SETTLED_SECONDS)
 
     def _take_back(self, runner: Runner, now: float) -> None:
         self._recalling.discard(runner)
         for sent in reversed(runner.recalled()):
-            self._answered(Answered(sent, None, 0.0))
+            self._answered(sent)
         if runner.line and runner.line[0].doomed:
             self._end(runner, self._cancelled(runner.line[0]))
         elif not runner.line:
@@ -318,11 +317,11 @@ class RunnerPool:
     # ---- the end of a runner -------------------------------------------------------------------------------------
 
     @staticmethod
-    def _cancelled(sent: Sent) -> dict[str, object]:
+    def _cancelled(sent: SentCall) -> dict[str, object]:
         return error_value("cancelled", f"{sent.call.where}: cancelled while it ran")
 
     @staticmethod
-    def _overran(sent: Sent) -> dict[str, object]:
+    def _overran(sent: SentCall) -> dict[str, object]:
         text = f"{sent.call.where}: still running after its timeout of {sent.timeout:g} s; it was killed"
         return error_value("timeout", text, retryable=True)
 
@@ -335,7 +334,7 @@ class RunnerPool:
                 self._selector.unregister(runner.calls)
             runner.cause = cause
             runner.stop()
-            limit = time.monotonic() + END_LIMIT
+            limit = time.monotonic() + END_TIMEOUT_SECONDS
             self._ending[runner] = limit
             self.check_at = min(self.check_at, limit if runner.pidfd is not None else 0.0)
 
@@ -350,15 +349,15 @@ class RunnerPool:
         runner.kill()
         self._forget(runner)
         self._ending.pop(runner, None)
-        for answered in [] if runner.broken else runner.read_answers()[0]:
-            self._answered(answered)
+        for sent in [] if runner.broken else runner.read_answers()[0]:
+            self._answered(sent)
         cause, begun, started, output = runner.cause, runner.begun, runner.begun_at(), runner.rest_of_output()
         for descriptor in (runner.answers, runner.output, runner.calls, runner.pidfd):
             if descriptor is not None and descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
         how = runner.close()
         if not runner.ready and cause is None:
-            self._lack(partial(self.ability.lack_start, how, output), time.monotonic())
+            self._lack(partial(self.availability.start_failed, how, output), time.monotonic())
         for sent in runner.line:
             if sent.number <= begun:
                 failed = cause or error_value(
@@ -368,11 +367,11 @@ class RunnerPool:
                     detail={"process": how},
                 )
                 seconds = time.monotonic() - started
-                self._owner.finished(sent.token, sent.call, Failed(failed, output), seconds)
+                self._listener.finished(sent.token, sent.call, Failed(failed, output), seconds)
             elif runner.ready:
-                self._owner.not_begun(sent.token)
+                self._listener.not_begun(sent.token)
             else:
-                self._owner.again(sent)
+                self._listener.again(sent)
         runner.line.clear()
 
     def close(self) -> None:
@@ -381,7 +380,7 @@ class RunnerPool:
         for runner in runners:
             runner.close_output()
             runner.stop()
-        limit = time.monotonic() + END_LIMIT
+        limit = time.monotonic() + END_TIMEOUT_SECONDS
         for runner in runners:
             runner.ended(within=max(0.0, limit - time.monotonic()))
             runner.close()

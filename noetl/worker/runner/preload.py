@@ -16,10 +16,10 @@ import sysconfig
 from collections.abc import Iterable
 from typing import Any, Final
 
-from noetl.worker.runner.descendants import LINUX, die_with_parent, end_descendants
+from noetl.worker.runner.descendants import IS_LINUX, die_with_parent, end_descendants
 
-_UNWANTED: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
-_REGISTRY: Final = "noetl.tools.registry"
+_EXCLUDED_MODULES: Final = frozenset({"antigravity", "this", "__main__", "noetl_step", "test", "idlelib", "turtledemo"})
+_REGISTRY_MODULE: Final = "noetl.tools.registry"
 
 
 class Preloaded:
@@ -49,7 +49,7 @@ class Preloaded:
         gc.freeze()  # so that a fork's collector does not touch, and thereby copy, all of this
 
     def _may_be_shared(self, root: str) -> bool:
-        if root in _UNWANTED:
+        if root in _EXCLUDED_MODULES:
             return False
         if root in sys.stdlib_module_names:
             return True
@@ -67,7 +67,7 @@ def _imports_of(tool: str) -> tuple[str, ...]:
         return ()
     from noetl.tools.registry import TOOLS  # runners that only see python never need the others
 
-    return (_REGISTRY, *TOOLS[tool].imports)
+    return (_REGISTRY_MODULE, *TOOLS[tool].imports)
 
 
 def _import_duckdb() -> None:
@@ -97,7 +97,7 @@ def _is_quiet(name: str) -> bool:
 def _threads() -> int:
     """Return how many threads this process has. The module `threading` is imported where it is needed only: each fork
     of a process that has it puts its locks right."""
-    if LINUX:
+    if IS_LINUX:
         return len(os.listdir("/proc/self/task"))
     import threading
 

@@ -25,29 +25,28 @@ import orjson
 from noetl.calls import Call
 from noetl.errors import SettingsError
 from noetl.outcomes import Done, Failed
-from noetl.words import fact
-from noetl.worker.runner.output import Output
+from noetl.worker.runner.output import RunnerOutput
 from noetl.worker.runner.wire import (
-    ANSWER,
+    ANSWER_HEAD,
     BEGUN,
     BEGUN_AT,
-    BOARD_SIZE,
+    BOARD_BYTES,
     DONE,
-    PRINTED,
+    NO_PROCESS,
+    PRINTED_FLAG,
     READY,
     RECALLED,
     SKIPPED,
     STEP,
-    UNABLE,
     how_it_ended,
 )
 
-PASSED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
+PASSED_VARIABLES: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 """The variables a runner always gets, where they are set."""
 
-_SECRET: Final = ("NOETL_", "POSTGRES_", "PG")
-_CHILD: Final = Path(__file__).with_name("child.py")
-_CHUNK: Final = 1 << 16
+_OWN_PREFIXES: Final = ("NOETL_", "POSTGRES_", "PG")
+_CHILD_SCRIPT: Final = Path(__file__).with_name("child.py")
+_READ_BYTES: Final = 1 << 16
 _MARK_START: Final = b"\x00noetl"
 
 
@@ -58,17 +57,18 @@ def runner_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     listed = [name for name in environment.get("NOETL_RUNNER_ENV", "").replace(",", " ").split() if name]
     for name in listed:
-        if name.startswith(_SECRET):
+        if name.startswith(_OWN_PREFIXES):
             raise SettingsError(
                 f"NOETL_RUNNER_ENV lists {name}: the engine's own variables are never given to playbooks' code;"
                 " pass what it needs under another name"
             )
-    return {name: environment[name] for name in (*PASSED, *listed) if name in environment}
+    return {name: environment[name] for name in (*PASSED_VARIABLES, *listed) if name in environment}
 
 
 @dataclass(slots=True)
-class Sent:
-    """A call that a runner was given and has not answered."""
+class SentCall:
+    """A call that a runner was given. `answer` and `seconds` come when it has run; a call that was recalled before it
+    began, or for which no process could be made, comes back without an answer."""
 
     number: int
     token: int
@@ -76,15 +76,8 @@ class Sent:
     timeout: float | None
     doomed: bool = False  # shall be cancelled, whether it begins or not
     wanted_back: bool = False  # shall go back to who submitted it, if it does not begin
-
-
-@fact
-class Answered:
-    """What a runner answered to one call; None: the call was recalled before it began."""
-
-    sent: Sent
-    answer: Done | Failed | None
-    seconds: float
+    answer: Done | Failed | None = None
+    seconds: float = 0.0  # it ran
 
 
 class Runner:
@@ -95,7 +88,7 @@ class Runner:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Start it. Raises `OSError` where no process can be started."""
-        self.line: deque[Sent] = deque()
+        self.line: deque[SentCall] = deque()
         self.ready = False
         self.fast = False  # whether everything in its line is
         self.since = time.monotonic()  # when the head of its line came up, or it had no more to do
@@ -103,10 +96,10 @@ class Runner:
         self.closed = False
         self.calls_open = True
         self.broken = False  # what it says is not to be read any more
-        self.unable = ""  # why it could make no process for a call
+        self.fork_error = ""  # why it could make no process for a call
         self.cause: dict[str, object] | None = None  # the error of the call it is being ended for
         self._mark = _MARK_START + secrets.token_bytes(10)
-        self._output = Output(self._mark)
+        self._output = RunnerOutput(self._mark)
         self._in = bytearray()
         self._out = memoryview(b"")  # what is left to be written
         self._open(environment)
@@ -122,7 +115,7 @@ class Runner:
                 os.set_blocking(descriptor, False)
             for descriptor in (calls, answers, output, board):
                 theirs.callback(os.close, descriptor)
-            self._page = mmap.mmap(board, BOARD_SIZE)
+            self._page = mmap.mmap(board, BOARD_BYTES)
             self._board = memoryview(self._page).cast("Q")
             self._process = self._exec((calls, answers, board), output, environment)
             self.pid = self._process.pid
@@ -135,7 +128,7 @@ class Runner:
         self, inherited: tuple[int, ...], output: int, environment: Mapping[str, str]
     ) -> "subprocess.Popen[bytes]":
         folders = json.dumps([folder for folder in sys.path if folder])
-        command = [sys.executable, "-I", "-X", "utf8", str(_CHILD)]
+        command = [sys.executable, "-I", "-X", "utf8", str(_CHILD_SCRIPT)]
         return subprocess.Popen(
             [*command, *map(str, inherited), self._mark.hex(), folders],
             env=dict(environment),
@@ -179,7 +172,7 @@ class Runner:
         """Ask that calls not begun be left alone. What `recalled` says later is certain."""
         self._board[RECALLED] = self.line[-1].number
 
-    def recalled(self) -> list[Sent]:
+    def recalled(self) -> list[SentCall]:
         """Take back the calls that were not begun, some time after `recall`."""
         begun, limit = self.begun, self._board[RECALLED]
         back = [sent for sent in self.line if begun < sent.number <= limit]
@@ -189,66 +182,66 @@ class Runner:
 
     # ---- answers -------------------------------------------------------------------------------------------------
 
-    def read_answers(self) -> tuple[list[Answered], bool]:
+    def read_answers(self) -> tuple[list[SentCall], bool]:
         """Return the answers that have come, and whether the pipe is still open."""
-        answers: list[Answered] = []
+        answers: list[SentCall] = []
         while True:
             try:
-                data = os.read(self.answers, _CHUNK)
+                data = os.read(self.answers, _READ_BYTES)
             except BlockingIOError:
                 return answers, True
             if not data:
                 return answers, False
             self._in += data
             self._parse(answers)
-            if len(data) < _CHUNK:
+            if len(data) < _READ_BYTES:
                 return answers, True
 
-    def _parse(self, answers: list[Answered]) -> None:
+    def _parse(self, answers: list[SentCall]) -> None:
         buffer, at = self._in, 0
-        while len(buffer) - at >= ANSWER.size:
-            length, number, kind, seconds = ANSWER.unpack_from(buffer, at)
-            end = at + ANSWER.size + length
+        while len(buffer) - at >= ANSWER_HEAD.size:
+            length, number, kind, seconds = ANSWER_HEAD.unpack_from(buffer, at)
+            end = at + ANSWER_HEAD.size + length
             if len(buffer) < end:
                 break
             if kind == READY:
                 self.ready = True
-            elif kind & ~PRINTED == UNABLE:
-                self.unable = bytes(buffer[at + ANSWER.size : end]).decode(errors="replace")
-                answers.append(Answered(self._take(number), None, 0.0))
+            elif kind & ~PRINTED_FLAG == NO_PROCESS:
+                self.fork_error = bytes(buffer[at + ANSWER_HEAD.size : end]).decode(errors="replace")
+                answers.append(self._take(number))
             elif kind != SKIPPED or (self.line and self.line[0].number == number):
-                body = bytes(memoryview(buffer)[at + ANSWER.size : end])
+                body = bytes(memoryview(buffer)[at + ANSWER_HEAD.size : end])
                 answers.append(self._answer(number, kind, body, seconds))
             at = end
         del buffer[:at]
 
-    def _answer(self, number: int, kind: int, body: bytes, seconds: float) -> Answered:
+    def _answer(self, number: int, kind: int, body: bytes, seconds: float) -> SentCall:
         sent = self._take(number)
         if kind == SKIPPED:
-            return Answered(sent, None, 0.0)
-        self.unable = ""
+            return sent
+        self.fork_error = ""
         output = ""
-        if kind & PRINTED:
+        if kind & PRINTED_FLAG:
             while not self._output.has(number) and self.read_output(limit=1 << 30):
                 pass
             output = self._output.take(number)
-        answer: Done | Failed
-        answer = Done(body, output) if kind & ~PRINTED == DONE else Failed(_decode_error(body), output)
-        return Answered(sent, answer, seconds)
+        sent.answer = Done(body, output) if kind & ~PRINTED_FLAG == DONE else Failed(_decode_error(body), output)
+        sent.seconds = seconds
+        return sent
 
-    def _take(self, number: int) -> Sent:
+    def _take(self, number: int) -> SentCall:
         sent = self.line.popleft()
         if sent.number != number:
             raise RuntimeError(f"runner {self.pid} answered call {number} instead of {sent.number}")
         self.since = time.monotonic()
         return sent
 
-    def read_output(self, limit: int = 4 * _CHUNK) -> bool:
+    def read_output(self, limit: int = 4 * _READ_BYTES) -> bool:
         """Take what was printed, at most `limit` bytes. Returns whether something came."""
         taken = 0
         while taken < limit and self.output_open:
             try:
-                data = os.read(self.output, _CHUNK)
+                data = os.read(self.output, _READ_BYTES)
             except BlockingIOError:
                 break
             if not data:
@@ -256,13 +249,13 @@ class Runner:
                 break
             self._output.feed(data)
             taken += len(data)
-            if len(data) < _CHUNK:
+            if len(data) < _READ_BYTES:
                 break
         return taken > 0
 
     def rest_of_output(self) -> str:
         """Return what the call printed that was running when the process ended."""
-        self.read_output(limit=64 * _CHUNK)
+        self.read_output(limit=64 * _READ_BYTES)
         return self._output.take_rest()
 
     # ---- the end -------------------------------------------------------------------------------------------------
@@ -336,5 +329,5 @@ def _shared_file() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, BOARD_SIZE)
+    os.ftruncate(descriptor, BOARD_BYTES)
     return descriptor

@@ -27,15 +27,15 @@ from noetl.tools.base import Tool
 from noetl.worker.runner.descendants import die_with_parent
 from noetl.worker.runner.wire import DONE, FAILED
 
-HEAD: Final = struct.Struct("<IBd")
+STEP_ANSWER: Final = struct.Struct("<IBd")
 """What a step answers its runner: length, kind, seconds, and then a body."""
 
-FAREWELL: Final = 1.0
+EXIT_HANDLERS_SECONDS: Final = 1.0
 """Seconds that a step's `atexit` functions may take, once it has answered."""
 
-_KEY: Final = "NOETL_IDEMPOTENCY_KEY"
+_KEY_VARIABLE: Final = "NOETL_IDEMPOTENCY_KEY"
 
-SPAWNS: Final = ("process", "joblib")
+SPAWNING_WORDS: Final = ("process", "joblib")
 """Words of code that may start another interpreter, which has to find the functions of this code."""
 
 _own: list[int] = []  # the descriptors of this step that its own forks must not have
@@ -72,7 +72,7 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
             kind, body = FAILED, _dumps(outcome.error)
         else:
             kind, body = DONE, outcome.result
-        _send(answer, HEAD.pack(len(body), kind, _monotonic() - begun) + body)
+        _send(answer, STEP_ANSWER.pack(len(body), kind, _monotonic() - begun) + body)
         status = 0
         _say_farewell()
     except BaseException:  # noqa: BLE001 - the outermost frame of this process
@@ -121,12 +121,12 @@ def _forget() -> None:
 def _name_the_world(call: Call) -> None:
     """Give the call what a program of its own would have: `__main__`, the key, its code where others can import it."""
     sys.modules["__main__"] = ModuleType("__main__")
-    os.environ[_KEY] = call.key
+    os.environ[_KEY_VARIABLE] = call.key
     code = call.fields.get("code")
     if call.type == "python" and isinstance(code, str) and "duckdb" in code and "duckdb" in sys.modules:
         duckdb = sys.modules["duckdb"]
         duckdb.set_default_connection(duckdb.connect())  # the runner's has no thread
-    if call.type == "python" and isinstance(code, str) and any(word in code.lower() for word in SPAWNS):
+    if call.type == "python" and isinstance(code, str) and any(word in code.lower() for word in SPAWNING_WORDS):
         sys.path.append(_importable(code))
 
 
@@ -158,7 +158,7 @@ def _say_farewell() -> None:
     if processes is None and not atexit._ncallbacks():
         return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, FAREWELL)
+    signal.setitimer(signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
     if processes is not None:
         for child in processes.active_children():
             child.kill()

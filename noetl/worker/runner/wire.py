@@ -6,7 +6,7 @@
   decodes, or an error's.
 * Prints go through a pipe of their own. Where a call printed, the child writes a mark behind it before it answers,
   so that the worker knows what belongs to it.
-* A runner runs what cannot leave anything behind itself (`harmless`), and everything else in a fork, which has
+* A runner runs pure code (`pure_code`) itself, and everything else in a fork, which has
   pipes of its own to the runner: no step reaches these.
 * The board is a page of shared memory: which call the child has begun and when, and up to which number the worker
   has recalled calls that the child had not begun.
@@ -20,22 +20,22 @@ import orjson
 
 from noetl.calls import Call
 
-CALL: Final = struct.Struct("<IQ")
-ANSWER: Final = struct.Struct("<IQBd")
+CALL_HEAD: Final = struct.Struct("<IQ")
+ANSWER_HEAD: Final = struct.Struct("<IQBd")
 
 DONE: Final = 1
 FAILED: Final = 2
 READY: Final = 3  # the child has started; it carries no call
 SKIPPED: Final = 4  # the call was recalled before it began
-UNABLE: Final = 5  # no process could be made for the call; the body says why
-PRINTED: Final = 128  # flag: the call printed, a mark with its number follows its output
+NO_PROCESS: Final = 5  # no process could be made for the call; the body says why
+PRINTED_FLAG: Final = 128  # flag: the call printed, a mark with its number follows its output
 
 BEGUN, BEGUN_AT, RECALLED, STEP = 0, 1, 2, 3
 """Places on the board, eight bytes each: number of the call begun last, its time (nanoseconds on the monotonic
 clock, which all processes share), the greatest number recalled, and the process in which a call runs that has one
 of its own: 0 where the runner itself runs it, 1 while that process is made."""
 
-BOARD_SIZE: Final = 64
+BOARD_BYTES: Final = 64
 
 
 def encode_call(number: int, call: Call) -> bytes:
@@ -50,7 +50,7 @@ def encode_call(number: int, call: Call) -> bytes:
     body = orjson.dumps(
         [call.type, call.key, call.where, call.fields, call.args, call.limit, context, call.auth], default=_mapping
     )
-    return CALL.pack(len(body), number) + body
+    return CALL_HEAD.pack(len(body), number) + body
 
 
 def decode_call(body: bytes) -> Call:

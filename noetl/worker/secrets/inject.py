@@ -34,13 +34,13 @@ from noetl.worker.secrets.sources import Sources, credential_value, part_of
 
 log = logging.getLogger("noetl.worker")
 
-STEP: Final = "secrets"
+SECRETS_TYPE: Final = "secrets"
 """The type of steps that fetch a secret."""
 
-_DEEPEST: Final = 5
+_MAX_DEPTH: Final = 5
 """How many secrets may be needed to fetch a secret."""
 
-_PAUSE: Final = 0.5
+_RETRY_SECONDS: Final = 0.5
 """Seconds before a call is tried again because the database did not answer."""
 
 
@@ -56,7 +56,7 @@ class Secrets:
         may_have = view.playbook.secrets or view.parent_execution_id is not None
         if call.named_auth is None and not may_have:
             return None
-        logs_in = call.named_auth is not None or call.type == STEP
+        logs_in = call.named_auth is not None or call.type == SECRETS_TYPE
         if not (logs_in or holds_reference(call.fields) or holds_reference(call.args)):
             return None
         root = view.root_execution_id
@@ -70,17 +70,17 @@ class Secrets:
         """Return the call with its secrets, or what it came to without being made."""
         found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
         try:
-            if call.type == STEP:
+            if call.type == SECRETS_TYPE:
                 return self._step(found, call, root)
             fields, args = found.put_in(call.fields), found.put_in(call.args)
             logins = found.logins(call.named_auth, call.type)
             return replace(call, fields=fields, args=args, auth=logins, secrets=tuple(found.used))
         except DatabaseError as problem:
             log.warning("%s: the database does not answer (%s): trying again", call.where, problem)
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_SECONDS)
             return NotBegun()
         except CloudError as problem:
-            failed = error_value(STEP, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
+            failed = error_value(SECRETS_TYPE, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
         except InputError as problem:
             failed = error_value("validation", storable(f"{call.where}: {problem}"))
         return mask_of((*found.used, *found.asked)).answer(Failed(failed))
@@ -164,8 +164,8 @@ class _Lookup:
 
     def fetched(self, fetch: Fetch) -> tuple[Any, str | None]:
         """Return a secret, and the version that it is where its provider has versions."""
-        if self.depth >= _DEEPEST:
-            raise InputError(f"more than {_DEEPEST} secrets are needed to fetch the secret {fetch.name!r}")
+        if self.depth >= _MAX_DEPTH:
+            raise InputError(f"more than {_MAX_DEPTH} secrets are needed to fetch the secret {fetch.name!r}")
         value, version = self._fetch(fetch)
         self._use(value)
         if fetch.field is not None and fetch.provider != "credential":
@@ -195,7 +195,7 @@ class _Lookup:
     def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:
         inner = _Lookup(self.sources, self.seals, self.root, self.bound, self.depth + 1)
         try:
-            return inner.logins(auth, STEP)[""]
+            return inner.logins(auth, SECRETS_TYPE)[""]
         finally:
             self.asked |= {**inner.used, **inner.asked}
 

@@ -15,7 +15,7 @@ from noetl.database.keys import REFERENCE, Keys, Undecryptable
 from noetl.playbook.templates.secret_references import MARK, Source, read_source, refer, source_of
 from noetl.playbook.templates.secret_references import REFERENCE as SHAPE
 
-_PLACE = "\0"
+_PLACEHOLDER = "\0"
 """Around the number of a source, where `secret()` stood in `auth`. No text of a playbook or of JSON can hold it."""
 
 
@@ -86,13 +86,13 @@ def _take_out(text: str, sources: list[str], bound: str) -> str:
         if source is None:
             return str(found[0])
         sources.append(str(source))
-        return f"{_PLACE}{len(sources) - 1}{_PLACE}"
+        return f"{_PLACEHOLDER}{len(sources) - 1}{_PLACEHOLDER}"
 
-    return SHAPE.sub(number, text.replace(_PLACE, "")) if MARK in text else text.replace(_PLACE, "")
+    return SHAPE.sub(number, text.replace(_PLACEHOLDER, "")) if MARK in text else text.replace(_PLACEHOLDER, "")
 
 
 def _put_back(text: str, sources: list[Source], bound: str) -> str:
-    pieces = text.split(_PLACE)
+    pieces = text.split(_PLACEHOLDER)
     pieces[1::2] = [refer(sources[int(number)], bound) for number in pieces[1::2]]
     return "".join(pieces)
 

@@ -28,12 +28,12 @@ from noetl.tools.clouds.aws import AwsSecrets
 from noetl.tools.clouds.google import GoogleSecrets
 from noetl.tools.clouds.service import CloudSecret
 
-CREDENTIALS_KEPT: Final = 2.0
-VERSIONS_KEPT: Final = 60.0
+CREDENTIALS_KEPT_SECONDS: Final = 2.0
+VERSIONS_KEPT_SECONDS: Final = 60.0
 """Seconds."""
 
-_MOST_KEPT: Final = 1000
-_SYSTEM: Final = ("/proc", "/sys", "/dev")
+_MAX_KEPT_VALUES: Final = 1000
+_SYSTEM_FOLDERS: Final = ("/proc", "/sys", "/dev")
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Kept(Generic[T]):
     def put(self, name: Any, value: T) -> None:
         """Keep a value."""
         with self._lock:
-            if len(self._values) >= _MOST_KEPT:
+            if len(self._values) >= _MAX_KEPT_VALUES:
                 self._values.clear()
             self._values[name] = (value, self.clock() + self.seconds)
 
@@ -75,8 +75,8 @@ class Sources:
         self._keys = keys
         self._google = GoogleSecrets(settings.environment)
         self._aws = AwsSecrets(settings.environment)
-        self._credentials: Kept[Credential] = Kept(CREDENTIALS_KEPT)
-        self._versions: Kept[CloudSecret] = Kept(VERSIONS_KEPT)
+        self._credentials: Kept[Credential] = Kept(CREDENTIALS_KEPT_SECONDS)
+        self._versions: Kept[CloudSecret] = Kept(VERSIONS_KEPT_SECONDS)
 
     def close(self) -> None:
         """Close the connections to clouds."""
@@ -165,7 +165,7 @@ class Sources:
     def _check_place(self, path: str, real: Path) -> None:
         if real.is_relative_to(self._home.resolve()):
             raise InputError(f"the file {path} is in NOETL_HOME, whose files playbooks cannot read")
-        if any(real.is_relative_to(folder) for folder in _SYSTEM):
+        if any(real.is_relative_to(folder) for folder in _SYSTEM_FOLDERS):
             raise InputError(f"{path} is no ordinary file")
 
 

@@ -17,7 +17,7 @@ from noetl.errors import TooLarge
 from noetl.orchestrator.batch import Finished
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
-from noetl.worker.completer import CROWD, POSTPONED_SECONDS, Completer
+from noetl.worker.completer import CROWD_OUTCOMES, POSTPONED_SECONDS, Completer
 from noetl.worker.executor import Executor
 from noetl.worker.loop import WorkerLoop
 from tests.support.hand import Hand, with_hand
@@ -204,14 +204,14 @@ def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
     engine: Engine, hand: Hand, worker_loop: WorkerLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.register(FLAT)
-    execution, other = begun(engine, hand, CROWD, 1)
-    take(worker_loop, CROWD + 1)
-    assert batches(worker_loop) == [(CROWD + 1, False)], "nobody knows of others yet"
+    execution, other = begun(engine, hand, CROWD_OUTCOMES, 1)
+    take(worker_loop, CROWD_OUTCOMES + 1)
+    assert batches(worker_loop) == [(CROWD_OUTCOMES + 1, False)], "nobody knows of others yet"
     with locked(engine.database, execution):
         complete(worker_loop)
         assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == 1
         assert engine.events(other)[-1] == "item_completed each", "whose execution was free is not held up"
-        assert batches(worker_loop) == [(CROWD, True)]
+        assert batches(worker_loop) == [(CROWD_OUTCOMES, True)]
         assert worker_loop._timeout() == 0.0, "and at once"
     commits: list[int] = []
     commit_batch = Completer._commit_batch
@@ -222,8 +222,8 @@ def test_a_crowd_of_outcomes_waits_for_the_lock_in_one_transaction(
 
     monkeypatch.setattr(Completer, "_commit_batch", counted)
     complete(worker_loop)
-    assert commits == [CROWD]
-    assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == CROWD + 1
+    assert commits == [CROWD_OUTCOMES]
+    assert engine.one("SELECT count(*) FROM event_log WHERE event_type = 'item_completed'") == CROWD_OUTCOMES + 1
     assert not worker_loop.held_jobs.finished
     work(hand)
 
@@ -266,13 +266,13 @@ def test_a_lock_that_does_not_come_is_waited_for_once_for_a_moment(
 ) -> None:
     """Its holder may have been stopped; what belongs to others goes on in between."""
     engine.register(FLAT)
-    stuck, other = begun(engine, hand, CROWD, 1)
-    take(worker_loop, CROWD + 1)
+    stuck, other = begun(engine, hand, CROWD_OUTCOMES, 1)
+    take(worker_loop, CROWD_OUTCOMES + 1)
     with locked(engine.database, stuck):
         complete(worker_loop)
-        assert batches(worker_loop) == [(CROWD, True)]
+        assert batches(worker_loop) == [(CROWD_OUTCOMES, True)]
         complete(worker_loop)
-        assert (CROWD, True) not in batches(worker_loop), "it is tried with the others, in growing pauses"
+        assert (CROWD_OUTCOMES, True) not in batches(worker_loop), "it is tried with the others, in growing pauses"
         assert worker_loop._timeout() > 0
 
     def tried() -> bool:

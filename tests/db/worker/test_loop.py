@@ -20,7 +20,7 @@ from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
 from noetl.worker.completer import passes
 from noetl.worker.executor import Executor, First, NotBegun, Report
-from noetl.worker.loop import PROMOTED, WorkerLoop
+from noetl.worker.loop import OWN_PROMOTION_ROWS, WorkerLoop
 from tests.support.due import WAITED, due_jobs
 from tests.support.hand import with_hand
 from tests.support.saver import Saver
@@ -433,7 +433,7 @@ LARGE_LOOP = HEAD + (
 def test_more_jobs_than_are_promoted_at_once_do_not_wait_for_another_second(
     engine: Engine, worker_loop: WorkerLoop
 ) -> None:
-    due_jobs(engine, PROMOTED + 1, WAITED)
+    due_jobs(engine, OWN_PROMOTION_ROWS + 1, WAITED)
     left = "SELECT count(*) FROM queue WHERE status = 'waiting'"
     worker_loop._connect()
     worker_loop._due = 0.0

@@ -88,7 +88,7 @@ def test_prints_of_python_of_descriptors_and_of_children_are_captured_in_order(e
 
 
 def test_each_call_of_a_batch_has_its_own_prints(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.worker.executor.PATIENCE", 60.0)
+    monkeypatch.setattr("noetl.worker.executor.SURPLUS_SECONDS", 60.0)
     code = "import os\ndef main(a):\n    print('say', a)\n    os.write(1, b'more %d\\n' % a)\n    return a\n"
     for token in range(64):
         executor.submit(token, python(code, {"a": token}, where="examples/test#prints"))
@@ -155,7 +155,7 @@ def test_an_unknown_tool_is_a_validation_error(executor: Executor) -> None:
 
 
 def test_slow_calls_run_side_by_side_and_later_ones_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("noetl.worker.executor.PATIENCE", 60.0)
+    monkeypatch.setattr("noetl.worker.executor.SURPLUS_SECONDS", 60.0)
     executor = Executor(3)
     try:
         code = (
@@ -183,7 +183,7 @@ def test_a_burst_of_short_calls_that_nobody_knows_yet_starts_no_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the first of them they are known to be fast, and stand in line before the runner that is there."""
-    monkeypatch.setattr("noetl.worker.executor.GROWTH", LIMIT)
+    monkeypatch.setattr("noetl.worker.executor.GROWTH_SECONDS", LIMIT)
     run(executor, python(QUICK))
     count = executor.free
     for token in range(count):
@@ -196,7 +196,7 @@ def test_a_call_that_has_waited_has_a_process_started_by_itself(
     executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No other event has to come: one poll both notices that and brings the answer."""
-    monkeypatch.setattr("noetl.worker.executor.PATIENCE", 2 * LIMIT)
+    monkeypatch.setattr("noetl.worker.executor.SURPLUS_SECONDS", 2 * LIMIT)
     code = "import os, time\ndef main(file):\n    while not os.path.exists(file): time.sleep(0.01)\n"
     run(executor, python(QUICK))
     executor.submit(1, python(code, {"file": str(tmp_path / "go")}, where="examples/test#slow"))
@@ -265,7 +265,7 @@ def test_a_timeout_counts_from_its_own_start_and_kills_what_the_step_started(
 
 
 def test_waiting_behind_others_is_not_counted_into_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.worker.executor.PATIENCE", 60.0)
+    monkeypatch.setattr("noetl.worker.executor.SURPLUS_SECONDS", 60.0)
     executor = Executor(1)
     try:
         code = "import time\ndef main():\n    time.sleep(0.2)\n"
@@ -389,7 +389,7 @@ def test_recall_gives_back_everything_that_was_not_begun(tmp_path: Path) -> None
 def test_a_death_fails_the_running_call_and_gives_back_those_in_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noetl.worker.runner.pool.STUCK", 60.0)
+    monkeypatch.setattr("noetl.worker.runner.pool.STUCK_SECONDS", 60.0)
     executor = Executor(1)
     try:
         _line_up(executor, tmp_path / "gate")

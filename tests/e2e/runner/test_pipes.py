@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from noetl.outcomes import Done, Failed
 from noetl.worker.executor import Executor, NotBegun, Report
-from noetl.worker.runner.process import Answered, Runner
+from noetl.worker.runner.process import Runner, SentCall
 from tests.support.calls import LIMIT, collect, python, read_pid, until
 
 CODE = """
@@ -119,7 +119,7 @@ def test_what_breaks_over_one_runner_costs_the_others_nothing(
     """A fault of ours where an answer is read fails that runner's call, with its traceback in the log."""
     read, broken = Runner.read_answers, list[int]()
 
-    def read_answers(runner: Runner) -> tuple[list[Answered], bool]:
+    def read_answers(runner: Runner) -> tuple[list[SentCall], bool]:
         if runner.pid in broken:
             raise ZeroDivisionError("nobody thought of this")
         return read(runner)

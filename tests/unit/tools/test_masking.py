@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from noetl.outcomes import Done, Failed
 from noetl.tools.base import storable
 from noetl.tools.masking import Mask
-from noetl.worker.runner.output import TAIL, Output
+from noetl.worker.runner.output import MAX_OUTPUT_BYTES, RunnerOutput
 
 SECRET = 'p4ss "wörd"\\ /?&=+7'
 MASK = Mask([SECRET])
@@ -179,10 +179,10 @@ def test_output_that_begins_in_the_midst_of_a_secret_is_masked() -> None:
     """The tail of what was printed, as runners keep it."""
     secret = "s3cret-of-many-characters"
     for shift in range(0, len(secret), 4):
-        output = Output(b"mark")
+        output = RunnerOutput(b"mark")
         output.feed(("z" * 70_000 + (secret + "\n") * 3000 + "z" * shift).encode())
         masked = Mask([secret]).text(output.take_rest())
-        assert len(masked) < TAIL
+        assert len(masked) < MAX_OUTPUT_BYTES
         assert "characters" not in masked.split("\n", 1)[1]
 
 

@@ -116,7 +116,7 @@ def test_a_call_that_waits_for_a_slot_is_not_begun_when_killed_or_recalled(execu
 
 
 def test_a_call_that_overruns_is_given_up(executor: Executor, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.worker.executor.GRACE", 0.0)
+    monkeypatch.setattr("noetl.worker.executor.THREAD_GRACE_SECONDS", 0.0)
     executor.submit(1, call("a", timeout=0.05))
     report = collect(executor, 1)[1]
     assert isinstance(report.answer, Failed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.worker.runner.output import TAIL, Output
+from noetl.worker.runner.output import MAX_OUTPUT_BYTES, RunnerOutput
 
 MARK = b"\x00noetl0123456789"
 
@@ -13,7 +13,7 @@ def mark(number: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 23, 1000])
 def test_output_belongs_to_the_call_whose_mark_follows(size: int) -> None:
-    output = Output(MARK)
+    output = RunnerOutput(MARK)
     data = b"one\n" + mark(1) + b"two\x00noetl\n" + mark(2) + mark(3) + b"rest"
     for at in range(0, len(data), size):
         output.feed(data[at : at + size])
@@ -25,12 +25,12 @@ def test_output_belongs_to_the_call_whose_mark_follows(size: int) -> None:
 
 
 def test_only_the_tail_is_kept_and_the_loss_is_told() -> None:
-    output = Output(MARK)
+    output = RunnerOutput(MARK)
     for number in range(20_000):
         output.feed(b"line %09d\n" % number)
     output.feed(mark(1))
     text = output.take(1)
-    assert len(text.encode()) <= TAIL
+    assert len(text.encode()) <= MAX_OUTPUT_BYTES
     assert text.endswith("line 000019999\n")
     first = text.splitlines()[0]
     assert first.startswith("... ")
@@ -40,14 +40,14 @@ def test_only_the_tail_is_kept_and_the_loss_is_told() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    output = Output(MARK)
+    output = RunnerOutput(MARK)
     for _ in range(1000):
         output.feed(b"x" * 65536)
-        assert len(output._tail) <= 2 * TAIL
-    assert TAIL - 64 < len(output.take_rest()) <= TAIL
+        assert len(output._tail) <= 2 * MAX_OUTPUT_BYTES
+    assert MAX_OUTPUT_BYTES - 64 < len(output.take_rest()) <= MAX_OUTPUT_BYTES
 
 
 def test_what_is_not_text_is_shown_as_such() -> None:
-    output = Output(MARK)
+    output = RunnerOutput(MARK)
     output.feed(b"\xff\x00a")
     assert output.take_rest() == "\ufffd\ufffda"

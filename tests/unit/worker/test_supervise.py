@@ -50,8 +50,8 @@ Supervisor(2, sys.argv[1:], lambda: print("ready", flush=True)).run()
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "LOOK", 0.02)
-    monkeypatch.setattr(supervise, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(supervise, "LOOK_INTERVAL_SECONDS", 0.02)
+    monkeypatch.setattr(supervise, "FIRST_RESTART_SECONDS", 0.01)
 
 
 def command(folder: Path, mode: str) -> list[str]:

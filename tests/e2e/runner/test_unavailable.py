@@ -18,7 +18,7 @@ FORKS = "import os\ndef main(a=0):\n    return a\n"
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noetl.worker.runner.ability.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("noetl.worker.runner.availability.FIRST_RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_runner_that_ends_before_it_is_ready_costs_no_job_its_attempt(
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit('no orjson here')\n")
     with monkeypatch.context() as patch:
-        patch.setattr("noetl.worker.runner.process._CHILD", broken)
+        patch.setattr("noetl.worker.runner.process._CHILD_SCRIPT", broken)
         assert run(executor, python(QUICK)).answer == NotBegun(surplus=True)
         assert executor.free == 0
         assert "no orjson here" in caplog.text

@@ -48,9 +48,9 @@ IMPORTS = (
 )
 
 
-@pytest.mark.parametrize("trace", LEAVES)
-def test_a_step_meets_the_state_of_a_fresh_interpreter(executor: Executor, trace: str) -> None:
-    change, look = LEAVES[trace]
+@pytest.mark.parametrize("leaves", LEAVES)
+def test_a_step_meets_the_state_of_a_fresh_interpreter(executor: Executor, leaves: str) -> None:
+    change, look = LEAVES[leaves]
     code = f"{IMPORTS}def main(change):\n    before = {look}\n    if change: {change}\n    return [before, {look}]\n"
     first, second, third = (run(executor, python(code, {"change": change})).answer for change in (False, True, False))
     assert isinstance(second, Done)
@@ -146,7 +146,7 @@ def test_a_background_process_of_a_shell_ends_with_it(executor: Executor, tmp_pa
 WORKER = """
 import sys
 from noetl.worker.executor import Executor
-from tests.e2e.runner.test_traces import DAEMON, shell
+from tests.e2e.runner.test_isolation import DAEMON, shell
 from tests.support.calls import python
 executor = Executor(2)
 executor.submit(1, python(DAEMON, {"file": sys.argv[1], "end": "overruns"}))
@@ -185,7 +185,7 @@ def test_a_second_attempt_ends_what_the_first_has_left(executor: Executor) -> No
             process.wait()
 
 
-def test_harmless_code_runs_without_a_process_of_its_own(executor: Executor) -> None:
+def test_pure_code_runs_without_a_process_of_its_own(executor: Executor) -> None:
     """Its effects end with it, so that it does not pay for a fork; its prints are its own all the same."""
     code = "import math\ndef main(a):\n    print('a is', a)\n    return math.floor(a)\n"
     asks = "import os\ndef main():\n    return [os.getpid(), os.getppid()]\n"

@@ -12,7 +12,7 @@ from noetl.words import DEFAULT_POOL, NO_ITEM, fact
 class Job:
     """One job: on its way into the queue, or as it stood when it was leased.
 
-    `job_id` is 0 until the queue has given one; a job that goes on (a retry, a wait) keeps its id and its counters.
+    `job_id` is 0 until the queue has given one; a job that continues (a retry, a wait) keeps its id and its counters.
     `delay` says when a job that is to be inserted may run: None for now, else in so many seconds, infinity for until it
     is woken. All other fields are columns of the queue (`noetl.database.rows.JOB_COLUMNS`).
     """

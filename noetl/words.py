@@ -203,7 +203,7 @@ def item_node(node_id: str, item_index: int) -> str:
 def idempotency_key(execution_id: int, step: str, visit: int, item_index: int, repeats: int = 0) -> str:
     """Return the stable name of a step run's side effect: equal for every attempt of it.
 
-    `repeats` counts the attempts that succeeded and whose result `retry` did not take: the next is an effect of its
+    `repeats` counts the attempts that succeeded and whose result `retry` did not accept: the next is an effect of its
     own, and must not be answered with theirs.
     """
     key = f"{execution_id}:{step}:{visit}:{item_index}"

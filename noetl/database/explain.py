@@ -127,7 +127,7 @@ def read_silence(conn: Connection, workers: Iterable[str]) -> dict[str, float]:
 
 
 def jobs_before(conn: Connection, job: Row) -> int:
-    """Return how many jobs of its pool are taken before a queued one, at most `AHEAD`."""
+    """Return how many jobs of its pool are claimed before a queued one, at most `AHEAD`."""
     given = {"pool": job["pool"], "priority": job["priority"], "job": int(job["id"]), "limit": AHEAD}
     row = conn.execute(_AHEAD, given).fetchone()
     return int(row[0]) if row else 0

@@ -151,7 +151,7 @@ def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: f
 
 
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
-    """Lease one job that took a worker down with it, or seems to have."""
+    """Lease one job that brought a worker down, or seems to have."""
     cursor = _run(conn, "claim_lost_job", {"worker": worker, "pool": pool, "lease": lease})
     return [job_row(row) for row in cursor.fetchall()]
 

@@ -1,4 +1,4 @@
-"""What a tool's call is told about the step run it belongs to."""
+"""The context of a tool's call: the step run that it belongs to."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A step run that succeeded: its result is kept, its `next` followed."""
+"""The success of a step run: its result is kept, its `next` followed."""
 
 from noetl.engine.failing import fail_run, template_error
 from noetl.engine.routing import follow

@@ -1,4 +1,4 @@
-"""What the conditions of `retry` say of an attempt that has ended."""
+"""The conditions of `retry`, evaluated on an attempt that has ended."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Fold events into the state. `decide` applies this to each event it makes, so the log always replays to the state."""
+"""The fold of events into the state. `decide` applies it to each event it makes, so the log replays to the state."""
 
 from collections.abc import Callable, Iterable
 from typing import Final

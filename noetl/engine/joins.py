@@ -1,4 +1,4 @@
-"""Which step begins its next visit, and with which arrivals."""
+"""The choice of the next visit that can begin, and of its arrivals."""
 
 from noetl.engine.plan import Plan, StepPlan
 from noetl.engine.state import Arrival, State
@@ -43,7 +43,7 @@ def may_join(state: State, plan: Plan, join: StepPlan) -> bool:
 
 
 def arrivals_of_visit(state: State, plan: Plan, step: StepPlan) -> list[Arrival]:
-    """Return the arrivals the next visit takes: a join all of them, any other step one, its own first."""
+    """Return the arrivals that begin the next visit: of a join all of them, of any other step one, its own first."""
     name = step.step.name
     pending = state.pending[name]
     if step.join or len(pending) == 1:

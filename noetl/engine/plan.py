@@ -1,4 +1,4 @@
-"""What decisions look up again and again about a playbook, worked out once per playbook object."""
+"""The plan of a playbook: all that decisions look up again and again, worked out once per playbook object."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Render a step's args and fields, in the order the language promises: transition, step, task, fields."""
+"""The rendering of a step's args and fields, in the order of the language: transition, step, task, fields."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Whether an attempt is followed by another, and when."""
+"""The rules of `retry`: whether another attempt follows, and when."""
 
 from typing import Final
 

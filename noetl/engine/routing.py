@@ -1,4 +1,4 @@
-"""Which ways a step that has ended leads on: its clauses evaluated, the args of each arrival rendered."""
+"""The routing of a step that has ended: its clauses evaluated, the args of each arrival rendered."""
 
 from collections.abc import Collection
 from typing import Any, Final

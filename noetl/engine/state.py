@@ -151,7 +151,7 @@ class State:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "State":
-        """Return the state that `to_json` was taken of; takes over the parts of `data`."""
+        """Return the state that `to_json` was called on; it keeps the parts of `data`."""
         new = cls()
         new.status = ExecutionStatus(data["status"])
         new.last_event_id = data["last_event_id"]

@@ -1,4 +1,4 @@
-"""What a step waits for without holding a worker: a moment, or a child execution.
+"""Waits of a step that hold no worker: for a moment, or for a child execution.
 
 Moments are whole microseconds since 1970.
 """
@@ -36,7 +36,7 @@ class ChildCall:
 
 
 def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Deferred:
-    """Say how a `wait` step goes on. It counts from when its job was made, so that a rebuilt queue comes to the same
+    """Return the end of a `wait` step, or how it waits. It counts from when its job was made, so that a rebuilt queue comes to the same
     time. Raises `InputError` for what is no duration and no timestamp."""
     fields, limit = rendered.fields, limit_of(rendered, context, now)
     due = context.get("due")

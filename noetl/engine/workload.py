@@ -1,4 +1,4 @@
-"""What an execution starts with: the playbook's workload rendered, what somebody gave laid over it."""
+"""The workload of an execution: the playbook's, rendered, with the payload of its start laid over it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The only meeting of engine and database: register, start, cancel, advance, each in one transaction."""
+"""The only meeting of engine and database: register, start, cancel, complete, each in one transaction."""
 
 from noetl.orchestrator.orchestrator import Orchestrator, Registered, Started
 from noetl.orchestrator.replay import verify_replay

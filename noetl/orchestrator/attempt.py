@@ -40,7 +40,7 @@ class Leased:
     lacks: NotLoaded | None = None  # values that its loop, chosen in a thread, has missed
     rounds: int = 0  # how often that has happened
     done: Done | None = None  # the outcome of its tool, where a block `save` is still due
-    seconds: float = 0.0  # how long that took
+    seconds: float = 0.0  # the duration of the call
     killed: bool = False  # whatever has not begun of it shall not begin
     token: int = field(default_factory=count(1).__next__)
     """The number of this lease in its process. A job that is leased again, be it to us, has another; so has one of a
@@ -54,7 +54,7 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How long a child may take: `timeout` in seconds as the playbook says, `left` of it from now on. None: for ever.
+    """The time a child has: `timeout` in seconds as the playbook says, `left` of it from now on. None: for ever.
 
     `limit` is the moment itself, in microseconds since 1970, to be kept with the job.
     """

@@ -1,4 +1,4 @@
-"""The parts of a transaction, one for each execution: decided from outcomes, as often as it takes.
+"""The parts of a transaction, one for each execution: decided from outcomes, again where a value was missing.
 
 Deciding is pure as long as nothing has to be withdrawn, so it happens before the transaction, against the state as
 last seen, and again under the lock only where that state has moved on.

@@ -1,4 +1,4 @@
-"""The catalog looked at again: a version's text is what was registered, and its rows are those of the text."""
+"""The check of the catalog: a version's text is what was registered, and its rows are those of the text."""
 
 from typing import Any, LiteralString
 

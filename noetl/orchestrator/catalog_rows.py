@@ -1,4 +1,4 @@
-"""What the catalog keeps of a playbook in rows: steps, edges and tasks, as they stand in the file."""
+"""The rows that the catalog keeps of a playbook: steps, edges and tasks, as they stand in the file."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a `playbook` step asks of other executions: start one, and read what came of it."""
+"""The children of `playbook` steps: one is started, its result is read."""
 
 import orjson
 from psycopg import Connection

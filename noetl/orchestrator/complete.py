@@ -1,4 +1,4 @@
-"""Complete leased jobs in batches: one transaction for all outcomes that came in while the last one was under way.
+"""The completion of leased jobs, in batches: one transaction for the outcomes that gathered during the last one.
 
     decide against the state as last seen        (before the transaction; pure)
     lock executions, remove jobs by their fence  (first round trip)

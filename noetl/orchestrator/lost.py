@@ -1,7 +1,7 @@
 """Work that nobody ends by itself: executions past their timeout, and jobs whose worker is gone.
 
 Every worker looks for both once a second, and so does every server, later: the only worker of a database may be the
-one that is gone. It takes no slot, is bounded each time, and is done under the same locks and fence as all else.
+one that is gone. It needs no slot, is bounded each time, and is done under the same locks and fence as all else.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What others may ask of executions: register, start, cancel. Each call is one transaction of its own."""
+"""The commands to the catalog and to executions: register, start, cancel. Each is one transaction of its own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Fold the whole log again and compare: the state of every execution is what its events come to."""
+"""The check of the log: the state of every execution is the fold of its events."""
 
 from collections.abc import Iterator
 from typing import Any

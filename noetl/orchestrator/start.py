@@ -1,4 +1,4 @@
-"""Start executions: render the workload, decide what comes first, and write all of it in one transaction."""
+"""The start of executions: the workload rendered, the first steps decided, all of it written in one transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ VALUE_CACHE_BYTES = 8 * 1024 * 1024
 """Bytes of results and args cached per execution; beyond it everything is forgotten and read again on demand."""
 
 EVENT_BYTES = 200
-"""Bytes that an event takes in memory, whatever it brought."""
+"""Bytes of memory of an event without its result and args."""
 
 
 class ValueCache(Values):

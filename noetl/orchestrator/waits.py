@@ -1,4 +1,4 @@
-"""What jobs wait for, in sentences: a time, a child, another attempt, a worker, their turn, or somebody's decision."""
+"""The waits of jobs, in sentences: for a time, a child, an attempt, a worker, their turn, or somebody's decision."""
 
 from datetime import UTC, datetime
 from typing import Any

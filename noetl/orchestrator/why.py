@@ -1,4 +1,4 @@
-"""Why an execution stands where it stands: its steps, the reasons of its failures, and what it waits for.
+"""The situation of an execution: its steps, the reasons of its failures, and the waits of its jobs.
 
 One explanation for the command line, the API and pages; `noetl.reasons` words the failures.
 """
@@ -36,7 +36,7 @@ def explain(conn: Connection, execution_id: int) -> Row:
 
     `steps` are those that have begun, in that order: the newest visit of each. `failures` are the steps that failed for
     good, with the lines of their reasons, those of child executions below the step that called them. `waits` say what
-    the jobs of an execution that goes on wait for, down into its children. Runs inside a transaction.
+    the jobs of an execution that has not ended wait for, down into its children. Runs inside a transaction.
     """
     shown = read.show_execution(conn, execution_id)
     jobs = facts.read_jobs(conn, execution_id)

@@ -1,5 +1,5 @@
--- Lease one job whose worker was lost before. The caller begins nothing else beside it, so that a job that takes
--- its worker down with it takes down nothing else.
+-- Lease one job whose worker was lost before. The caller begins nothing else beside it, so that a job that
+-- brings its worker down ends nothing else.
 UPDATE queue q
    SET status = 'leased', worker_id = %(worker)s, attempts = q.attempts + 1,
        lease_until = clock_timestamp() + %(lease)s * interval '1 second'

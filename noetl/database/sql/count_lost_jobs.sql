@@ -1,2 +1,2 @@
--- Queued jobs that took a worker down with them, or seem to have.
+-- Queued jobs that brought a worker down, or seem to have.
 SELECT count(*) FROM queue WHERE status = 'queued' AND lost > 0

@@ -1,5 +1,5 @@
 -- Put jobs into the queue: `queued`, `waiting` until a time or until somebody wakes them, or `leased` already to the
--- worker that goes on with the execution. A retried or waiting job keeps its id and its counters. A step that has a
+-- worker that continues the execution. A retried or waiting job keeps its id and its counters. A step that has a
 -- job already is an error: nothing is dropped in silence.
 INSERT INTO queue (id, execution_id, {job_names},
                    status, available_at, lease_until, worker_id, created_at)

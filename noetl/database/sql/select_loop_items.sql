@@ -1,5 +1,5 @@
 -- What became of the items of a loop, from the event that began it on. Every item ends with one event, so the reading
--- ends with the last of them, however long the log goes on. `total` grows with the results; those that would be
+-- ends with the last of them, however long the log is. `total` grows with the results; those that would be
 -- beyond the limit are told by their size alone.
 WITH loop AS MATERIALIZED (
        SELECT node_id, visit, (context ->> 'count')::bigint AS count

@@ -1,4 +1,4 @@
--- Pools with their living workers: those that run and have said so lately. Workers that drain take no new jobs.
+-- Pools with their living workers: those that run and have said so lately. Workers that drain claim no jobs.
 SELECT pool, count(*)
   FROM runtime, unnest(pools) AS pool
  WHERE kind = 'worker' AND status = 'running'

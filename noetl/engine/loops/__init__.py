@@ -1,1 +1,1 @@
-"""Loops: what they run over, their items, and the names within them."""
+"""Loops: the items they run over, those in progress, and the names within them."""

@@ -1,4 +1,4 @@
-"""What a loop runs over: `in`, then `where`, `order_by`, `limit`, `batch`, in this order, cut into chunks. Pure.
+"""The items of a loop: `in`, then `where`, `order_by`, `limit`, `batch`, in this order, cut into chunks. Pure.
 
 `in` has the budget of one render. All that follows is work for each item, which may take many times as long, so a
 `Collection` can be finished in another thread than that which began it.

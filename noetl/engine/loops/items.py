@@ -5,7 +5,7 @@
                  an item of an outer loop ends with the loop it ran  <─────┤
                  a step queues one last job, which ends it  <──────────────┘
 
-An item costs one event and one job, and the state counts them: so a loop over a hundred thousand items takes no more
+An item costs one event and one job, and the state counts them: so a loop over a hundred thousand items costs no more
 to decide than one over ten. The last job is there because routing, and whatever begins at once behind it, may ask for
 what the items gave: when it ends, all of that is in the log.
 """

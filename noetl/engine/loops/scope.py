@@ -1,4 +1,4 @@
-"""What templates can name within a loop: the iterators of all its levels, `index`, `_loop`."""
+"""The names of templates within a loop: the iterators of all its levels, `index`, `_loop`."""
 
 from collections.abc import Iterator
 from typing import Any

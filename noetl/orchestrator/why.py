@@ -85,6 +85,7 @@ def _step(row: Row, jobs: list[Row], over: bool) -> Row:
             "items": _items(row),
             "started_at": row["queued_at"],
             "ended_at": row["at"] if ended else None,
+            "duration": row["duration"] if ended else None,
             "worker_id": row["worker_id"] if ended or job is None else job["worker_id"],
             "result": _beginning(row) if status == "completed" else None,
             "error": None if error is None else error.get("message"),

@@ -2,12 +2,11 @@
 
 import sys
 import time
-from datetime import datetime
 from typing import Any
 
+from noetl.cli.execute.durations import lasts_beyond_attempts, seconds_between
 from noetl.cli.execute.output_reporter import step_label
 from noetl.cli.terminal import STYLES, cell, note, open_console, safe
-from noetl.playbook.step_types import STEP_TYPES
 from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import EventType
 
@@ -33,10 +32,6 @@ _MARKS = {
     EventType.EXECUTION_FAILED: ("✗", "red"),
     EventType.EXECUTION_CANCELLED: ("!", "yellow"),
 }
-
-
-_WITHOUT_WORKER = frozenset(name for name, type_ in STEP_TYPES.items() if type_.place == "queue")
-"""Types whose steps last longer than any attempt: a worker has them in hand at their beginning only."""
 
 
 class Progress:
@@ -73,14 +68,14 @@ class Progress:
             self._running[run], self._queued[run] = None, event["timestamp"]
         elif kind.startswith("step_"):
             loop, queued = self._running.pop(run, None), self._queued.pop(run, None)
-            if queued is not None and (loop is not None or event["node_type"] in _WITHOUT_WORKER):
-                event = {**event, "duration": _seconds(queued, event["timestamp"])}
+            if queued is not None and lasts_beyond_attempts(event["node_type"], is_loop=loop is not None):
+                event = {**event, "duration": seconds_between(queued, event["timestamp"])}
         elif kind == EventType.LOOP_STARTED and run in self._running:
             self._running[run] = (0, event["context"]["count"])
         elif kind.startswith("item_") and (loop := self._running.get(run)) is not None:
             self._running[run] = (loop[0] + 1, loop[1])
         self.shown_at = time.monotonic()
-        if (line := describe(event)) is not None:
+        if not _is_said_elsewhere(event) and (line := describe(event)) is not None:
             self._print(line, *_MARKS[kind])
             self._reason(event)
         if self._status is not None:
@@ -125,9 +120,10 @@ class Progress:
         self._console.print(Text.assemble((self._label, "dim"), (mark, style), " ", line))
 
 
-def _seconds(begin: str, end: str) -> float:
-    """Return the seconds between two timestamps."""
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+def _is_said_elsewhere(event: Event) -> bool:
+    """Tell whether another line says this: that of the failed step, or the last one, which tells how it all ended."""
+    kind = event["event_type"]
+    return kind == EventType.EXECUTION_FAILED or (kind == EventType.EXECUTION_FAILING and not event["error"])
 
 
 def _under_way(step: str, loop: tuple[int, int] | None) -> str:

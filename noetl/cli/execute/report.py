@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from noetl.cli.execute.durations import lasts_beyond_attempts, seconds_between, seconds_text
 from noetl.cli.execute.progress import say_end
 from noetl.cli.execute.wait_reporter import wait_sentence
 from noetl.cli.playbook_files import read_text
@@ -104,7 +105,7 @@ def _step_row(step: Row) -> Row:
         "attempt": attempt,
         "items": done + failed,
         "started": clock(step["started_at"] or step["ended_at"]),
-        "took": seconds(step["started_at"], step["ended_at"]),
+        "took": _step_took(step),
         "result_or_error": heading(step["error"]) if step["error"] else step["result"] or "",
     }
 
@@ -147,18 +148,15 @@ def clock(moment: str | None) -> str:
     return text[11:] if text[:10] == datetime.now(UTC).date().isoformat() else text
 
 
-def seconds(begin: str | None, end: str | None) -> str:
-    """Return the time between two moments as people read it, nothing where one is not known."""
-    if begin is None or end is None:
-        return ""
-    span = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
-    if span < 60:
-        return f"{span:.2f} s"
-    minutes, rest = divmod(round(span), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
 def took(shown: Row) -> str:
     """Return how long an execution took, or nothing while it goes on."""
-    return seconds(shown["started_at"], shown["finished_at"])
+    begin, end = shown["started_at"], shown["finished_at"]
+    return "" if end is None else seconds_text(seconds_between(begin, end))
+
+
+def _step_took(step: Row) -> str:
+    """Return how long a step took, as the progress shows it, or nothing while it goes on."""
+    begin, end = step["started_at"], step["ended_at"]
+    if begin is not None and end is not None and lasts_beyond_attempts(step["type"], is_loop=step["items"] is not None):
+        return seconds_text(seconds_between(begin, end))
+    return seconds_text(step["duration"])

@@ -12,6 +12,7 @@ from noetl.cli.connection.client import Client
 from noetl.cli.execute import follow as module
 from noetl.cli.execute.follow import exit_code, follow
 from noetl.cli.execute.progress import Progress, describe
+from noetl.cli.execute.report import print_outcome, print_status
 from noetl.cli.execute.wait_reporter import WaitReporter
 from noetl.cli.terminal import cell, complain, fitting, print_table
 from noetl.errors import Unreachable
@@ -226,3 +227,37 @@ def test_a_narrow_terminal_gets_whole_statuses_and_the_ends_of_paths(
     assert head.split() == ["execution", "id", "path", "version", "status", "labels"]
     assert line == "384841696770260995  …ly/load  3        cancelling  team=blu…"
     assert len(line) == 60
+
+
+def test_a_failed_execution_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The step's line has the reason, the last line of the command the end."""
+    error = {"message": "no", "step": "fetch"}
+    shown = {"execution_id": "7", "status": "failed", "error": error, "result": None}
+    progress = Progress()
+    progress.show(event("step_failed", error={"message": "no"}))
+    progress.show(event("execution_failing", node_id=None, visit=None))
+    progress.show(event("execution_failed", node_id=None, visit=None, error=error))
+    print_outcome(shown, {"failures": []}, as_json=False)
+    assert capsys.readouterr().err.splitlines() == ["✗ fetch failed: no", "execution 7 failed: step fetch: no"]
+
+
+@pytest.mark.parametrize(
+    ("node_type", "items", "took"),
+    [
+        ("http", None, "0.25 s"),
+        ("http", {"ended": 2, "failed": 0, "count": 2}, "1 min 30 s"),
+        ("wait", None, "1 min 30 s"),
+    ],
+)
+def test_a_step_took_as_long_in_its_status_as_in_the_progress(
+    node_type: str, items: dict[str, int] | None, took: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last attempt's time, without the queue; of loops, waits and children all of it."""
+    moments = {"started_at": "2026-01-31T08:00:00Z", "ended_at": "2026-01-31T08:01:30Z", "duration": 0.25}
+    step = {"step": "fetch", "type": node_type, "visit": 1, "status": "completed", "attempt": 1, "max_attempts": 1}
+    step |= {**moments, "items": items, "error": None, "result": "1"}
+    shown = {"execution_id": "7", "path": "a", "version": 1, "status": "completed", "error": None, "result": None}
+    shown |= {"started_by": None, "finished_at": None, "parent_execution_id": None, "labels": {}}
+    shown |= {"cancel_requested_at": None, "started_at": moments["started_at"]}
+    print_status(shown, {"steps": [step], "failures": [], "waits": []})
+    assert capsys.readouterr().out.splitlines()[-1].split("\t")[5] == took

@@ -50,7 +50,7 @@ _OPTIONAL = (
 class State:
     """The folded state of one execution.
 
-    `runs`     step -> [visit, the arrivals that began it]: step runs that have begun and not ended (one a step at a time)
+    `runs`     step -> [visit, the arrivals that began it]: step runs that have begun and not ended (one of a step)
     `visits`   step -> visits begun so far
     `pending`  step -> arrivals that have begun no visit yet, in order
     `results`  step -> event that holds the result of its last completed visit (of a loop: the one that began it)

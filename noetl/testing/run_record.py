@@ -9,7 +9,8 @@ from noetl.engine.evolve import value_event
 from noetl.playbook.templates.result_views import raw
 from noetl.testing.calls import CallRecord
 from noetl.testing.execution import Execution
-from noetl.testing.simulation import Simulation, TimedEvent
+from noetl.testing.members import TimedEvent
+from noetl.testing.simulation import Simulation
 from noetl.words import EventType, step_of
 
 _ENDS = {

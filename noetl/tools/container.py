@@ -27,19 +27,19 @@ if TYPE_CHECKING:  # imported by the first call: most workers never make one
     import docker
     from docker.models.containers import Container
 
-TIMEOUT: Final = 3600.0
-API_TIMEOUT: Final = 60
+DEFAULT_TIMEOUT_SECONDS: Final = 3600.0
+API_TIMEOUT_SECONDS: Final = 60
 """Seconds that one request to the engine may take, the run itself left aside."""
 
-KEPT: Final = 16 * 1024
+ERROR_OUTPUT_BYTES: Final = 16 * 1024
 """How much of each stream an error keeps, in bytes: the last ones."""
 
-TAIL: Final = 48 * 1024
+OUTPUT_TAIL_BYTES: Final = 48 * 1024
 """How much of what was printed is kept as the step's output, in bytes."""
 
-LABEL: Final = "noetl.key"
-DATABASE: Final = "noetl.database"
-WORKER: Final = "noetl.worker"
+KEY_LABEL: Final = "noetl.key"
+DATABASE_LABEL: Final = "noetl.database"
+WORKER_LABEL: Final = "noetl.worker"
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 
 
@@ -61,7 +61,7 @@ class _Printed:
         text = self.stderr if stream == 2 else self.stdout
         text += data
         self.tail += data
-        del self.tail[:-TAIL]
+        del self.tail[:-OUTPUT_TAIL_BYTES]
         if len(self.stdout) + len(self.stderr) > self.limit:
             raise TooLarge(f"the container printed more than {self.limit:,} bytes: write to a volume instead")
 
@@ -87,7 +87,7 @@ def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
     """
     printed = _Printed(call.limit)
     try:
-        wanted = {**_wanted(call), "labels": {**labels, LABEL: call.key}}
+        wanted = {**_wanted(call), "labels": {**labels, KEY_LABEL: call.key}}
         with _engine() as engine, _container(engine, call, wanted) as container:
             return _run(call, container, printed)
     except InvalidCall as failure:
@@ -119,10 +119,12 @@ def list_containers(database: str) -> list[Owned]:
     try:
         knock()  # before the SDK is imported: most workers never need it
         with _engine() as engine:
-            found = engine.api.containers(all=True, filters={"label": [f"{DATABASE}={database}", WORKER, LABEL]})
+            found = engine.api.containers(
+                all=True, filters={"label": [f"{DATABASE_LABEL}={database}", WORKER_LABEL, KEY_LABEL]}
+            )
     except (_Unavailable, OSError):
         return []
-    return [Owned(each["Id"], each["Labels"][LABEL], each["Labels"][WORKER]) for each in found]
+    return [Owned(each["Id"], each["Labels"][KEY_LABEL], each["Labels"][WORKER_LABEL]) for each in found]
 
 
 def remove_containers(ids: Iterable[str]) -> None:
@@ -208,7 +210,7 @@ def _engine() -> "Iterator[docker.DockerClient]":
         raise _Unavailable("containers need the package docker: pip install 'noetl[container]'") from None
     try:
         knock()
-        engine = docker.from_env(timeout=API_TIMEOUT)
+        engine = docker.from_env(timeout=API_TIMEOUT_SECONDS)
         engine.ping()
     except (docker.errors.DockerException, OSError) as failure:
         raise _Unavailable(
@@ -286,7 +288,7 @@ def _pull(engine: "docker.DockerClient", call: Call, image: str) -> None:
 
 
 def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed:
-    seconds = TIMEOUT if call.timeout is None else call.timeout
+    seconds = DEFAULT_TIMEOUT_SECONDS if call.timeout is None else call.timeout
     overran = threading.Event()
     timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), _end, (container, overran))
     timer.daemon = True
@@ -296,18 +298,23 @@ def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed
         try:
             for stream, data in frames:
                 printed.take(stream, data)
-            code = int(container.wait(timeout=API_TIMEOUT)["StatusCode"])
+            code = int(container.wait(timeout=API_TIMEOUT_SECONDS)["StatusCode"])
         finally:
             timer.cancel()
     output = _text(printed.tail)
     if overran.is_set():
         told = f"{call.where}: the container was still running after its timeout of {seconds:g} s; it was killed"
-        return Failed(error_value("timeout", told, retryable=True, detail=printed.described(code, KEPT)), output)
+        return Failed(
+            error_value("timeout", told, retryable=True, detail=printed.described(code, ERROR_OUTPUT_BYTES)), output
+        )
     if code != 0:
-        said = printed.described(code, KEPT)["stderr"].strip().splitlines()
+        said = printed.described(code, ERROR_OUTPUT_BYTES)["stderr"].strip().splitlines()
         told = f"{call.where}: the container ended with exit code {code}" + (f": {said[-1][:500]}" if said else "")
         return Failed(
-            error_value("container", storable(told), retryable=True, detail=printed.described(code, KEPT)), output
+            error_value(
+                "container", storable(told), retryable=True, detail=printed.described(code, ERROR_OUTPUT_BYTES)
+            ),
+            output,
         )
     return Done(plain(printed.described(code), call.limit), output)
 
@@ -342,5 +349,6 @@ def _text(data: bytes | bytearray) -> str:
 
 
 def make_tool(labels: Mapping[str, str]) -> Tool:
-    """Return the tool. `labels` (`DATABASE`, `WORKER`) are those of its containers, read whenever it makes one."""
-    return Tool("container", partial(run, labels), default_timeout=TIMEOUT, cancel=cancel)
+    """Return the tool. `labels` (`DATABASE_LABEL`, `WORKER_LABEL`) are read whenever it makes a container, which has
+    them."""
+    return Tool("container", partial(run, labels), default_timeout=DEFAULT_TIMEOUT_SECONDS, cancel=cancel)

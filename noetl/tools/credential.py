@@ -6,7 +6,7 @@ from typing import Any, Final
 from noetl.tools.base import InvalidCall
 from noetl.tools.sql.bind import kind_of
 
-NAMES: Final = {
+PART_NAMES: Final = {
     "host": "host",
     "hostaddr": "hostaddr",
     "port": "port",
@@ -45,10 +45,10 @@ _ONLY_IN_URLS: Final = frozenset(
 """What a connection string may say beside that. What names a file of passwords or services is in neither list: it would
 let in who does not know the password."""
 
-URLS: Final = ("url", "dsn", "conninfo")
-_REQUIRED: Final = {"host": "host", "user": "user", "dbname": "database"}
-_SECRET: Final = ("password", "sslpassword")
-_LEAST: Final = 4  # characters: a shorter secret would be found in every other word
+URL_FIELDS: Final = ("url", "dsn", "conninfo")
+_REQUIRED_PARTS: Final = {"host": "host", "user": "user", "dbname": "database"}
+_SECRET_PARTS: Final = ("password", "sslpassword")
+_SHORTEST_SECRET: Final = 4  # characters: a shorter secret would be found in every other word
 
 
 def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") -> dict[str, str]:
@@ -58,16 +58,16 @@ def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") 
     if kind not in ("postgres", "postgresql"):
         raise InvalidCall(f"{what} is of type {kind!r}: one of type postgres is needed")
     given = {name: value for name, value in credential.items() if name != "type" and value is not None}
-    urls = [name for name in URLS if name in given]
+    urls = [name for name in URL_FIELDS if name in given]
     parts = _of_url(given.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
     for name, value in given.items():
-        if name not in NAMES:
-            known = ", ".join([*NAMES, *URLS])
+        if name not in PART_NAMES:
+            known = ", ".join([*PART_NAMES, *URL_FIELDS])
             raise InvalidCall(f"{what} has the field {name!r}, which is unknown: there are {known}")
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise InvalidCall(f"{name} of {what} must be text, not {kind_of(value)}")
-        parts[NAMES[name]] = str(value)
-    missing = [name for key, name in _REQUIRED.items() if not parts.get(key)]
+        parts[PART_NAMES[name]] = str(value)
+    missing = [name for key, name in _REQUIRED_PARTS.items() if not parts.get(key)]
     if "hostaddr" in parts and "host" in missing:
         missing.remove("host")
     if missing:
@@ -85,7 +85,7 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
         parts = {}
     if not parts:
         raise InvalidCall(f"{what} is no connection string: write it as postgresql://user:password@host:port/database")
-    refused = sorted(parts.keys() - set(NAMES.values()) - _ONLY_IN_URLS)
+    refused = sorted(parts.keys() - set(PART_NAMES.values()) - _ONLY_IN_URLS)
     if refused:
         raise InvalidCall(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")
     return parts
@@ -93,7 +93,7 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
 
 def secrets_of(parts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what of a login must not be seen."""
-    return tuple(str(parts[name]) for name in _SECRET if len(str(parts.get(name) or "")) >= _LEAST)
+    return tuple(str(parts[name]) for name in _SECRET_PARTS if len(str(parts.get(name) or "")) >= _SHORTEST_SECRET)
 
 
 def hide(text: str, secrets: tuple[str, ...]) -> str:

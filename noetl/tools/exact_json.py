@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn
 import orjson
 
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
-_SMALLEST: Final = -(2**63)
-_GREATEST: Final = 2**63 - 1
-_GREATEST_STORED: Final = 2**64 - 1
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
+_UINT64_MAX: Final = 2**64 - 1
 """What a result can hold: databases have no unsigned integers, other services do."""
 
 
@@ -45,7 +45,7 @@ def whole(text: str | int) -> int | str:
     if isinstance(text, str) and len(text) > 20:  # also since int() refuses thousands of digits
         return text
     number = int(text)
-    return number if _SMALLEST <= number <= _GREATEST else str(text)
+    return number if _INT64_MIN <= number <= _INT64_MAX else str(text)
 
 
 def _finite(text: str) -> float | str:
@@ -53,7 +53,7 @@ def _finite(text: str) -> float | str:
 
 
 def _fitting_whole(text: str) -> int:
-    if len(text) > 20 or not _SMALLEST <= int(text) <= _GREATEST_STORED:
+    if len(text) > 20 or not _INT64_MIN <= int(text) <= _UINT64_MAX:
         _too_big(text)
     return int(text)
 

@@ -21,13 +21,13 @@ from noetl.playbook.values import plain
 from noetl.tools.base import Tool, failed_at, storable
 from noetl.tools.python_values import without_objects
 
-MODULE: Final = "noetl_step"
+MODULE_NAME: Final = "noetl_step"
 """The name of the module that a step's code is. Not `__main__`: `if __name__ == "__main__":` must not run."""
 
-FRAMES: Final = 20
+MAX_FRAMES_PER_END: Final = 20
 """How many frames of a traceback are kept at either end: endless recursion under little memory has millions."""
 
-_CACHED: Final = 512
+_MAX_COMPILED: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class _Unusable(Exception):
 
 
 def _execute(compiled: _Compiled, call: Call) -> Any:
-    module = ModuleType(MODULE)
-    sys.modules[MODULE] = module  # pickle and dataclasses look a class's module up
+    module = ModuleType(MODULE_NAME)
+    sys.modules[MODULE_NAME] = module  # pickle and dataclasses look a class's module up
     namespace = module.__dict__
     if compiled.wants_context:
         namespace["context"] = _context(call.context)
@@ -145,7 +145,7 @@ def _awaited(value: Coroutine[Any, Any, Any]) -> Any:
 def _compile(where: str, code: str) -> _Compiled:
     found = _compiled.get((where, code))
     if found is None:
-        if len(_compiled) >= _CACHED:
+        if len(_compiled) >= _MAX_COMPILED:
             del _compiled[next(iter(_compiled))]
         lines = code.splitlines(keepends=True)
         found = _Compiled(
@@ -297,10 +297,10 @@ def _shorten(failure: BaseException) -> None:
         count, frame = 0, each.__traceback__
         while frame is not None:
             count, frame = count + 1, frame.tb_next
-        if count > 2 * FRAMES:
-            head = _after(each.__traceback__, FRAMES - 1)
-            head.tb_next = _after(head, count - 2 * FRAMES + 1)
-            each.add_note(f"({count - 2 * FRAMES:,} frames in the middle of the traceback are left out)")
+        if count > 2 * MAX_FRAMES_PER_END:
+            head = _after(each.__traceback__, MAX_FRAMES_PER_END - 1)
+            head.tb_next = _after(head, count - 2 * MAX_FRAMES_PER_END + 1)
+            each.add_note(f"({count - 2 * MAX_FRAMES_PER_END:,} frames in the middle of the traceback are left out)")
 
 
 def _after(frame: TracebackType | None, steps: int) -> TracebackType:

@@ -26,13 +26,13 @@ from noetl.playbook.values import plain
 from noetl.rules.choices import SHELLS
 from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 
-KEPT: Final = 16 * 1024
+ERROR_OUTPUT_BYTES: Final = 16 * 1024
 """How much of each stream an error keeps, in bytes: the last ones."""
 
-LINGER: Final = 1.0
+LINGER_SECONDS: Final = 1.0
 """Seconds that output is still waited for when the command has ended and something it started holds its pipes."""
 
-_CHUNK: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 16
 
 
 def run(call: Call) -> Done | Failed:
@@ -191,9 +191,9 @@ def _read(process: "subprocess.Popen[bytes]", limit: int) -> tuple[bytes, bytes]
         for descriptor in streams:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
-            ready = selector.select(LINGER / 4)
+            ready = selector.select(LINGER_SECONDS / 4)
             for key, _ in ready:
-                data = os.read(key.fd, _CHUNK)
+                data = os.read(key.fd, _CHUNK_BYTES)
                 if not data:
                     selector.unregister(key.fd)
                     continue
@@ -208,7 +208,7 @@ def _read(process: "subprocess.Popen[bytes]", limit: int) -> tuple[bytes, bytes]
             if process.poll() is None:
                 continue
             ended_at = ended_at or time.monotonic()
-            if not ready and time.monotonic() - ended_at > LINGER:
+            if not ready and time.monotonic() - ended_at > LINGER_SECONDS:
                 break  # something it started in the background holds the pipes: what it prints is nobody's
     (_, stdout), (_, stderr) = streams.values()
     return bytes(stdout), bytes(stderr)
@@ -221,8 +221,8 @@ def _answer(call: Call, code: int, stdout: bytes, stderr: bytes) -> Done | Faile
             return Done(plain(result, call.limit))
         except TooLarge as failure:
             return failed_at(call.where, "too_large", failure)
-    kept = _text(stderr[-KEPT:])
-    detail = {"exit_code": code, "stdout": _text(stdout[-KEPT:]), "stderr": kept}
+    kept = _text(stderr[-ERROR_OUTPUT_BYTES:])
+    detail = {"exit_code": code, "stdout": _text(stdout[-ERROR_OUTPUT_BYTES:]), "stderr": kept}
     lines = kept.strip().splitlines()
     said = f": {lines[-1][:500]}" if lines else ""
     return Failed(

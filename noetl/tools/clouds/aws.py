@@ -18,7 +18,7 @@ from noetl.tools.clouds.aws_signature import AwsKeys, sign
 from noetl.tools.clouds.service import CloudError, CloudSecret, CloudService
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
-_REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
+_REGION_NAME: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
 class AwsSecrets:
@@ -37,7 +37,7 @@ class AwsSecrets:
         """Return a secret. `version` is a version's id, or a stage like AWSPREVIOUS. Raises `CloudError`."""
         given = credential or {}
         region = region or _region_of(name) or given.get("region") or self._variable("AWS_REGION", "AWS_DEFAULT_REGION")
-        if not region or not _REGION.fullmatch(region):
+        if not region or not _REGION_NAME.fullmatch(region):
             raise CloudError("no region is known: give 'region', or set AWS_REGION where the worker runs")
         keys = self._keys(given)
         wanted = {"SecretId": name}

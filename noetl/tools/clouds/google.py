@@ -18,13 +18,13 @@ import orjson
 
 from noetl.tools.clouds.service import CloudError, CloudSecret, CloudService
 
-SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-_ADDRESS: Final = "https://secretmanager.googleapis.com/"
-_TOKENS: Final = "https://oauth2.googleapis.com/token"
-_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_FULL: Final = re.compile(r"projects/([^/]+)/secrets/([^/]+)(?:/versions/([^/]+))?")
-_HOUR: Final = 3600
-_EARLY: Final = 60.0
+ACCESS_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+_SERVICE_URL: Final = "https://secretmanager.googleapis.com/"
+_LOGIN_URL: Final = "https://oauth2.googleapis.com/token"
+_GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_FULL_NAME: Final = re.compile(r"projects/([^/]+)/secrets/([^/]+)(?:/versions/([^/]+))?")
+_ASSERTION_SECONDS: Final = 3600
+_TOKEN_MARGIN_SECONDS: Final = 60.0
 """Seconds before its end after which an access token is not used any more."""
 
 
@@ -45,11 +45,11 @@ class GoogleSecrets:
     ) -> CloudSecret:
         """Return a secret, its newest version unless one is given. Raises `CloudError`."""
         given = credential if credential is not None else self._key_file()
-        full = _FULL.fullmatch(name)
+        full = _FULL_NAME.fullmatch(name)
         if full:
             project, name, version = full[1], full[2], version or full[3]
         project = project or self._project(given)
-        base = self._environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _ADDRESS
+        base = self._environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _SERVICE_URL
         place = f"projects/{quote(project, safe='')}/secrets/{quote(name, safe='')}"
         url = f"{base.rstrip('/')}/v1/{place}/versions/{quote(version or 'latest', safe='')}:access"
         headers = {"Authorization": f"Bearer {self._token(given)}"}
@@ -94,7 +94,10 @@ class GoogleSecrets:
                 self._ask_metadata("instance/service-accounts/default/token") if given is None else self._log_in(given)
             )
             try:
-                token, end = str(answer["access_token"]), self._clock() + float(answer["expires_in"]) - _EARLY
+                token, end = (
+                    str(answer["access_token"]),
+                    self._clock() + float(answer["expires_in"]) - _TOKEN_MARGIN_SECONDS,
+                )
             except (TypeError, KeyError, ValueError):
                 raise CloudError("Google gave no access token") from None
             with self._lock:
@@ -116,8 +119,8 @@ class GoogleSecrets:
 
     def _log_in(self, given: Mapping[str, Any]) -> Any:
         """Exchange a text signed with the service account's key for an access token."""
-        tokens = str(given.get("token_uri") or _TOKENS)
-        form = {"grant_type": _GRANT, "assertion": _assertion(given, tokens, int(self._clock()))}
+        tokens = str(given.get("token_uri") or _LOGIN_URL)
+        form = {"grant_type": _GRANT_TYPE, "assertion": _assertion(given, tokens, int(self._clock()))}
         return self._login.ask(
             "POST",
             tokens,
@@ -142,7 +145,7 @@ def _assertion(given: Mapping[str, Any], audience: str, now: int) -> str:
     if not email or not isinstance(key, RSAPrivateKey):
         raise CloudError("the credential is no key of a service account: it needs client_email and private_key")
     head = {"alg": "RS256", "typ": "JWT", **({"kid": given["private_key_id"]} if "private_key_id" in given else {})}
-    claims = {"iss": email, "scope": SCOPE, "aud": audience, "iat": now, "exp": now + _HOUR}
+    claims = {"iss": email, "scope": ACCESS_SCOPE, "aud": audience, "iat": now, "exp": now + _ASSERTION_SECONDS}
     text = f"{_base64(orjson.dumps(head))}.{_base64(orjson.dumps(claims))}"
     return f"{text}.{_base64(key.sign(text.encode(), PKCS1v15(), SHA256()))}"
 

@@ -14,13 +14,13 @@ from noetl.tools.http.body import WrongBody, read_body
 if TYPE_CHECKING:
     import httpx
 
-TIMEOUT: Final = 10.0
+REQUEST_TIMEOUT_SECONDS: Final = 10.0
 """Seconds for one request."""
 
-LARGEST: Final = 1024 * 1024
+ANSWER_LIMIT_BYTES: Final = 1024 * 1024
 """Bytes of an answer."""
 
-_PASSING: Final = frozenset({408, 425, 429})
+_RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
 
 class CloudError(Exception):
@@ -42,7 +42,7 @@ class CloudSecret:
 class CloudService:
     """Requests to one service, over kept connections. Safe to share between threads."""
 
-    def __init__(self, name: str, *, timeout: float = TIMEOUT, metadata: bool = False) -> None:
+    def __init__(self, name: str, *, timeout: float = REQUEST_TIMEOUT_SECONDS, metadata: bool = False) -> None:
         """Make it. `metadata`: it is a cloud's metadata service, at a link-local address; no other may be at one."""
         self.name = name
         self._metadata = metadata
@@ -61,10 +61,10 @@ class CloudService:
         deadline = begin_call(self._timeout)
         try:
             with self._session().stream(method, url, headers=headers, content=content) as response:
-                body = read_body(response, LARGEST, deadline)
+                body = read_body(response, ANSWER_LIMIT_BYTES, deadline)
                 status = response.status_code
         except TooLarge:
-            raise CloudError(f"{self.name} answers with more than {LARGEST:,} bytes") from None
+            raise CloudError(f"{self.name} answers with more than {ANSWER_LIMIT_BYTES:,} bytes") from None
         except WrongBody as problem:
             raise CloudError(f"{self.name}: {problem}", retryable=problem.retryable) from None
         except RefusedAddress as problem:
@@ -79,7 +79,7 @@ class CloudService:
             ) from None
         answer = _decoded(body)
         if status != 200:
-            retryable = status in _PASSING or status >= 500 or "Throttling" in str(answer)[:200]
+            retryable = status in _RETRYABLE_STATUSES or status >= 500 or "Throttling" in str(answer)[:200]
             raise CloudError(f"{self.name} answered {status}: {_reason(answer)}", retryable=retryable)
         return answer
 

@@ -20,21 +20,21 @@ from noetl.tools.sql.bind import Bound, check_text, kind_of
 if TYPE_CHECKING:
     import duckdb
 
-MEMORY: Final = ":memory:"
-PATIENCE: Final = 60.0
+IN_MEMORY: Final = ":memory:"
+LOCK_WAIT_SECONDS: Final = 60.0
 """Seconds to wait for a file that another process has open."""
 
-ALONE: Final = "db"
+SINGLE_ALIAS: Final = "db"
 """What a single credential, which has no alias, is called in the SQL."""
 
-_POSTGRES: Final = re.compile(
+_POSTGRES_SQL: Final = re.compile(
     r"\btype\s+'?postgres|\bpostgres_(?:scan|query|attach|execute)\w*\s*\(|'postgres(?:ql)?:", re.IGNORECASE
 )
-_BESIDE: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")
+_OTHER_PARTS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "options")
 """The parts of a login that are no part of a secret of DuckDB's."""
 
-_LOCKED: Final = "Could not set lock on file"
-_S3: Final = {
+_LOCKED_MESSAGE: Final = "Could not set lock on file"
+_S3_OPTIONS: Final = {
     "access_key": "KEY_ID",
     "secret_key": "SECRET",
     "session_token": "SESSION_TOKEN",
@@ -66,19 +66,19 @@ def file_of(call: Call) -> str:
     name = call.fields.get("database")
     if name is not None:
         if not isinstance(name, str) or not name:
-            raise InvalidCall(f"database must be a path or {MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
+            raise InvalidCall(f"database must be a path or {IN_MEMORY}, not {kind_of(name) if name != '' else 'empty'}")
         check_text("database", name)
-        if name != MEMORY:
+        if name != IN_MEMORY:
             refuse_home(call, "database", name)
         return name
     folder = call.context.get("files")
     if folder is None:
-        return MEMORY
+        return IN_MEMORY
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return str(Path(folder) / f"{call.context['execution_id']}.duckdb")
 
 
-def open_duckdb(path: str, *, patience: float = PATIENCE) -> Opened:
+def open_duckdb(path: str, *, patience: float = LOCK_WAIT_SECONDS) -> Opened:
     """Open a database.
 
     Raises `InvalidCall` where DuckDB is not installed or the file cannot be opened, `DatabaseUnavailable` where another
@@ -94,7 +94,7 @@ def open_duckdb(path: str, *, patience: float = PATIENCE) -> Opened:
             conn = duckdb.connect(path, config={"autoinstall_known_extensions": "false"})
             return Opened(conn)
         except duckdb.IOException as failure:
-            if _LOCKED not in str(failure):
+            if _LOCKED_MESSAGE not in str(failure):
                 raise InvalidCall(f"the database {path!r} cannot be opened: {first_line(failure)}") from None
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
@@ -135,7 +135,7 @@ def load_extension(opened: Opened, name: str) -> None:
 
 def needed_by(commands: Iterable[Bound]) -> set[str]:
     """Return the extensions that SQL needs by the looks of it."""
-    return {"postgres_scanner"} if any(_POSTGRES.search(command.text) for command in commands) else set()
+    return {"postgres_scanner"} if any(_POSTGRES_SQL.search(command.text) for command in commands) else set()
 
 
 def asked_for(command: Bound) -> str | None:
@@ -165,7 +165,7 @@ def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iter
 
     words = {word for command in commands if command.words[:1] == ("ATTACH",) for word in command.text.upper().split()}
     for alias, credential in auth.items():
-        name = alias or ALONE
+        name = alias or SINGLE_ALIAS
         check_text("an alias of auth", name)
         what = f"the credential {alias!r}" if alias else "the credential"
         if credential.get("type") == "s3":
@@ -178,7 +178,7 @@ def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iter
         _secret(opened, name, "postgres", options, what)
         if name.upper() in words:
             continue
-        rest = " ".join(f"{key}={_quoted(parts[key])}" for key in _BESIDE if key in parts)
+        rest = " ".join(f"{key}={_quoted(parts[key])}" for key in _OTHER_PARTS if key in parts)
         target = f"connect_timeout=10 {rest}".strip()
         try:
             opened.conn.execute(
@@ -202,10 +202,10 @@ def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], wh
 
 
 def _s3(credential: Mapping[str, Any], what: str) -> dict[str, Any]:
-    unknown = [str(name) for name in credential if name != "type" and name not in _S3]
+    unknown = [str(name) for name in credential if name != "type" and name not in _S3_OPTIONS]
     if unknown:
-        raise InvalidCall(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3)}")
-    return {_S3[name]: value for name, value in credential.items() if name != "type"}
+        raise InvalidCall(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3_OPTIONS)}")
+    return {_S3_OPTIONS[name]: value for name, value in credential.items() if name != "type"}
 
 
 def _quoted(value: str) -> str:

@@ -34,11 +34,16 @@ from noetl.tools.sql.values import Results, jsonable
 IMPORTS: Final = ("duckdb", "pytz")
 """DuckDB, and what it imports for times with a zone."""
 
-CHUNK: Final = 100
+CHUNK_ROWS: Final = 100
 """Rows that come at once."""
 
-_AGAIN: Final = ("Unable to connect", "Transaction conflict", "Could not set lock", "terminating connection")
-_COUNTED: Final = (["Count"], ["Success"])
+_RETRYABLE_MESSAGES: Final = (
+    "Unable to connect",
+    "Transaction conflict",
+    "Could not set lock",
+    "terminating connection",
+)
+_COUNT_COLUMNS: Final = (["Count"], ["Success"])
 """The columns of commands that return no rows."""
 
 
@@ -104,7 +109,7 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
     cursor = conn.execute(text, list(command.values)) if command.values else conn.execute(text)
     described = cursor.description or []
     names, types = [column[0] for column in described], [str(column[1]) for column in described]
-    if names in _COUNTED and kinds[-1:] != [duckdb.StatementType.SELECT]:
+    if names in _COUNT_COLUMNS and kinds[-1:] != [duckdb.StatementType.SELECT]:
         rows = cursor.fetchall()
         results.begin()
         results.end(rows[0][0] if rows and names == ["Count"] else 0)
@@ -114,7 +119,7 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
         names = [column.name for column in columns]
     readers: list[Reader] = [jsonable for _ in names] if columns is None else [column.read for column in columns]
     results.begin(names)
-    while rows := cursor.fetchmany(CHUNK):
+    while rows := cursor.fetchmany(CHUNK_ROWS):
         for row in rows:
             results.row(_plain(row, readers, json))
     results.end()
@@ -159,7 +164,7 @@ def _failed(where: str, hide: Callable[[str], str], failure: BaseException, numb
         "exception": type(failure).__name__,
         "message": storable(hide(str(failure).strip())),
     }
-    retryable = any(sign in str(failure) for sign in _AGAIN)
+    retryable = any(sign in str(failure) for sign in _RETRYABLE_MESSAGES)
     told = storable(hide(f"{where}: {command}{first_line(failure)}"))
     return Failed(error_value("duckdb", told, retryable=retryable, detail=detail))
 

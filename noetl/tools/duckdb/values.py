@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 Reader = Callable[[Any], Any]
 
-_QUERIES: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE"})
-_UNIT: Final = re.compile(r"(-?\d+) (year|month|day)s?")
-_CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
+_QUERY_WORDS: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE"})
+_INTERVAL_UNIT: Final = re.compile(r"(-?\d+) (year|month|day)s?")
+_INTERVAL_CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Column:
 
 def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column] | None:
     """Return how to read the columns of a query, None for a command that is none, or that fails: it says so itself."""
-    if command.words[:1] and command.words[0] not in _QUERIES and not command.text.startswith("("):
+    if command.words[:1] and command.words[0] not in _QUERY_WORDS and not command.text.startswith("("):
         return None
     import duckdb
 
@@ -67,7 +67,7 @@ def _column(name: str, type_: str) -> Column:
 
 def _reading(type_: Any) -> tuple[str | None, Reader]:
     """Return the type to cast to, None where the value is right as it is, and the reader of the value."""
-    leaf = _LEAVES.get(type_.id)
+    leaf = _LEAF_READERS.get(type_.id)
     if leaf is not None:
         return "VARCHAR", leaf
     match type_.id:
@@ -123,8 +123,8 @@ def _moment(text: str) -> str:
 
 def _interval(text: str) -> str:
     """Return DuckDB's `1 year 2 months 04:05:06` as Postgres' ISO 8601 style writes it: P1Y2MT4H5M6S."""
-    date = "".join(f"{amount}{unit[0].upper()}" for amount, unit in _UNIT.findall(text))
-    found = _CLOCK.search(text)
+    date = "".join(f"{amount}{unit[0].upper()}" for amount, unit in _INTERVAL_UNIT.findall(text))
+    found = _INTERVAL_CLOCK.search(text)
     clock = ""
     if found:
         sign, hours, minutes, seconds = found.groups()
@@ -136,7 +136,7 @@ def _interval(text: str) -> str:
     return f"P{date}{'T' + clock if clock else ''}" if date or clock else "PT0S"
 
 
-_LEAVES: Final[dict[str, Reader]] = {
+_LEAF_READERS: Final[dict[str, Reader]] = {
     "interval": _text(_interval),
     "float": _text(lambda text: real(float(text))),
     "time": _text(str),

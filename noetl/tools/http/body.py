@@ -19,18 +19,18 @@ from noetl.tools.exact_json import exact_json
 if TYPE_CHECKING:  # imported by the first call
     import httpx
 
-ENCODINGS: Final = "gzip, deflate"
+ACCEPT_ENCODING: Final = "gzip, deflate"
 """The compressions that are asked for, as Accept-Encoding names them."""
 
-_GZIP: Final = zlib.MAX_WBITS | 16
-_RAW: Final = -zlib.MAX_WBITS
-_WINDOWS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
-_PIECE: Final = 1 << 18
-_HEADER: Final = 2
+_GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
+_RAW_WINDOW: Final = -zlib.MAX_WBITS
+_WINDOW_BITS: Final = {"gzip": _GZIP_WINDOW, "x-gzip": _GZIP_WINDOW, "deflate": zlib.MAX_WBITS}
+_PIECE_BYTES: Final = 1 << 18
+_ZLIB_HEADER_BYTES: Final = 2
 """Bytes of zlib's header."""
 
-_CHARSET: Final = re.compile(r"[A-Za-z0-9_:.+-]{1,40}")
-_CHARSETS: Final = frozenset(
+_CHARSET_NAME: Final = re.compile(r"[A-Za-z0-9_:.+-]{1,40}")
+_KNOWN_CHARSETS: Final = frozenset(
     codecs.lookup(name).name
     for name in (
         *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "ascii"),
@@ -61,8 +61,8 @@ def read_body(response: "httpx.Response", limit: int, deadline: float) -> bytes:
     layers = [name for name in _words(response.headers.get("content-encoding", "")) if name != "identity"]
     if len(layers) > 1:
         raise WrongBody(f"the body is compressed {len(layers)} times ({', '.join(layers)[:80]}): one layer is read")
-    if layers and layers[0] not in _WINDOWS:
-        raise WrongBody(f"the body is compressed as {layers[0][:40]!r}, which is not one of {ENCODINGS}")
+    if layers and layers[0] not in _WINDOW_BITS:
+        raise WrongBody(f"the body is compressed as {layers[0][:40]!r}, which is not one of {ACCEPT_ENCODING}")
     decompress = _Decompressor(layers[0]) if layers else None
     sent, body = 0, bytearray()
     for chunk in response.iter_raw():
@@ -89,7 +89,7 @@ class _Decompressor:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._inner = zlib.decompressobj(_WINDOWS[name])
+        self._inner = zlib.decompressobj(_WINDOW_BITS[name])
         self._first = b""  # of deflate: bytes until there are enough to tell whether zlib's header stands in front
         self._begun = False
         self._padding = False  # behind the last member: only zeros may follow
@@ -98,7 +98,7 @@ class _Decompressor:
         """Yield what some more of the compressed bytes give, at most 256 KiB at a time. Raises `WrongBody`."""
         if not self._begun:
             data = self._first = self._first + data
-            if len(data) < _HEADER:
+            if len(data) < _ZLIB_HEADER_BYTES:
                 return
         while data:
             if self._inner.eof and not self._next(data):
@@ -115,18 +115,18 @@ class _Decompressor:
         if not data.strip(b"\0"):
             self._padding = True
             return False
-        if self._padding or _WINDOWS[self._name] != _GZIP or not data.startswith(b"\x1f"):
+        if self._padding or _WINDOW_BITS[self._name] != _GZIP_WINDOW or not data.startswith(b"\x1f"):
             raise WrongBody(f"the body has something behind its {self._name} data")
-        self._inner = zlib.decompressobj(_GZIP)
+        self._inner = zlib.decompressobj(_GZIP_WINDOW)
         return True
 
     def _decompress(self, data: bytes) -> bytes:
         try:
-            return self._inner.decompress(data, _PIECE)
+            return self._inner.decompress(data, _PIECE_BYTES)
         except zlib.error as failure:
             if not self._begun and self._name == "deflate":  # some servers send it without zlib's header
                 self._begun = True
-                self._inner = zlib.decompressobj(_RAW)
+                self._inner = zlib.decompressobj(_RAW_WINDOW)
                 return self._decompress(data)
             raise WrongBody(f"the body cannot be decompressed ({self._name}: {failure})") from None
 
@@ -161,10 +161,10 @@ def charset_of(content_type: str) -> str | None:
 
 def _known(name: str) -> str:
     try:
-        found = codecs.lookup(name).name if _CHARSET.fullmatch(name) else ""
+        found = codecs.lookup(name).name if _CHARSET_NAME.fullmatch(name) else ""
     except LookupError:
         return ""
-    return found if found in _CHARSETS else ""
+    return found if found in _KNOWN_CHARSETS else ""
 
 
 def read_json(body: bytes, content_type: str, *, big_as_text: bool) -> Any:

@@ -14,19 +14,19 @@ import httpx
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # else each request's whole address is logged, keys and all
 
-_METADATA: Final = frozenset(
+_METADATA_ADDRESSES: Final = frozenset(
     ipaddress.ip_address(text)
     for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
 )
 """Metadata services of clouds that are not link-local: Alibaba, Azure, Oracle, AWS (IPv6, two), Google (IPv6)."""
 
-_AT_END: Final = tuple(
+_NETWORKS_ENDING_IN_IPV4: Final = tuple(
     ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
 )
 """Where the last 32 bits are an IPv4 address: IPv4-compatible, -mapped, -translated (RFC 4291, 2765), NAT64 (6052)."""
 
 _NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
-_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+_ISATAP_BITS: Final = frozenset({0x00005EFE, 0x02005EFE})
 """Bits 64 to 95 of an address whose last 32 are an IPv4 address (RFC 5214)."""
 
 _call = threading.local()
@@ -57,13 +57,13 @@ def is_refused(text: str) -> bool:
     meant: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         meant += _embedded(address)
-    return any(each.is_link_local or each in _METADATA for each in meant)
+    return any(each.is_link_local or each in _METADATA_ADDRESSES for each in meant)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
     """Yield the IPv4 addresses that an IPv6 address may be a way to."""
     number = int(address)
-    if any(address in network for network in _AT_END) or (number >> 32) & 0xFFFFFFFF in _ISATAP:
+    if any(address in network for network in _NETWORKS_ENDING_IN_IPV4) or (number >> 32) & 0xFFFFFFFF in _ISATAP_BITS:
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
     if address in _NAT64_LOCAL:  # its prefix may have any of these lengths (RFC 6052, 2.2); bits 64 to 71 are left out
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)

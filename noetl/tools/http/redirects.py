@@ -8,10 +8,10 @@ import httpx
 
 from noetl.tools.http.request import Request
 
-MOST: Final = 10
+MAX_REDIRECTS: Final = 10
 """Redirects of one call."""
 
-_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class WrongRedirect(Exception):
@@ -25,7 +25,7 @@ def send(client: httpx.Client, wanted: Request) -> Iterator[httpx.Response]:
     home = request.url
     response = client.send(request, stream=True)
     try:
-        for _ in range(MOST):
+        for _ in range(MAX_REDIRECTS):
             following = response.next_request
             if following is None:
                 yield response
@@ -35,7 +35,7 @@ def send(client: httpx.Client, wanted: Request) -> Iterator[httpx.Response]:
                 _strip(following, wanted)
             response = client.send(following, stream=True)
         if response.next_request is not None:
-            raise WrongRedirect(f"more than {MOST} redirects")
+            raise WrongRedirect(f"more than {MAX_REDIRECTS} redirects")
         yield response
     finally:
         response.close()
@@ -45,7 +45,7 @@ def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
     """Whether an address is of the same host, port and scheme; from http to https is fine."""
     if home.host != url.host:
         return False
-    ports = (home.port or _PORTS.get(home.scheme), url.port or _PORTS.get(url.scheme))
+    ports = (home.port or _DEFAULT_PORTS.get(home.scheme), url.port or _DEFAULT_PORTS.get(url.scheme))
     return (home.scheme == url.scheme and ports[0] == ports[1]) or (
         (home.scheme, url.scheme) == ("http", "https") and ports == (80, 443)
     )

@@ -10,15 +10,15 @@ import orjson
 from noetl.calls import Call
 from noetl.rules.choices import BIG_NUMBERS, HTTP_METHODS
 from noetl.tools.base import InvalidCall
-from noetl.tools.http.body import ENCODINGS, charset_of, is_json, media_type
+from noetl.tools.http.body import ACCEPT_ENCODING, charset_of, is_json, media_type
 from noetl.tools.http.login import HttpLogin, login_of, sendable
 
 if TYPE_CHECKING:  # imported by the first call
     import httpx
 
-TIMEOUT: Final = 30.0
-_SAFE: Final = frozenset({"GET", "HEAD"})
-_FORM: Final = "application/x-www-form-urlencoded"
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _GREATEST_PORT: Final = 65535
 
 
@@ -61,10 +61,10 @@ def request_of(call: Call) -> Request:
     headers.update(login.headers)
     params.update(login.params)
     given = {name.lower() for name in headers}
-    if method not in _SAFE and "idempotency-key" not in given:
+    if method not in _SAFE_METHODS and "idempotency-key" not in given:
         headers["Idempotency-Key"] = call.key
     if "accept-encoding" not in given:
-        headers["Accept-Encoding"] = ENCODINGS
+        headers["Accept-Encoding"] = ACCEPT_ENCODING
     content = _content(body, headers) if has_body else None  # before the headers are taken: it may add one
     return Request(
         method=method,
@@ -128,7 +128,7 @@ def _timeout(call: Call) -> float:
     if own is not None and (isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0):
         raise InvalidCall(f"timeout {own!r} is not a number of seconds above 0")
     if own is None:
-        return TIMEOUT if call.timeout is None or call.timeout == float("inf") else call.timeout
+        return DEFAULT_TIMEOUT_SECONDS if call.timeout is None or call.timeout == float("inf") else call.timeout
     return float(own if call.timeout is None else min(own, call.timeout))
 
 
@@ -142,7 +142,7 @@ def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
     """Return query, body, and whether there is a body, of the field `data`."""
     if isinstance(data, Mapping) and data and set(data) <= {"query", "body"}:
         return _mapping(data, "query", "data.query"), data.get("body"), data.get("body") is not None
-    if method in _SAFE:
+    if method in _SAFE_METHODS:
         if not isinstance(data, Mapping):
             raise InvalidCall(f"data of a {method} is its query: give a mapping, not a {type(data).__name__}")
         return data, None, False
@@ -187,7 +187,7 @@ def _content(body: Any, headers: dict[str, str]) -> bytes:
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if isinstance(body, str) and (not is_json(kind) or _is_document(body)):
         return _encoded(body, kind)
-    if isinstance(body, Mapping) and media_type(kind) == _FORM:
+    if isinstance(body, Mapping) and media_type(kind) == _FORM_TYPE:
         form = {name: _query(name, value) for name, value in body.items() if value is not None}
         return urlencode(form, doseq=True).encode()
     if not kind:

@@ -20,15 +20,15 @@ from noetl.playbook.values import plain
 from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 from noetl.tools.exact_json import NumberTooBig
 from noetl.tools.http.body import WrongBody, is_json, read_body, read_json, read_text
-from noetl.tools.http.request import TIMEOUT, Request, request_of
+from noetl.tools.http.request import DEFAULT_TIMEOUT_SECONDS, Request, request_of
 
 if TYPE_CHECKING:  # imported by the first call: most commands and every runner child never make one
     import httpx
 
-KEPT: Final = 64 * 1024
+ERROR_BODY_BYTES: Final = 64 * 1024
 """How much of a body an error keeps, in bytes."""
 
-RETRYABLE: Final = frozenset({408, 425, 429})
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Http:
 def make_tool(*, allow_link_local: bool = False) -> Tool:
     """Return the http tool; its own `timeout` field holds within the step's."""
     tool = Http(allow_link_local=allow_link_local)
-    return Tool("http", tool.run, default_timeout=TIMEOUT, close=tool.close)
+    return Tool("http", tool.run, default_timeout=DEFAULT_TIMEOUT_SECONDS, close=tool.close)
 
 
 # ---- exchange --------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _answer(call: Call, what: str, response: _Response, big_as_text: bool) -> Do
         return Failed(error_value("http", storable(text), detail=_kept(response, read_text(response.body, ""))))
     if not 200 <= response.status < 300:
         text = f"{what}: answered {response.status} {response.reason}"
-        retryable = response.status in RETRYABLE or response.status >= 500
+        retryable = response.status in RETRYABLE_STATUSES or response.status >= 500
         return Failed(error_value("http", storable(text), retryable=retryable, detail=_kept(response, data)))
     try:
         return Done(plain(response.described(data), call.limit))
@@ -195,9 +195,9 @@ def _kept(response: _Response, data: Any) -> dict[str, Any]:
     """Return the response as an error keeps it: a long body becomes the beginning of its text."""
     described = response.described(data)
     try:
-        plain(described, KEPT)
+        plain(described, ERROR_BODY_BYTES)
     except (ValueNotJson, TooLarge):
-        described["data"] = storable(response.body[:KEPT].decode("utf-8", "replace"), KEPT)
+        described["data"] = storable(response.body[:ERROR_BODY_BYTES].decode("utf-8", "replace"), ERROR_BODY_BYTES)
     return described
 
 

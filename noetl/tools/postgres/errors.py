@@ -10,19 +10,19 @@ from noetl.tools.base import storable
 from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.session import is_lost
 
-_AGAIN: Final = frozenset({"40001", "40P01", "55P03", "57014"})
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "55P03", "57014"})
 """What another attempt may mend, beside lost connections and a server without room (class 53)."""
 
-_FINAL: Final = re.compile(
+_FINAL_REFUSAL: Final = re.compile(
     r"authentication failed|no password supplied|does not exist|is not permitted to log in|no pg_hba\.conf entry"
     r"|could not translate host name|certificate|does not support SSL|not accept password"
 )
 """What a refused connection says when it would be refused again. The client library gives it no code."""
 
-KEPT: Final = 2000
+ERROR_SQL_CHARACTERS: Final = 2000
 """Characters of a command's text that its error keeps."""
 
-_DETAILS: Final = {
+_DETAIL_NAMES: Final = {
     "message_detail": "detail",
     "message_hint": "hint",
     "context": "context",
@@ -41,7 +41,7 @@ def of_connect(where: str, login: PostgresLogin, failure: psycopg.Error) -> Fail
     for marker in ("FATAL:  ", "failed: ", "ERROR:  "):  # without the client library's repetition of the address
         reason = reason.split(marker)[-1]
     told = login.hide(f"{where}: no connection to {login.where}: {reason}")
-    retryable = not _FINAL.search(text)
+    retryable = not _FINAL_REFUSAL.search(text)
     return Failed(error_value("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
 
 
@@ -58,9 +58,9 @@ def of_command(
     diagnostic = failure.diag
     primary = diagnostic.message_primary or str(failure).strip() or type(failure).__name__
     detail: dict[str, Any] = {"sqlstate": failure.sqlstate, "command": command}
-    detail |= {name: value for key, name in _DETAILS.items() if (value := getattr(diagnostic, key)) is not None}
+    detail |= {name: value for key, name in _DETAIL_NAMES.items() if (value := getattr(diagnostic, key)) is not None}
     if text is not None:
-        detail["sql"] = text[:KEPT]  # its params are apart: no value stands in it
+        detail["sql"] = text[:ERROR_SQL_CHARACTERS]  # its params are apart: no value stands in it
     place = ""
     if refused is not None:
         detail |= {"row": refused[0], "column": refused[1]}
@@ -79,7 +79,7 @@ def of_command(
     number = "" if command is None else f"command_{command}: "
     told = login.hide(f"{where}: {number}{primary}{place}")
     state = failure.sqlstate or ""
-    retryable = is_lost(failure) or state in _AGAIN or state.startswith("53")
+    retryable = is_lost(failure) or state in _RETRYABLE_STATES or state.startswith("53")
     hidden = {name: login.hide(value) if isinstance(value, str) else value for name, value in detail.items()}
     kept = {name: storable(value) if isinstance(value, str) else value for name, value in hidden.items()}
     return Failed(error_value("postgres", storable(told), retryable=retryable, detail=kept))

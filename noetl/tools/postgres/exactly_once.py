@@ -17,7 +17,7 @@ from noetl.tools.base import InvalidCall
 from noetl.tools.masking import mask_of
 from noetl.tools.postgres.session import Session
 
-FIND: Final = """
+FIND_INBOX: Final = """
 SELECT 'noetl_inbox', pg_catalog.has_schema_privilege(n.oid, 'USAGE')
    AND pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')), true
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
@@ -37,7 +37,7 @@ UNION ALL
 """Inboxes, whether this login may use each, and whether by functions. Where nothing can be written nothing can be done
 twice."""
 
-_ROUNDS: Final = 5
+_MAX_ROUNDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Inbox:
 
 
 def chosen(rows: Sequence[tuple[bytes | None, ...]]) -> Inbox | None:
-    """Return the inbox to use of those that `FIND` returned as text: the first that may be used, else the first."""
+    """Return the inbox to use, of the rows of `FIND_INBOX` as text: the first that may be used, else the first."""
     found = [Inbox((name or b"").decode(), usable == b"t", functions == b"t") for name, usable, functions in rows]
     return next((inbox for inbox in found if inbox.usable), found[0] if found else None)
 
@@ -98,7 +98,7 @@ def enter(session: Session, inbox: Inbox, key: bytes, begin_again: Callable[[], 
 
     Waits for another transaction that has written the key and not ended. Raises `psycopg.Error`.
     """
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         try:
             rows = session.query(inbox.insert, (0, key))
             if not rows and inbox.select is not None:

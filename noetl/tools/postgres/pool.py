@@ -16,14 +16,14 @@ from noetl.tools.postgres.login import CONNECT_SECONDS, PostgresLogin
 from noetl.tools.postgres.session import Able, Session
 from noetl.tools.postgres.values import make_adapters
 
-LIMIT: Final = 10
+MAX_CONNECTIONS: Final = 10
 """Connections per login in one process; further calls wait."""
 
 IDLE_SECONDS: Final = 30.0
 """How long a connection that nobody uses is kept."""
 
-_LOOK: Final = 0.2  # seconds between two looks whether a waiting call was cancelled
-_QUIET: Final = "SET log_min_error_statement = 'panic'; RESET log_min_error_statement"
+_LOOK_INTERVAL_SECONDS: Final = 0.2  # between two looks whether a waiting call was cancelled
+_QUIET_SQL: Final = "SET log_min_error_statement = 'panic'; RESET log_min_error_statement"
 
 
 class NoRoom(Exception):
@@ -55,10 +55,10 @@ class Pool:
         trusted. Raises `NoRoom`, and `psycopg.Error` where no connection can be had."""
         with self._changed:
             shelf = self._shelves.setdefault(login, _Shelf())
-            while shelf.lent >= LIMIT:
+            while shelf.lent >= MAX_CONNECTIONS:
                 if given_up() or (deadline is not None and time.monotonic() >= deadline):
                     raise NoRoom
-                self._changed.wait(_LOOK)
+                self._changed.wait(_LOOK_INTERVAL_SECONDS)
             shelf.lent += 1
             stale = [conn for _, conn, _ in shelf.idle] if fresh else []
             shelf.idle = [] if fresh else shelf.idle
@@ -97,7 +97,7 @@ class Pool:
         conn = self._open(conninfo, login)
         able = Able(
             watched=_works(conn, "SET client_connection_check_interval = '2s'"),  # from 14, where the system can tell
-            quiet=_works(conn, _QUIET),
+            quiet=_works(conn, _QUIET_SQL),
         )
         return Session(conn, login, able)
 

@@ -19,16 +19,16 @@ from noetl.tools.postgres.values import Value, parameters
 from noetl.tools.sql.bind import Bound
 from noetl.tools.sql.values import Results
 
-CHUNK: Final = 20
+CHUNK_ROWS: Final = 20
 """Rows that come at once: what is held before the limit is looked at."""
 
-MOST_VALUES: Final = 65535
+MAX_VALUES: Final = 65535
 """Values of one command: their number has two bytes in Postgres' protocol."""
 
-OUTPUT_LIMIT: Final = 64 * 1024
-_ROWS: Final = frozenset({ExecStatus.SINGLE_TUPLE, ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK})
-_COPY: Final = frozenset({ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH})
-_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+OUTPUT_LIMIT_CHARACTERS: Final = 64 * 1024
+_ROW_STATUSES: Final = frozenset({ExecStatus.SINGLE_TUPLE, ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK})
+_COPY_STATUSES: Final = frozenset({ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH})
+_LOST_STATES: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 
 
 class CopyRefused(Exception):
@@ -97,16 +97,16 @@ class Session:
         Raises `psycopg.Error`, `InvalidCall`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
         is still busy and must be closed.
         """
-        if command.values is not None and len(command.values) > MOST_VALUES:
+        if command.values is not None and len(command.values) > MAX_VALUES:
             raise InvalidCall(
-                f"the command has {len(command.values):,} values, and Postgres takes {MOST_VALUES:,}: give a list as"
+                f"the command has {len(command.values):,} values, and Postgres takes {MAX_VALUES:,}: give a list as"
                 " one value (= ANY($1), unnest($1::int[])), or store rows with a save step"
             )
         self.untouched = False
         query = command.text.encode()
         self._send(query, parameters(self.conn, query, command.values or ()))
         if capabilities.has_stream_chunked():
-            self.conn.pgconn.set_chunked_rows_mode(CHUNK)
+            self.conn.pgconn.set_chunked_rows_mode(CHUNK_ROWS)
         else:
             self.conn.pgconn.set_single_row_mode()
         self.conn.wait(generators.send(self.conn.pgconn))
@@ -114,7 +114,7 @@ class Session:
         own: dict[int, int] = {}
         transformer = Transformer(self.conn)
         for result in self._results():
-            if result.status in _ROWS:
+            if result.status in _ROW_STATUSES:
                 if not begun:
                     own = postgres_types.unknown(result)
                     names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
@@ -144,7 +144,7 @@ class Session:
                 raise failed or failure from None
             if result is None:
                 break
-            if result.status in _COPY:
+            if result.status in _COPY_STATUSES:
                 raise CopyRefused
             if result.status == ExecStatus.FATAL_ERROR:
                 failed = pg.error_from_result(result, encoding="utf-8")
@@ -181,13 +181,13 @@ class Session:
 
     def _notice(self, diagnostic: pg.Diagnostic) -> None:
         line = f"{diagnostic.severity}: {diagnostic.message_primary}\n"
-        if self._noted < OUTPUT_LIMIT:
+        if self._noted < OUTPUT_LIMIT_CHARACTERS:
             self._noted += len(line)
             self._notices.append(line)
 
     def output(self) -> str:
         """Return what the server has said beside its results."""
-        return self.login.hide(storable("".join(self._notices), OUTPUT_LIMIT))
+        return self.login.hide(storable("".join(self._notices), OUTPUT_LIMIT_CHARACTERS))
 
     def end(self) -> None:
         """Stop listening: the connection may go to another call."""
@@ -199,4 +199,4 @@ def is_lost(failure: psycopg.Error) -> bool:
     state = failure.sqlstate
     if state is None:
         return isinstance(failure, psycopg.OperationalError | psycopg.InterfaceError)
-    return state.startswith("08") or state in _LOST
+    return state.startswith("08") or state in _LOST_STATES

@@ -240,7 +240,7 @@ class Transactions:
 
     def _begin(self, run: TransactionRun, session: Session) -> postgres_once.Inbox | None:
         """Open the transaction; return the inbox, if there is one. Raises `InvalidCall` where it may not be used."""
-        found = session.simple(f"{run.begin}; {run.settings()}; {postgres_once.FIND}")[-1]
+        found = session.simple(f"{run.begin}; {run.settings()}; {postgres_once.FIND_INBOX}")[-1]
         rows = [tuple(found.get_value(row, column) for column in range(3)) for row in range(found.ntuples)]
         inbox = postgres_once.chosen(rows)
         if inbox is None:

@@ -19,7 +19,7 @@ from psycopg.pq.abc import PGresult
 
 from noetl.tools.sql.values import Reader
 
-_FIND: Final = """
+_FIND_TYPES: Final = """
 WITH RECURSIVE type AS (
     SELECT * FROM pg_catalog.pg_type WHERE oid = ANY($1::pg_catalog.oid[])
     UNION
@@ -41,10 +41,10 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
 """The types of $1 and all that they consist of. Domains are told by their base type where they are a column of their
 own, so they are found within arrays and composites only. Oids are numbers: JSON of an oid would be text."""
 
-_ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^"\\]|\\.)', re.DOTALL)
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-_FIELD: Final = re.compile(r'"((?:[^"\\]|\\.|"")*)"|([^",()]*)', re.DOTALL)
-_DOUBLED: Final = re.compile(r'\\(.)|"(")', re.DOTALL)
+_ARRAY_ITEM: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^"\\]|\\.)', re.DOTALL)
+_ESCAPED_CHARACTER: Final = re.compile(r"\\(.)", re.DOTALL)
+_ROW_FIELD: Final = re.compile(r'"((?:[^"\\]|\\.|"")*)"|([^",()]*)', re.DOTALL)
+_DOUBLED_SIGN: Final = re.compile(r'\\(.)|"(")', re.DOTALL)
 
 
 def unknown(result: PGresult) -> dict[int, int]:
@@ -59,7 +59,7 @@ def readers(conn: Connection[Any], types: Mapping[int, int]) -> dict[int, Reader
     Raises `psycopg.Error`.
     """
     wanted = "{" + ",".join(map(str, sorted(set(types.values())))) + "}"
-    conn.pgconn.send_query_params(_FIND.encode(), [wanted.encode()])
+    conn.pgconn.send_query_params(_FIND_TYPES.encode(), [wanted.encode()])
     (result,) = conn.wait(generators.execute(conn.pgconn))
     if result.status != ExecStatus.TUPLES_OK:
         raise error_from_result(result, encoding="utf-8")
@@ -106,7 +106,7 @@ def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
     def add(item: Any) -> None:
         open_lists[-1].append(item)
 
-    for quoted, sign in _ITEM.findall(text[begins:]):
+    for quoted, sign in _ARRAY_ITEM.findall(text[begins:]):
         if sign in ("{", "}", delimiter):
             if bare:
                 add(None if bare == "NULL" else read(bare))
@@ -120,7 +120,7 @@ def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
         elif sign:
             bare += sign
         else:
-            add(read(_ESCAPED.sub(r"\1", quoted)))
+            add(read(_ESCAPED_CHARACTER.sub(r"\1", quoted)))
     items: list[Any] = top[0]
     return items
 
@@ -129,10 +129,10 @@ def _mapping(fields: list[tuple[str, Reader]]) -> Reader:
     def read(text: str) -> dict[str, Any]:
         found, place = {}, 1
         for name, read_field in fields:
-            part = _FIELD.match(text, place)
+            part = _ROW_FIELD.match(text, place)
             assert part is not None  # the pattern matches an empty field, too
             quoted, bare = part.groups()
-            given = bare or None if quoted is None else _DOUBLED.sub(r"\1\2", quoted)
+            given = bare or None if quoted is None else _DOUBLED_SIGN.sub(r"\1\2", quoted)
             found[name] = None if given is None else read_field(given)
             place = part.end() + 1
         return found

@@ -21,7 +21,7 @@ from noetl.tools.sql.bind import check_text
 from noetl.tools.sql.values import iso_moment, number, real
 
 _BOOL, _INT4, _INT8, _NUMERIC, _JSONB = 16, 23, 20, 1700, 3802
-_ARRAY: Final = "SELECT typcategory = 'A' FROM pg_catalog.pg_type WHERE oid = $1"
+_IS_ARRAY: Final = "SELECT typcategory = 'A' FROM pg_catalog.pg_type WHERE oid = $1"
 
 Value = tuple[int, bytes | None]
 """The oid of a type, 0 where Postgres is to find it, and a value as that type's text."""
@@ -117,7 +117,7 @@ def _is_array(conn: Connection[Any], oid: int) -> bool:
     known = postgres.types.get(oid)
     if known is not None:
         return known.array_oid == oid
-    conn.pgconn.send_query_params(_ARRAY.encode(), [str(oid).encode()])
+    conn.pgconn.send_query_params(_IS_ARRAY.encode(), [str(oid).encode()])
     result = conn.wait(generators.execute(conn.pgconn))[0]
     return bool(result.status == ExecStatus.TUPLES_OK and result.get_value(0, 0) == b"t")
 

@@ -16,15 +16,15 @@ import orjson
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
 from noetl.tools.base import InvalidCall
-from noetl.tools.duckdb.open import MEMORY, Opened, file_of, literal, log_in, open_duckdb
+from noetl.tools.duckdb.open import IN_MEMORY, Opened, file_of, literal, log_in, open_duckdb
 from noetl.tools.duckdb.tool import failed_as
 from noetl.tools.own_folder import refuse_home
 from noetl.tools.save.order import Order
 from noetl.tools.save.rows import create_table, duckdb_types, identifier, name_parts
 from noetl.tools.sql.bind import Bound
 
-LARGEST_ROW: Final = 1 << 30
-_OPTIONS: Final = {
+MAX_ROW_BYTES: Final = 1 << 30
+_COPY_OPTIONS: Final = {
     "parquet": "FORMAT parquet",
     "csv": "FORMAT csv, HEADER true",
     "json": "FORMAT json, ARRAY true",
@@ -38,7 +38,7 @@ def store(call: Call, order: Order) -> Done | Failed:
 
     def work() -> bytes:
         statements = [command for commands in order.statements for command in commands]
-        opened.append(open_duckdb(MEMORY if order.storage == "file" else file_of(call)))
+        opened.append(open_duckdb(IN_MEMORY if order.storage == "file" else file_of(call)))
         log_in(opened[0], call.auth, statements)
         if order.storage == "file":
             refuse_home(call, "path", order.path)
@@ -116,7 +116,7 @@ def _write(opened: Opened, order: Order, key: str) -> bytes:
     )
     try:
         if order.rows:
-            _copy(opened, order, beside, _OPTIONS["lines" if lines else order.format])
+            _copy(opened, order, beside, _COPY_OPTIONS["lines" if lines else order.format])
         else:
             Path(beside).write_text("[]\n" if order.format == "json" and not lines else "")
         if not elsewhere:
@@ -147,5 +147,5 @@ def _reading(file: str, types: Mapping[str, str]) -> str:
     columns = ", ".join(f"{literal(name)}: {literal(type_)}" for name, type_ in types.items())
     return (
         f"read_json({literal(file)}, format = 'newline_delimited', columns = {{{columns}}},"
-        f" maximum_object_size = {LARGEST_ROW})"
+        f" maximum_object_size = {MAX_ROW_BYTES})"
     )

@@ -18,14 +18,14 @@ from noetl.tools.save.order import Order
 from noetl.tools.save.rows import create_table, identifier, name_parts, postgres_types
 from noetl.tools.sql.values import Reader, Results
 
-FIND: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
-COLUMNS: Final = """
+FIND_TABLE: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
+LIST_COLUMNS: Final = """
 SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
  WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 
 
-LOCATE: Final = """
+LOCATE_VALUE: Final = """
 SELECT (line.number - 1)::text, given.key
   FROM pg_catalog.json_array_elements($1::json) WITH ORDINALITY AS line (row, number),
        pg_catalog.json_each(line.row) AS given JOIN pg_catalog.json_each_text($2::json) AS kind ON kind.key = given.key
@@ -147,7 +147,7 @@ def _place(
     session.rollback()
     kinds = {column.name: column.type for column in columns.values()}
     try:
-        found = session.query(LOCATE, _json(data), (0, orjson.dumps(kinds)))
+        found = session.query(LOCATE_VALUE, _json(data), (0, orjson.dumps(kinds)))
     except pg.Error:  # a server before 16; what it has said of the value is told all the same
         return None
     return (int(found[0][0]), names[found[0][1]]) if found else None
@@ -162,7 +162,7 @@ def _table(session: Session, order: Order) -> str:
     parts = name_parts(order.table)
     for folded in (parts, [part.lower() for part in parts]):
         name = ".".join(identifier(part) for part in folded)
-        if session.query(FIND, (0, name.encode()))[0][0] is not None:
+        if session.query(FIND_TABLE, (0, name.encode()))[0][0] is not None:
             return name
     written = ".".join(part if part.isidentifier() and part.islower() else identifier(part) for part in parts)
     hint = f": {create_table(written, postgres_types(order.rows))}" if order.rows else ""
@@ -171,8 +171,8 @@ def _table(session: Session, order: Order) -> str:
 
 def _columns(session: Session, order: Order, table: str) -> dict[str, _TableColumn]:
     """Return the column of each name in the data: of that name, or that name in small letters. Raises `InvalidCall`."""
-    (oid,) = session.query(FIND, (0, table.encode()))[0]
-    types = dict(session.query(COLUMNS, (0, str(oid).encode())))
+    (oid,) = session.query(FIND_TABLE, (0, table.encode()))[0]
+    types = dict(session.query(LIST_COLUMNS, (0, str(oid).encode())))
     there = list(types)
     found: dict[str, _TableColumn] = {}
     for name in order.columns:

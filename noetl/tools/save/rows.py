@@ -10,7 +10,7 @@ from noetl.tools.sql.bind import kind_of
 
 Row = Mapping[str, Any]
 
-_INT8: Final = (-(2**63), 2**63 - 1)
+_INT8_RANGE: Final = (-(2**63), 2**63 - 1)
 
 
 def rows_of(data: Any) -> list[Row]:
@@ -94,7 +94,7 @@ def _kind(value: Any) -> str:
         case bool():
             return "BOOLEAN"
         case int():
-            return "BIGINT" if _INT8[0] <= value <= _INT8[1] else "HUGEINT"
+            return "BIGINT" if _INT8_RANGE[0] <= value <= _INT8_RANGE[1] else "HUGEINT"
         case float():
             return "DOUBLE"
         case str():

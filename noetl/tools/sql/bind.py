@@ -10,7 +10,7 @@ from typing import Any, Final
 from noetl.rules.sql import Command, Numbering, Placeholder, is_about_transactions, split
 from noetl.tools.base import InvalidCall
 
-_SPELLED: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
+_EXAMPLES: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class _ByPlace:
         if place is None:
             return None
         if kind != self._style and self._style:
-            raise InvalidCall(f"the SQL has both {_SPELLED[self._style]} and {_SPELLED[kind]}: keep to one of them")
+            raise InvalidCall(f"the SQL has both {_EXAMPLES[self._style]} and {_EXAMPLES[kind]}: keep to one of them")
         self._style = kind
         if not 0 <= place < len(self.params):
             what = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"

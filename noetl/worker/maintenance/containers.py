@@ -15,7 +15,7 @@ from noetl.database import runtime, store
 from noetl.database.connect import Database
 from noetl.database.leases import select_unheld
 from noetl.errors import DatabaseError
-from noetl.tools.container import DATABASE, WORKER, Owned, list_containers, remove_containers
+from noetl.tools.container import DATABASE_LABEL, WORKER_LABEL, Owned, list_containers, remove_containers
 
 log = logging.getLogger("noetl.worker")
 
@@ -31,7 +31,7 @@ class LeftContainers:
         """Raises `DatabaseError` where the database cannot be read."""
         self._database = database
         with database.connect() as conn, store.transaction(conn, database.schema):
-            self.labels = {DATABASE: runtime.database_identity(conn), WORKER: worker_id}
+            self.labels = {DATABASE_LABEL: runtime.database_identity(conn), WORKER_LABEL: worker_id}
         self._looking: threading.Thread | None = None
 
     def __call__(self, conn: Connection) -> None:
@@ -42,7 +42,7 @@ class LeftContainers:
 
     def look(self, identity: str) -> None:
         """Have containers of the database `identity` looked for, in a thread, unless one does so already."""
-        self.labels[DATABASE] = identity  # another one once the database was made anew
+        self.labels[DATABASE_LABEL] = identity  # another one once the database was made anew
         if self._looking is None or not self._looking.is_alive():
             self._looking = threading.Thread(target=self._look, name="noetl-containers", daemon=True)
             self._looking.start()
@@ -57,7 +57,7 @@ class LeftContainers:
 
     def remove(self) -> None:
         """Remove the containers that their workers no longer hold."""
-        found = [(_execution(each), each) for each in list_containers(self.labels[DATABASE])]
+        found = [(_execution(each), each) for each in list_containers(self.labels[DATABASE_LABEL])]
         known = [(execution, each) for execution, each in found if execution is not None]
         if not known:
             return

@@ -71,7 +71,7 @@ def test_nothing_of_a_call_is_left_for_the_next(steps: Steps, once: bool) -> Non
 def test_a_connection_is_never_with_two_calls(steps: Steps, observer: Connection) -> None:
     """More calls than connections: the others wait, all of them come to their end."""
     answers: list[Done | Failed] = []
-    count = postgres_pool.LIMIT + 5
+    count = postgres_pool.MAX_CONNECTIONS + 5
     most = 0
 
     def run() -> None:
@@ -84,7 +84,7 @@ def test_a_connection_is_never_with_two_calls(steps: Steps, observer: Connection
         most = max(most, len(pids(observer)))
     assert len(answers) == count
     assert all(isinstance(answer, Done) for answer in answers)
-    assert 2 <= most <= postgres_pool.LIMIT
+    assert 2 <= most <= postgres_pool.MAX_CONNECTIONS
 
 
 def test_waiting_for_a_connection_has_an_end(

@@ -12,7 +12,7 @@ import pytest
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
-from noetl.tools.container import LABEL, container_name, make_tool
+from noetl.tools.container import KEY_LABEL, container_name, make_tool
 from tests.support.docker import engine, small_image
 from tests.support.waiting import wait_for
 
@@ -36,7 +36,7 @@ def image(client: docker.DockerClient) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def nothing_stays(client: docker.DockerClient) -> Iterator[None]:
     yield
-    assert client.containers.list(all=True, filters={"label": f"{LABEL}={KEY}"}) == []
+    assert client.containers.list(all=True, filters={"label": f"{KEY_LABEL}={KEY}"}) == []
 
 
 def call(image: str, command: Any, limit: int = 1 << 20, timeout: float | None = None, **fields: Any) -> Call:

@@ -10,7 +10,7 @@ import pytest
 from noetl.database import runtime
 from noetl.database.connect import Database, open_database
 from noetl.settings import Settings
-from noetl.tools.container import DATABASE, LABEL, WORKER
+from noetl.tools.container import DATABASE_LABEL, KEY_LABEL, WORKER_LABEL
 from noetl.worker.maintenance.containers import LeftContainers
 from tests.support.chaos import playbook
 from tests.support.crew import a_crew
@@ -104,7 +104,7 @@ def test_a_container_goes_on_while_its_worker_has_its_job(
     left = LeftContainers(database, "another")
 
     def make(key: str, worker: str, **other: str) -> str:
-        return str(made.make({DATABASE: identity, WORKER: worker, LABEL: f"{key}", **other}).id)
+        return str(made.make({DATABASE_LABEL: identity, WORKER_LABEL: worker, KEY_LABEL: f"{key}", **other}).id)
 
     kept = {make(f"{execution}:start:1:-1", "alive"), make(f"{execution}:start:1:-1:2", "alive")}
     for key in (f"{execution}:start:2:-1", f"{execution}:start:1:-12", f"{execution + 1}:start:1:-1"):
@@ -119,8 +119,8 @@ def test_a_container_goes_on_while_its_worker_has_its_job(
 
 def test_containers_of_others_are_left_alone(made: Made, database: Database, identity: str) -> None:
     """Those of another database, those whose labels are not whole, and somebody's who uses the same words."""
-    whole = {DATABASE: identity, WORKER: "dead", LABEL: "1:start:1:-1"}
-    for change in ({DATABASE: f"{identity}0"}, {LABEL: "mine"}, {LABEL: f"{'9' * 30}:a:1:-1"}):
+    whole = {DATABASE_LABEL: identity, WORKER_LABEL: "dead", KEY_LABEL: "1:start:1:-1"}
+    for change in ({DATABASE_LABEL: f"{identity}0"}, {KEY_LABEL: "mine"}, {KEY_LABEL: f"{'9' * 30}:a:1:-1"}):
         made.make({**whole, **change})
     for name in whole:
         made.make({label: value for label, value in whole.items() if label != name})

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from noetl.tools.clouds.aws import AwsSecrets
 from noetl.tools.clouds.aws_signature import AwsKeys, sign
-from noetl.tools.clouds.google import SCOPE, GoogleSecrets
+from noetl.tools.clouds.google import ACCESS_SCOPE, GoogleSecrets
 from noetl.tools.clouds.service import CloudError, CloudService
 from tests.support.stub import Stub, serving
 
@@ -179,7 +179,11 @@ class Cloud:
         KEY.public_key().verify(_decode(signature), f"{head}.{claims}".encode(), PKCS1v15(), SHA256())
         assert json.loads(_decode(head)) == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
         told = json.loads(_decode(claims))
-        assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == ("robot@of-the-key.example", SCOPE, 3600)
+        assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == (
+            "robot@of-the-key.example",
+            ACCESS_SCOPE,
+            3600,
+        )
         assert told["aud"].endswith("/token")
         return self._token()
 

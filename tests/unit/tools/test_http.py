@@ -181,7 +181,7 @@ def test_an_error_page_with_the_wrong_label_is_kept_as_text(stub: Stub) -> None:
 
 def test_an_error_keeps_the_beginning_of_a_long_body(stub: Stub) -> None:
     error = failure(f"{stub.url}/long-error")
-    assert len(error["detail"]["data"]) <= http.KEPT + 100
+    assert len(error["detail"]["data"]) <= http.ERROR_BODY_BYTES + 100
     assert error["detail"]["data"].startswith("eeee")
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from noetl.outcomes import Done, Failed
-from noetl.tools.python import FRAMES, run
+from noetl.tools.python import MAX_FRAMES_PER_END, run
 from tests.support.calls import python
 
 
@@ -118,7 +118,7 @@ def test_of_endless_recursion_both_ends_of_the_traceback_are_told() -> None:
     told = answer.error["detail"]["traceback"]
     assert "line 4, in main" in told
     assert "frames in the middle of the traceback are left out" in told
-    assert told.count("\n") < 6 * FRAMES
+    assert told.count("\n") < 6 * MAX_FRAMES_PER_END
     assert answer.error["detail"]["line"] == 6
 
 

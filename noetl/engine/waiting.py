@@ -36,8 +36,11 @@ class ChildCall:
 
 
 def wait(rendered: Rendered, context: Mapping[str, Any], created_at: int, now: int) -> Done | Failed | Deferred:
-    """Return the end of a `wait` step, or how it waits. It counts from when its job was made, so that a rebuilt queue comes to the same
-    time. Raises `InputError` for what is no duration and no timestamp."""
+    """Return the end of a `wait` step, or how long it waits.
+
+    It counts from when its job was made, so that a rebuilt queue comes to the same time. Raises `InputError` for a text
+    that is no duration and no timestamp.
+    """
     fields, limit = rendered.fields, limit_of(rendered, context, now)
     due = context.get("due")
     if due is None:

@@ -1,23 +1,32 @@
 """Who keeps others from the engine's tables: said to whoever could not have a lock in time."""
 
-from typing import LiteralString
+from typing import NamedTuple
 
 from psycopg import Connection
 
-_BLOCKERS: LiteralString = """
-SELECT l.pid, a.usename, coalesce(nullif(a.application_name, ''), 'without a name'), l.mode, c.relname, l.granted,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::bigint, pg_blocking_pids(l.pid)
-  FROM pg_locks AS l
-  JOIN pg_class AS c ON c.oid = l.relation
-  JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
-  JOIN pg_stat_activity AS a ON a.pid = l.pid
- WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.pid <> pg_backend_pid()
-   AND (l.mode = ANY ('{ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}')
-        OR l.pid = ANY (%(pids)s::integer[])
-        OR %(rows)s AND c.relname IN ('execution', 'queue') AND l.mode = ANY ('{RowShareLock,RowExclusiveLock}'))
- ORDER BY a.xact_start NULLS LAST, l.granted
- LIMIT 1
-"""
+from noetl.database.sql import sql
+
+
+class Blocker(NamedTuple):
+    """A session with a lock that it holds or waits for. `behind`: the processes that it waits for itself."""
+
+    pid: int
+    user: str
+    name: str
+    mode: str
+    table: str
+    granted: bool
+    seconds: int | None
+    behind: list[int]
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name}, user {self.user})"
+
+    @property
+    def lock(self) -> str:
+        """The lock, and for how long the session's transaction has lasted."""
+        since = "" if self.seconds is None else f" for {self.seconds} s"
+        return f"{self.mode} on {self.table}{since}"
 
 
 def who_blocks(conn: Connection, schema: str) -> str:
@@ -26,24 +35,18 @@ def who_blocks(conn: Connection, schema: str) -> str:
     A session that waits for a lock on a whole table goes first: everybody else stands behind it. Else it is the oldest
     one that holds rows of executions or jobs. Runs outside a transaction.
     """
-    row = _find(conn, schema, rows=False) or _find(conn, schema, rows=True)
-    if row is None:
+    found = _find(conn, schema, rows=False) or _find(conn, schema, rows=True)
+    if found is None:
         return ""
-    pid, user, name, mode, table, granted, seconds, behind = row
-    since = "" if seconds is None else f" for {seconds} s"
-    text = f"process {pid} ({name}, user {user}) {'holds' if granted else 'waits for'} {mode} on {table}{since}"
-    if granted or not behind:
+    text = f"{found} {'holds' if found.granted else 'waits for'} {found.lock}"
+    if found.granted or not found.behind:
         return text
-    other = _find(conn, schema, pids=behind)
+    other = _find(conn, schema, pids=found.behind)
     if other is None:
-        return f"{text}, behind process {behind[0]}"
-    pid, user, name, mode, table, _granted, seconds, _behind = other
-    since = "" if seconds is None else f" for {seconds} s"
-    return f"{text}, behind process {pid} ({name}, user {user}), which holds {mode} on {table}{since}"
+        return f"{text}, behind process {found.behind[0]}"
+    return f"{text}, behind {other}, which holds {other.lock}"
 
 
-def _find(
-    conn: Connection, schema: str, *, rows: bool = False, pids: list[int] | None = None
-) -> tuple[int, str, str, str, str, bool, int | None, list[int]] | None:
-    query = _BLOCKERS
-    return conn.execute(query, {"schema": schema, "rows": rows, "pids": pids or []}).fetchone()
+def _find(conn: Connection, schema: str, *, rows: bool = False, pids: list[int] | None = None) -> Blocker | None:
+    row = conn.execute(sql("select_blocker"), {"schema": schema, "rows": rows, "pids": pids or []}).fetchone()
+    return None if row is None else Blocker._make(row)

@@ -31,7 +31,7 @@ def add_version(conn: Connection, new: Version) -> tuple[int, bool]:
 
     Runs in a transaction; registrations of one path take their turns.
     """
-    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"noetl catalog {new.path}"])
+    conn.execute(sql("lock_catalog_path"), {"path": new.path})
     parameters = {
         "path": new.path,
         "kind": new.kind,

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from noetl.database.connect import Database, translate
 from noetl.database.schema import packaged_ddl
+from noetl.database.sql import sql
 from noetl.errors import InputError, SchemaMissing
 
 SECTION = re.compile(r"^-- ---- the inbox[^\n]*\n(.*?)^-- ---- ", re.MULTILINE | re.DOTALL)
@@ -47,7 +48,7 @@ def make_inbox(url: str) -> tuple[str, bool]:
 def read_seal(database: Database) -> bytes:
     """Return the secret that makes keys of the inbox unguessable. Raises `SchemaMissing` where there is none yet."""
     with database.connect() as conn, translate():
-        row = conn.execute("SELECT secret FROM noetl_inbox.noetl_seal").fetchone()
+        row = conn.execute(sql("select_seal")).fetchone()
     if row is None:
         raise SchemaMissing("the inbox has no secret: run noetl db apply-schema")
     return str(row[0]).encode()

@@ -33,7 +33,7 @@ def cut_leases(conn: Connection, *, lease: float, limit: int) -> None:
 
 def database_clock(conn: Connection) -> float:
     """Return the database's time, in seconds since 1970."""
-    row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::double precision").fetchone()
+    row = conn.execute(sql("select_clock")).fetchone()
     assert row is not None
     return float(row[0])
 

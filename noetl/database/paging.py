@@ -117,7 +117,7 @@ def _key(kind: type, value: Any) -> Any:
     raise ValueError
 
 
-def fetch(conn: Connection, query: LiteralString, params: Sequence[Any]) -> list[Row]:
+def fetch(conn: Connection, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
     """Return the rows of a query."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return [plain_row(row) for row in cursor.execute(query, params)]

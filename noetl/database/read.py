@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from noetl.database.paging import Connection, Page, Row, Where, fetch, fetch_page, keys_of, page_size
 from noetl.database.results import ending
 from noetl.database.runtime import served_pools
+from noetl.database.sql import sql
 from noetl.errors import InputError, NotFound
 from noetl.words import TERMINAL
 
@@ -84,17 +85,13 @@ def list_catalog(
 
 def show_catalog(conn: Connection, path: str, version: int | None = None) -> Row:
     """Return one catalog entry with its content; without `version` the newest. Raises `NotFound`."""
-    query: LiteralString = "SELECT " + _CATALOG_COLUMNS + ", content FROM catalog WHERE path = %s"
-    if version is None:
-        rows = fetch(conn, query + " ORDER BY version DESC LIMIT 1", (path,))
-    else:
-        rows = fetch(conn, query + " AND version = %s", (path, version))
+    rows = fetch(conn, sql("select_catalog_version"), {"path": path, "version": version})
     if rows:
         return rows[0]
-    newest = fetch(conn, "SELECT max(version) AS version FROM catalog WHERE path = %s", (path,))[0]["version"]
-    if newest is None:
+    newest = conn.execute(sql("select_newest_version"), {"path": path}).fetchone()
+    if newest is None or newest[0] is None:
         raise NotFound(f"the catalog has nothing at {path!r}: noetl catalog register FILE puts it there")
-    raise NotFound(f"{path!r} has no version {version}; its newest is {newest}")
+    raise NotFound(f"{path!r} has no version {version}; its newest is {newest[0]}")
 
 
 # ---- executions --------------------------------------------------------------------------------------------
@@ -151,14 +148,9 @@ def show_execution(conn: Connection, execution_id: int) -> Row:
 
     Raises `NotFound`."""
     row = _execution(conn, execution_id)
-    workload = fetch(conn, "SELECT payload FROM workload WHERE execution_id = %s", (execution_id,))
-    row["workload"] = workload[0]["payload"] if workload else None
-    row["jobs"] = fetch(
-        conn,
-        "SELECT id, node_id, visit, item_index, status, attempts, failures, worker_id, available_at"
-        " FROM queue WHERE execution_id = %s ORDER BY id LIMIT 100",
-        (execution_id,),
-    )
+    workload = conn.execute(sql("select_workload"), {"execution": execution_id}).fetchone()
+    row["workload"] = workload[0] if workload else None
+    row["jobs"] = fetch(conn, sql("select_shown_jobs"), {"execution": execution_id})
     row["result"], row["error"] = None, None
     if row["status"] in TERMINAL:
         row["result"], row["error"] = ending(conn, execution_id, int(row["last_event_id"]))
@@ -172,8 +164,8 @@ def execution_status(conn: Connection, execution_id: int) -> str:
 
 def last_event_ids(conn: Connection, executions: Sequence[int]) -> dict[int, tuple[int, str]]:
     """Return the newest event id and the status of each of these executions that exists."""
-    query: LiteralString = "SELECT execution_id, last_event_id, status FROM execution WHERE execution_id = ANY(%s)"
-    return {row[0]: (row[1], row[2]) for row in conn.execute(query, (list(executions),))}
+    rows = conn.execute(sql("select_last_events"), {"executions": list(executions)})
+    return {execution_id: (last_event_id, status) for execution_id, last_event_id, status in rows}
 
 
 def _execution(conn: Connection, execution_id: int) -> Row:
@@ -242,11 +234,7 @@ def list_queue(
         where.add("execution_id = %s", execution_id)
     if after is not None:
         where.add("id > %s", *keys_of(after, (int,)))
-    select: LiteralString = (
-        "SELECT id, execution_id, node_id, visit, item_index, status, pool, priority, attempts, failures,"
-        " lost, available_at, lease_until, worker_id, concurrency_key, context, created_at FROM queue"
-    )
-    return fetch_page(conn, select, where, "id", ("id",), page_size(limit))
+    return fetch_page(conn, "SELECT * FROM queue", where, "id", ("id",), page_size(limit))
 
 
 def list_runtime(
@@ -292,6 +280,6 @@ def list_errors(
 def counts(conn: Connection) -> Row:
     """Return how many jobs stand in each status, how many servers and workers run, and how many of these serve each
     pool."""
-    queue = dict(conn.execute("SELECT status, count(*) FROM queue GROUP BY status").fetchall())
-    running: LiteralString = "SELECT kind, count(*) FROM runtime WHERE status = 'running' GROUP BY kind"
-    return {"queue": queue, "running": dict(conn.execute(running).fetchall()), "pools": served_pools(conn)}
+    queue = dict(conn.execute(sql("count_jobs")).fetchall())
+    running = dict(conn.execute(sql("count_processes")).fetchall())
+    return {"queue": queue, "running": running, "pools": served_pools(conn)}

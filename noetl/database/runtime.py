@@ -52,10 +52,7 @@ def beat(conn: Connection, process: Process) -> str:
 def database_identity(conn: Connection) -> str:
     """Return a text that no other database has, nor this one's schema once it is made anew, nor a copy that is restored
     beside it. Runs in a transaction."""
-    row = conn.execute(
-        "SELECT concat_ws('/', system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()),"
-        " (SELECT instance FROM schema_version LIMIT 1)) FROM pg_control_system()"
-    ).fetchone()
+    row = conn.execute(sql("select_database_identity")).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -81,7 +78,4 @@ def forget_gone(conn: Connection, seconds: float, *, limit: int) -> None:
 
 def leave(conn: Connection, runtime_id: str) -> None:
     """Say that a process has stopped."""
-    conn.execute(
-        "UPDATE runtime SET status = %s, heartbeat_at = clock_timestamp() WHERE runtime_id = %s",
-        (RuntimeStatus.STOPPED, runtime_id),
-    )
+    conn.execute(sql("stop_runtime"), {"runtime_id": runtime_id})

@@ -1,12 +1,11 @@
 """The check of the log: the state of every execution is the fold of its events."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-import psycopg
-from psycopg import Connection
 
+from noetl.database.audit import ReplayedEvent, select_replayed_events, select_states
 from noetl.database.connect import Database
 from noetl.engine.events import Event
 from noetl.engine.evolve import replay
@@ -14,20 +13,7 @@ from noetl.orchestrator.playbook_cache import PlaybookCache
 from noetl.playbook.model import Playbook
 from noetl.words import EventType
 
-Row = tuple[Any, ...]
-
-ROWS_PER_FETCH = 1000
-
 EVENT_TYPES: frozenset[str] = frozenset(EventType)
-
-EVENTS = """
-SELECT event_id, event_type, coalesce(node_id, ''), coalesce(node_type, ''), coalesce(visit, 0), item_index,
-       coalesce(attempt, 0), context, CASE WHEN result IS NOT NULL OR result_ref IS NOT NULL THEN 'null' END,
-       error, meta
-  FROM event_log
- WHERE execution_id = %s
- ORDER BY event_id
-"""
 
 
 def verify_replay(database: Database) -> list[str]:
@@ -39,31 +25,31 @@ def verify_replay(database: Database) -> list[str]:
     playbooks = PlaybookCache()
     with database.connect() as conn, database.transaction(conn, pipeline=False):
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        for execution_id, catalog_id, status, state in _executions(conn):
+        for execution_id, catalog_id, status, state in select_states(conn):
             if catalog_id not in playbooks.by_id:
                 playbooks.load_inside(conn, [catalog_id])
             if catalog_id in playbooks.unreadable:
                 findings.append(f"execution {execution_id}: {playbooks.unreadable[catalog_id]}")
                 continue
-            rows = conn.execute(EVENTS, [execution_id]).fetchall()
+            rows = select_replayed_events(conn, execution_id)
             finding = _unknown(rows) or _difference(playbooks.by_id[catalog_id], rows, status, state)
             if finding:
                 findings.append(f"execution {execution_id}: {finding}")
     return findings
 
 
-def _unknown(rows: list[Row]) -> str:
+def _unknown(rows: list[ReplayedEvent]) -> str:
     """Say which event cannot be replayed since its type is none that this version has, "" if none."""
-    for event_id, event_type, *_ in rows:
-        if event_type not in EVENT_TYPES:
+    for row in rows:
+        if row.event_type not in EVENT_TYPES:
             return (
-                f"event {event_id} is of type {event_type!r}, which this version does not know: "
+                f"event {row.event_id} is of type {row.event_type!r}, which this version does not know: "
                 "check with the version that wrote it"
             )
     return ""
 
 
-def _difference(playbook: Playbook, rows: list[Row], status: str, state: dict[str, Any]) -> str:
+def _difference(playbook: Playbook, rows: list[ReplayedEvent], status: str, state: Mapping[str, Any]) -> str:
     """Say how state and status differ from what the events come to, "" if they do not."""
     try:
         replayed = orjson.loads(orjson.dumps(replay(playbook, map(_event, rows)).to_json()))
@@ -76,25 +62,17 @@ def _difference(playbook: Playbook, rows: list[Row], status: str, state: dict[st
     return ""
 
 
-def _executions(conn: Connection[Any]) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
-    with psycopg.ServerCursor(conn, "replayed") as cursor:
-        cursor.itersize = ROWS_PER_FETCH
-        cursor.execute("SELECT execution_id, catalog_id, status, state FROM execution ORDER BY execution_id")
-        yield from cursor
-
-
-def _event(row: Row) -> Event:
-    event_id, event_type, node_id, node_type, visit, item_index, attempt, context, result, error, meta = row
+def _event(row: ReplayedEvent) -> Event:
     return Event(
-        event_id,
-        EventType(event_type),
-        node_id,
-        node_type,
-        visit,
-        item_index,
-        attempt,
-        context=context,
-        result=None if result is None else result.encode(),
-        error=error,
-        meta=meta,
+        event_id=row.event_id,
+        event_type=EventType(row.event_type),
+        node_id=row.node_id,
+        node_type=row.node_type,
+        visit=row.visit,
+        item_index=row.item_index,
+        attempt=row.attempt,
+        context=row.context,
+        result=b"null" if row.has_result else None,
+        error=row.error,
+        meta=row.meta,
     )

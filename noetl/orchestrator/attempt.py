@@ -31,7 +31,7 @@ SAVE_KEY_SUFFIX = ":save"
 class Leased:
     """A job that this worker holds. Times are microseconds since 1970 by Postgres's clock."""
 
-    view: CachedExecution
+    execution: CachedExecution
     job: Job
     created_at: int
     leased_at: int
@@ -131,22 +131,22 @@ def prepare(leased: Leased, limit: int) -> Prepared:
         return Cancel(*CANCELLED_BY_PARENT)
     if job.node_id == CONTINUE_NODE:
         return Continue()
-    view = leased.view
+    execution = leased.execution
     try:
         if leased.done is not None:
             return prepare_save(leased, leased.done, limit)
-        reason = why_not_begin(view.state, job)
+        reason = why_not_begin(execution.state, job)
         if reason is not None:  # it was put back after everything else had been withdrawn
             return Failed(error_value("cancelled", f"it did not begin: {reason}"))
         if "end" in job.context:
             return Done(b"null")
-        if to_collect(view.playbook.step(step_of(job.node_id)), job) is not None:
-            collection = begin_collection(view.playbook, view.state, job, view.values)
+        if to_collect(execution.playbook.step(step_of(job.node_id)), job) is not None:
+            collection = begin_collection(execution.playbook, execution.state, job, execution.values)
             if not collection.is_long:
                 return collection.collected(limit)
-            collection.read_from(view.values.copy())
+            collection.read_from(execution.values.copy())
             return LongLoop(collection, limit)
-        rendered = render_job(view.playbook, view.state, job, view.values)
+        rendered = render_job(execution.playbook, execution.state, job, execution.values)
         if rendered.type == "wait":
             return wait(rendered, job.context, leased.created_at, leased.leased_at)
         if rendered.type == "playbook":
@@ -159,16 +159,16 @@ def prepare(leased: Leased, limit: int) -> Prepared:
 
 
 def _call(leased: Leased, rendered: Rendered, limit: int) -> Call:
-    view, job = leased.view, leased.job
+    execution, job = leased.execution, leased.job
     return Call(
         type=rendered.type,
-        key=idempotency_key(view.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
-        where=f"{view.playbook.path}#{step_of(job.node_id)}",
+        key=idempotency_key(execution.execution_id, job.node_id, job.visit, job.item_index, job.repeats),
+        where=f"{execution.playbook.path}#{step_of(job.node_id)}",
         fields=rendered.fields,
         args=rendered.args,
         timeout=rendered.timeout,
         limit=limit,
-        context=call_context(rendered, job, view.state, view.values),
+        context=call_context(rendered, job, execution.state, execution.values),
         named_auth=rendered.auth,
     )
 
@@ -176,7 +176,10 @@ def _call(leased: Leased, rendered: Rendered, limit: int) -> Call:
 def saves(leased: Leased) -> bool:
     """Whether a block `save` is due once the work of a job is done."""
     job = leased.job
-    return not job.node_id.startswith("$") and save_of(leased.view.playbook.step(step_of(job.node_id)), job) is not None
+    return (
+        not job.node_id.startswith("$")
+        and save_of(leased.execution.playbook.step(step_of(job.node_id)), job) is not None
+    )
 
 
 def prepare_save(leased: Leased, done: Done, limit: int) -> Call | Done:
@@ -185,12 +188,12 @@ def prepare_save(leased: Leased, done: Done, limit: int) -> Call | Done:
     The log has the result in any case: that is what `event_log`, the default, means. Data that such a block says
     itself is kept with the event.
     """
-    view, job = leased.view, leased.job
+    execution, job = leased.execution, leased.job
     if "end" in job.context:
-        result = view.values.result(view.state.loops[job.node_id]["first"])
+        result = execution.values.result(execution.state.loops[job.node_id]["first"])
     else:
         result = orjson.loads(done.result)
-    rendered = render_save(view.playbook, view.state, job, view.values, result)
+    rendered = render_save(execution.playbook, execution.state, job, execution.values, result)
     storage = rendered.fields.get("storage", EVENT_LOG)
     if isinstance(storage, str) and storage.lower() == EVENT_LOG:
         return Done(done.result, saved=saved_in_log(rendered, result))
@@ -199,7 +202,7 @@ def prepare_save(leased: Leased, done: Done, limit: int) -> Call | Done:
 
 
 def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild:
-    view, job = leased.view, leased.job
+    execution, job = leased.execution, leased.job
     child, limit = job.context.get("child"), limit_of(rendered, job.context, leased.leased_at)
     left = Wait(rendered.timeout, limit, None if limit is None else (limit - leased.leased_at) / 1_000_000)
     wanted = return_step(rendered)
@@ -211,8 +214,8 @@ def _child(leased: Leased, rendered: Rendered) -> NewChild | AwaitChild:
         version=call.version,
         payload=call.payload,
         passed=call.passed,
-        key=child_key(view.execution_id, job.node_id, job.visit, job.item_index, job.failures),
-        by=f"execution {view.execution_id}",
+        key=child_key(execution.execution_id, job.node_id, job.visit, job.item_index, job.failures),
+        by=f"execution {execution.execution_id}",
     )
-    parent = Parent(view.execution_id, view.root_execution_id, job.node_id, job.visit, job.item_index)
+    parent = Parent(execution.execution_id, execution.root_execution_id, job.node_id, job.visit, job.item_index)
     return NewChild(request, parent, left)

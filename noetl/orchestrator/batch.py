@@ -56,7 +56,7 @@ JobOutcome = Done | Failed | Expired | Collected | Deferred | Cancel | TimedOut 
 class Finished:
     """The outcome of one leased job, on its way into the log."""
 
-    view: CachedExecution
+    execution: CachedExecution
     job: Job
     outcome: JobOutcome
     worker_id: str | None = None
@@ -144,7 +144,7 @@ class CancelledChild:
 class BatchPart:
     """The part of one execution in a transaction: everything that is written of it."""
 
-    view: CachedExecution
+    execution: CachedExecution
     state: State
     events: list[Event] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
@@ -166,18 +166,18 @@ class BatchPart:
         self.ended = self.ended or decision.ended is not None
         for event in decision.events:
             if event.event_type not in UNCACHED_EVENTS:
-                self.view.values.draft(event, decision.arrivals.get(event.event_id))
+                self.execution.values.draft(event, decision.arrivals.get(event.event_id))
 
 
-def make_part(view: CachedExecution, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> BatchPart:
+def make_part(execution: CachedExecution, finished: Sequence[Finished], withdraw: Withdraw | None = None) -> BatchPart:
     """Decide what follows from the outcomes of one execution.
 
     Raises `NotLoaded`, and `NeedsLock` without `withdraw`.
     """
-    view.values.begin()
+    execution.values.begin()
     if withdraw is not None:
         withdraw.restart()
-    part = BatchPart(view, view.state)
+    part = BatchPart(execution, execution.state)
     for item in finished:
         _add_outcome(part, item, withdraw)
     return part
@@ -185,8 +185,8 @@ def make_part(view: CachedExecution, finished: Sequence[Finished], withdraw: Wit
 
 def apply(part: BatchPart, cause: Input, withdraw: Withdraw | None) -> None:
     """Decide what follows from one input, and add it to the part."""
-    view = part.view
-    decision = decide(view.playbook, part.state, cause, view.values)
+    execution = part.execution
+    decision = decide(execution.playbook, part.state, cause, execution.values)
     part.add(decision)
     while decision.withdraw:
         if withdraw is None:
@@ -196,7 +196,7 @@ def apply(part: BatchPart, cause: Input, withdraw: Withdraw | None) -> None:
         for job in jobs:
             if job.context.get("child") not in started:
                 _cancel_child(part, job)
-        decision = decide(view.playbook, part.state, Withdrawn(tuple(jobs), decision.reason), view.values)
+        decision = decide(execution.playbook, part.state, Withdrawn(tuple(jobs), decision.reason), execution.values)
         part.add(decision)
 
 
@@ -262,17 +262,17 @@ def _unborn(part: BatchPart, within: str | None) -> tuple[list[Job], set[str]]:
     those within a loop. Return the jobs, and the ids of the children."""
     jobs = [job for job in part.jobs if within is None or is_within(job.node_id, within)]
     waited_for = {job.context.get("child") for job in jobs}
-    children = {str(child.view.execution_id) for child in part.children} & waited_for
+    children = {str(child.execution.execution_id) for child in part.children} & waited_for
     known = set(map(id, jobs))
     part.jobs = [job for job in part.jobs if id(job) not in known]
-    part.children = [child for child in part.children if str(child.view.execution_id) not in children]
+    part.children = [child for child in part.children if str(child.execution.execution_id) not in children]
     return jobs, children
 
 
-def quarantine(view: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
+def quarantine(execution: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
     """Quarantine the jobs of an execution that cannot be decided: nothing of them is lost."""
-    view.values.begin()
-    part = BatchPart(view, view.state)
+    execution.values.begin()
+    part = BatchPart(execution, execution.state)
     for item in finished:
         job = item.job
         part.errors.append(

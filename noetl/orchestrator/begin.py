@@ -33,8 +33,8 @@ def begin_jobs(
             try:
                 begin(leased)
             except NotLoaded as missing:
-                view = leased.view
-                wanted.setdefault(view.execution_id, MissingValues(view)).add(missing)
+                execution = leased.execution
+                wanted.setdefault(execution.execution_id, MissingValues(execution)).add(missing)
                 later.append(leased)
             except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError):
                 raise
@@ -43,8 +43,10 @@ def begin_jobs(
         if not later:
             return broken
         damaged = _load(conn, schema, wanted)
-        broken += [(job, Broken(damaged[job.view.execution_id])) for job in later if job.view.execution_id in damaged]
-        jobs = [leased for leased in later if leased.view.execution_id not in damaged]
+        broken += [
+            (job, Broken(damaged[job.execution.execution_id])) for job in later if job.execution.execution_id in damaged
+        ]
+        jobs = [leased for leased in later if leased.execution.execution_id not in damaged]
     return [*broken, *((leased, Broken(RuntimeError("its job asked for values a hundred times"))) for leased in jobs)]
 
 

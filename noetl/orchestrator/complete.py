@@ -56,7 +56,7 @@ class BatchCommitter:
     worker: str
     lease: float
     inline_limit: int
-    views: ExecutionCache
+    cache: ExecutionCache
 
     def commit_batch(
         self,
@@ -80,7 +80,7 @@ class BatchCommitter:
             return batch.commit(patience)
         finally:
             for item in finished:  # a decision that was not written has left values that never became events
-                item.view.values.begin()
+                item.execution.values.begin()
 
 
 class _Batch:
@@ -106,7 +106,7 @@ class _Batch:
         self._committed = CommittedBatch()
         self._todo: dict[int, list[Finished]] = {}  # by execution, until its lock is had
         for item in finished:
-            self._todo.setdefault(item.view.execution_id, []).append(item)
+            self._todo.setdefault(item.execution.execution_id, []).append(item)
 
     def commit(self, patience: str) -> CommittedBatch:
         """Decide and write everything; what could not be locked is postponed."""
@@ -133,9 +133,9 @@ class _Batch:
         return store.remove_jobs(
             self._conn,
             worker=self._committer.worker,
-            known={execution_id: items[0].view.state.last_event_id for execution_id, items in self._todo.items()},
+            known={execution_id: items[0].execution.state.last_event_id for execution_id, items in self._todo.items()},
             jobs=[
-                FinishedJob(item.job.job_id, item.job.attempts, item.expired, item.view.execution_id)
+                FinishedJob(item.job.job_id, item.job.attempts, item.expired, item.execution.execution_id)
                 for item in self._finished
             ],
             waiting=self._waiting,
@@ -143,14 +143,14 @@ class _Batch:
 
     def _decide_ahead(self, items: list[Finished]) -> BatchPart | None:
         """Decide before the transaction; None where only the lock's holder can."""
-        view = items[0].view
+        execution = items[0].execution
 
         def load(missing: NotLoaded) -> None:
             with store.transaction(self._conn, self._committer.schema, asynchronous=True):
-                load_missing(self._conn, view, missing)
+                load_missing(self._conn, execution, missing)
 
         try:
-            return loading(partial(make_part, view, items), load)
+            return loading(partial(make_part, execution, items), load)
         except NeedsLock:
             return None
         except psycopg.Error:
@@ -161,27 +161,27 @@ class _Batch:
     def _decide_locked(self, row: store.LockedRow, items: list[Finished], ahead: BatchPart | None) -> BatchPart | None:
         """Return what to write for a locked execution: what was decided ahead, or decided again where the execution has
         moved on since; None where no job was ours."""
-        view = items[0].view
+        execution = items[0].execution
         ours, others = _parted(items, set(zip(row.removed, row.attempts, strict=True)))
         self._committed.dropped += others
-        view.contended = view.contended and row.state is not None
+        execution.contended = execution.contended and row.state is not None
         if row.state is not None:
-            view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
+            execution.state, execution.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
         if not ours:
             return None
         if ahead is not None and not others and row.state is None:
             return ahead
 
         def load(missing: NotLoaded) -> None:
-            load_missing(self._conn, view, missing)
+            load_missing(self._conn, execution, missing)
 
         try:
-            return loading(partial(make_part, view, ours, Withdrawal(self._conn, view.execution_id)), load)
+            return loading(partial(make_part, execution, ours, Withdrawal(self._conn, execution.execution_id)), load)
         except psycopg.Error:
             raise
         except Exception as error:
-            log.error("execution %s is quarantined: %r", view.execution_id, error, exc_info=error)
-            return quarantine(view, ours, f"the engine could not decide ({type(error).__name__}: {error})")
+            log.error("execution %s is quarantined: %r", execution.execution_id, error, exc_info=error)
+            return quarantine(execution, ours, f"the engine could not decide ({type(error).__name__}: {error})")
 
     def _add(self, part: BatchPart, items: list[Finished], row: store.LockedRow) -> None:
         """Add the rows of one execution, and those of the children that it starts."""
@@ -199,14 +199,16 @@ class _Batch:
         last = next((item.job for item in items if not item.expired), None)
         if last is None:
             return []
-        view = part.view
+        execution = part.execution
         now = time.monotonic()
-        if view.streak == 0:
-            view.streak_since = now
-        if not self._idle and (view.streak >= MAX_STREAK_STEPS or now - view.streak_since >= MAX_STREAK_SECONDS):
-            view.streak = 0
+        if execution.streak == 0:
+            execution.streak_since = now
+        if not self._idle and (
+            execution.streak >= MAX_STREAK_STEPS or now - execution.streak_since >= MAX_STREAK_SECONDS
+        ):
+            execution.streak = 0
             return []
-        view.streak += 1
+        execution.streak += 1
         return [
             job
             for job in part.jobs
@@ -222,7 +224,7 @@ class _Batch:
         if self._waiting:
             self._committed.dropped += items
             return
-        items[0].view.contended = True
+        items[0].execution.contended = True
         for item in items:
             item.postponed = True
         self._committed.postponed += items
@@ -230,17 +232,17 @@ class _Batch:
     def _remember(self, ids: Mapping[tuple[int, str, int], int]) -> None:
         """Bring the cached executions up to date with what has been committed."""
         for part, staying, at in self._written:
-            view = part.view
-            view.state = part.state
+            execution = part.execution
+            execution.state = part.state
             if part.events:
-                view.last_event_at = at + len(part.events) - 1
-            view.values.commit()
-            view.values.trim()
+                execution.last_event_at = at + len(part.events) - 1
+            execution.values.commit()
+            execution.values.trim()
             if part.ended:
-                self._committer.views.forget(view.execution_id)
+                self._committer.cache.forget(execution.execution_id)
             for job in staying:
-                job_id = ids[view.execution_id, job.node_id, job.item_index]
-                leased = Leased(view, job.again(job_id=job_id, attempts=job.attempts + 1), at, at)
+                job_id = ids[execution.execution_id, job.node_id, job.item_index]
+                leased = Leased(execution, job.again(job_id=job_id, attempts=job.attempts + 1), at, at)
                 self._committed.leased.append(leased)
 
 

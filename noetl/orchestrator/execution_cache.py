@@ -64,12 +64,12 @@ class ExecutionCache:
         self.playbooks = playbooks or PlaybookCache()
         self._executions: OrderedDict[int, CachedExecution] = OrderedDict()
         self._unreadable: dict[int, str] = {}
-        self.size = 0  # bytes of all views
+        self.size = 0  # bytes of all executions
 
     def forget(self, execution_id: int) -> None:
-        view = self._executions.pop(execution_id, None)
-        if view is not None:
-            self.size -= view.counted
+        execution = self._executions.pop(execution_id, None)
+        if execution is not None:
+            self.size -= execution.counted
 
     def keep(self, executions: Set[int]) -> None:
         """Forget all executions but these: the log of the others may be another one than was known. Compiled playbooks
@@ -78,8 +78,8 @@ class ExecutionCache:
             self.forget(execution_id)
 
     def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, CachedExecution]:
-        """Return a view, brought up to date, for the execution of each job whose playbook and state can be read;
-        `why_unreadable` says what is wrong with the others.
+        """Return the executions of the jobs whose playbook and state can be read, brought up to date; `why_unreadable`
+        says what is wrong with the others.
 
         One round trip for those not yet known.
         """
@@ -93,32 +93,34 @@ class ExecutionCache:
             with store.transaction(conn, self.schema, asynchronous=True):
                 pending = store.select_workloads(conn, fresh)
             workloads = pending.get()
-        found: dict[int, CachedExecution] = {}
+        executions: dict[int, CachedExecution] = {}
         for row in rows:
             try:
-                found[row.execution_id] = self._bring_up_to_date(row, workloads)
+                executions[row.execution_id] = self._bring_up_to_date(row, workloads)
             except Exception as error:  # noqa: BLE001 - whatever a damaged row raises, only its execution has to wait
                 reason = f"{type(error).__name__}: {error}"
                 self._unreadable[row.execution_id] = (
                     f"this version of NoETL cannot read the execution's state ({reason})"
                 )
-                found.pop(row.execution_id, None)
-        for view in found.values():
-            size = view.workload_size + view.values.size
-            self.size += size - view.counted
-            view.counted = size
-        while len(self._executions) > CACHED_EXECUTIONS or (
-            self.size > EXECUTION_CACHE_BYTES and len(self._executions) > 1
-        ):
-            self.forget(next(iter(self._executions)))
-        return found
+                executions.pop(row.execution_id, None)
+        for execution in executions.values():
+            size = execution.workload_size + execution.values.size
+            self.size += size - execution.counted
+            execution.counted = size
+        self._trim()
+        return executions
+
+    def _trim(self) -> None:
+        known = self._executions
+        while len(known) > CACHED_EXECUTIONS or (self.size > EXECUTION_CACHE_BYTES and len(known) > 1):
+            self.forget(next(iter(known)))
 
     def _bring_up_to_date(self, row: store.JobRow, workloads: Mapping[int, str]) -> CachedExecution:
-        """Return the view of a job's execution, a new one where there is none. Raises what a damaged state raises."""
-        view = self._executions.get(row.execution_id)
-        if view is None:
+        """Return the execution of a job, cached from now on. Raises what a damaged state raises."""
+        execution = self._executions.get(row.execution_id)
+        if execution is None:
             text = workloads.get(row.execution_id) or "{}"
-            view = CachedExecution(
+            execution = CachedExecution(
                 row.execution_id,
                 row.catalog_id,
                 self.playbooks.by_id[row.catalog_id],
@@ -130,19 +132,19 @@ class ExecutionCache:
                 workload_size=len(text),
                 last_event_at=row.last_event_at,
             )
-            self._executions[row.execution_id] = view
-        view.values.trim()
+            self._executions[row.execution_id] = execution
+        execution.values.trim()
         self._executions.move_to_end(row.execution_id)
-        if view.state.last_event_id < row.last_event_id:
-            view.state, view.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
-        return view
+        if execution.state.last_event_id < row.last_event_id:
+            execution.state, execution.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
+        return execution
 
     def why_unreadable(self, row: store.JobRow) -> str:
-        """Say why the last `of_jobs` gave no view for a job's execution."""
+        """Say why the last `of_jobs` did not give the execution of a job."""
         return self._unreadable.get(row.execution_id) or self.playbooks.unreadable[row.catalog_id]
 
     def of_execution(self, conn: Connection, execution_id: int, lock: store.Lock) -> CachedExecution:
-        """Return a view of one locked execution. Runs inside the caller's transaction."""
+        """Return one locked execution. Runs inside the caller's transaction."""
         if lock.catalog_id not in self.playbooks.by_id:
             self.playbooks.load_inside(conn, [lock.catalog_id])
         workloads = store.select_workloads(conn, [execution_id]).get()
@@ -160,9 +162,9 @@ class ExecutionCache:
 
 @dataclass(slots=True)
 class MissingValues:
-    """What a view lacks."""
+    """The values that an execution lacks."""
 
-    view: CachedExecution
+    execution: CachedExecution
     events: set[int] = field(default_factory=set)
     chunks: set[ChunkKey] = field(default_factory=set)
 
@@ -172,60 +174,62 @@ class MissingValues:
 
 
 def load_values(conn: Connection, wanted: Iterable[MissingValues]) -> None:
-    """Read what views lack, two statements per execution, one round trip; another for the results of loops.
+    """Read the values that executions lack: two statements each, in one round trip; another for results of loops.
 
     Runs inside a transaction. Raises `LookupError` where the log does not have it.
     """
     pending = [
         (
             one,
-            store.select_events(conn, one.view.execution_id, one.events) if one.events else None,
-            store.select_chunks(conn, one.view.execution_id, one.chunks) if one.chunks else None,
+            store.select_events(conn, one.execution.execution_id, one.events) if one.events else None,
+            store.select_chunks(conn, one.execution.execution_id, one.chunks) if one.chunks else None,
         )
         for one in wanted
     ]
     for one, events, chunks in pending:
         if chunks is not None:
-            _take_chunks(one, chunks.get())
-        for first in _take_events(one, events.get()) if events is not None else ():
-            one.view.values.remember_loop(first, _loop_value(conn, one.view.execution_id, first))
+            _remember_chunks(one, chunks.get())
+        for first in _remember_events(one, events.get()) if events is not None else ():
+            one.execution.values.remember_loop(first, _loop_value(conn, one.execution.execution_id, first))
 
 
-def load_missing(conn: Connection, view: CachedExecution, missing: NotLoaded) -> None:
-    """Read what one view lacks, inside a transaction."""
-    load_values(conn, [MissingValues(view, set(missing.events), set(missing.chunks))])
+def load_missing(conn: Connection, execution: CachedExecution, missing: NotLoaded) -> None:
+    """Read what one execution lacks, inside a transaction."""
+    load_values(conn, [MissingValues(execution, set(missing.events), set(missing.chunks))])
 
 
-def _take_chunks(wanted: MissingValues, chunks: list[StoredChunk]) -> None:
-    found = set()
+def _remember_chunks(wanted: MissingValues, chunks: list[StoredChunk]) -> None:
+    keys = set()
     for node_id, visit, chunk, items in chunks:
-        wanted.view.values.remember_chunk((node_id, visit, chunk), items)
-        found.add((node_id, visit, chunk))
-    _complain(wanted, "chunks", wanted.chunks - found)
+        wanted.execution.values.remember_chunk((node_id, visit, chunk), items)
+        keys.add((node_id, visit, chunk))
+    _check_complete(wanted, "chunks", wanted.chunks - keys)
 
 
-def _take_events(wanted: MissingValues, events: list[StoredEvent]) -> list[int]:
+def _remember_events(wanted: MissingValues, events: list[StoredEvent]) -> list[int]:
     """Remember events; return those that began loops, whose results are still to be read."""
-    found, loops = set(), []
+    ids, loops = set(), []
     for event_id, result, meta, error, began_loop in events:
-        found.add(event_id)
+        ids.add(event_id)
         if began_loop:
             loops.append(event_id)
             continue
-        wanted.view.values.remember(
+        wanted.execution.values.remember(
             event_id,
             result.encode() if result is not None else None,
             orjson.loads(error) if error is not None else None,
             args_in(orjson.loads(meta) if meta else None),
             len(meta or ""),
         )
-    _complain(wanted, "events", wanted.events - found)
+    _check_complete(wanted, "events", wanted.events - ids)
     return loops
 
 
-def _complain(wanted: MissingValues, what: str, lacking: set[Any]) -> None:
+def _check_complete(wanted: MissingValues, kind: str, lacking: set[Any]) -> None:
     if lacking:
-        raise LookupError(f"execution {wanted.view.execution_id} has no {what} {sorted(lacking)}: the log is damaged")
+        raise LookupError(
+            f"execution {wanted.execution.execution_id} has no {kind} {sorted(lacking)}: the log is damaged"
+        )
 
 
 def _loop_value(conn: Connection, execution_id: int, first: int) -> LoopValue | InputError:

@@ -79,15 +79,15 @@ def expire_leases(
             rows = store.select_expired_jobs(conn, limit=OVERDUE_ROWS, seconds=seconds)
         if not rows:
             return 0
-        views = orchestrator.views()
-        known = views.of_jobs(conn, rows)
-        quarantine_jobs(conn, views, [row for row in rows if row.execution_id not in known], by=by, expired=True)
+        cache = orchestrator.new_cache()
+        known = cache.of_jobs(conn, rows)
+        quarantine_jobs(conn, cache, [row for row in rows if row.execution_id not in known], by=by, expired=True)
         lost: dict[int, list[Finished]] = {}
         for row in rows:
             if row.execution_id in known:
                 item = Finished(known[row.execution_id], row.job, Expired())
                 lost.setdefault(row.execution_id, []).append(item)
-        committer = BatchCommitter(schema, by, settings.lease_seconds, settings.inline_limit, views)
+        committer = BatchCommitter(schema, by, settings.lease_seconds, settings.inline_limit, cache)
         queued = [_completed(conn, committer, items) for items in lost.values()]
         if any(queued):
             notify(conn, schema, settings.notify)
@@ -110,16 +110,16 @@ def _completed(conn: Connection, committer: BatchCommitter, items: list[Finished
 
 
 def quarantine_jobs(
-    conn: Connection, views: ExecutionCache, rows: Iterable[store.JobRow], *, by: str, expired: bool = False
+    conn: Connection, cache: ExecutionCache, rows: Iterable[store.JobRow], *, by: str, expired: bool = False
 ) -> None:
     """Quarantine jobs that this version cannot read, and say why in the error log, in one transaction.
 
     They are leased to the worker `by`, or `expired`: leased to one that is gone.
     """
-    reasons = [(row, views.why_unreadable(row)) for row in rows]
+    reasons = [(row, cache.why_unreadable(row)) for row in rows]
     if not reasons:
         return
-    with store.transaction(conn, views.schema):
+    with store.transaction(conn, cache.schema):
         for row, reason in reasons:
             quarantine_job(conn, worker=by, row=row, reason=storable(reason), expired=expired)
     for row, reason in reasons:

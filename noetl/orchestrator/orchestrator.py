@@ -80,9 +80,9 @@ class Orchestrator:
     def start(self, request: StartRequest, parent: Parent | None = None) -> Started:
         """Accept an execution. Raises `NotFound`, `InputError`, `TemplateError`."""
         with self._database.connection() as conn:
-            views = self.views()
+            cache = self.new_cache()
             for _ in range(3):
-                part = prepare_start(conn, views, request, parent)
+                part = prepare_start(conn, cache, request, parent)
                 if isinstance(part, int):
                     return self._started(conn, part)
                 new = part.new
@@ -107,8 +107,8 @@ class Orchestrator:
         """
         return self._act(execution_id, None, patience=OVERDUE_LOCK_TIMEOUT)
 
-    def views(self) -> ExecutionCache:
-        """Return views that know nothing yet but the playbooks that were compiled here."""
+    def new_cache(self) -> ExecutionCache:
+        """Return a cache that knows nothing yet but the playbooks that were compiled here."""
         return ExecutionCache(self._schema, self._env, self._playbooks)
 
     def _insert(self, conn: Connection, part: BatchPart, now: int) -> bool:
@@ -125,7 +125,7 @@ class Orchestrator:
         return Started(execution_id, False, path, version, status)
 
     def _act(self, execution_id: int, given: Cancel | None, patience: str = "") -> str:
-        views = self.views()
+        cache = self.new_cache()
         with (
             self._database.connection() as conn,
             store.transaction(conn, self._schema, patience=patience, then=self._news),
@@ -135,23 +135,23 @@ class Orchestrator:
                 raise NotFound(f"there is no execution {execution_id}")
             if ExecutionStatus(lock.status).terminal:
                 return lock.status
-            view = views.of_execution(conn, execution_id, lock)
-            what = given or TimedOut(view.playbook.timeout or 0.0)
+            execution = cache.of_execution(conn, execution_id, lock)
+            what = given or TimedOut(execution.playbook.timeout or 0.0)
             withdrawal = Withdrawal(conn, execution_id)
-            part = loading(partial(_decide, view, what, withdrawal), _loader(conn, view))
+            part = loading(partial(_decide, execution, what, withdrawal), _loader(conn, execution))
             rows = Rows()
             add_part(rows, part, first_at(lock.now, lock.last_event_at), self.settings.inline_limit)
             write(conn, rows, worker=None, lease=0)
         return part.state.status
 
 
-def _decide(view: CachedExecution, what: Cancel | TimedOut, withdrawal: Withdrawal) -> BatchPart:
-    view.values.begin()
+def _decide(execution: CachedExecution, what: Cancel | TimedOut, withdrawal: Withdrawal) -> BatchPart:
+    execution.values.begin()
     withdrawal.restart()
-    part = BatchPart(view, view.state)
+    part = BatchPart(execution, execution.state)
     apply(part, what, withdrawal)
     return part
 
 
-def _loader(conn: Connection, view: CachedExecution) -> Callable[[NotLoaded], None]:
-    return lambda missing: load_missing(conn, view, missing)
+def _loader(conn: Connection, execution: CachedExecution) -> Callable[[NotLoaded], None]:
+    return lambda missing: load_missing(conn, execution, missing)

@@ -48,10 +48,10 @@ class PlaybookCache:
                 self.unreadable[catalog_id] = f"this version of NoETL cannot read playbook {path}: {reason}"
 
     def _compile(self, path: str, content: str, content_hash: str) -> Playbook:
-        found = self._by_hash.get((path, content_hash))
-        if found is None:
-            found = self._by_hash[path, content_hash] = stored_playbook(content, path)
-        return found
+        playbook = self._by_hash.get((path, content_hash))
+        if playbook is None:
+            playbook = self._by_hash[path, content_hash] = stored_playbook(content, path)
+        return playbook
 
     def __getitem__(self, catalog_id: int) -> Playbook:
         """Return a playbook that was loaded. Raises `Conflict` for one that cannot be read."""

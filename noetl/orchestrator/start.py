@@ -53,14 +53,14 @@ class StartRequest:
 
 
 def prepare_start(
-    conn: Connection, executions: ExecutionCache, request: StartRequest, parent: Parent | None = None
+    conn: Connection, cache: ExecutionCache, request: StartRequest, parent: Parent | None = None
 ) -> BatchPart | int:
     """Decide everything about a new execution; return the execution that used the key before, if there is one.
 
     Runs outside a transaction. Raises `NotFound`, `InputError`, `TemplateError`.
     """
     _check(request)
-    with store.transaction(conn, executions.schema, asynchronous=True):
+    with store.transaction(conn, cache.schema, asynchronous=True):
         pending = store.select_startable(conn, path=request.path, version=request.version, key=request.key)
     startable = pending.get()
     if startable is None:
@@ -71,9 +71,9 @@ def prepare_start(
     if startable.kind != "Playbook":
         raise InputError(f"{request.path} is a {startable.kind}, and only a Playbook can be executed")
     catalog_id, execution_id = startable.catalog_id, startable.execution_id
-    executions.playbooks.load(conn, executions.schema, [catalog_id])
-    playbook = executions.playbooks[catalog_id]
-    workload = _workload(playbook, execution_id, executions.env, request)
+    cache.playbooks.load(conn, cache.schema, [catalog_id])
+    playbook = cache.playbooks[catalog_id]
+    workload = _workload(playbook, execution_id, cache.env, request)
     new = NewExecution(
         execution_id=execution_id,
         catalog_id=catalog_id,
@@ -89,9 +89,9 @@ def prepare_start(
         now=startable.now,
         parent=parent,
     )
-    values = ValueCache(execution_id, workload, executions.env)
-    view = CachedExecution(execution_id, catalog_id, playbook, State(), values, new.root_execution_id)
-    return _decided(conn, executions.schema, view, new, Start(_context(request, new, playbook)))
+    values = ValueCache(execution_id, workload, cache.env)
+    execution = CachedExecution(execution_id, catalog_id, playbook, State(), values, new.root_execution_id)
+    return _decided(conn, cache.schema, execution, new, Start(_context(request, new, playbook)))
 
 
 def _workload(playbook: Playbook, execution_id: int, env: Mapping[str, Any], request: StartRequest) -> dict[str, Any]:
@@ -118,16 +118,16 @@ def _context(request: StartRequest, new: NewExecution, playbook: Playbook) -> di
     return context
 
 
-def _decided(conn: Connection, schema: str, view: CachedExecution, new: NewExecution, start: Start) -> BatchPart:
+def _decided(conn: Connection, schema: str, execution: CachedExecution, new: NewExecution, start: Start) -> BatchPart:
     def decide_first() -> BatchPart:
-        view.values.begin()
-        part = BatchPart(view, view.state, new=new)
+        execution.values.begin()
+        part = BatchPart(execution, execution.state, new=new)
         apply(part, start, NoWithdrawal())
         return part
 
     def load(missing: NotLoaded) -> None:
         with store.transaction(conn, schema, asynchronous=True):
-            load_missing(conn, view, missing)
+            load_missing(conn, execution, missing)
 
     return loading(decide_first, load)
 

@@ -38,11 +38,11 @@ class ValueCache(Values):
 
     def copy(self) -> "ValueCache":
         """Return what is remembered now, for another thread: neither of both changes the other."""
-        found = ValueCache(self.execution_id, self.workload, self.env)
-        found._raw, found._loops, found._refused = self._raw.copy(), self._loops.copy(), self._refused.copy()
-        found._results, found._args = self._results.copy(), self._args.copy()
-        found._errors, found._chunks = self._errors.copy(), self._chunks.copy()
-        return found
+        copied = ValueCache(self.execution_id, self.workload, self.env)
+        copied._raw, copied._loops, copied._refused = self._raw.copy(), self._loops.copy(), self._refused.copy()
+        copied._results, copied._args = self._results.copy(), self._args.copy()
+        copied._errors, copied._chunks = self._errors.copy(), self._chunks.copy()
+        return copied
 
     def trim(self) -> None:
         """Forget everything where it has become too much; not while a decision gathers what it needs."""

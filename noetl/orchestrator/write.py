@@ -54,7 +54,7 @@ class Rows:
 def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, staying: Set[int] = frozenset()) -> None:
     """Add one execution's rows. `at` is the time of its first event; jobs whose `id()` is among `staying` are leased to
     this worker at once."""
-    execution_id, parent_job_id = part.view.execution_id, part.view.parent_job_id
+    execution_id, parent_job_id = part.execution.execution_id, part.execution.parent_job_id
     rows.events += [
         event_row(rows, execution_id, event, at + place, inline_limit) for place, event in enumerate(part.events)
     ]
@@ -80,7 +80,7 @@ def _execution_row(part: BatchPart, at: int) -> Row:
         if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED
     ]
     return {
-        "execution_id": part.view.execution_id,
+        "execution_id": part.execution.execution_id,
         "state": part.state.to_json(),
         "status": part.state.status,
         "last_event_id": part.state.last_event_id,

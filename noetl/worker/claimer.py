@@ -35,7 +35,7 @@ class Claimer:
     pools: tuple[str, ...]
     only_root: int | None
     files: str  # the folder for what tools keep of an execution
-    views: ExecutionCache
+    cache: ExecutionCache
     executor: Executor
     held_jobs: HeldJobs
     secrets: Secrets
@@ -44,7 +44,7 @@ class Claimer:
         """Lease up to `free` jobs."""
         worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
         rows: list[store.JobRow] = []
-        with store.transaction(conn, self.views.schema, asynchronous=True):
+        with store.transaction(conn, self.cache.schema, asynchronous=True):
             if self.only_root is not None:
                 return store.claim_tree_jobs(conn, worker=worker, root=self.only_root, slots=free, lease=lease)
             for pool in self.pools[:-1]:
@@ -60,7 +60,7 @@ class Claimer:
             return []
         worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
         rows: list[store.JobRow] = []
-        with store.transaction(conn, self.views.schema, asynchronous=True):
+        with store.transaction(conn, self.cache.schema, asynchronous=True):
             for pool in self.pools:
                 if not rows:
                     rows = store.claim_lost_job(conn, worker=worker, pool=pool, lease=lease)
@@ -77,20 +77,20 @@ class Claimer:
                 "it grants leases that are held: it was made anew or put back to an earlier time"
             )
         self.held_jobs.expect(rows)
-        views = self.views.of_jobs(conn, rows)
+        executions = self.cache.of_jobs(conn, rows)
         begun = []
-        self.quarantine(conn, [row for row in rows if row.execution_id not in views])
+        self.quarantine(conn, [row for row in rows if row.execution_id not in executions])
         for row in rows:
-            if row.execution_id not in views:
+            if row.execution_id not in executions:
                 continue
-            leased = Leased(views[row.execution_id], row.job, row.created_at, row.now)
+            leased = Leased(executions[row.execution_id], row.job, row.created_at, row.now)
             self.held_jobs.hold(leased)
             begun.append(leased)
         self.begin(conn, begun)
 
     def begin(self, conn: Connection, jobs: list[Leased]) -> None:
         """Render jobs and hand them out; values that they lack are read for all of them in one round trip."""
-        for leased, broken in begin_jobs(conn, self.views.schema, jobs, partial(self._hand_out, conn)):
+        for leased, broken in begin_jobs(conn, self.cache.schema, jobs, partial(self._hand_out, conn)):
             self.held_jobs.finish(leased, broken)
 
     def _hand_out(self, conn: Connection, leased: Leased) -> None:
@@ -101,7 +101,7 @@ class Claimer:
             prepared = self._prepare(conn, leased)
         if isinstance(prepared, Call):
             call = self._with_files(prepared)
-            self._submit(leased, call, self.secrets.of(leased.view, call))
+            self._submit(leased, call, self.secrets.of(leased.execution, call))
         elif isinstance(prepared, LongLoop):
             self._compute(leased, prepared)
         else:
@@ -110,9 +110,9 @@ class Claimer:
     def _prepare(self, conn: Connection, leased: Leased) -> Call | LongLoop | JobOutcome:
         prepared = prepare(leased, self.settings.result_limit)
         if isinstance(prepared, NewChild):
-            return start_child(conn, self.views, prepared)
+            return start_child(conn, self.cache, prepared)
         if isinstance(prepared, AwaitChild):
-            return await_child(conn, self.views, prepared)
+            return await_child(conn, self.cache, prepared)
         return prepared
 
     def _with_files(self, call: Call) -> Call:
@@ -127,7 +127,7 @@ class Claimer:
             loop.collect()
             return Computed(loop)
 
-        where = f"{leased.view.playbook.path}#{leased.job.node_id} loop"
+        where = f"{leased.execution.playbook.path}#{leased.job.node_id} loop"
         call = Call("loop", where, where, {}, {}, math.inf, self.settings.result_limit, {})
         self._submit(leased, call, choose, lambda _call: loop.give_up())
 
@@ -165,6 +165,6 @@ class Claimer:
 
     def quarantine(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
         """Quarantine jobs that this version cannot read: leased to this worker, or `expired`."""
-        quarantine_jobs(conn, self.views, rows, by=self.held_jobs.worker_id, expired=expired)
+        quarantine_jobs(conn, self.cache, rows, by=self.held_jobs.worker_id, expired=expired)
         for row in rows:
             self.held_jobs.forget_lease(row.job.job_id)

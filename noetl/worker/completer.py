@@ -121,18 +121,18 @@ class Completer:
         apart: list[Batch] = []
         late: list[list[Finished]] = []
         for items in executions.values():
-            view = items[0].view
-            if view.contended and not view.in_vain and (len(items) >= CROWD_OUTCOMES or len(executions) == 1):
+            execution = items[0].execution
+            if execution.contended and not execution.in_vain and (len(items) >= CROWD_OUTCOMES or len(executions) == 1):
                 apart.append((items, True))
-            elif now >= view.tries_at:
+            elif now >= execution.tries_at:
                 if self._is_late(items, now) and now >= self._waits_at:
                     late.append(items)
-                elif not view.stuck:
+                elif not execution.stuck:
                     together += items
         if late:
-            late.sort(key=lambda items: items[0].view.tries_at)
-            apart.append((late[0], not late[0][0].view.stuck))
-            together += [item for items in late[1:] if not items[0].view.stuck for item in items]
+            late.sort(key=lambda items: items[0].execution.tries_at)
+            apart.append((late[0], not late[0][0].execution.stuck))
+            together += [item for items in late[1:] if not items[0].execution.stuck for item in items]
         return [(together, False), *apart] if together else apart
 
     def due(self) -> float:
@@ -142,12 +142,16 @@ class Completer:
         batches = self.batches()
         if batches:
             return 0.0 if any(waiting for _, waiting in batches) else LOCKED_RETRY_SECONDS
-        next_try = min(max(item.view.tries_at, self._waits_at * item.view.stuck) for item in self._held_jobs.finished)
+        next_try = min(
+            max(item.execution.tries_at, self._waits_at * item.execution.stuck) for item in self._held_jobs.finished
+        )
         return max(LOCKED_RETRY_SECONDS, next_try - time.monotonic())
 
     @staticmethod
     def _is_late(items: list[Finished], now: float) -> bool:
-        return items[0].view.stuck or any(item.postponed and item.since < now - POSTPONED_SECONDS for item in items)
+        return items[0].execution.stuck or any(
+            item.postponed and item.since < now - POSTPONED_SECONDS for item in items
+        )
 
     def _commit(self, conn: Connection, batch: list[Finished], waiting: bool) -> None:
         """Write a batch; where Postgres refuses what one execution writes, only that one fails, and where a lock
@@ -162,7 +166,7 @@ class Completer:
                 self._postpone(batch, waiting, begun)
                 return
             for items in executions.values():
-                items[0].view.stuck = True  # until it has been tried alone
+                items[0].execution.stuck = True  # until it has been tried alone
                 self._commit(conn, items, False)
             return
         except psycopg.Error as error:
@@ -177,7 +181,7 @@ class Completer:
         reason = self._refused(conn, item, waiting)
         if reason is not None:
             message = f"what came of the step cannot be stored: {reason}"
-            log.error("execution %s: %s", item.view.execution_id, message)
+            log.error("execution %s: %s", item.execution.execution_id, message)
             item.outcome = Failed(error_value("not_stored", message))
             reason = self._refused(conn, item, waiting)
         if reason is not None:
@@ -197,16 +201,16 @@ class Completer:
     def _postpone(self, items: list[Finished], waiting: bool, begun: float) -> None:
         """Keep outcomes of an execution whose lock could not be had: others come first."""
         now = time.monotonic()
-        view = items[0].view
-        view.contended, view.in_vain, view.stuck = False, True, not waiting
+        execution = items[0].execution
+        execution.contended, execution.in_vain, execution.stuck = False, True, not waiting
         self._waits_at = now + WAITING_SHARE * (now - begun)
         for item in items:
             item.postponed = True
-        _pause(view, now)
+        _pause(execution, now)
         self._held_jobs.finished += items
 
     def _commit_batch(self, conn: Connection, items: list[Finished], waiting: bool) -> None:
-        brief = items[0].view.stuck
+        brief = items[0].execution.stuck
         committed = self._committer.commit_batch(
             conn,
             items,
@@ -218,26 +222,26 @@ class Completer:
         now = time.monotonic()
         postponed = by_execution(committed.postponed)
         for item in items:
-            view = item.view
-            if view.execution_id not in postponed:
-                view.in_vain, view.stuck, view.pause, view.tries_at = False, False, 0.0, 0.0
+            execution = item.execution
+            if execution.execution_id not in postponed:
+                execution.in_vain, execution.stuck, execution.pause, execution.tries_at = False, False, 0.0, 0.0
                 self._held_jobs.drop(item.job.job_id, item.job.attempts)
         for late in postponed.values():
-            late[0].view.stuck = False  # its row is locked: it is left out without a wait
+            late[0].execution.stuck = False  # its row is locked: it is left out without a wait
             if self._is_late(late, now):
-                _pause(late[0].view, now)
+                _pause(late[0].execution, now)
         self._held_jobs.finished += committed.postponed
         self._then(committed)
 
 
-def _pause(view: CachedExecution, now: float) -> None:
-    view.pause = min(max(2 * view.pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
-    view.tries_at = now + view.pause
+def _pause(execution: CachedExecution, now: float) -> None:
+    execution.pause = min(max(2 * execution.pause, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
+    execution.tries_at = now + execution.pause
 
 
 def by_execution(items: Iterable[Finished]) -> dict[int, list[Finished]]:
     """Group outcomes by their execution, in the order in which they came."""
     groups: dict[int, list[Finished]] = {}
     for item in items:
-        groups.setdefault(item.view.execution_id, []).append(item)
+        groups.setdefault(item.execution.execution_id, []).append(item)
     return groups

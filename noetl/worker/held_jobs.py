@@ -64,7 +64,7 @@ class HeldJobs:
         another execution's, or its fence has not moved on."""
         held = self.jobs.get(row.job.job_id)
         return held is not None and (
-            held.view.execution_id != row.execution_id or held.job.attempts >= row.job.attempts
+            held.execution.execution_id != row.execution_id or held.job.attempts >= row.job.attempts
         )
 
     def forget_lease(self, job_id: int) -> None:
@@ -78,7 +78,7 @@ class HeldJobs:
         leased.handed_out = True
         self.finished.append(
             Finished(
-                leased.view,
+                leased.execution,
                 leased.job,
                 outcome,
                 self.worker_id,
@@ -91,12 +91,14 @@ class HeldJobs:
 
     def executions(self) -> dict[int, int]:
         """Return {job id: execution id} of what is held."""
-        return {job_id: leased.view.execution_id for job_id, leased in self.jobs.copy().items()}
+        return {job_id: leased.execution.execution_id for job_id, leased in self.jobs.copy().items()}
 
     def known(self) -> dict[int, tuple[int, int]]:
         """Return the last event that is known of each execution of which a job is held: {execution: (number, time)}."""
-        views = {leased.view.execution_id: leased.view for leased in self.jobs.values()}
-        return {number: (view.state.last_event_id, view.last_event_at) for number, view in views.items()}
+        executions = {leased.execution.execution_id: leased.execution for leased in self.jobs.values()}
+        return {
+            number: (execution.state.last_event_id, execution.last_event_at) for number, execution in executions.items()
+        }
 
     def ours(self, leases: Mapping[int, Lease], unchanged: Set[int]) -> set[int]:
         """Return the jobs held that go on, of the leases that the queue has: those of executions whose log is as it was
@@ -104,8 +106,8 @@ class HeldJobs:
         return {
             job_id
             for job_id, held in self.jobs.items()
-            if held.view.execution_id in unchanged
-            and leases.get(job_id) == (held.job.attempts, held.view.execution_id)
+            if held.execution.execution_id in unchanged
+            and leases.get(job_id) == (held.job.attempts, held.execution.execution_id)
             and not (held.at_work and held.job.context.get("child"))
         }
 
@@ -136,5 +138,5 @@ class HeldJobs:
             and held.job.attempts == item.job.attempts
             and held.at_work
             and not held.job.context.get("child")
-            and item.view.execution_id in unchanged
+            and item.execution.execution_id in unchanged
         )

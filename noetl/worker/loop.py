@@ -62,12 +62,12 @@ class WorkerLoop:
         self._settings = settings = claimer.settings
         self._schema = database.schema
         self._claimer = claimer
-        self._views = claimer.views
+        self._cache = claimer.cache
         self._executor = claimer.executor
         self.held_jobs = claimer.held_jobs
         self._worker = claimer.held_jobs.worker_id
         self._completer = Completer(
-            BatchCommitter(self._schema, self._worker, settings.lease_seconds, settings.inline_limit, claimer.views),
+            BatchCommitter(self._schema, self._worker, settings.lease_seconds, settings.inline_limit, claimer.cache),
             self.held_jobs,
             self._room,
             lambda: not self._last_claim_full,
@@ -249,19 +249,19 @@ class WorkerLoop:
             item.job.job_id for item in self.held_jobs.finished
         }  # not twice in one batch
         rows = [row for row in rows if row.job.job_id not in known]
-        views = self._views.of_jobs(self._connected(), rows) if rows else {}
-        unreadable = [row for row in rows if row.execution_id not in views]
+        executions = self._cache.of_jobs(self._connected(), rows) if rows else {}
+        unreadable = [row for row in rows if row.execution_id not in executions]
         self._claimer.quarantine(self._connected(), unreadable, expired=True)  # else they would hide those behind them
         for row in rows:
-            if row.execution_id not in views:
+            if row.execution_id not in executions:
                 continue
-            lost = Finished(views[row.execution_id], row.job, Expired(), since=time.monotonic())
+            lost = Finished(executions[row.execution_id], row.job, Expired(), since=time.monotonic())
             self.held_jobs.finished.append(lost)
 
     def kill(self, executions: set[int]) -> None:
         """End the running attempts of cancelled executions."""
         for leased in list(self.held_jobs.jobs.values()):
-            if leased.view.execution_id in executions:
+            if leased.execution.execution_id in executions:
                 leased.killed = True
                 self._executor.kill(leased.token)
 
@@ -304,7 +304,7 @@ class WorkerLoop:
             unknown = leases.keys() - self.held_jobs.ours(leases, unchanged)
             if unknown:
                 store.release_jobs(self._conn, worker=self._worker, jobs=sorted(unknown))
-        self._views.keep(unchanged)
+        self._cache.keep(unchanged)
         self.lose(self.held_jobs.reread(leases, unchanged))
         self._claimer.begin(self._conn, [leased for leased in self.held_jobs.jobs.values() if not leased.handed_out])
         if leases:

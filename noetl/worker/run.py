@@ -75,7 +75,7 @@ def run_worker(
         pools=pools,
         only_root=only_root,
         files=str(files_folder(settings.home)),
-        views=ExecutionCache(database.schema, Env(settings.template_env, settings.environment)),
+        cache=ExecutionCache(database.schema, Env(settings.template_env, settings.environment)),
         executor=executor,
         held_jobs=HeldJobs(process.runtime_id),
         secrets=secrets,

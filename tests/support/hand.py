@@ -24,9 +24,9 @@ class Hand:
         self.name = name
         self.schema = database.schema
         self.conn = database.connect()
-        self.views = ExecutionCache(database.schema, {})
+        self.cache = ExecutionCache(database.schema, {})
         self.lease = lease
-        self.committer = BatchCommitter(database.schema, name, lease, 262144, self.views)
+        self.committer = BatchCommitter(database.schema, name, lease, 262144, self.cache)
 
     def claim(self, slots: int = 1, pool: str = "default") -> list[JobRow]:
         with store.transaction(self.conn, self.schema, asynchronous=True):
@@ -54,11 +54,11 @@ class Hand:
 
     def prepared(self, row: JobRow) -> Call | NewChild | AwaitChild | JobOutcome:
         """Render what a leased job is to do, as this worker sees its execution."""
-        leased = Leased(self.views.of_jobs(self.conn, [row])[row.execution_id], row.job, 0, 0)
+        leased = Leased(self.cache.of_jobs(self.conn, [row])[row.execution_id], row.job, 0, 0)
 
         def load(missing: NotLoaded) -> None:
             with store.transaction(self.conn, self.schema, asynchronous=True):
-                load_missing(self.conn, leased.view, missing)
+                load_missing(self.conn, leased.execution, missing)
 
         found = loading(lambda: prepare(leased, LIMIT), load)
         while isinstance(found, LongLoop):
@@ -71,8 +71,8 @@ class Hand:
 
     def finished(self, row: JobRow, outcome: JobOutcome) -> Finished:
         """Return an outcome of a job, as this worker sees its execution now."""
-        view = self.views.of_jobs(self.conn, [row])[row.execution_id]
-        return Finished(view, row.job, outcome, self.name)
+        execution = self.cache.of_jobs(self.conn, [row])[row.execution_id]
+        return Finished(execution, row.job, outcome, self.name)
 
     def complete(self, *finished: Finished, room: int = 0, idle: bool = True, waiting: bool = False) -> CommittedBatch:
         return self.committer.commit_batch(self.conn, list(finished), room=room, idle=idle, waiting=waiting)

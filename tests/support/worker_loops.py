@@ -24,7 +24,7 @@ def a_worker_loop(database: Database, settings: Settings, executor: Executor) ->
         pools=("default",),
         only_root=None,
         files=str(files_folder(settings.home)),
-        views=ExecutionCache(database.schema, {}),
+        cache=ExecutionCache(database.schema, {}),
         executor=executor,
         held_jobs=HeldJobs("worker"),
         secrets=Secrets(Sources(database, settings, keys), Seals(keys)),

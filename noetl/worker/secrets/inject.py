@@ -51,15 +51,15 @@ class Secrets:
         self._sources = sources
         self._seals = seals
 
-    def of(self, view: CachedExecution, call: Call) -> First | None:
+    def of(self, execution: CachedExecution, call: Call) -> First | None:
         """Return what has to be done before a call is made, None where it has no secrets."""
-        may_have = view.playbook.secrets or view.parent_execution_id is not None
+        may_have = execution.playbook.secrets or execution.parent_execution_id is not None
         if call.named_auth is None and not may_have:
             return None
         logs_in = call.named_auth is not None or call.type == SECRETS_TYPE
         if not (logs_in or holds_reference(call.fields) or holds_reference(call.args)):
             return None
-        root = view.root_execution_id
+        root = execution.root_execution_id
         return lambda call: self._first(call, root)
 
     def close(self) -> None:

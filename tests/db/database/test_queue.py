@@ -260,7 +260,7 @@ def test_an_outcome_in_doubt_is_no_trouble_when_its_execution_has_moved_on(
     mine, other = hand.claim(2)
     outcome = hand.finished(mine, Done(b"1"))
     assert not hand.complete(outcome).dropped
-    outcome.view.state = hands("reader").finished(other, Done(b"1")).view.state
+    outcome.execution.state = hands("reader").finished(other, Done(b"1")).execution.state
     assert hand.complete(outcome, hand.finished(other, Done(b"2"))).dropped == [outcome]
     assert caplog.messages == []
 
@@ -419,7 +419,7 @@ def test_a_locked_execution_is_put_off_and_holds_up_nobody(engine: Engine, hands
     rows = hand.claim(2)
     with locked(engine.database, busy):
         advanced = hand.done(*rows)
-        assert [item.view.execution_id for item in advanced.postponed] == [busy]
+        assert [item.execution.execution_id for item in advanced.postponed] == [busy]
         assert hand.renew({row.job.job_id: row.job.attempts for row in rows}) == {rows[0].job.job_id}, (
             "its job is untouched"
         )
@@ -484,7 +484,7 @@ def test_an_execution_is_continued_for_a_while_only_when_others_wait(
         streak += 1
         (leased,) = advanced.leased
         item = hand.finished(row, Done(b"1"))
-        item.view, item.job = leased.view, leased.job
+        item.execution, item.job = leased.execution, leased.job
         advanced = hand.complete(item, room=1, idle=False)
     assert 1 <= streak <= MAX_STREAK_STEPS
     assert advanced.queued

@@ -127,9 +127,9 @@ class Crowd:
             assert self.engine.one(holder, row.job.job_id, row.job.attempts) != hand.name
             return None
         if isinstance(outcome, NewChild):
-            outcome = start_child(hand.conn, hand.views, outcome)
+            outcome = start_child(hand.conn, hand.cache, outcome)
         elif isinstance(outcome, AwaitChild):
-            outcome = await_child(hand.conn, hand.views, outcome)
+            outcome = await_child(hand.conn, hand.cache, outcome)
         if isinstance(outcome, Call | Deferred) and self.happens(self.failing):
             kind, again = self.dice.choice(["python", "timeout"]), self.happens(0.5)
             return Failed({"type": kind, "message": "bad", "retryable": again, "detail": None})

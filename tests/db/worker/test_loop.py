@@ -247,10 +247,10 @@ def test_a_refused_value_fails_its_step_and_the_worker_lives_on(engine: Engine, 
                     "  - {step: then, type: python, code: 'def main(): return 2'}\n")  # fmt: skip
     name = "".join(f"{number:x}" for number in range(5000))
     execution = engine.start("test")
-    view = worker_loop._views.playbooks
+    cache = worker_loop._cache.playbooks
     with running(worker_loop):
         assert engine.wait(execution) == "completed"
-    playbook = next(iter(view.by_id.values()))
+    playbook = next(iter(cache.by_id.values()))
     object.__setattr__(playbook.step("then"), "pool", name)
     execution = engine.start("test")
     with running(worker_loop):
@@ -269,14 +269,14 @@ def test_views_are_forgotten_when_they_have_become_too_much(
     with with_hand(database) as hand:
         rows = hand.claim(8)
         assert len(rows) == 8
-        seen = [hand.views.of_jobs(hand.conn, [row]) for row in rows]
-        assert all(len(views) == 1 for views in seen)
-        assert 20_000 <= hand.views.size <= 50_000
+        seen = [hand.cache.of_jobs(hand.conn, [row]) for row in rows]
+        assert all(len(executions) == 1 for executions in seen)
+        assert 20_000 <= hand.cache.size <= 50_000
         hand.done(*rows)
-        assert hand.views.size <= 50_000
+        assert hand.cache.size <= 50_000
         for row in rows:
-            hand.views.forget(row.execution_id)
-        assert hand.views.size == 0
+            hand.cache.forget(row.execution_id)
+        assert hand.cache.size == 0
 
 
 def test_a_damaged_log_quarantines_its_own_execution(
@@ -456,7 +456,7 @@ def test_a_worker_remembers_nothing_of_the_items_it_has_done(
     count = "SELECT count(*) FROM event_log WHERE event_type = 'item_completed'"
     with running(worker_loop):
         wait_for(lambda: engine.one(count) == 1199)
-        values = worker_loop._views._executions[execution].values
+        values = worker_loop._cache._executions[execution].values
         assert 3 * 500 < values.size < 20_000
         (tmp_path / "gate").touch()
         assert engine.wait(execution) == "completed"

@@ -27,10 +27,10 @@ def render(text: str, **scope: Any) -> Any:
 
 
 @pytest.mark.parametrize(("value", "text"), VALUES)
-@pytest.mark.parametrize("view", [False, True])
-def test_a_value_in_text_is_written_as_json_writes_it(value: Any, text: str, view: bool) -> None:
+@pytest.mark.parametrize("execution", [False, True])
+def test_a_value_in_text_is_written_as_json_writes_it(value: Any, text: str, execution: bool) -> None:
     """In mixed text, joined by `~`, and by each filter that makes a text of a value."""
-    v = result_view(value) if view else value
+    v = result_view(value) if execution else value
     assert render("?v={{ v }}&", v=v) == f"?v={text}&"
     assert render("{% for x in [v] %}{{ x }};{% endfor %}", v=v) == f"{text};"
     assert render("{{ 'v=' ~ v }}", v=v) == f"v={text}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from noetl.calls import Call
 from noetl.errors import TooLarge
-from noetl.outcomes import Done, Failed, error_value
+from noetl.outcomes import Done, Failed
 from noetl.playbook.values import plain
 from noetl.tools.base import InvalidCall, Tool, failed_at, storable
 from noetl.words import fact
@@ -87,8 +87,8 @@ def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
     """
     printed = _Printed(call.limit)
     try:
-        wanted = {**_wanted(call), "labels": {**labels, KEY_LABEL: call.key}}
-        with _engine() as engine, _container(engine, call, wanted) as container:
+        options = {**_options(call), "labels": {**labels, KEY_LABEL: call.key}}
+        with _engine() as engine, _container(engine, call, options) as container:
             return _run(call, container, printed)
     except InvalidCall as failure:
         return failed_at(call.where, "validation", failure)
@@ -119,12 +119,15 @@ def list_containers(database: str) -> list[Owned]:
     try:
         knock()  # before the SDK is imported: most workers never need it
         with _engine() as engine:
-            found = engine.api.containers(
+            containers = engine.api.containers(
                 all=True, filters={"label": [f"{DATABASE_LABEL}={database}", WORKER_LABEL, KEY_LABEL]}
             )
     except (_Unavailable, OSError):
         return []
-    return [Owned(each["Id"], each["Labels"][KEY_LABEL], each["Labels"][WORKER_LABEL]) for each in found]
+    return [
+        Owned(container["Id"], container["Labels"][KEY_LABEL], container["Labels"][WORKER_LABEL])
+        for container in containers
+    ]
 
 
 def remove_containers(ids: Iterable[str]) -> None:
@@ -134,10 +137,10 @@ def remove_containers(ids: Iterable[str]) -> None:
             _remove(engine, each)
 
 
-# ---- what is to be run -----------------------------------------------------------------------------------------------
+# ---- the call's fields -----------------------------------------------------------------------------------------------
 
 
-def _wanted(call: Call) -> dict[str, Any]:
+def _options(call: Call) -> dict[str, Any]:
     """Return the options of the container. Raises `InvalidCall`."""
     fields = call.fields
     image = fields.get("image")
@@ -155,47 +158,47 @@ def _wanted(call: Call) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _command(given: Any) -> Any:
-    if given is None or isinstance(given, str):
-        return given
-    if not isinstance(given, list) or any(isinstance(part, (dict, list, bool)) or part is None for part in given):
-        raise InvalidCall(f"command is {given!r}: write a text, or a list of the program and its arguments")
-    return [str(part) for part in given]
+def _command(command: Any) -> Any:
+    if command is None or isinstance(command, str):
+        return command
+    if not isinstance(command, list) or any(isinstance(part, (dict, list, bool)) or part is None for part in command):
+        raise InvalidCall(f"command is {command!r}: write a text, or a list of the program and its arguments")
+    return [str(part) for part in command]
 
 
-def _environment(given: Any) -> dict[str, str]:
-    if given is None:
+def _environment(env: Any) -> dict[str, str]:
+    if env is None:
         return {}
-    if not isinstance(given, Mapping):
-        raise InvalidCall(f"env must be a mapping, not a {type(given).__name__}")
-    return {name: _variable(value) for name, value in given.items() if value is not None}
+    if not isinstance(env, Mapping):
+        raise InvalidCall(f"env must be a mapping, not a {type(env).__name__}")
+    return {name: _variable(value) for name, value in env.items() if value is not None}
 
 
 def _variable(value: Any) -> str:
     return value if isinstance(value, str) else plain(value, 1 << 20, "env").decode()
 
 
-def _volumes(given: Any) -> Any:
+def _volumes(volumes: Any) -> Any:
     """Return volumes as `source:target:mode` texts."""
-    if given is None:
+    if volumes is None:
         return None
-    if isinstance(given, Mapping):
-        given = [f"{source}:{target}" for source, target in given.items()]
-    if not isinstance(given, list):
-        raise InvalidCall(f"volumes must be a list or a mapping, not a {type(given).__name__}")
-    for each in given:
-        parts = each.split(":") if isinstance(each, str) else []
+    if isinstance(volumes, Mapping):
+        volumes = [f"{source}:{target}" for source, target in volumes.items()]
+    if not isinstance(volumes, list):
+        raise InvalidCall(f"volumes must be a list or a mapping, not a {type(volumes).__name__}")
+    for volume in volumes:
+        parts = volume.split(":") if isinstance(volume, str) else []
         if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
-            raise InvalidCall(f"volumes has {each!r}: write source:target, or source:target:ro")
-    return given
+            raise InvalidCall(f"volumes has {volume!r}: write source:target, or source:target:ro")
+    return volumes
 
 
-def _name(name: str, given: Any) -> str | None:
-    if given is None or (isinstance(given, str) and given.strip()):
-        return given
-    if isinstance(given, int) and not isinstance(given, bool):
-        return str(given)
-    raise InvalidCall(f"{name} is {given!r}: it must be text")
+def _name(name: str, value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidCall(f"{name} is {value!r}: it must be text")
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------
@@ -233,28 +236,28 @@ def knock() -> None:
 
 
 @contextmanager
-def _container(engine: "docker.DockerClient", call: Call, wanted: dict[str, Any]) -> "Iterator[Container]":
+def _container(engine: "docker.DockerClient", call: Call, options: dict[str, Any]) -> "Iterator[Container]":
     """Make the container; it is removed in any case."""
     import docker
 
     name = container_name(call.key)
     try:
         _remove(engine, name)
-        options = {**wanted, "name": name}
+        named_options = {**options, "name": name}
         try:
-            container = engine.containers.create(**options)
+            container = engine.containers.create(**named_options)
         except docker.errors.ImageNotFound:
-            _pull(engine, call, wanted["image"])
-            container = engine.containers.create(**options)
+            _pull(engine, call, options["image"])
+            container = engine.containers.create(**named_options)
         try:
             yield container
         finally:
             _remove(engine, name)
     except docker.errors.APIError as failure:
-        told = failure.explanation or str(failure)
+        message = failure.explanation or str(failure)
         if failure.is_client_error():
-            raise InvalidCall(f"the Docker engine refuses: {told}") from None
-        raise _Unavailable(f"the Docker engine fails: {told}") from None
+            raise InvalidCall(f"the Docker engine refuses: {message}") from None
+        raise _Unavailable(f"the Docker engine fails: {message}") from None
 
 
 def _remove(engine: "docker.DockerClient", name: str) -> None:
@@ -302,20 +305,14 @@ def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed
         finally:
             timer.cancel()
     output = _text(printed.tail)
+    detail = printed.described(code, ERROR_OUTPUT_BYTES)
     if overran.is_set():
-        told = f"{call.where}: the container was still running after its timeout of {seconds:g} s; it was killed"
-        return Failed(
-            error_value("timeout", told, retryable=True, detail=printed.described(code, ERROR_OUTPUT_BYTES)), output
-        )
+        problem = f"the container was still running after its timeout of {seconds:g} s; it was killed"
+        return failed_at(call.where, "timeout", problem, retryable=True, detail=detail, output=output)
     if code != 0:
-        said = printed.described(code, ERROR_OUTPUT_BYTES)["stderr"].strip().splitlines()
-        told = f"{call.where}: the container ended with exit code {code}" + (f": {said[-1][:500]}" if said else "")
-        return Failed(
-            error_value(
-                "container", storable(told), retryable=True, detail=printed.described(code, ERROR_OUTPUT_BYTES)
-            ),
-            output,
-        )
+        lines = detail["stderr"].strip().splitlines()
+        problem = f"the container ended with exit code {code}" + (f": {lines[-1][:500]}" if lines else "")
+        return failed_at(call.where, "container", problem, retryable=True, detail=detail, output=output)
     return Done(plain(printed.described(code), call.limit), output)
 
 

@@ -57,10 +57,10 @@ def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") 
     kind = credential.get("type", "postgres")
     if kind not in ("postgres", "postgresql"):
         raise InvalidCall(f"{what} is of type {kind!r}: one of type postgres is needed")
-    given = {name: value for name, value in credential.items() if name != "type" and value is not None}
-    urls = [name for name in URL_FIELDS if name in given]
-    parts = _of_url(given.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
-    for name, value in given.items():
+    values = {name: value for name, value in credential.items() if name != "type" and value is not None}
+    urls = [name for name in URL_FIELDS if name in values]
+    parts = _of_url(values.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
+    for name, value in values.items():
         if name not in PART_NAMES:
             known = ", ".join([*PART_NAMES, *URL_FIELDS])
             raise InvalidCall(f"{what} has the field {name!r}, which is unknown: there are {known}")

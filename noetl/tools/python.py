@@ -91,7 +91,7 @@ def run(call: Call) -> Done | Failed:
     try:
         return Done(_written(value, call.limit))
     except ValueNotJson as failure:
-        return Failed(error_value("not_json", storable(f"{call.where}: main() returned what is not JSON: {failure}")))
+        return failed_at(call.where, "not_json", f"main() returned what is not JSON: {failure}")
     except TooLarge as failure:
         return failed_at(call.where, "too_large", failure)
     except BaseException as failure:  # noqa: BLE001  no memory is left, or a class of somebody's code does not play
@@ -143,27 +143,27 @@ def _awaited(value: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _compile(where: str, code: str) -> _Compiled:
-    found = _compiled.get((where, code))
-    if found is None:
+    compiled = _compiled.get((where, code))
+    if compiled is None:
         if len(_compiled) >= _MAX_COMPILED:
             del _compiled[next(iter(_compiled))]
         lines = code.splitlines(keepends=True)
-        found = _Compiled(
+        compiled = _Compiled(
             code=compile(code, where, "exec", dont_inherit=True),
             source=(len(code), None, lines, where),
             wants_context="context" in code,
         )
-        _compiled[where, code] = found
-    return found
+        _compiled[where, code] = compiled
+    return compiled
 
 
 def _parameters(compiled: _Compiled, main: Callable[..., Any]) -> _Parameters:
     """Return what `main` takes; inspected once for a plain function, since its code decides that."""
-    own = main.__code__ if type(main) is FunctionType and not main.__dict__ else None
-    if own is not None and own is compiled.main and compiled.parameters is not None:
+    code = main.__code__ if type(main) is FunctionType and not main.__dict__ else None
+    if code is not None and code is compiled.main and compiled.parameters is not None:
         return compiled.parameters
-    parameters = _of_signature(main) if own is None else _of_function(cast(FunctionType, main))
-    compiled.main, compiled.parameters = own, parameters
+    parameters = _of_signature(main) if code is None else _of_function(cast(FunctionType, main))
+    compiled.main, compiled.parameters = code, parameters
     return parameters
 
 
@@ -212,10 +212,10 @@ def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any
     missing = [name for name in (*parameters.positional, *parameters.named)
                if name in parameters.required and name not in args]  # fmt: skip
     if missing:
-        given = ", ".join(sorted(args)) or "none"
+        args_given = ", ".join(sorted(args)) or "none"
         raise _Unusable(
             f"{call.where}: main() needs {', '.join(map(repr, missing))}, which the step's args do not give"
-            f" (given: {given})"
+            f" (given: {args_given})"
         )
     positional = []
     for name in parameters.positional:
@@ -227,16 +227,16 @@ def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any
     return positional, {name: args[name] for name in parameters.named if name in args}
 
 
-def _context(given: Mapping[str, Any]) -> dict[str, Any]:
+def _context(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the global `context`: step results by name, and what is known of this run.
 
     `context['step']` is a mapping too (name, visit ...), unless a step has that name: whichever step one asks for,
     `context.get(step, {}).get('data')` works.
     """
-    run_of = {name: given[name] for name in ("visit", "item_index", "attempt") if name in given}
-    context: dict[str, Any] = {"step": {"name": given.get("step"), **run_of}}
-    context.update({name: value for name, value in given.items() if name not in ("step", *run_of)})
-    for name, value in (given.get("results") or {}).items():
+    run_of = {name: known[name] for name in ("visit", "item_index", "attempt") if name in known}
+    context: dict[str, Any] = {"step": {"name": known.get("step"), **run_of}}
+    context.update({name: value for name, value in known.items() if name not in ("step", *run_of)})
+    for name, value in (known.get("results") or {}).items():
         context[name] = _StepResult(value) if isinstance(value, Mapping) else {"data": value, "result": value}
     return context
 
@@ -273,14 +273,14 @@ def _text_of(failure: BaseException) -> str:
 def _detail(where: str, failure: BaseException) -> dict[str, Any]:
     """Return exception, line and the traceback from the first frame in the playbook's code on."""
     _shorten(failure)
-    told = traceback.TracebackException.from_exception(failure, compact=True)
-    _trim(told, where)
-    own = [frame.lineno for frame in told.stack if frame.filename == where]
+    described = traceback.TracebackException.from_exception(failure, compact=True)
+    _trim(described, where)
+    own_lines = [frame.lineno for frame in described.stack if frame.filename == where]
     line = failure.lineno if isinstance(failure, SyntaxError) and failure.filename == where else None
     return {
         "exception": type(failure).__name__,
-        "line": line if line is not None else (own[-1] if own else None),
-        "traceback": storable("".join(told.format())),
+        "line": line if line is not None else (own_lines[-1] if own_lines else None),
+        "traceback": storable("".join(described.format())),
     }
 
 
@@ -311,13 +311,13 @@ def _after(frame: TracebackType | None, steps: int) -> TracebackType:
     return frame
 
 
-def _trim(told: traceback.TracebackException, where: str) -> None:
+def _trim(described: traceback.TracebackException, where: str) -> None:
     """Drop our own frames from the head of a traceback, and of those that it was caused by."""
-    frames = list(told.stack)
+    frames = list(described.stack)
     while frames and frames[0].filename != where:
         frames.pop(0)
-    told.stack = traceback.StackSummary.from_list(frames)
-    for other in (told.__cause__, told.__context__):
+    described.stack = traceback.StackSummary.from_list(frames)
+    for other in (described.__cause__, described.__context__):
         if other is not None:
             _trim(other, where)
 

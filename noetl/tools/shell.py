@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from noetl.calls import Call
 from noetl.errors import TooLarge
-from noetl.outcomes import Done, Failed, error_value
+from noetl.outcomes import Done, Failed
 from noetl.playbook.values import plain
 from noetl.rules.choices import SHELLS
 from noetl.tools.base import InvalidCall, Tool, failed_at, storable
@@ -43,7 +43,7 @@ def run(call: Call) -> Done | Failed:
     """
     with contextlib.ExitStack() as files:
         try:
-            process = _start(_wanted(call, files))
+            process = _start(_command_of(call, files))
         except (InvalidCall, TooLarge) as failure:
             return failed_at(call.where, "validation", failure)
     try:
@@ -59,7 +59,7 @@ def run(call: Call) -> Done | Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Command:
     """A command as it is started: `script` is the descriptor of its text, `stdin` of what it reads."""
 
     argv: list[str]
@@ -69,23 +69,23 @@ class _Wanted:
     folder: str | None
 
 
-def _wanted(call: Call, files: contextlib.ExitStack) -> _Wanted:
+def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
     """Return what is to be started; `files` closes the descriptors. Raises `InvalidCall`."""
-    given, shell = call.fields.get("command"), call.fields.get("shell")
+    command, shell = call.fields.get("command"), call.fields.get("shell")
     environment, folder, stdin = _environment(call), _folder(call), _stdin(call, files)
-    if isinstance(given, str) and given.strip():
-        script = _file(_argument("command", given).encode(), files)
-        return _Wanted([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
-    if not isinstance(given, list) or not given:
+    if isinstance(command, str) and command.strip():
+        script = _file(_argument("command", command).encode(), files)
+        return _Command([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
+    if not isinstance(command, list) or not command:
         raise InvalidCall(
-            f"command is {given!r}: write a text for the shell, or a list of the program and its arguments"
+            f"command is {command!r}: write a text for the shell, or a list of the program and its arguments"
         )
     if shell is not None:
         raise InvalidCall(
             f"shell is {shell!r}, and command a list, which no shell reads: make it a text, or leave shell out"
         )
-    argv = [_argument(f"command[{place}]", part) for place, part in enumerate(given)]
-    return _Wanted(argv, (), stdin, environment, folder)
+    argv = [_argument(f"command[{place}]", part) for place, part in enumerate(command)]
+    return _Command(argv, (), stdin, environment, folder)
 
 
 def _interpreter(shell: Any) -> list[str]:
@@ -102,10 +102,10 @@ def _interpreter(shell: Any) -> list[str]:
 
 def _stdin(call: Call, files: contextlib.ExitStack) -> int:
     """Return the descriptor from which the command reads: text as it is, other values as JSON, nothing for null."""
-    given = call.fields.get("stdin")
-    if given is None:
+    value = call.fields.get("stdin")
+    if value is None:
         return subprocess.DEVNULL
-    return _file(given.encode() if isinstance(given, str) else plain(given, call.limit, "stdin"), files)
+    return _file(value.encode() if isinstance(value, str) else plain(value, call.limit, "stdin"), files)
 
 
 def _file(content: bytes, files: contextlib.ExitStack) -> int:
@@ -135,11 +135,11 @@ def _argument(name: str, value: Any) -> str:
 
 def _environment(call: Call) -> dict[str, str]:
     """Return the runner's few variables, those of `env`, and the idempotency key."""
-    given = call.fields.get("env")
-    if given is not None and not isinstance(given, Mapping):
-        raise InvalidCall(f"env must be a mapping, not a {type(given).__name__}")
-    own = {name: _variable(name, value) for name, value in (given or {}).items() if value is not None}
-    return {**os.environ, "NOETL_IDEMPOTENCY_KEY": call.key, **own}
+    env = call.fields.get("env")
+    if env is not None and not isinstance(env, Mapping):
+        raise InvalidCall(f"env must be a mapping, not a {type(env).__name__}")
+    own_variables = {name: _variable(name, value) for name, value in (env or {}).items() if value is not None}
+    return {**os.environ, "NOETL_IDEMPOTENCY_KEY": call.key, **own_variables}
 
 
 def _variable(name: str, value: Any) -> str:
@@ -153,23 +153,23 @@ def _variable(name: str, value: Any) -> str:
 
 
 def _folder(call: Call) -> str | None:
-    given = call.fields.get("cwd")
-    if given is None or (isinstance(given, str) and os.path.isdir(given)):
-        return given
-    raise InvalidCall(f"cwd is {given!r}: there is no such folder")
+    folder = call.fields.get("cwd")
+    if folder is None or (isinstance(folder, str) and os.path.isdir(folder)):
+        return folder
+    raise InvalidCall(f"cwd is {folder!r}: there is no such folder")
 
 
-def _start(wanted: _Wanted) -> "subprocess.Popen[bytes]":
-    program = wanted.argv[0]
+def _start(command: _Command) -> "subprocess.Popen[bytes]":
+    program = command.argv[0]
     try:
         return subprocess.Popen(
-            wanted.argv,
-            env=wanted.environment,
-            cwd=wanted.folder,
-            stdin=wanted.stdin,
+            command.argv,
+            env=command.environment,
+            cwd=command.folder,
+            stdin=command.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=wanted.script,
+            pass_fds=command.script,
         )
     except FileNotFoundError:
         raise InvalidCall(f"there is no program {program!r} on the worker's machine") from None
@@ -221,15 +221,12 @@ def _answer(call: Call, code: int, stdout: bytes, stderr: bytes) -> Done | Faile
             return Done(plain(result, call.limit))
         except TooLarge as failure:
             return failed_at(call.where, "too_large", failure)
-    kept = _text(stderr[-ERROR_OUTPUT_BYTES:])
-    detail = {"exit_code": code, "stdout": _text(stdout[-ERROR_OUTPUT_BYTES:]), "stderr": kept}
-    lines = kept.strip().splitlines()
-    said = f": {lines[-1][:500]}" if lines else ""
-    return Failed(
-        error_value(
-            "shell", storable(f"{call.where}: the command {how_it_ended(code)}{said}"), retryable=True, detail=detail
-        )
-    )
+    kept_stderr = _text(stderr[-ERROR_OUTPUT_BYTES:])
+    detail = {"exit_code": code, "stdout": _text(stdout[-ERROR_OUTPUT_BYTES:]), "stderr": kept_stderr}
+    lines = kept_stderr.strip().splitlines()
+    last_line = f": {lines[-1][:500]}" if lines else ""
+    problem = f"the command {how_it_ended(code)}{last_line}"
+    return failed_at(call.where, "shell", problem, retryable=True, detail=detail)
 
 
 def how_it_ended(code: int) -> str:

@@ -17,7 +17,7 @@ import orjson
 from noetl.tools.clouds.aws_signature import AwsKeys, sign
 from noetl.tools.clouds.service import CloudError, CloudSecret, CloudService
 
-_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
+_VERSION_ID: Final = re.compile(r"[A-Za-z0-9-]{32,64}")
 _REGION_NAME: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -35,16 +35,16 @@ class AwsSecrets:
         self, name: str, *, version: str | None, region: str | None, credential: Mapping[str, Any] | None
     ) -> CloudSecret:
         """Return a secret. `version` is a version's id, or a stage like AWSPREVIOUS. Raises `CloudError`."""
-        given = credential or {}
-        region = region or _region_of(name) or given.get("region") or self._variable("AWS_REGION", "AWS_DEFAULT_REGION")
+        login = credential or {}
+        region = region or _region_of(name) or login.get("region") or self._variable("AWS_REGION", "AWS_DEFAULT_REGION")
         if not region or not _REGION_NAME.fullmatch(region):
             raise CloudError("no region is known: give 'region', or set AWS_REGION where the worker runs")
-        keys = self._keys(given)
-        wanted = {"SecretId": name}
+        keys = self._keys(login)
+        question = {"SecretId": name}
         if version:
-            wanted["VersionId" if _ID.fullmatch(version) else "VersionStage"] = version
-        body = orjson.dumps(wanted)
-        url = self._address(given, region)
+            question["VersionId" if _VERSION_ID.fullmatch(version) else "VersionStage"] = version
+        body = orjson.dumps(question)
+        url = self._address(login, region)
         headers = sign(
             keys,
             method="POST",
@@ -55,17 +55,17 @@ class AwsSecrets:
             service="secretsmanager",
             now=self._now(),
         )
-        return _found(self._service.ask("POST", url, headers=headers, content=body))
+        return _secret_in(self._service.ask("POST", url, headers=headers, content=body))
 
     def close(self) -> None:
         """Close the kept connections."""
         self._service.close()
 
-    def _keys(self, given: Mapping[str, Any]) -> AwsKeys:
-        access = given.get("access_key") or given.get("access_key_id")
-        secret = given.get("secret_key") or given.get("secret_access_key")
-        token = given.get("session_token")
-        if not given:
+    def _keys(self, login: Mapping[str, Any]) -> AwsKeys:
+        access = login.get("access_key") or login.get("access_key_id")
+        secret = login.get("secret_key") or login.get("secret_access_key")
+        token = login.get("session_token")
+        if not login:
             access, secret = self._variable("AWS_ACCESS_KEY_ID"), self._variable("AWS_SECRET_ACCESS_KEY")
             token = self._variable("AWS_SESSION_TOKEN")
         if not access or not secret:
@@ -75,9 +75,9 @@ class AwsSecrets:
             )
         return AwsKeys(str(access), str(secret), str(token) if token else None)
 
-    def _address(self, given: Mapping[str, Any], region: str) -> str:
-        named = given.get("endpoint") or self._variable("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
-        return f"{str(named).rstrip('/')}/" if named else f"https://secretsmanager.{region}.amazonaws.com/"
+    def _address(self, login: Mapping[str, Any], region: str) -> str:
+        address = login.get("endpoint") or self._variable("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
+        return f"{str(address).rstrip('/')}/" if address else f"https://secretsmanager.{region}.amazonaws.com/"
 
     def _variable(self, *names: str) -> str | None:
         return next((self._environment[name] for name in names if self._environment.get(name)), None)
@@ -88,7 +88,7 @@ def _region_of(name: str) -> str | None:
     return parts[3] if len(parts) > 6 and parts[0] == "arn" else None
 
 
-def _found(answer: Any) -> CloudSecret:
+def _secret_in(answer: Any) -> CloudSecret:
     try:
         text = answer.get("SecretString")
         if text is None:

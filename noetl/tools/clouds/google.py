@@ -44,16 +44,16 @@ class GoogleSecrets:
         self, name: str, *, version: str | None, project: str | None, credential: Mapping[str, Any] | None
     ) -> CloudSecret:
         """Return a secret, its newest version unless one is given. Raises `CloudError`."""
-        given = credential if credential is not None else self._key_file()
+        login = credential if credential is not None else self._key_file()
         full = _FULL_NAME.fullmatch(name)
         if full:
             project, name, version = full[1], full[2], version or full[3]
-        project = project or self._project(given)
-        base = self._environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _SERVICE_URL
+        project = project or self._project(login)
+        address = self._environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or _SERVICE_URL
         place = f"projects/{quote(project, safe='')}/secrets/{quote(name, safe='')}"
-        url = f"{base.rstrip('/')}/v1/{place}/versions/{quote(version or 'latest', safe='')}:access"
-        headers = {"Authorization": f"Bearer {self._token(given)}"}
-        return _found(self._service.ask("GET", url, headers=headers))
+        url = f"{address.rstrip('/')}/v1/{place}/versions/{quote(version or 'latest', safe='')}:access"
+        headers = {"Authorization": f"Bearer {self._token(login)}"}
+        return _secret_in(self._service.ask("GET", url, headers=headers))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -65,33 +65,33 @@ class GoogleSecrets:
         if not path:
             return None
         try:
-            found = orjson.loads(Path(path).read_bytes())
+            key = orjson.loads(Path(path).read_bytes())
         except (OSError, orjson.JSONDecodeError) as problem:
             reason = getattr(problem, "strerror", None) or "it is not JSON"
             raise CloudError(
                 f"the key file {path} of GOOGLE_APPLICATION_CREDENTIALS cannot be read: {reason}"
             ) from None
-        return found if isinstance(found, dict) else {}
+        return key if isinstance(key, dict) else {}
 
-    def _project(self, given: Mapping[str, Any] | None) -> str:
-        named = self._environment.get("GOOGLE_CLOUD_PROJECT") or (given or {}).get("project_id")
+    def _project(self, login: Mapping[str, Any] | None) -> str:
+        named = self._environment.get("GOOGLE_CLOUD_PROJECT") or (login or {}).get("project_id")
         if named:
             return str(named)
-        if given is None:
+        if login is None:
             return str(self._ask_metadata("project/project-id"))
         raise CloudError("no project is known: give 'project', or set GOOGLE_CLOUD_PROJECT where the worker runs")
 
     # ---- who asks ------------------------------------------------------------------------------------------------
 
-    def _token(self, given: Mapping[str, Any] | None) -> str:
-        if given is not None and given.get("token"):
-            return str(given["token"])
-        who = ("", "") if given is None else (str(given.get("client_email")), str(given.get("private_key")))
+    def _token(self, login: Mapping[str, Any] | None) -> str:
+        if login is not None and login.get("token"):
+            return str(login["token"])
+        account = ("", "") if login is None else (str(login.get("client_email")), str(login.get("private_key")))
         with self._lock:
-            token, end = self._tokens.get(who, ("", 0.0))
+            token, end = self._tokens.get(account, ("", 0.0))
         if self._clock() >= end:
             answer = (
-                self._ask_metadata("instance/service-accounts/default/token") if given is None else self._log_in(given)
+                self._ask_metadata("instance/service-accounts/default/token") if login is None else self._log_in(login)
             )
             try:
                 token, end = (
@@ -101,7 +101,7 @@ class GoogleSecrets:
             except (TypeError, KeyError, ValueError):
                 raise CloudError("Google gave no access token") from None
             with self._lock:
-                self._tokens[who] = (token, end)
+                self._tokens[account] = (token, end)
         return token
 
     def _ask_metadata(self, path: str) -> Any:
@@ -117,19 +117,19 @@ class GoogleSecrets:
                 retryable=problem.retryable,
             ) from None
 
-    def _log_in(self, given: Mapping[str, Any]) -> Any:
+    def _log_in(self, key: Mapping[str, Any]) -> Any:
         """Exchange a text signed with the service account's key for an access token."""
-        tokens = str(given.get("token_uri") or _LOGIN_URL)
-        form = {"grant_type": _GRANT_TYPE, "assertion": _assertion(given, tokens, int(self._clock()))}
+        token_url = str(key.get("token_uri") or _LOGIN_URL)
+        form = {"grant_type": _GRANT_TYPE, "assertion": _assertion(key, token_url, int(self._clock()))}
         return self._login.ask(
             "POST",
-            tokens,
+            token_url,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             content=urlencode(form).encode(),
         )
 
 
-def _assertion(given: Mapping[str, Any], audience: str, now: int) -> str:
+def _assertion(key: Mapping[str, Any], audience: str, now: int) -> str:
     """Return the JWT of a service account, signed with RS256."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -137,24 +137,24 @@ def _assertion(given: Mapping[str, Any], audience: str, now: int) -> str:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    email = given.get("client_email")
+    email = key.get("client_email")
     try:
-        key = load_pem_private_key(str(given.get("private_key", "")).encode(), None)
+        signer = load_pem_private_key(str(key.get("private_key", "")).encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not email or not isinstance(key, RSAPrivateKey):
+        signer = None
+    if not email or not isinstance(signer, RSAPrivateKey):
         raise CloudError("the credential is no key of a service account: it needs client_email and private_key")
-    head = {"alg": "RS256", "typ": "JWT", **({"kid": given["private_key_id"]} if "private_key_id" in given else {})}
+    head = {"alg": "RS256", "typ": "JWT", **({"kid": key["private_key_id"]} if "private_key_id" in key else {})}
     claims = {"iss": email, "scope": ACCESS_SCOPE, "aud": audience, "iat": now, "exp": now + _ASSERTION_SECONDS}
     text = f"{_base64(orjson.dumps(head))}.{_base64(orjson.dumps(claims))}"
-    return f"{text}.{_base64(key.sign(text.encode(), PKCS1v15(), SHA256()))}"
+    return f"{text}.{_base64(signer.sign(text.encode(), PKCS1v15(), SHA256()))}"
 
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _found(answer: Any) -> CloudSecret:
+def _secret_in(answer: Any) -> CloudSecret:
     try:
         text = base64.b64decode(answer["payload"]["data"]).decode()
         return CloudSecret(text, str(answer["name"]).rpartition("/")[2])

@@ -117,6 +117,6 @@ def _reason(answer: Any) -> str:
             answer = inner
         kind = answer.get("__type") or answer.get("status") or (inner if isinstance(inner, str) else None)
         message = answer.get("message") or answer.get("Message") or answer.get("error_description")
-        told = ": ".join(str(each).rpartition("#")[2] for each in (kind, message) if each)
-        return storable(told or "it does not say why", 500)
+        sentence = ": ".join(str(part).rpartition("#")[2] for part in (kind, message) if part)
+        return storable(sentence or "it does not say why", 500)
     return storable(" ".join(str(answer).split()) or "it does not say why", 200)

@@ -119,8 +119,8 @@ def load_extension(opened: Opened, name: str) -> None:
     import duckdb
 
     package = f"duckdb_extension_{name}"
-    found = importlib.util.find_spec(package)
-    files = [] if found is None else [Path(folder) for folder in found.submodule_search_locations or ()]
+    spec = importlib.util.find_spec(package)
+    files = [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or ()]
     paths = [path for folder in files for path in folder.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")]
     if not paths:
         raise InvalidCall(
@@ -167,30 +167,30 @@ def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iter
     for alias, credential in auth.items():
         name = alias or SINGLE_ALIAS
         check_text("an alias of auth", name)
-        what = f"the credential {alias!r}" if alias else "the credential"
+        credential_name = f"the credential {alias!r}" if alias else "the credential"
         if credential.get("type") == "s3":
-            _secret(opened, name, "s3", _s3(credential, what), what)
+            _secret(opened, name, "s3", _s3(credential, credential_name), credential_name)
             continue
-        parts = postgres_parts(credential, what)
+        parts = postgres_parts(credential, credential_name)
         opened.secrets += secrets_of(parts)
         options = {"HOST": parts.get("host") or parts.get("hostaddr"), "PORT": parts.get("port"), "USER": parts["user"],
                    "PASSWORD": parts.get("password"), "DATABASE": parts["dbname"]}  # fmt: skip
-        _secret(opened, name, "postgres", options, what)
+        _secret(opened, name, "postgres", options, credential_name)
         if name.upper() in words:
             continue
-        rest = " ".join(f"{key}={_quoted(parts[key])}" for key in _OTHER_PARTS if key in parts)
-        target = f"connect_timeout=10 {rest}".strip()
+        other_parts = " ".join(f"{key}={_quoted(parts[key])}" for key in _OTHER_PARTS if key in parts)
+        target = f"connect_timeout=10 {other_parts}".strip()
         try:
             opened.conn.execute(
                 f"ATTACH {literal(target)} AS {identifier(name)} (TYPE postgres, SECRET {identifier(name)})"
             )
         except duckdb.Error as failure:
             raise DatabaseUnavailable(
-                f"no connection to the database of {what}: {opened.hide(first_line(failure))}"
+                f"no connection to the database of {credential_name}: {opened.hide(first_line(failure))}"
             ) from None
 
 
-def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], what: str) -> None:
+def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], credential_name: str) -> None:
     import duckdb
 
     load_extension(opened, {"postgres": "postgres_scanner", "s3": "httpfs"}[kind])
@@ -198,13 +198,15 @@ def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], wh
     try:
         opened.conn.execute(f"CREATE OR REPLACE TEMPORARY SECRET {identifier(name)} (TYPE {kind}, {listed})")
     except duckdb.Error:  # the message may quote what it was given
-        raise InvalidCall(f"{what} has a value that DuckDB does not take") from None
+        raise InvalidCall(f"{credential_name} has a value that DuckDB does not take") from None
 
 
-def _s3(credential: Mapping[str, Any], what: str) -> dict[str, Any]:
+def _s3(credential: Mapping[str, Any], credential_name: str) -> dict[str, Any]:
     unknown = [str(name) for name in credential if name != "type" and name not in _S3_OPTIONS]
     if unknown:
-        raise InvalidCall(f"{what} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3_OPTIONS)}")
+        raise InvalidCall(
+            f"{credential_name} has the field {unknown[0]!r}, which is unknown: there are {', '.join(_S3_OPTIONS)}"
+        )
     return {_S3_OPTIONS[name]: value for name, value in credential.items() if name != "type"}
 
 

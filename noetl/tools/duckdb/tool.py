@@ -165,8 +165,8 @@ def _failed(where: str, hide: Callable[[str], str], failure: BaseException, numb
         "message": storable(hide(str(failure).strip())),
     }
     retryable = any(sign in str(failure) for sign in _RETRYABLE_MESSAGES)
-    told = storable(hide(f"{where}: {command}{first_line(failure)}"))
-    return Failed(error_value("duckdb", told, retryable=retryable, detail=detail))
+    message = storable(hide(f"{where}: {command}{first_line(failure)}"))
+    return Failed(error_value("duckdb", message, retryable=retryable, detail=detail))
 
 
 TOOL: Final = Tool("duckdb", run, default_timeout=3600.0, imports=IMPORTS)

@@ -124,10 +124,10 @@ def _moment(text: str) -> str:
 def _interval(text: str) -> str:
     """Return DuckDB's `1 year 2 months 04:05:06` as Postgres' ISO 8601 style writes it: P1Y2MT4H5M6S."""
     date = "".join(f"{amount}{unit[0].upper()}" for amount, unit in _INTERVAL_UNIT.findall(text))
-    found = _INTERVAL_CLOCK.search(text)
+    clock_match = _INTERVAL_CLOCK.search(text)
     clock = ""
-    if found:
-        sign, hours, minutes, seconds = found.groups()
+    if clock_match:
+        sign, hours, minutes, seconds = clock_match.groups()
         exact = seconds.rstrip("0").rstrip(".") if "." in seconds else seconds
         amounts = ((str(int(hours)), "H"), (str(int(minutes)), "M"), (exact.lstrip("0") or "0", "S"))
         clock = "".join(

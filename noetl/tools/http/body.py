@@ -161,10 +161,10 @@ def charset_of(content_type: str) -> str | None:
 
 def _known(name: str) -> str:
     try:
-        found = codecs.lookup(name).name if _CHARSET_NAME.fullmatch(name) else ""
+        codec_name = codecs.lookup(name).name if _CHARSET_NAME.fullmatch(name) else ""
     except LookupError:
         return ""
-    return found if found in _KNOWN_CHARSETS else ""
+    return codec_name if codec_name in _KNOWN_CHARSETS else ""
 
 
 def read_json(body: bytes, content_type: str, *, big_as_text: bool) -> Any:

@@ -19,11 +19,11 @@ class WrongRedirect(Exception):
 
 
 @contextmanager
-def send(client: httpx.Client, wanted: Request) -> Iterator[httpx.Response]:
+def send(client: httpx.Client, request: Request) -> Iterator[httpx.Response]:
     """Send a request and give the answer behind all redirects, its body not read yet. Raises `WrongRedirect`."""
-    request = wanted.build(client)
-    home = request.url
-    response = client.send(request, stream=True)
+    first_request = request.build(client)
+    home = first_request.url
+    response = client.send(first_request, stream=True)
     try:
         for _ in range(MAX_REDIRECTS):
             following = response.next_request
@@ -32,7 +32,7 @@ def send(client: httpx.Client, wanted: Request) -> Iterator[httpx.Response]:
                 return
             response.close()
             if not _is_home(home, following.url):
-                _strip(following, wanted)
+                _strip(following, request)
             response = client.send(following, stream=True)
         if response.next_request is not None:
             raise WrongRedirect(f"more than {MAX_REDIRECTS} redirects")
@@ -51,18 +51,22 @@ def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
     )
 
 
-def _strip(request: httpx.Request, wanted: Request) -> None:
+def _strip(redirected: httpx.Request, original: Request) -> None:
     """Take the login and everything secret out of a request to another host. Raises `WrongRedirect`.
 
     Whether the body holds a secret is asked of the values that it was made of: encoded, a secret has many forms.
     """
-    login = wanted.login
-    for name, value in list(request.headers.items()):
+    login = original.login
+    for name, value in list(redirected.headers.items()):
         if name in ("authorization", "cookie") or login.holds(name, value):
-            del request.headers[name]
-    if wanted.secret_body and request.read():
+            del redirected.headers[name]
+    if original.secret_body and redirected.read():
         raise WrongRedirect(
-            f"redirected to another host ({request.url.host}), which would be sent the secret that is in the body"
+            f"redirected to another host ({redirected.url.host}), which would be sent the secret that is in the body"
         )
-    if login.in_text(str(request.url)) or any(login.in_value(value) for _, value in request.url.params.multi_items()):
-        raise WrongRedirect(f"redirected to another host ({request.url.host}) by an address that has the secret in it")
+    if login.in_text(str(redirected.url)) or any(
+        login.in_value(value) for _, value in redirected.url.params.multi_items()
+    ):
+        raise WrongRedirect(
+            f"redirected to another host ({redirected.url.host}) by an address that has the secret in it"
+        )

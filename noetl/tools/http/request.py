@@ -60,10 +60,10 @@ def request_of(call: Call) -> Request:
     login = _login(call, headers, params)
     headers.update(login.headers)
     params.update(login.params)
-    given = {name.lower() for name in headers}
-    if method not in _SAFE_METHODS and "idempotency-key" not in given:
+    given_names = {name.lower() for name in headers}
+    if method not in _SAFE_METHODS and "idempotency-key" not in given_names:
         headers["Idempotency-Key"] = call.key
-    if "accept-encoding" not in given:
+    if "accept-encoding" not in given_names:
         headers["Accept-Encoding"] = ACCEPT_ENCODING
     content = _content(body, headers) if has_body else None  # before the headers are taken: it may add one
     return Request(
@@ -113,9 +113,9 @@ def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) ->
         login = login_of(call.auth.get("", {}), call.secrets)
     except ValueError as failure:
         raise InvalidCall(str(failure)) from None
-    given = {name.lower() for name in headers}
+    given_names = {name.lower() for name in headers}
     for name in login.headers:
-        if name.lower() in given:
+        if name.lower() in given_names:
             raise InvalidCall(f"headers has {name!r}, which auth gives: keep one of them")
     for name in login.params:
         if name in params:
@@ -124,18 +124,18 @@ def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) ->
 
 
 def _timeout(call: Call) -> float:
-    own = call.fields.get("timeout")
-    if own is not None and (isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0):
-        raise InvalidCall(f"timeout {own!r} is not a number of seconds above 0")
-    if own is None:
+    seconds = call.fields.get("timeout")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0):
+        raise InvalidCall(f"timeout {seconds!r} is not a number of seconds above 0")
+    if seconds is None:
         return DEFAULT_TIMEOUT_SECONDS if call.timeout is None or call.timeout == float("inf") else call.timeout
-    return float(own if call.timeout is None else min(own, call.timeout))
+    return float(seconds if call.timeout is None else min(seconds, call.timeout))
 
 
-def _big_as_text(given: Any) -> bool:
-    if given not in (None, *BIG_NUMBERS):
-        raise InvalidCall(f"big_numbers {given!r} is none of {', '.join(BIG_NUMBERS)}")
-    return bool(given == "text")
+def _big_as_text(choice: Any) -> bool:
+    if choice not in (None, *BIG_NUMBERS):
+        raise InvalidCall(f"big_numbers {choice!r} is none of {', '.join(BIG_NUMBERS)}")
+    return bool(choice == "text")
 
 
 def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:

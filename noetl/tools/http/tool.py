@@ -73,27 +73,27 @@ class Http:
             request = request_of(call)
         except InvalidCall as failure:
             return failed_at(call.where, "validation", failure)
-        what = f"{call.where}: {request.method} {_without_secrets(request.url)}"
+        place = f"{call.where}: {request.method} {_without_secrets(request.url)}"
         try:
             with self._client() as client:
                 response = _exchange(client, request, call.limit)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as failure:
-            return failed_at(what, "validation", failure)
+            return failed_at(place, "validation", failure)
         except RefusedAddress as failure:
-            return failed_at(what, "http", failure)
+            return failed_at(place, "http", failure)
         except TooLarge as failure:
-            return failed_at(what, "too_large", failure)
+            return failed_at(place, "too_large", failure)
         except httpx.TimeoutException:
-            text = f"{what}: no complete answer within {request.timeout:g} s"
+            text = f"{place}: no complete answer within {request.timeout:g} s"
             return Failed(error_value("timeout", storable(text), retryable=True))
         except WrongRedirect as failure:
-            return failed_at(what, "http", failure)
+            return failed_at(place, "http", failure)
         except WrongBody as failure:
-            return failed_at(what, "http", failure, retryable=failure.retryable)
+            return failed_at(place, "http", failure, retryable=failure.retryable)
         except httpx.TransportError as failure:
             text = str(failure) or type(failure).__name__
-            return Failed(error_value("http", storable(f"{what}: no answer: {text}"), retryable=True))
-        return _answer(call, what, response, request.big_as_text)
+            return Failed(error_value("http", storable(f"{place}: no answer: {text}"), retryable=True))
+        return _answer(call, place, response, request.big_as_text)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -130,20 +130,20 @@ def make_tool(*, allow_link_local: bool = False) -> Tool:
 # ---- exchange --------------------------------------------------------------------------------------------------------
 
 
-def _exchange(client: "httpx.Client", wanted: Request, limit: int) -> _Response:
+def _exchange(client: "httpx.Client", request: Request, limit: int) -> _Response:
     """Return the answer to a request. `limit` holds for its body, in bytes: more would not fit into the result."""
     from noetl.tools.http.guard import begin_call
     from noetl.tools.http.redirects import send
 
     start = time.monotonic()
-    deadline = begin_call(wanted.timeout)
-    with send(client, wanted) as response:
+    deadline = begin_call(request.timeout)
+    with send(client, request) as response:
         body = read_body(response, limit, deadline)
         return _Response(
             status=response.status_code,
             reason=response.reason_phrase,
             headers={name: storable(value) for name, value in response.headers.items()},
-            url=_without_user(str(wanted.login.without(response.url))),
+            url=_without_user(str(request.login.without(response.url))),
             elapsed=time.monotonic() - start,
             body=body,
         )
@@ -152,25 +152,25 @@ def _exchange(client: "httpx.Client", wanted: Request, limit: int) -> _Response:
 # ---- answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(call: Call, what: str, response: _Response, big_as_text: bool) -> Done | Failed:
+def _answer(call: Call, place: str, response: _Response, big_as_text: bool) -> Done | Failed:
     try:
         data = _data(response, big_as_text)
     except NumberTooBig as failure:
-        text = f"{what}: {failure}, and its digits would be lost: big_numbers: text gives such numbers as text"
+        text = f"{place}: {failure}, and its digits would be lost: big_numbers: text gives such numbers as text"
         return Failed(error_value("not_json", storable(text), detail=_kept(response, None)))
     except ValueError as failure:
-        text = f"{what}: the response says it is JSON and is not: {failure}"
+        text = f"{place}: the response says it is JSON and is not: {failure}"
         return Failed(error_value("http", storable(text), detail=_kept(response, read_text(response.body, ""))))
     if not 200 <= response.status < 300:
-        text = f"{what}: answered {response.status} {response.reason}"
+        text = f"{place}: answered {response.status} {response.reason}"
         retryable = response.status in RETRYABLE_STATUSES or response.status >= 500
         return Failed(error_value("http", storable(text), retryable=retryable, detail=_kept(response, data)))
     try:
         return Done(plain(response.described(data), call.limit))
     except ValueNotJson as failure:
-        return failed_at(what, "not_json", failure)
+        return failed_at(place, "not_json", failure)
     except TooLarge as failure:
-        return failed_at(what, "too_large", failure)
+        return failed_at(place, "too_large", failure)
 
 
 def _data(response: _Response, big_as_text: bool) -> Any:

@@ -40,9 +40,11 @@ def of_connect(where: str, login: PostgresLogin, failure: psycopg.Error) -> Fail
     reason = (text.splitlines() or [type(failure).__name__])[0]
     for marker in ("FATAL:  ", "failed: ", "ERROR:  "):  # without the client library's repetition of the address
         reason = reason.split(marker)[-1]
-    told = login.hide(f"{where}: no connection to {login.where}: {reason}")
+    message = login.hide(f"{where}: no connection to {login.where}: {reason}")
     retryable = not _FINAL_REFUSAL.search(text)
-    return Failed(error_value("postgres", storable(told), retryable=retryable, detail={"sqlstate": failure.sqlstate}))
+    return Failed(
+        error_value("postgres", storable(message), retryable=retryable, detail={"sqlstate": failure.sqlstate})
+    )
 
 
 def of_command(
@@ -61,15 +63,15 @@ def of_command(
     detail |= {name: value for key, name in _DETAIL_NAMES.items() if (value := getattr(diagnostic, key)) is not None}
     if text is not None:
         detail["sql"] = text[:ERROR_SQL_CHARACTERS]  # its params are apart: no value stands in it
-    place = ""
+    where_in_it = ""
     if refused is not None:
         detail |= {"row": refused[0], "column": refused[1]}
-        place = f" (data[{refused[0]}].{refused[1]})"
+        where_in_it = f" (data[{refused[0]}].{refused[1]})"
     if diagnostic.statement_position and text is not None:
         before = text[: int(diagnostic.statement_position) - 1]
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
         detail |= {"line": line, "position": column}
-        place = f" (line {line}, column {column})"
+        where_in_it = f" (line {line}, column {column})"
     if is_lost(failure):
         primary = f"the connection to {login.where} was lost: {primary}"
     elif failure.sqlstate == "25001" and "ISOLATION LEVEL" in primary:
@@ -77,9 +79,9 @@ def of_command(
     elif failure.sqlstate == "25001":
         primary += ": with once: false each command runs on its own, outside a transaction"
     number = "" if command is None else f"command_{command}: "
-    told = login.hide(f"{where}: {number}{primary}{place}")
+    message = login.hide(f"{where}: {number}{primary}{where_in_it}")
     state = failure.sqlstate or ""
     retryable = is_lost(failure) or state in _RETRYABLE_STATES or state.startswith("53")
     hidden = {name: login.hide(value) if isinstance(value, str) else value for name, value in detail.items()}
     kept = {name: storable(value) if isinstance(value, str) else value for name, value in hidden.items()}
-    return Failed(error_value("postgres", storable(told), retryable=retryable, detail=kept))
+    return Failed(error_value("postgres", storable(message), retryable=retryable, detail=kept))

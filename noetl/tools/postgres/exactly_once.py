@@ -75,8 +75,8 @@ class Inbox:
 
 def chosen(rows: Sequence[tuple[bytes | None, ...]]) -> Inbox | None:
     """Return the inbox to use, of the rows of `FIND_INBOX` as text: the first that may be used, else the first."""
-    found = [Inbox((name or b"").decode(), usable == b"t", functions == b"t") for name, usable, functions in rows]
-    return next((inbox for inbox in found if inbox.usable), found[0] if found else None)
+    inboxes = [Inbox((name or b"").decode(), usable == b"t", functions == b"t") for name, usable, functions in rows]
+    return next((inbox for inbox in inboxes if inbox.usable), inboxes[0] if inboxes else None)
 
 
 def sealed(key: str, secret: bytes | None) -> bytes:

@@ -53,10 +53,10 @@ def make_login(parts: Mapping[str, Any], *, own: bool = False) -> PostgresLogin:
         "keepalives_interval": 5,
         "tcp_user_timeout": 30000,
     }
-    given = {name: value for name, value in parts.items() if value is not None}
+    known = {name: value for name, value in parts.items() if value is not None}
     try:
         # What is not given must not come from PG... variables or files of the worker's account.
-        conninfo = make_conninfo(**{**closed, **given, "client_encoding": "utf8"})
+        conninfo = make_conninfo(**{**closed, **known, "client_encoding": "utf8"})
     except (psycopg.Error, UnicodeError, ValueError):
         raise InvalidCall("the login has a value that the client library does not take") from None
     host = str(parts.get("host") or parts.get("hostaddr"))

@@ -110,23 +110,23 @@ class Session:
         else:
             self.conn.pgconn.set_single_row_mode()
         self.conn.wait(generators.send(self.conn.pgconn))
-        begun, ended = False, 0
-        own: dict[int, int] = {}
+        begun, changed_rows = False, 0
+        own_types: dict[int, int] = {}
         transformer = Transformer(self.conn)
         for result in self._results():
             if result.status in _ROW_STATUSES:
                 if not begun:
-                    own = postgres_types.unknown(result)
+                    own_types = postgres_types.unknown(result)
                     names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
-                    results.begin(names, kept=bool(own))
+                    results.begin(names, kept=bool(own_types))
                     begun = True
                 for row in self._load(transformer, result):
                     results.row(row)
             else:
                 results.begin()
                 begun = True
-            ended = result.command_tuples or 0
-        results.end(ended, postgres_types.readers(self.conn, own) if own else {})
+            changed_rows = result.command_tuples or 0
+        results.end(changed_rows, postgres_types.readers(self.conn, own_types) if own_types else {})
 
     def _send(self, query: bytes, values: Sequence[Value]) -> None:
         """Send one statement, and one only: the extended protocol takes no second one."""

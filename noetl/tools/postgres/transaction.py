@@ -67,7 +67,7 @@ class TransactionRun:
     def settings(self) -> str:
         """Return the settings that the SQL runs under, as statements."""
         scope = "SET LOCAL" if self.once else "SET"
-        given = {
+        values = {
             "DateStyle": "ISO",
             "IntervalStyle": "iso_8601",
             "bytea_output": "hex",
@@ -79,12 +79,12 @@ class TransactionRun:
             "idle_in_transaction_session_timeout": _IDLE_LIMIT,
         }
         if self.session is not None and self.session.able.watched:
-            given |= {"client_connection_check_interval": "2s", "log_parameter_max_length_on_error": "0"}
+            values |= {"client_connection_check_interval": "2s", "log_parameter_max_length_on_error": "0"}
         if self.session is not None and self.session.able.quiet:
-            given["log_min_error_statement"] = "panic"
+            values["log_min_error_statement"] = "panic"
         if self.deadline is not None:
-            given["statement_timeout"] = f"{max(1, int((self.deadline - time.monotonic()) * 1000))}ms"
-        return "; ".join(f"{scope} {name} = '{value}'" for name, value in given.items())
+            values["statement_timeout"] = f"{max(1, int((self.deadline - time.monotonic()) * 1000))}ms"
+        return "; ".join(f"{scope} {name} = '{value}'" for name, value in values.items())
 
 
 class Transactions:
@@ -240,8 +240,8 @@ class Transactions:
 
     def _begin(self, run: TransactionRun, session: Session) -> postgres_once.Inbox | None:
         """Open the transaction; return the inbox, if there is one. Raises `InvalidCall` where it may not be used."""
-        found = session.simple(f"{run.begin}; {run.settings()}; {postgres_once.FIND_INBOX}")[-1]
-        rows = [tuple(found.get_value(row, column) for column in range(3)) for row in range(found.ntuples)]
+        looked_up = session.simple(f"{run.begin}; {run.settings()}; {postgres_once.FIND_INBOX}")[-1]
+        rows = [tuple(looked_up.get_value(row, column) for column in range(3)) for row in range(looked_up.ntuples)]
         inbox = postgres_once.chosen(rows)
         if inbox is None:
             return None

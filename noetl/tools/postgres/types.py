@@ -58,15 +58,15 @@ def readers(conn: Connection[Any], types: Mapping[int, int]) -> dict[int, Reader
 
     Raises `psycopg.Error`.
     """
-    wanted = "{" + ",".join(map(str, sorted(set(types.values())))) + "}"
-    conn.pgconn.send_query_params(_FIND_TYPES.encode(), [wanted.encode()])
+    oids = "{" + ",".join(map(str, sorted(set(types.values())))) + "}"
+    conn.pgconn.send_query_params(_FIND_TYPES.encode(), [oids.encode()])
     (result,) = conn.wait(generators.execute(conn.pgconn))
     if result.status != ExecStatus.TUPLES_OK:
         raise error_from_result(result, encoding="utf-8")
     catalog = {oid: row for oid, *row in orjson.loads(result.get_value(0, 0) or b"[]")}
-    made = _Readers(Transformer(conn), catalog)
-    found = {place: made.reader(oid) for place, oid in types.items()}
-    return {place: reader for place, reader in found.items() if reader is not str}
+    readers_of_types = _Readers(Transformer(conn), catalog)
+    readers_by_place = {place: readers_of_types.reader(oid) for place, oid in types.items()}
+    return {place: reader for place, reader in readers_by_place.items() if reader is not str}
 
 
 class _Readers:
@@ -127,14 +127,14 @@ def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
 
 def _mapping(fields: list[tuple[str, Reader]]) -> Reader:
     def read(text: str) -> dict[str, Any]:
-        found, place = {}, 1
+        mapping, place = {}, 1
         for name, read_field in fields:
             part = _ROW_FIELD.match(text, place)
             assert part is not None  # the pattern matches an empty field, too
             quoted, bare = part.groups()
-            given = bare or None if quoted is None else _DOUBLED_SIGN.sub(r"\1\2", quoted)
-            found[name] = None if given is None else read_field(given)
+            text_of_field = bare or None if quoted is None else _DOUBLED_SIGN.sub(r"\1\2", quoted)
+            mapping[name] = None if text_of_field is None else read_field(text_of_field)
             place = part.end() + 1
-        return found
+        return mapping
 
     return read

@@ -153,7 +153,7 @@ def _moment(data: bytes) -> str:
 
 def make_adapters() -> AdaptersMap:
     """Return how columns are read: as plain JSON types, and all other types as the text that Postgres writes."""
-    own = AdaptersMap(adapters)
+    own_adapters = AdaptersMap(adapters)
     kept = {"bool", "int2", "int4", "int8", "oid"}
     special: dict[str, Callable[[bytes], Any]] = {
         "float4": _float,
@@ -168,5 +168,5 @@ def make_adapters() -> AdaptersMap:
     }
     for info in postgres.types:
         if info.name not in kept:
-            own.register_loader(info.oid, _loader(special.get(info.name, _text)))
-    return own
+            own_adapters.register_loader(info.oid, _loader(special.get(info.name, _text)))
+    return own_adapters

@@ -32,9 +32,9 @@ class Order:
 
     def result(self, count: int, table: str = "") -> bytes:
         """Return the result of the step."""
-        told = {"table": table or self.table, "path": self.path}
-        given = {name: value for name, value in told.items() if value}
-        return orjson.dumps({"saved": self.storage, **given, "row_count": count})
+        targets = {"table": table or self.table, "path": self.path}
+        target = {name: value for name, value in targets.items() if value}
+        return orjson.dumps({"saved": self.storage, **target, "row_count": count})
 
 
 def storage_of(call: Call) -> str:
@@ -42,8 +42,8 @@ def storage_of(call: Call) -> str:
     storage = call.fields.get("storage") or EVENT_LOG
     if not isinstance(storage, str) or storage not in FIELDS:
         raise InvalidCall(f"storage {storage!r} is none of {', '.join(FIELDS)}")
-    given = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
-    wrong = [name for name in given if name not in FIELDS[storage]]
+    names = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
+    wrong = [name for name in names if name not in FIELDS[storage]]
     if wrong:
         raise InvalidCall(f"{wrong[0]} does not go with storage {storage}: leave it out")
     return storage
@@ -117,11 +117,11 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _format(fields: Mapping[str, Any], path: str) -> str:
-    given = fields.get("format")
-    if given is not None:
-        if given not in FORMATS:
-            raise InvalidCall(f"format {given!r} is none of {', '.join(FORMATS)}")
-        return str(given)
+    named = fields.get("format")
+    if named is not None:
+        if named not in FORMATS:
+            raise InvalidCall(f"format {named!r} is none of {', '.join(FORMATS)}")
+        return str(named)
     format_ = format_of(path)
     if format_ is None:
         raise InvalidCall(f"the path {path!r} does not say its format: give format ({', '.join(FORMATS)})")

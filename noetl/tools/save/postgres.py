@@ -147,10 +147,10 @@ def _place(
     session.rollback()
     kinds = {column.name: column.type for column in columns.values()}
     try:
-        found = session.query(LOCATE_VALUE, _json(data), (0, orjson.dumps(kinds)))
+        refused = session.query(LOCATE_VALUE, _json(data), (0, orjson.dumps(kinds)))
     except pg.Error:  # a server before 16; what it has said of the value is told all the same
         return None
-    return (int(found[0][0]), names[found[0][1]]) if found else None
+    return (int(refused[0][0]), names[refused[0][1]]) if refused else None
 
 
 def _json(rows: list[dict[str, Any]]) -> Value:
@@ -173,13 +173,15 @@ def _columns(session: Session, order: Order, table: str) -> dict[str, _TableColu
     """Return the column of each name in the data: of that name, or that name in small letters. Raises `InvalidCall`."""
     (oid,) = session.query(FIND_TABLE, (0, table.encode()))[0]
     types = dict(session.query(LIST_COLUMNS, (0, str(oid).encode())))
-    there = list(types)
-    found: dict[str, _TableColumn] = {}
+    known_names = list(types)
+    columns: dict[str, _TableColumn] = {}
     for name in order.columns:
-        column = name if name in there else name.lower()
-        if column not in there:
-            raise InvalidCall(f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(there)}")
-        if any(column == other.name for other in found.values()):
+        column = name if name in known_names else name.lower()
+        if column not in known_names:
+            raise InvalidCall(
+                f"the table {order.table!r} has no column {name!r}: its columns are {', '.join(known_names)}"
+            )
+        if any(column == other.name for other in columns.values()):
             raise InvalidCall(f"data has the column {column!r} twice, in capital and in small letters")
-        found[name] = _TableColumn(column, types[column])
-    return found
+        columns[name] = _TableColumn(column, types[column])
+    return columns

@@ -39,13 +39,13 @@ def last_of_each(rows: Sequence[Row], key: Sequence[str]) -> list[Row]:
 
     Raises `InvalidCall` where one has no key.
     """
-    found: dict[bytes, Row] = {}
+    by_key: dict[bytes, Row] = {}
     for place, row in enumerate(rows):
         missing = [name for name in key if row.get(name) is None]
         if missing:
             raise InvalidCall(f"data[{place}] has no {missing[0]!r}, which is part of the key")
-        found[orjson.dumps([row[name] for name in key], default=dict)] = row
-    return list(found.values())
+        by_key[orjson.dumps([row[name] for name in key], default=dict)] = row
+    return list(by_key.values())
 
 
 # ---- types -----------------------------------------------------------------------------------------------------------

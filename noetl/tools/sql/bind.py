@@ -24,10 +24,10 @@ class Bound:
 
 def commands_of(fields: Mapping[str, Any]) -> list[Command]:
     """Return the commands of `command` or `commands`, which are text or a list of texts. Raises `InvalidCall`."""
-    given = [name for name in ("command", "commands") if fields.get(name) is not None]
-    if len(given) != 1:
-        raise InvalidCall("give the SQL as command or as commands" + (", not both" if given else ""))
-    name, value = given[0], fields[given[0]]
+    named = [name for name in ("command", "commands") if fields.get(name) is not None]
+    if len(named) != 1:
+        raise InvalidCall("give the SQL as command or as commands" + (", not both" if named else ""))
+    name, value = named[0], fields[named[0]]
     texts = value if isinstance(value, list) else [value]
     commands: list[Command] = []
     for number, text in enumerate(texts):
@@ -65,13 +65,13 @@ def _bind(command: Command, binder: "_ByName | _ByPlace") -> Bound:
         if placeholder.kind == "percent":
             new = "%"
         else:
-            wanted = binder.find(placeholder)
-            if wanted is None:
+            parameter = binder.find(placeholder)
+            if parameter is None:
                 continue
-            if wanted not in places:
-                values.append(binder.params[wanted])
-                places[wanted] = len(values)
-            new = f"${places[wanted]}"
+            if parameter not in places:
+                values.append(binder.params[parameter])
+                places[parameter] = len(values)
+            new = f"${places[parameter]}"
         text += command.text[at : placeholder.start] + new
         at = placeholder.end
     return Bound(text + command.text[at:], command.words, tuple(values))
@@ -115,8 +115,8 @@ class _ByPlace:
             raise InvalidCall(f"the SQL has both {_EXAMPLES[self._style]} and {_EXAMPLES[kind]}: keep to one of them")
         self._style = kind
         if not 0 <= place < len(self.params):
-            what = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"
-            raise InvalidCall(f"the SQL has {what}, but params has {len(self.params)} values")
+            wanted = f"${placeholder.name}" if kind == "number" else f"a placeholder number {place + 1}"
+            raise InvalidCall(f"the SQL has {wanted}, but params has {len(self.params)} values")
         self._used.add(place)
         return place
 
@@ -124,8 +124,8 @@ class _ByPlace:
         """A value that no placeholder takes is a mistake."""
         unused = [f"params[{place}]" for place in range(len(self.params)) if place not in self._used]
         if unused:
-            told = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
-            raise InvalidCall(f"no placeholder of the SQL takes {told}: write $1 or %s where a value goes")
+            listed = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
+            raise InvalidCall(f"no placeholder of the SQL takes {listed}: write $1 or %s where a value goes")
 
 
 def refuse_transactions(commands: Sequence[Bound]) -> None:

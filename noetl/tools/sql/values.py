@@ -186,12 +186,12 @@ class Results:
 
 def unique(names: Sequence[str]) -> list[str]:
     """Return column names with those that stand there again numbered: id, id_2."""
-    found: list[str] = []
+    numbered: list[str] = []
     taken = set(names)
     for name in names:
         new, count = name, 1
-        while new in found:
+        while new in numbered:
             count += 1
             new = f"{name}_{count}" if f"{name}_{count}" not in taken else name
-        found.append(new)
-    return found
+        numbered.append(new)
+    return numbered

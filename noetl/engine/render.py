@@ -1,6 +1,7 @@
 """The rendering of a step's args and fields, in the order of the language: transition, step, task, fields."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from noetl.engine.loops.scope import arguments, items_of_loop, names_of_item
@@ -142,7 +143,8 @@ def render_save(playbook: Playbook, state: State, job: Job, values: Values, resu
     place.fixed = {**names, "result": view, "this": view, **({"results": view} if ended else {})}
     more = _names_in_save(plan, template, state, job, values, view)
     scopes = Scopes(plan, state, ValueReader(values), place)
-    return on_one_budget(_rendered_save, step, template, scopes, job, result, more)
+    render = partial(_rendered_save, step, template, scopes, job=job, result=result, more=more)
+    return on_one_budget(render)
 
 
 def _rendered_save(

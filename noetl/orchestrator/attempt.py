@@ -7,13 +7,14 @@ import orjson
 
 from noetl.calls import Call
 from noetl.engine.calling import call_context
+from noetl.engine.failing import template_error
 from noetl.engine.inputs import Cancel, Collected, Continue
 from noetl.engine.loops.collect import Collection, begin_collection, to_collect
 from noetl.engine.loops.items import why_not_begin
 from noetl.engine.render import Rendered, render_job, render_save, save_of, saved_in_log
 from noetl.engine.values import NotLoaded
 from noetl.engine.waiting import CANCELLED_BY_PARENT, child_call, limit_of, return_step, wait
-from noetl.errors import InputError, TemplateError
+from noetl.errors import InputError
 from noetl.jobs import Job
 from noetl.orchestrator.batch import Broken
 from noetl.orchestrator.execution_cache import CachedExecution
@@ -104,10 +105,8 @@ class LongLoop:
     def _collected(self) -> Collected | Failed:
         try:
             return self.collection.collected(self.limit)
-        except TemplateError as problem:
-            return Failed(error_value("template", str(problem)))
         except InputError as problem:
-            return Failed(error_value("validation", str(problem)))
+            return Failed(template_error(problem))
 
     def give_up(self) -> None:
         """Have `collect` end early: nobody waits for it any more."""
@@ -118,7 +117,7 @@ Prepared = Call | Done | Failed | Collected | Deferred | Cancel | Continue | New
 """The call of a job, or its outcome, or what has to be done to have one."""
 
 
-def prepare(leased: Leased, limit: int) -> Prepared:
+def prepare_job(leased: Leased, limit: int) -> Prepared:
     """Render a job; `limit` is that of results, in bytes.
 
     Raises `NotLoaded`; a template error is an outcome, not an exception.
@@ -126,36 +125,44 @@ def prepare(leased: Leased, limit: int) -> Prepared:
     if leased.lacks is not None:
         missing, leased.lacks = leased.lacks, None
         raise missing
-    job = leased.job
-    if job.node_id == CANCEL_NODE:
+    if leased.job.node_id == CANCEL_NODE:
         return Cancel(*CANCELLED_BY_PARENT)
-    if job.node_id == CONTINUE_NODE:
+    if leased.job.node_id == CONTINUE_NODE:
         return Continue()
-    execution = leased.execution
     try:
-        if leased.done is not None:
-            return prepare_save(leased, leased.done, limit)
-        reason = why_not_begin(execution.state, job)
-        if reason is not None:  # it was put back after everything else had been withdrawn
-            return Failed(error_value("cancelled", f"it did not begin: {reason}"))
-        if "end" in job.context:
-            return Done(b"null")
-        if to_collect(execution.playbook.step(step_of(job.node_id)), job) is not None:
-            collection = begin_collection(execution.playbook, execution.state, job, execution.values)
-            if not collection.is_long:
-                return collection.collected(limit)
-            collection.read_from(execution.values.copy())
-            return LongLoop(collection, limit)
-        rendered = render_job(execution.playbook, execution.state, job, execution.values)
-        if rendered.type == "wait":
-            return wait(rendered, job.context, leased.created_at, leased.leased_at)
-        if rendered.type == "playbook":
-            return _child(leased, rendered)
-    except TemplateError as problem:
-        return Failed(error_value("template", str(problem)))
+        prepared = _rendered(leased, limit)
     except InputError as problem:
-        return Failed(error_value("validation", str(problem)))
-    return _call(leased, rendered, limit)
+        return Failed(template_error(problem))
+    return _call(leased, prepared, limit) if isinstance(prepared, Rendered) else prepared
+
+
+def _rendered(leased: Leased, limit: int) -> Prepared | Rendered:
+    """Return a job's fields and args, or its outcome where it calls no tool. Raises `InputError`, `NotLoaded`."""
+    execution, job = leased.execution, leased.job
+    if leased.done is not None:
+        return prepare_save(leased, leased.done, limit)
+    reason = why_not_begin(execution.state, job)
+    if reason is not None:  # it was put back after everything else had been withdrawn
+        return Failed(error_value("cancelled", f"it did not begin: {reason}"))
+    if "end" in job.context:
+        return Done(b"null")
+    if to_collect(execution.playbook.step(step_of(job.node_id)), job) is not None:
+        return _collection(leased, limit)
+    rendered = render_job(execution.playbook, execution.state, job, execution.values)
+    if rendered.type == "wait":
+        return wait(rendered, job.context, leased.created_at, leased.leased_at)
+    if rendered.type == "playbook":
+        return _child(leased, rendered)
+    return rendered
+
+
+def _collection(leased: Leased, limit: int) -> Collected | LongLoop:
+    execution = leased.execution
+    collection = begin_collection(execution.playbook, execution.state, leased.job, execution.values)
+    if not collection.is_long:
+        return collection.collected(limit)
+    collection.read_from(execution.values.copy())
+    return LongLoop(collection, limit)
 
 
 def _call(leased: Leased, rendered: Rendered, limit: int) -> Call:
@@ -173,7 +180,7 @@ def _call(leased: Leased, rendered: Rendered, limit: int) -> Call:
     )
 
 
-def saves(leased: Leased) -> bool:
+def is_save_due(leased: Leased) -> bool:
     """Whether a block `save` is due once the work of a job is done."""
     job = leased.job
     return (

@@ -27,7 +27,7 @@ from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
 
-QUARANTINED = -1.0
+QUARANTINED_DELAY = -1.0
 """The `delay` of a job that is quarantined."""
 
 CHILD_ABANDONED_ERRORS = frozenset({"timeout", "cancelled"})
@@ -286,5 +286,5 @@ def quarantine(execution: CachedExecution, finished: Sequence[Finished], reason:
                 message=reason,
             )
         )
-        part.jobs.append(job.again(delay=QUARANTINED))
+        part.jobs.append(job.again(delay=QUARANTINED_DELAY))
     return part

@@ -121,14 +121,14 @@ class ExecutionCache:
         if execution is None:
             text = workloads.get(row.execution_id) or "{}"
             execution = CachedExecution(
-                row.execution_id,
-                row.catalog_id,
-                self.playbooks.by_id[row.catalog_id],
-                State.from_json(orjson.loads(row.state)),
-                ValueCache(row.execution_id, orjson.loads(text), self.env),
-                row.root_execution_id,
-                row.parent_execution_id,
-                row.parent_job_id,
+                execution_id=row.execution_id,
+                catalog_id=row.catalog_id,
+                playbook=self.playbooks.by_id[row.catalog_id],
+                state=State.from_json(orjson.loads(row.state)),
+                values=ValueCache(row.execution_id, orjson.loads(text), self.env),
+                root_execution_id=row.root_execution_id,
+                parent_execution_id=row.parent_execution_id,
+                parent_job_id=row.parent_job_id,
                 workload_size=len(text),
                 last_event_at=row.last_event_at,
             )
@@ -149,14 +149,14 @@ class ExecutionCache:
             self.playbooks.load_inside(conn, [lock.catalog_id])
         workloads = store.select_workloads(conn, [execution_id]).get()
         return CachedExecution(
-            execution_id,
-            lock.catalog_id,
-            self.playbooks[lock.catalog_id],
-            State.from_json(orjson.loads(lock.state)),
-            ValueCache(execution_id, orjson.loads(workloads.get(execution_id) or b"{}"), self.env),
-            lock.root_execution_id,
-            lock.parent_execution_id,
-            lock.parent_job_id,
+            execution_id=execution_id,
+            catalog_id=lock.catalog_id,
+            playbook=self.playbooks[lock.catalog_id],
+            state=State.from_json(orjson.loads(lock.state)),
+            values=ValueCache(execution_id, orjson.loads(workloads.get(execution_id) or b"{}"), self.env),
+            root_execution_id=lock.root_execution_id,
+            parent_execution_id=lock.parent_execution_id,
+            parent_job_id=lock.parent_job_id,
         )
 
 

@@ -72,7 +72,18 @@ class Orchestrator:
         steps, edges, tasks = (
             materialize(load_playbook(content, filename), content) if kind == "Playbook" else ([], [], [])
         )
-        new = Version(path, kind, name, description, content, content_hash(content), by, steps, edges, tasks)
+        new = Version(
+            path=path,
+            kind=kind,
+            name=name,
+            description=description,
+            content=content,
+            content_hash=content_hash(content),
+            by=by,
+            steps=steps,
+            edges=edges,
+            tasks=tasks,
+        )
         with self._database.connection() as conn, store.transaction(conn, self._schema):
             version, created = add_version(conn, new)
         return Registered(path, version, kind, created)
@@ -124,7 +135,7 @@ class Orchestrator:
             path, version, status = store.select_started(conn, execution_id)
         return Started(execution_id, False, path, version, status)
 
-    def _act(self, execution_id: int, given: Cancel | None, patience: str = "") -> str:
+    def _act(self, execution_id: int, cancel: Cancel | None, patience: str = "") -> str:
         cache = self.new_cache()
         with (
             self._database.connection() as conn,
@@ -136,20 +147,20 @@ class Orchestrator:
             if ExecutionStatus(lock.status).terminal:
                 return lock.status
             execution = cache.of_execution(conn, execution_id, lock)
-            what = given or TimedOut(execution.playbook.timeout or 0.0)
+            cause = cancel or TimedOut(execution.playbook.timeout or 0.0)
             withdrawal = Withdrawal(conn, execution_id)
-            part = loading(partial(_decide, execution, what, withdrawal), _loader(conn, execution))
+            part = loading(partial(_decide, execution, cause, withdrawal), _loader(conn, execution))
             rows = Rows()
             add_part(rows, part, first_at(lock.now, lock.last_event_at), self.settings.inline_limit)
             write(conn, rows, worker=None, lease=0)
         return part.state.status
 
 
-def _decide(execution: CachedExecution, what: Cancel | TimedOut, withdrawal: Withdrawal) -> BatchPart:
+def _decide(execution: CachedExecution, cause: Cancel | TimedOut, withdrawal: Withdrawal) -> BatchPart:
     execution.values.begin()
     withdrawal.restart()
     part = BatchPart(execution, execution.state)
-    apply(part, what, withdrawal)
+    apply(part, cause, withdrawal)
     return part
 
 

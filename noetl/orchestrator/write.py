@@ -18,7 +18,7 @@ from noetl.database.rows import JobIds, Pending
 from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.jobs import Job
-from noetl.orchestrator.batch import QUARANTINED, BatchPart, CancelledChild
+from noetl.orchestrator.batch import QUARANTINED_DELAY, BatchPart, CancelledChild
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 Row = dict[str, Any]
@@ -164,7 +164,7 @@ def job_row(execution_id: int, job: Job, at: int, leased: bool) -> Row:
         row["attempts"] = job.attempts + 1
     elif delay is None:
         row["status"] = JobStatus.QUEUED
-    elif delay == QUARANTINED:
+    elif delay == QUARANTINED_DELAY:
         row["status"] = JobStatus.QUARANTINED
     else:
         row["status"] = JobStatus.WAITING

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from noetl.calls import Call
 from noetl.database import store
-from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare, saves
+from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, is_save_due, prepare_job
 from noetl.orchestrator.batch import JobOutcome
 from noetl.orchestrator.begin import begin_jobs
 from noetl.orchestrator.children import await_child, start_child
@@ -96,7 +96,7 @@ class Claimer:
     def _hand_out(self, conn: Connection, leased: Leased) -> None:
         """Submit the call of a job, or finish the job where it needs none."""
         prepared = self._prepare(conn, leased)
-        if isinstance(prepared, Done) and leased.done is None and saves(leased):
+        if isinstance(prepared, Done) and leased.done is None and is_save_due(leased):
             leased.done = prepared
             prepared = self._prepare(conn, leased)
         if isinstance(prepared, Call):
@@ -108,7 +108,7 @@ class Claimer:
             self.finish(leased, prepared)
 
     def _prepare(self, conn: Connection, leased: Leased) -> Call | LongLoop | JobOutcome:
-        prepared = prepare(leased, self.settings.result_limit)
+        prepared = prepare_job(leased, self.settings.result_limit)
         if isinstance(prepared, NewChild):
             return start_child(conn, self.cache, prepared)
         if isinstance(prepared, AwaitChild):
@@ -148,7 +148,7 @@ class Claimer:
     def conclude(self, conn: Connection, leased: Leased, done: Done, seconds: float) -> None:
         """Finish a job whose tool is done; or begin its block `save`, which has to be done first, as any job is begun.
         Until that is handed out the outcome is kept with the job, whatever becomes of the connection."""
-        if leased.done is None and saves(leased):
+        if leased.done is None and is_save_due(leased):
             leased.done, leased.seconds, leased.handed_out = done, seconds, False
             self.begin(conn, [leased])
         else:

@@ -8,7 +8,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
 from noetl.engine.values import NotLoaded
-from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare
+from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare_job
 from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
@@ -60,13 +60,13 @@ class Hand:
             with store.transaction(self.conn, self.schema, asynchronous=True):
                 load_missing(self.conn, leased.execution, missing)
 
-        found = loading(lambda: prepare(leased, LIMIT), load)
+        found = loading(lambda: prepare_job(leased, LIMIT), load)
         while isinstance(found, LongLoop):
             found.collect()
             if found.outcome is not None:
                 return found.outcome
             leased.lacks = found.missing
-            found = loading(lambda: prepare(leased, LIMIT), load)
+            found = loading(lambda: prepare_job(leased, LIMIT), load)
         return found
 
     def finished(self, row: JobRow, outcome: JobOutcome) -> Finished:

@@ -105,10 +105,10 @@ class ExecutionAnswer(BaseModel):
 class ExplanationAnswer(BaseModel):
     """An execution explained.
 
-    `steps` have begun: the newest visit of each, in the order of their begin, with the `duration` of its last attempt in
-    seconds. `failures` failed for good, `lines` being the reason beyond the message. `waits` say for what the jobs of an
-    execution that goes on wait, each with a `kind` (time, retry, child, worker, turn, lease, lost, running, quarantined,
-    paused, cancel, unqueued) and a sentence.
+    `steps` have begun: the newest visit of each, in the order of their begin, with the `duration` of its last attempt
+    in seconds. `failures` failed for good, `lines` being the reason beyond the message. `waits` say for what the jobs
+    of an execution that goes on wait, each with a `kind` (time, retry, child, worker, turn, lease, lost, running,
+    quarantined, paused, cancel, unqueued) and a sentence.
     """
 
     execution_id: str

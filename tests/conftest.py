@@ -82,7 +82,7 @@ def settings(make_settings: Callable[..., Settings]) -> Iterator[Settings]:
     """Settings for a new database with the schema; its invariants hold when the test is over."""
     settings = make_settings()
     yield settings
-    from noetl.orchestrator import verify_replay  # here, since unit tests have no use for the engine
+    from noetl.orchestrator.replay import verify_replay  # here, since unit tests have no use for the engine
 
     with open_admin(settings) as admin:
         assert verify(admin) == []

@@ -12,7 +12,7 @@ import pytest
 from noetl.database.connect import open_admin, open_database
 from noetl.database.verify import verify
 from noetl.errors import DatabaseError
-from noetl.orchestrator import verify_replay
+from noetl.orchestrator.replay import verify_replay
 from noetl.settings import Settings
 from tests.support.chaos import FORK, living
 from tests.support.crew import a_crew

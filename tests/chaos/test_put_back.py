@@ -11,7 +11,7 @@ import pytest
 
 from noetl.database.connect import open_admin, open_database
 from noetl.database.verify import verify
-from noetl.orchestrator import verify_replay
+from noetl.orchestrator.replay import verify_replay
 from noetl.settings import Settings
 from tests.support.chaos import playbook
 from tests.support.postgres import URL_VARIABLE, TestServer, reachable

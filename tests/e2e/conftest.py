@@ -53,7 +53,7 @@ def lab(shared_worker: Lab) -> Iterator[Lab]:
 
 def check(settings: Settings) -> None:
     """Hold a database to its invariants."""
-    from noetl.orchestrator import verify_replay
+    from noetl.orchestrator.replay import verify_replay
 
     with open_admin(settings) as admin:
         assert verify(admin) == []

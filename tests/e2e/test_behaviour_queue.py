@@ -11,7 +11,7 @@ from noetl.engine.decide import decide as real_decide
 from noetl.engine.inputs import AttemptEnded
 from noetl.engine.render import render_job as real_render
 from noetl.errors import InputError, NotFound
-from noetl.orchestrator import StartRequest
+from noetl.orchestrator.start import StartRequest
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.working import working

@@ -11,7 +11,7 @@ from typing import Any
 
 from noetl.database.connect import open_admin
 from noetl.database.verify import verify
-from noetl.orchestrator import verify_replay
+from noetl.orchestrator.replay import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, environment
 from tests.support.process import Process

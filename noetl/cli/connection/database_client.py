@@ -41,7 +41,7 @@ class DatabaseClient(Client):
     def __init__(self, settings: Settings) -> None:
         from noetl.database.connect import open_database, require_embedded
         from noetl.database.schema import require_schema
-        from noetl.orchestrator import Orchestrator
+        from noetl.orchestrator.orchestrator import Orchestrator
         from noetl.server.app import build_api
         from noetl.server.service import Service
 

@@ -148,8 +148,8 @@ def verify(as_json: Json = False) -> None:
     from noetl.database.connect import open_database, require_embedded
     from noetl.database.schema import require_schema
     from noetl.database.verify import verify as verify_invariants
-    from noetl.orchestrator import verify_replay
     from noetl.orchestrator.catalog_check import verify_catalog
+    from noetl.orchestrator.replay import verify_replay
 
     settings = load_settings()
     require_embedded(settings)

@@ -22,7 +22,7 @@ from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from noetl.database.connect import Database
-    from noetl.orchestrator import Registered
+    from noetl.orchestrator.orchestrator import Registered
 
 TICK = 0.25
 """Seconds between two looks at files and executions."""
@@ -109,7 +109,7 @@ class _Dev:
         run: str | None,
         overlay: dict[str, Any],
     ) -> None:
-        from noetl.orchestrator import Orchestrator
+        from noetl.orchestrator.orchestrator import Orchestrator
 
         self._screen = screen
         self._orchestrator = Orchestrator(database, settings)
@@ -148,7 +148,7 @@ class _Dev:
 
     def _again(self) -> None:
         """Execute the playbook of --run; the execution before it is cancelled where it still goes on."""
-        from noetl.orchestrator import StartRequest
+        from noetl.orchestrator.start import StartRequest
 
         if self._run is None:
             return

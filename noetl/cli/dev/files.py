@@ -11,7 +11,7 @@ from noetl.cli.playbook_files import SUFFIXES, is_document, read_text
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:
-    from noetl.orchestrator import Registered
+    from noetl.orchestrator.orchestrator import Registered
 
 MOST = 5000
 """Files of a folder that are looked at."""

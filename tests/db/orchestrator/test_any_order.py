@@ -10,10 +10,10 @@ import pytest
 from noetl.calls import Call
 from noetl.database.connect import Database
 from noetl.database.store import JobRow
-from noetl.orchestrator import verify_replay
 from noetl.orchestrator.attempt import AwaitChild, NewChild
 from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.children import await_child, start_child
+from noetl.orchestrator.replay import verify_replay
 from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.settings import Settings
 from tests.support.hand import Hand, with_hand

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from noetl.database.connect import Database, open_admin
-from noetl.orchestrator import Orchestrator
 from noetl.orchestrator.catalog_check import verify_catalog
+from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.settings import Settings
 
 PLAYBOOK = """

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from noetl.database.connect import READ_ONLY, Database, is_writable
 from noetl.database.keys import Keys
-from noetl.database.paging import Page
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
 from noetl.logs import TroubleLog
@@ -111,8 +110,3 @@ class Service:
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON answer."""
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
-
-
-def answer_page(page: Page) -> Response:
-    """Return one page of a list as a JSON answer."""
-    return answer({"items": page.items, "next": page.next})

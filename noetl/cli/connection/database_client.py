@@ -1,8 +1,11 @@
-"""Reading without a server: the routes that read, answered in this process from the database itself."""
+"""The client of commands that only read where no server runs: it answers from the database itself."""
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client, connect, segment
@@ -11,8 +14,8 @@ from noetl.errors import DatabaseError, Unreachable
 from noetl.settings import Settings
 from noetl.words import TERMINAL_EVENTS
 
-TICK = 0.2
-"""Seconds between two looks at the log."""
+POLL_SECONDS = 0.2
+"""Seconds between two reads of the log."""
 
 
 def connect_to_read(settings: Settings, host: str | None = None, port: int | None = None) -> Client:
@@ -36,20 +39,35 @@ def connect_to_read(settings: Settings, host: str | None = None, port: int | Non
 
 
 class DatabaseClient(Client):
-    """The server's routes without a server. Raises `DatabaseError` where the database cannot be read."""
+    """The reading paths of the API without a server. Raises `DatabaseError` where the database cannot be read."""
 
     def __init__(self, settings: Settings) -> None:
         from noetl.database.connect import open_database, require_embedded
         from noetl.database.schema import require_schema
-        from noetl.orchestrator.orchestrator import Orchestrator
-        from noetl.server.app import build_api
-        from noetl.server.service import Service
+        from noetl.server.reads import READS
 
         super().__init__(ServerLocation("http://localhost"))
         require_embedded(settings)
-        database = open_database(settings, application="noetl")
-        require_schema(database)
-        self._routes = build_api(Service(database, Orchestrator(database, settings)))
+        self._database = open_database(settings, application="noetl")
+        require_schema(self._database)
+        self._reads = [(_pattern(path), function) for path, function in READS.items()]
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """Return what the API has at a path. Raises `NotFound`, `InputError`, and `Unreachable` as a server is."""
+        import orjson
+
+        given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+        if "after" in given:
+            given["after"] = str(given["after"])
+        if "since" in given:
+            given["since"] = datetime.fromisoformat(given["since"])
+        parts, function = next((found, each) for pattern, each in self._reads if (found := pattern.fullmatch(path)))
+        names = {name: unquote(text) for name, text in parts.groupdict().items()}
+        try:
+            with self._database.session() as conn:
+                return orjson.loads(orjson.dumps(function(conn, **names, **given)))
+        except DatabaseError as error:
+            raise Unreachable(str(error)) from error
 
     def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
         """Give the events of an execution as they happen, until it has ended."""
@@ -62,18 +80,9 @@ class DatabaseClient(Client):
                 if event["event_type"] in TERMINAL_EVENTS:
                     return
             if not found:
-                time.sleep(TICK)
+                time.sleep(POLL_SECONDS)
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """Return status and body of one call's answer."""
-        import asyncio
 
-        import httpx
-
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._routes)
-            async with httpx.AsyncClient(transport=transport, base_url=self.address) as client:
-                return await client.request(method, path, content=body)
-
-        found = asyncio.run(ask())
-        return found.status_code, found.content
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the expression of a path with parameters, `{name}` or, across slashes, `{name:path}`."""
+    return re.compile(re.sub(r"\{(\w+)(:path)?\}", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", path))

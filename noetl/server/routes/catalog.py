@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from noetl.database import read
+from noetl.server import reads
 from noetl.server.routes import answers
 from noetl.server.routes.bodies import RegisterBody, Text
 from noetl.server.routes.parameters import After, CurrentService, Filter, Limit
-from noetl.server.service import answer, answer_page
+from noetl.server.service import answer
 
 Version = Annotated[int | None, Query(ge=1, lt=2**31)]
 
@@ -34,12 +34,11 @@ def list_documents(
 ) -> Response:
     """List the newest version of each path; with `path` all versions of that one."""
     with service.session() as conn:
-        page = read.list_catalog(conn, path=path, kind=kind, after=after, limit=limit)
-    return answer_page(page)
+        return answer(reads.list_documents(conn, path=path, kind=kind, after=after, limit=limit))
 
 
 @router.get("/{path:path}", response_model=answers.DocumentAnswer)
 def show_document(service: CurrentService, path: Text, version: Version = None) -> Response:
     """Show one version of a document, the newest unless `version` says another."""
     with service.session() as conn:
-        return answer(read.show_catalog(conn, path, version))
+        return answer(reads.show_document(conn, path, version=version))

@@ -13,10 +13,11 @@ from noetl.database.paging import plain_row
 from noetl.errors import Conflict, NotFound
 from noetl.playbook.credential_types import check_fields, check_name, check_type
 from noetl.playbook.suggest import did_you_mean
+from noetl.server.reads import page_of
 from noetl.server.routes import answers
 from noetl.server.routes.bodies import CredentialBody, Text
 from noetl.server.routes.parameters import After, CurrentService, Filter, Limit
-from noetl.server.service import answer, answer_page
+from noetl.server.service import answer
 
 log = logging.getLogger("noetl.server")
 
@@ -44,7 +45,7 @@ def list_credentials(
     """List the credentials by name, without their values."""
     with service.session() as conn:
         page = credentials.list_credentials(conn, type=type, after=after, limit=limit)
-    return answer_page(page)
+    return answer(page_of(page))
 
 
 @router.post("/rotate", response_model=answers.RotatedAnswer)

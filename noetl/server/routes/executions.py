@@ -7,15 +7,13 @@ from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
 from noetl.database import read
-from noetl.database.results import step_result
-from noetl.errors import InputError
 from noetl.orchestrator.start import StartRequest
-from noetl.orchestrator.why import explain, waits_of
 from noetl.playbook.values import plain
+from noetl.server import reads
 from noetl.server.routes import answers
 from noetl.server.routes.bodies import CancelBody, StartBody, Text
 from noetl.server.routes.parameters import After, CurrentService, Filter, Limit
-from noetl.server.service import answer, answer_page
+from noetl.server.service import answer
 from noetl.server.stream import follow
 from noetl.words import ExecutionStatus
 
@@ -70,25 +68,28 @@ def list_executions(
     limit: Limit = None,
 ) -> Response:
     """List executions, the newest first."""
-    wanted = read.ExecutionFilter(
-        statuses=[str(each) for each in status],
-        path=path,
-        key=key,
-        labels=_labels(label),
-        parent=read.id_filter("parent", parent),
-        root=read.id_filter("root", root),
-        since=since,
-    )
     with service.session() as conn:
-        page = read.list_executions(conn, wanted, after=after, limit=limit)
-    return answer_page(page)
+        return answer(
+            reads.list_executions(
+                conn,
+                status=status,
+                label=label,
+                path=path,
+                key=key,
+                parent=parent,
+                root=root,
+                since=since,
+                after=after,
+                limit=limit,
+            )
+        )
 
 
 @router.get("/{execution_id}", response_model=answers.ExecutionAnswer)
 def show_execution(service: CurrentService, execution_id: str) -> Response:
     """Show one execution, with result and error once it has ended."""
     with service.session() as conn:
-        return answer(read.show_execution(conn, read.parse_id(execution_id)))
+        return answer(reads.show_execution(conn, execution_id))
 
 
 @router.get("/{execution_id}/why", response_model=answers.ExplanationAnswer)
@@ -96,9 +97,8 @@ def explain_execution(
     service: CurrentService, execution_id: str, only: Annotated[Literal["waits"] | None, Query()] = None
 ) -> Response:
     """Explain an execution: its steps, the reasons of its failures, and what it waits for (`only`: waits)."""
-    number = read.parse_id(execution_id)
     with service.session() as conn:
-        return answer(explain(conn, number) if only is None else {"waits": waits_of(conn, number)})
+        return answer(reads.explain_execution(conn, execution_id, only=only))
 
 
 @router.post("/{execution_id}/cancel", status_code=202, response_model=answers.StatusAnswer)
@@ -115,8 +115,7 @@ def cancel_execution(service: CurrentService, execution_id: str, body: CancelBod
 def list_events(service: CurrentService, execution_id: str, after: After = None, limit: Limit = None) -> Response:
     """List the events of an execution in order; `after` is an event's number."""
     with service.session() as conn:
-        page = read.list_events(conn, read.parse_id(execution_id), after=after, limit=limit)
-    return answer_page(page)
+        return answer(reads.list_events(conn, execution_id, after=after, limit=limit))
 
 
 @router.get("/{execution_id}/steps/{step}", response_model=answers.StepResultAnswer)
@@ -131,18 +130,15 @@ def show_step(
 
     A result stored by reference is loaded; the result of a loop is the list of its items' results.
     """
-    number = read.parse_id(execution_id)
     with service.session() as conn:
-        read.execution_status(conn, number)
-        return answer(step_result(conn, number, step, visit, item))
+        return answer(reads.show_step(conn, execution_id, step, visit=visit, item=item))
 
 
 @router.get("/{execution_id}/output", response_model=answers.OutputAnswer)
 def list_output(service: CurrentService, execution_id: str, after: After = None, limit: Limit = None) -> Response:
     """List the output of an execution's steps in order; `last`, given as `after`, continues with later output."""
     with service.session() as conn:
-        page = read.list_output(conn, read.parse_id(execution_id), after=after, limit=limit)
-    return answer({"items": page.items, "next": page.next, "last": page.last or after})
+        return answer(reads.list_output(conn, execution_id, after=after, limit=limit))
 
 
 @router.get("/{execution_id}/stream", response_class=StreamingResponse)
@@ -163,13 +159,3 @@ def stream_events(
         read.execution_status(conn, number)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(follow(service.reader, number, begin), media_type="text/event-stream", headers=headers)
-
-
-def _labels(pairs: list[str]) -> dict[str, str]:
-    labels = {}
-    for text in pairs:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"label is {text!r}; write it as key=value")
-        labels[name] = value
-    return labels

@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from noetl import __version__
 from noetl.database import read
-from noetl.server import failures
+from noetl.server import failures, reads
 from noetl.server.routes import answers
 from noetl.server.routes.parameters import After, CurrentService, Filter, Limit
-from noetl.server.service import answer, answer_page
+from noetl.server.service import answer
 from noetl.words import JobStatus, RuntimeStatus
 
 probes = APIRouter(tags=["probes"])  # the two routes without a token
@@ -53,8 +53,11 @@ def list_queue(
     """List the work still to be done, the oldest first."""
     number = read.id_filter("execution_id", execution_id)
     with service.session() as conn:
-        page = read.list_queue(conn, status=status, pool=pool, execution_id=number, after=after, limit=limit)
-    return answer_page(page)
+        return answer(
+            reads.page_of(
+                read.list_queue(conn, status=status, pool=pool, execution_id=number, after=after, limit=limit)
+            )
+        )
 
 
 @router.get("/runtime", response_model=answers.PageAnswer)
@@ -67,8 +70,7 @@ def list_runtime(
 ) -> Response:
     """List servers and workers, the newest first."""
     with service.session() as conn:
-        page = read.list_runtime(conn, kind=kind, status=status, after=after, limit=limit)
-    return answer_page(page)
+        return answer(reads.list_runtime(conn, kind=kind, status=status, after=after, limit=limit))
 
 
 @router.get("/errors", response_model=answers.PageAnswer)
@@ -78,5 +80,4 @@ def list_errors(
     """List the error log, the newest first."""
     number = read.id_filter("execution_id", execution_id)
     with service.session() as conn:
-        page = read.list_errors(conn, execution_id=number, after=after, limit=limit)
-    return answer_page(page)
+        return answer(reads.page_of(read.list_errors(conn, execution_id=number, after=after, limit=limit)))

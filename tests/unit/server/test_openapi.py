@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from noetl.server.app import ROUTERS, build_api
 from noetl.server.gate import OPEN_PATHS
 from noetl.server.openapi_examples import ANSWERS, BODIES, PARAMETERS
+from noetl.server.reads import READS
 from noetl.server.routes import answers, bodies
 from noetl.server.routes.parameters import service_for
 from tests.unit.server.test_gate import make_service
@@ -38,6 +39,11 @@ def test_every_route_refuses_query_parameters_that_it_does_not_know() -> None:
     routes = [each for router in ROUTERS for each in router.routes if isinstance(each, APIRoute)]
     assert {each.name for each in routes if service_for not in {d.call for d in each.dependant.dependencies}} == set()
     assert len(routes) == len(OPERATIONS)
+
+
+def test_what_commands_read_without_a_server_are_paths_of_the_api() -> None:
+    paths = {route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
+    assert set(READS) <= paths
 
 
 def test_every_error_has_the_one_shape() -> None:

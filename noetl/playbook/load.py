@@ -17,6 +17,7 @@ from noetl.playbook.read.document import KIND, Document, read_head
 from noetl.playbook.read.options import Options, check_document_keys, read_options, read_workload
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.read.sections import StepList, read_steps, read_workbook, report_unread
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import SECRET_CALL, AnyTemplate
 from noetl.playbook.testfile.section import read_tests
@@ -180,4 +181,6 @@ def _is_playbook(root: Node) -> bool:
 def _has_secrets(step: Step) -> bool:
     """Whether a step calls `secret()`, or can give references to secrets to those after it."""
     templates = (step.fields, step.args, step.task_args, step.auth, step.save, step.item_save)
-    return step.type in ("secrets", "playbook") or any(each and SECRET_CALL in each.names for each in templates)
+    if step.type in STEP_TYPES and STEP_TYPES[step.type].gives_secrets:
+        return True
+    return any(each and SECRET_CALL in each.names for each in templates)

@@ -56,8 +56,8 @@ class StepType:
     `one_of`: exactly one of these fields is given. `credentials` are the types of credentials it logs in with; with
     `aliases` it takes several of them, by names. `result` is the shape of every result, None where that depends.
     `code`: its steps run code of the playbook. `prints`: they may write output. `keeps_files`: they keep files of an
-    execution in the worker's folder. `runs_in_tests`: tests of playbooks can carry them out; `stub` is an example of
-    what a test gives instead.
+    execution in the worker's folder. `gives_secrets`: their results can hold references to secrets. `runs_in_tests`:
+    tests of playbooks can carry them out; `stub` is an example of what a test gives instead.
     """
 
     name: str
@@ -71,6 +71,7 @@ class StepType:
     code: bool = False
     prints: bool = False
     keeps_files: bool = False
+    gives_secrets: bool = False
     runs_in_tests: bool = False
     stub: str = "result: {}"
 
@@ -209,6 +210,7 @@ _TYPES: Final = (
         },
         credentials=("generic", "bearer", "s3"),
         result=shape_of("secret_value", "version", "provider"),
+        gives_secrets=True,
     ),
     StepType(
         "save",
@@ -236,6 +238,7 @@ _TYPES: Final = (
         "queue",
         "Runs another playbook and waits for its end.",
         {"path": Field(required=True), "version": Field("integer"), "return_step": Field()},
+        gives_secrets=True,
         runs_in_tests=True,
     ),
     StepType(

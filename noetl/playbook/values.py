@@ -13,6 +13,7 @@ import orjson
 from orjson import dumps  # under a name of our own: a step may patch the module's
 
 from noetl.errors import TooLarge, ValueNotJson
+from noetl.rules.text import text_fault
 
 MAX_DEPTH: Final = 200
 """How deep a value may be nested."""
@@ -116,7 +117,8 @@ def _fault(path: str, item: Any) -> str | None:
     if isinstance(item, Enum):
         return f"{path} is a {type(item).__name__}, which is not JSON: return its .value"
     if isinstance(item, str):
-        return _text_fault(path, item)
+        fault = text_fault(item)
+        return f"{path} {fault}" if fault else None
     if isinstance(item, int):
         if not _SMALLEST <= item <= _GREATEST:
             return f"{path} is an integer beyond 64 bits ({brief(item)}): return it as text"
@@ -127,24 +129,14 @@ def _fault(path: str, item: Any) -> str | None:
         for key in item:
             if not isinstance(key, str):
                 return f"{path} has the key {brief(key)} of type {type(key).__name__}: keys must be text"
-            reason = _text_fault(f"a key of {path}", key)
-            if reason:
-                return reason
+            fault = text_fault(key)
+            if fault:
+                return f"a key of {path} {fault}"
         return None
     if isinstance(item, (list, tuple)):
         return None
     advice = "return a list" if isinstance(item, (set, frozenset)) else "return plain data"
     return f"{path} is a {type(item).__name__}, which is not JSON: {advice}"
-
-
-def _text_fault(path: str, text: str) -> str | None:
-    if "\x00" in text:
-        return f"{path} contains a NUL character, which cannot be stored: remove it"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return f"{path} contains a lone surrogate, which is no valid Unicode text: encode it another way"
-    return None
 
 
 def brief(value: object, most: int = 40) -> str:

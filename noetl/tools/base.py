@@ -3,18 +3,15 @@
 A tool opens what its call names and never sees the engine's database.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
+from noetl.rules.text import storable
 
 Place = Literal["runner", "thread"]
-
-MAX_TEXT_CHARACTERS: Final = 16 * 1024
-"""How much of a message or traceback an error keeps, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +35,6 @@ class Tool:
 
 class InvalidCall(Exception):
     """A call cannot be carried out as it is written. The message is one sentence that says what to change."""
-
-
-CUT_SIGN: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
-"""The sign of a place where text was cut: what stands around it may be half of something."""
-
-
-def storable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
-    """Return text as the event log can hold it: without NUL and lone surrogates, its middle cut out over `limit`."""
-    if len(text) > limit:
-        half = limit // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def failed_at(

@@ -20,7 +20,8 @@ from noetl.calls import Call
 from noetl.errors import TooLarge
 from noetl.outcomes import Done, Failed
 from noetl.playbook.values import plain
-from noetl.tools.base import InvalidCall, Tool, failed_at, storable
+from noetl.rules.text import storable
+from noetl.tools.base import InvalidCall, Tool, failed_at
 from noetl.words import fact
 
 if TYPE_CHECKING:  # imported by the first call: most workers never make one

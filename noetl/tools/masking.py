@@ -19,7 +19,7 @@ import orjson
 
 from noetl.outcomes import Done, Failed
 from noetl.playbook.common_secrets import is_common
-from noetl.tools.base import CUT_SIGN
+from noetl.rules.text import CUT_SIGN
 
 MASK_TEXT: Final = "***"
 MIN_CHARACTERS: Final = 4

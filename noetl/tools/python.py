@@ -18,7 +18,8 @@ from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import Tool, failed_at, storable
+from noetl.rules.text import storable
+from noetl.tools.base import Tool, failed_at
 from noetl.tools.python_values import without_objects
 
 MODULE_NAME: Final = "noetl_step"

@@ -24,7 +24,8 @@ from noetl.errors import TooLarge
 from noetl.outcomes import Done, Failed
 from noetl.playbook.values import plain
 from noetl.rules.choices import SHELLS
-from noetl.tools.base import InvalidCall, Tool, failed_at, storable
+from noetl.rules.text import storable
+from noetl.tools.base import InvalidCall, Tool, failed_at
 
 ERROR_OUTPUT_BYTES: Final = 16 * 1024
 """How much of each stream an error keeps, in bytes: the last ones."""

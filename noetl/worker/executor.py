@@ -28,7 +28,8 @@ from noetl.calls import Call
 from noetl.orchestrator.attempt import LongLoop
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.step_types import STEP_TYPES
-from noetl.tools.base import Place, Tool, storable
+from noetl.rules.text import storable
+from noetl.tools.base import Place, Tool
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
 from noetl.words import fact

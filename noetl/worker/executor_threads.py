@@ -11,7 +11,8 @@ from typing import Any
 
 from noetl.calls import Call
 from noetl.outcomes import Failed, error_value
-from noetl.tools.base import Tool, storable
+from noetl.rules.text import storable
+from noetl.tools.base import Tool
 
 Answer = Any
 """`Done` or `Failed`; of what is done before a call also the call itself, or that it was not begun."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from noetl.rules.text import text_fault
+
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+", re.ASCII)
@@ -18,12 +20,9 @@ COLLECTION_TAGS: Final = (_TAG + "map", _TAG + "seq")
 
 def scalar_value(text: str, tag: str | None, plain: bool) -> Any:
     """Return a scalar's value; `plain`: it stands without quotes. Raises `ValueError` with the sentence to show."""
-    if "\x00" in text:
-        raise ValueError("the text contains a NUL character, which cannot be stored: remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text contains a lone surrogate, which is no valid Unicode") from None
+    fault = text_fault(text)
+    if fault:
+        raise ValueError(f"the text {fault}")
     if tag and tag != "!":
         return _tagged(tag, text)
     if tag == "!" or not plain:

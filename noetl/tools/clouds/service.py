@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from noetl.errors import TooLarge
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.tools.http.body import WrongBody, read_body
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from noetl.tools.base import InvalidCall
 from noetl.tools.credential import hide, postgres_parts, secrets_of
 from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql.bind import Bound, check_text, kind_of
+from noetl.tools.sql.quoting import identifier, literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -213,13 +214,3 @@ def _s3(credential: Mapping[str, Any], credential_name: str) -> dict[str, Any]:
 def _quoted(value: str) -> str:
     """Return a value as a connection string of Postgres takes it."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def literal(text: str) -> str:
-    """Return text as SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL."""
-    return '"' + name.replace('"', '""') + '"'

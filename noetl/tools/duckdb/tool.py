@@ -13,7 +13,8 @@ from typing import Any, Final
 from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
-from noetl.tools.base import InvalidCall, Tool, failed_at, storable
+from noetl.rules.text import storable
+from noetl.tools.base import InvalidCall, Tool, failed_at
 from noetl.tools.duckdb.open import (
     DatabaseUnavailable,
     Opened,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from noetl.tools.sql.bind import Bound
+from noetl.tools.sql.quoting import identifier
 from noetl.tools.sql.values import iso_moment, jsonable, real
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _reading(type_: Any) -> tuple[str | None, Reader]:
         case "struct":
             fields = [(name, inner, *_reading(inner)) for name, inner in type_.children]
             readers = {name: read for name, _, _, read in fields}
-            parts = ", ".join(f"{_quoted(name)} {cast or inner}" for name, inner, cast, _ in fields)
+            parts = ", ".join(f"{identifier(name)} {cast or inner}" for name, inner, cast, _ in fields)
             return (
                 f"STRUCT({parts})" if any(cast for _, _, cast, _ in fields) else None,
                 lambda value: _struct(value, readers),
@@ -103,10 +104,6 @@ def _map(value: Any, read_key: Reader, read_item: Reader) -> Any:
     if value is None:
         return None
     return jsonable({read_key(key): read_item(item) for key, item in value.items()})
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 # ---- leaves ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from noetl.calls import Call
 from noetl.errors import TooLarge, ValueNotJson
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.values import plain
-from noetl.tools.base import InvalidCall, Tool, failed_at, storable
+from noetl.rules.text import storable
+from noetl.tools.base import InvalidCall, Tool, failed_at
 from noetl.tools.exact_json import NumberTooBig
 from noetl.tools.http.body import WrongBody, is_json, read_body, read_json, read_text
 from noetl.tools.http.request import DEFAULT_TIMEOUT_SECONDS, Request, request_of

@@ -6,7 +6,7 @@ from typing import Any, Final
 import psycopg
 
 from noetl.outcomes import Failed, error_value
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.session import is_lost
 

@@ -12,7 +12,8 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from noetl.tools.base import InvalidCall, storable
+from noetl.rules.text import storable
+from noetl.tools.base import InvalidCall
 from noetl.tools.postgres import types as postgres_types
 from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.values import Value, parameters

@@ -16,12 +16,13 @@ import orjson
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
 from noetl.tools.base import InvalidCall
-from noetl.tools.duckdb.open import IN_MEMORY, Opened, file_of, literal, log_in, open_duckdb
+from noetl.tools.duckdb.open import IN_MEMORY, Opened, file_of, log_in, open_duckdb
 from noetl.tools.duckdb.tool import failed_as
 from noetl.tools.own_folder import refuse_home
 from noetl.tools.save.order import Order
-from noetl.tools.save.rows import create_table, duckdb_types, identifier, name_parts
+from noetl.tools.save.rows import create_table, duckdb_types, name_parts
 from noetl.tools.sql.bind import Bound
+from noetl.tools.sql.quoting import identifier, literal
 
 MAX_ROW_BYTES: Final = 1 << 30
 _COPY_OPTIONS: Final = {

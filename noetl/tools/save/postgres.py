@@ -15,7 +15,8 @@ from noetl.tools.base import InvalidCall
 from noetl.tools.postgres.session import Session
 from noetl.tools.postgres.values import Value, dump_json
 from noetl.tools.save.order import Order
-from noetl.tools.save.rows import create_table, identifier, name_parts, postgres_types
+from noetl.tools.save.rows import create_table, name_parts, postgres_types
+from noetl.tools.sql.quoting import identifier
 from noetl.tools.sql.values import Reader, Results
 
 FIND_TABLE: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"

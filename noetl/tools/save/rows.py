@@ -7,6 +7,7 @@ import orjson
 
 from noetl.tools.base import InvalidCall
 from noetl.tools.sql.bind import kind_of
+from noetl.tools.sql.quoting import identifier
 
 Row = Mapping[str, Any]
 
@@ -106,11 +107,6 @@ def _kind(value: Any) -> str:
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def name_parts(table: str) -> list[str]:

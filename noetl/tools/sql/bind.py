@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from noetl.rules.sql import Command, Numbering, Placeholder, is_about_transactions, split
+from noetl.rules.text import text_fault
 from noetl.tools.base import InvalidCall
 
 _EXAMPLES: Final = {"number": "$1", "format": "%s", "question": "?", "name": ":name"}
@@ -140,12 +141,9 @@ def refuse_transactions(commands: Sequence[Bound]) -> None:
 
 def check_text(place: str, text: str) -> None:
     """Raise `InvalidCall` for what no database takes as text: NUL and lone surrogates."""
-    if "\x00" in text:
-        raise InvalidCall(f"{place} contains a NUL character: remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidCall(f"{place} contains a lone surrogate, which is no valid Unicode text") from None
+    fault = text_fault(text)
+    if fault:
+        raise InvalidCall(f"{place} {fault}")
 
 
 def kind_of(value: Any) -> str:

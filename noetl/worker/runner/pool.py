@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.worker.runner.availability import Availability
 from noetl.worker.runner.process import Runner, SentCall
 from noetl.worker.runner.wire import encode_call

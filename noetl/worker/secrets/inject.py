@@ -25,7 +25,7 @@ from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
 from noetl.rules.choices import SECRET_PROVIDERS
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
 from noetl.worker.executor import First, NotBegun

@@ -185,8 +185,12 @@ def test_a_type_of_the_databases_own_takes_a_list_too(steps: Steps) -> None:
 @pytest.mark.parametrize(
     ("sql", "params", "told"),
     [
-        ("SELECT $1", ["a\x00b"], "the value of $1 contains a NUL character: remove it"),
-        ("SELECT $1", [{"a": ["\x00"]}], "the value of $1.a[0] contains a NUL character: remove it"),
+        ("SELECT $1", ["a\x00b"], "the value of $1 contains a NUL character, which cannot be stored: remove it"),
+        (
+            "SELECT $1",
+            [{"a": ["\x00"]}],
+            "the value of $1.a[0] contains a NUL character, which cannot be stored",
+        ),
         ("SELECT $1", ["\ud800"], "the value of $1 contains a lone surrogate"),
         ("SELECT $2", ["a"], "the SQL has $2, but params has 1 values"),
         ("SELECT 1", 5, "params must be a list or a mapping, not a number"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noetl.outcomes import Done, Failed
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.tools.masking import Mask
 from noetl.worker.runner.output import MAX_OUTPUT_BYTES, RunnerOutput
 

@@ -9,7 +9,7 @@ import pytest
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
-from noetl.tools.base import storable
+from noetl.rules.text import storable
 from noetl.tools.python import TOOL
 
 

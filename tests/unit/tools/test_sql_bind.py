@@ -74,8 +74,11 @@ def test_what_does_not_fit_is_told(sql: str, params: Any, told: str) -> None:
         ({"commands": ["SELECT 1", None]}, "commands[1] must be SQL as text, not nothing"),
         ({"commands": []}, "commands has no command in it"),
         ({"command": " -- nothing\n;"}, "command has no command in it"),
-        ({"command": "SELECT '\x00'"}, "command contains a NUL character: remove it"),
-        ({"command": "SELECT '\ud800'"}, "command contains a lone surrogate, which is no valid Unicode text"),
+        ({"command": "SELECT '\x00'"}, "command contains a NUL character, which cannot be stored: remove it"),
+        (
+            {"command": "SELECT '\ud800'"},
+            "command contains a lone surrogate, which is no valid Unicode text: encode it another way",
+        ),
     ],
 )
 def test_commands_that_are_none_are_told(fields: dict[str, Any], told: str) -> None:

@@ -14,8 +14,8 @@ from noetl.cli.execute.start_options import read_payload
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import InputError
-from noetl.playbook.common_secrets import COMMON, is_common
-from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type, secret_values
+from noetl.playbook.common_secrets import COMMON_WARNING, is_common
+from noetl.playbook.credential_types import CREDENTIAL_TYPES, check_fields, check_name, check_type, secret_values
 from noetl.settings import load_settings
 
 app = typer.Typer(help="Credentials: add, list, show, remove, rotate.", no_args_is_help=True)
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name
 @app.command()
 def add(
     name: Name,
-    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"One of {', '.join(TYPES)}.")],
+    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"One of {', '.join(CREDENTIAL_TYPES)}.")],
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +61,7 @@ def add(
     found = connect(load_settings(), host, port).post("/api/credentials", body, repeat=replace)
     for value in secret_values(type_, fields):
         if isinstance(value, str) and is_common(value):
-            note(f"warning: a value of {name} {COMMON}")
+            note(f"warning: a value of {name} {COMMON_WARNING}")
     if as_json:
         print_json(found)
     else:
@@ -186,6 +186,6 @@ def _read(name: str, path: str) -> str:
 
 
 def _is_secret(type_: str, name: str) -> bool:
-    fields: dict[str, Any] = dict(TYPES[type_])
+    fields: dict[str, Any] = dict(CREDENTIAL_TYPES[type_])
     spec = next((each for field, each in fields.items() if name in (field, *each.also)), None)
     return type_ == "generic" or bool(spec and spec.secret)

@@ -10,8 +10,8 @@ from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
 from noetl.outcomes import ErrorValue, error_value
 from noetl.playbook.model import Template
+from noetl.playbook.templates.conditions import AmbiguousCondition
 from noetl.playbook.templates.result_views import ABSENT, result_view
-from noetl.playbook.templates.truth import NoTruth
 from noetl.words import NO_ITEM
 
 UNSATISFIED_ERROR: Final = "unsatisfied"
@@ -40,11 +40,11 @@ def wanted(turn: Turn, run: StepRun, error: ErrorValue) -> bool:
 def _over(turn: Turn, run: StepRun, until: Template, names: dict[str, Any]) -> bool:
     """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed.
 
-    Raises `NoTruth`.
+    Raises `AmbiguousCondition`.
     """
     try:
         return _true(turn, run, until, names)
-    except NoTruth:
+    except AmbiguousCondition:
         raise
     except InputError:
         return False
@@ -68,13 +68,13 @@ def dissatisfied(turn: Turn, run: StepRun, result: bytes) -> ErrorValue | None:
 def _wants_better(turn: Turn, run: StepRun, names: dict[str, Any], own: int) -> bool:
     """Whether `when` wants another attempt after a success. If it cannot be rendered, the success stands.
 
-    Raises `NoTruth`.
+    Raises `AmbiguousCondition`.
     """
     when = run.plan.step.retry.when
     assert when is not None
     try:
         return _true(turn, run, when, names, own)
-    except NoTruth:
+    except AmbiguousCondition:
         raise
     except InputError as problem:
         turn.note_error(run, template_error(problem))

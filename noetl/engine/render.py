@@ -16,7 +16,7 @@ from noetl.playbook.durations import seconds
 from noetl.playbook.model import Playbook, Step, Template
 from noetl.playbook.templates.budget import on_one_budget
 from noetl.playbook.templates.result_views import LoopResult, raw, result_view
-from noetl.playbook.templates.secret_references import MARK
+from noetl.playbook.templates.secret_references import REFERENCE_MARK
 from noetl.playbook.templates.template import Constant, MappingTemplate
 from noetl.playbook.values import plain
 from noetl.words import NO_ITEM, fact, step_of
@@ -169,7 +169,7 @@ def saved_in_log(rendered: Rendered, result: Any) -> Any:
     if data is None or data == raw(result):
         return None
     text = plain(data, MAX_SAVED_BYTES, "data of save")
-    if MARK.encode() in text:
+    if REFERENCE_MARK.encode() in text:
         raise InputError("data of save: a secret cannot be kept in the event log")
     return data
 

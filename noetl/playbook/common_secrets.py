@@ -6,12 +6,12 @@ tools import it.
 
 from typing import Final
 
-LONG_ENOUGH: Final = 8
-LETTERS_ENOUGH: Final = 16
+MIN_UNCOMMON_CHARACTERS: Final = 8
+MIN_UNCOMMON_LETTERS: Final = 16
 """Characters from which a secret stands nowhere by chance: of any kind, and where all are letters."""
 
 
-COMMON: Final = (
+COMMON_WARNING: Final = (
     "is so short, or so much like a word, that it stands in other texts by chance: it is masked as a whole"
     " word, and only in errors and output, not in results"
 )
@@ -20,4 +20,4 @@ COMMON: Final = (
 
 def is_common(secret: str) -> bool:
     """Return whether a secret may well be a part of other texts."""
-    return len(secret) < LONG_ENOUGH or (len(secret) < LETTERS_ENOUGH and secret.isalpha())
+    return len(secret) < MIN_UNCOMMON_CHARACTERS or (len(secret) < MIN_UNCOMMON_LETTERS and secret.isalpha())

@@ -10,10 +10,10 @@ from noetl.errors import InputError, ValueNotJson
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.values import plain
 
-LARGEST: Final = 64 * 1024
+MAX_CREDENTIAL_BYTES: Final = 64 * 1024
 """Bytes of a credential's fields, and of any secret."""
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 """What a credential can be called: a point would divide its name from a field's."""
 
 
@@ -30,7 +30,7 @@ class CredentialField:
 
 _SECRET: Final = CredentialField(required=True, secret=True)
 
-TYPES: Final[Mapping[str, Mapping[str, CredentialField]]] = {
+CREDENTIAL_TYPES: Final[Mapping[str, Mapping[str, CredentialField]]] = {
     "postgres": {
         "host": CredentialField(required=True, also=("db_host",)),
         "port": CredentialField(also=("db_port",)),
@@ -70,7 +70,7 @@ TYPES: Final[Mapping[str, Mapping[str, CredentialField]]] = {
 }
 """The types and their fields."""
 
-MAIN: Final[Mapping[str, str]] = {
+MAIN_FIELDS: Final[Mapping[str, str]] = {
     "postgres": "password",
     "bearer": "token",
     "basic": "password",
@@ -85,16 +85,16 @@ MAIN: Final[Mapping[str, str]] = {
 def check_type(type_: Any) -> str:
     """Return the type of a credential. Raises `InputError`."""
     if not isinstance(type_, str) or not type_:
-        raise InputError(f"a credential needs a type: one of {', '.join(TYPES)}")
-    if type_ not in TYPES:
-        hint = did_you_mean(type_, TYPES) or f": the types are {', '.join(TYPES)}"
+        raise InputError(f"a credential needs a type: one of {', '.join(CREDENTIAL_TYPES)}")
+    if type_ not in CREDENTIAL_TYPES:
+        hint = did_you_mean(type_, CREDENTIAL_TYPES) or f": the types are {', '.join(CREDENTIAL_TYPES)}"
         raise InputError(f"unknown type of credential {type_!r}{hint}")
     return type_
 
 
 def check_name(name: Any) -> str:
     """Return the name of a credential. Raises `InputError`."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not CREDENTIAL_NAME.fullmatch(name):
         raise InputError(
             f"{name if isinstance(name, str) else type(name).__name__!r} cannot be the name of a credential: write"
             " letters, digits, '_' and '-', at most 100"
@@ -108,13 +108,13 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
         fields = _generic(given)
     else:
         fields = _canonical(type_, given)
-        missing = [name for name, spec in TYPES[type_].items() if spec.required and name not in fields]
+        missing = [name for name, spec in CREDENTIAL_TYPES[type_].items() if spec.required and name not in fields]
         if "hostaddr" in fields and "host" in missing:
             missing.remove("host")
         if missing and "url" not in fields:
             raise InputError(f"a credential of type {type_} needs {_listed(missing)}")
     try:
-        plain(fields, LARGEST, "the credential")
+        plain(fields, MAX_CREDENTIAL_BYTES, "the credential")
     except ValueNotJson:
         raise InputError(f"a field of the credential of type {type_} is not plain JSON: write text") from None
     return fields
@@ -122,7 +122,7 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def secret_values(type_: str, fields: Mapping[str, Any]) -> list[Any]:
     """Return the values of a credential that must not be seen."""
-    spec = TYPES.get(type_, {})
+    spec = CREDENTIAL_TYPES.get(type_, {})
     found = [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
     return found + _passwords_in(fields["url"]) if type_ == "postgres" and "url" in fields else found
 
@@ -145,7 +145,7 @@ def _generic(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    spec = TYPES[type_]
+    spec = CREDENTIAL_TYPES[type_]
     names = {spelling: name for name, each in spec.items() for spelling in (name, *each.also)}
     fields: dict[str, Any] = {}
     for spelling, value in given.items():
@@ -166,7 +166,7 @@ def _value(type_: str, name: str, value: Any) -> Any:
     text = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
     if not isinstance(text, str):
         raise InputError(f"{label} is a {type(value).__name__}: it must be text")
-    spec = TYPES[type_][name]
+    spec = CREDENTIAL_TYPES[type_][name]
     if spec.required and not text and name != "password":
         raise InputError(f"{label} is empty")
     if spec.choices and text not in spec.choices:

@@ -11,11 +11,11 @@ from noetl.playbook.values import brief
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART: Final = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
-PATTERN: Final = rf"(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_UNITS)}))+\s*|\s*[0-9]+(\.[0-9]+)?\s*"
+DURATION_PATTERN: Final = rf"(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_UNITS)}))+\s*|\s*[0-9]+(\.[0-9]+)?\s*"
 """Duration as text, for other programs."""
 MAX_SECONDS: Final = 100 * 365 * 86400.0
 """A hundred years: beyond it timestamps overflow."""
-_LONGEST: Final = 100
+_MAX_DURATION_CHARACTERS: Final = 100
 """Characters of a text that can be a time."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def moment(value: Any) -> int:
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             found = datetime.fromtimestamp(value, UTC)
-        elif isinstance(value, str) and len(value) <= _LONGEST:
+        elif isinstance(value, str) and len(value) <= _MAX_DURATION_CHARACTERS:
             found = datetime.fromisoformat(value)
         else:
             raise ValueError
@@ -56,7 +56,7 @@ def _parse(value: Any) -> float | None:
         return None
     if isinstance(value, (int, float)):
         return float(value)
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _MAX_DURATION_CHARACTERS:
         return None
     if _NUMBER.fullmatch(value):
         return float(value)

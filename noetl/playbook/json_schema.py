@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from noetl.playbook.durations import PATTERN
-from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS
+from noetl.playbook.durations import DURATION_PATTERN
+from noetl.playbook.read.document import API_VERSION, METADATA_KEYS, PLAYBOOK_KIND
 from noetl.playbook.read.fields import RETRY_KEYS
-from noetl.playbook.read.loops import LOOP_KEYS, MODES, ON_ERROR
+from noetl.playbook.read.loops import LOOP_KEYS, LOOP_MODES, ON_ERROR
 from noetl.playbook.read.options import DOCUMENT_KEYS
 from noetl.playbook.read.steps import STEP_KEYS, TASK_KEYS
 from noetl.playbook.step_types import ROUTER_TYPES, STEP_TYPES, WORKBOOK, Field
@@ -14,12 +14,12 @@ from noetl.words import ROUTER
 
 Schema = dict[str, Any]
 
-DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+SCHEMA_DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 """The dialect that YAML editors know best."""
 
 _TEXT: Final[Schema] = {"type": "string"}
 _TEMPLATE: Final[Schema] = {"type": "string", "pattern": r"\{[{%#]"}
-_DURATION: Final[Schema] = {"type": ["number", "string"], "minimum": 0, "pattern": rf"^({PATTERN})$|\{{[{{%#]"}
+_DURATION: Final[Schema] = {"type": ["number", "string"], "minimum": 0, "pattern": rf"^({DURATION_PATTERN})$|\{{[{{%#]"}
 _KINDS: Final[Mapping[str, Schema]] = {
     "text": {"type": ["string", "null"]},
     "mapping": {"type": ["object", "null"]},
@@ -32,7 +32,7 @@ _CONDITION: Final[Schema] = {"anyOf": [{"type": "boolean"}, _TEMPLATE]}
 _COUNT: Final[Schema] = {"anyOf": [{"type": "integer", "minimum": 0}, _TEMPLATE]}
 _MAPPING: Final[Schema] = {"anyOf": [{"type": ["object", "null"]}, _TEMPLATE]}
 
-SAID: Final[Mapping[str, str]] = {
+DESCRIPTIONS: Final[Mapping[str, str]] = {
     "step": "The step's name: an identifier, by which templates address its result.",
     "type": "What the step does; without it, it only leads on.",
     "desc": "A sentence for people.",
@@ -59,7 +59,7 @@ def json_schema() -> Schema:
     """Return the schema of a playbook."""
     types = [ROUTER, *(type_ for type_ in STEP_TYPES if type_ != ROUTER), WORKBOOK]
     return {
-        "$schema": DIALECT,
+        "$schema": SCHEMA_DIALECT,
         "title": "NoETL playbook",
         **_object(DOCUMENT_KEYS, _document(), required=("metadata", "workflow")),
         "definitions": {
@@ -89,9 +89,9 @@ def _object(
     properties = {}
     for key in sorted(keys):
         schema = known.get(key, {})
-        own = "description" in schema or key not in SAID
+        own = "description" in schema or key not in DESCRIPTIONS
         # A reference takes no words beside it in this dialect.
-        properties[key] = schema if own else {"description": SAID[key], "allOf": [schema]}
+        properties[key] = schema if own else {"description": DESCRIPTIONS[key], "allOf": [schema]}
     found: Schema = {"type": ["object", "null"] if nullable else "object", "properties": properties}
     if required:
         found["required"] = sorted(required)
@@ -102,7 +102,7 @@ def _document() -> Mapping[str, Schema]:
     steps = {"type": "array", "items": _ref("step"), "minItems": 1}
     return {
         "apiVersion": {"const": API_VERSION},
-        "kind": {"const": KIND},
+        "kind": {"const": PLAYBOOK_KIND},
         "metadata": {**_object(METADATA_KEYS, dict.fromkeys(METADATA_KEYS, _TEXT))},
         "workload": {"type": ["object", "null"]},
         "additional": {"type": "boolean"},
@@ -240,7 +240,7 @@ def _loop() -> Schema:
         {
             "in": {"anyOf": [{"type": "array"}, _TEMPLATE]},
             "iterator": {"type": ["string", "null"]},
-            "mode": {"enum": [*MODES, None]},
+            "mode": {"enum": [*LOOP_MODES, None]},
             "concurrency": _COUNT,
             "where": _CONDITION,
             "limit": _COUNT,

@@ -13,7 +13,7 @@ from noetl.playbook.lint.structure import check_structure
 from noetl.playbook.model import Playbook, Step
 from noetl.playbook.parameters import parameters
 from noetl.playbook.read.clauses import Clauses
-from noetl.playbook.read.document import KIND, Document, read_head
+from noetl.playbook.read.document import PLAYBOOK_KIND, Document, read_head
 from noetl.playbook.read.options import Options, check_document_keys, read_options, read_workload
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.read.sections import StepList, read_steps, read_workbook, report_unread
@@ -175,7 +175,7 @@ def _findings(problems: list[Problem]) -> list[Problem]:
 
 def _is_playbook(root: Node) -> bool:
     kind = root.value.get("kind") if root.kind == "mapping" else None
-    return kind is None or not isinstance(kind.value, str) or bool(did_you_mean(kind.value, (KIND,)))
+    return kind is None or not isinstance(kind.value, str) or bool(did_you_mean(kind.value, (PLAYBOOK_KIND,)))
 
 
 def _has_secrets(step: Step) -> bool:

@@ -9,7 +9,7 @@ from noetl.playbook.model import Clause, Playbook, Retry, Step, Template
 from noetl.playbook.suggest import did_you_mean
 from noetl.words import RESERVED_NAMES
 
-_READ: Final = re.compile(r"""\bworkload(?:['"]\])?(?:\.get\(\s*['"]|\[\s*['"]|\.)([A-Za-z_][A-Za-z0-9_]*)""")
+_WORKLOAD_READ: Final = re.compile(r"""\bworkload(?:['"]\])?(?:\.get\(\s*['"]|\[\s*['"]|\.)([A-Za-z_][A-Za-z0-9_]*)""")
 """What stands behind `workload` in a template or in code: `workload.x`, `workload['x']`, `workload.get('x')`."""
 
 
@@ -27,7 +27,7 @@ def parameters(keys: Collection[str], text: str, steps: Iterable[Step]) -> froze
         own.update(loop.iterator for loop in step.loops)
         for template in _templates(step):
             found |= template.names
-    return frozenset((found - own) | set(_READ.findall(text)) | set(keys))
+    return frozenset((found - own) | set(_WORKLOAD_READ.findall(text)) | set(keys))
 
 
 def check_payload(

@@ -18,8 +18,8 @@ from noetl.rules.text import text_fault
 MAX_DEPTH: Final = 200
 """How deep a value may be nested."""
 
-_SMALLEST: Final = -(2**63)
-_GREATEST: Final = 2**64 - 1
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -120,7 +120,7 @@ def _fault(path: str, item: Any) -> str | None:
         fault = text_fault(item)
         return f"{path} {fault}" if fault else None
     if isinstance(item, int):
-        if not _SMALLEST <= item <= _GREATEST:
+        if not _MIN_INTEGER <= item <= _MAX_INTEGER:
             return f"{path} is an integer beyond 64 bits ({brief(item)}): return it as text"
         return None
     if isinstance(item, float):

@@ -7,8 +7,8 @@ from typing import Final
 
 from noetl.playbook.durations import EPOCH
 
-SECOND: Final = 1_000_000
-NOW: Final = 1_767_225_600 * SECOND
+MICROSECONDS_PER_SECOND: Final = 1_000_000
+DEFAULT_NOW_MICROSECONDS: Final = 1_767_225_600 * MICROSECONDS_PER_SECOND
 """When a test begins that does not say it: 2026-01-01T00:00:00Z, in microseconds since 1970."""
 
 
@@ -19,7 +19,7 @@ class Agenda:
     """
 
     def __init__(self, began: int | None) -> None:
-        self.began = NOW if began is None else began
+        self.began = DEFAULT_NOW_MICROSECONDS if began is None else began
         self.now = self.began
         self._acts: list[tuple[int, int, Callable[[], None]]] = []
         self._made = 0
@@ -35,11 +35,11 @@ class Agenda:
     @property
     def seconds(self) -> float:
         """Seconds since it began."""
-        return (self.now - self.began) / SECOND
+        return (self.now - self.began) / MICROSECONDS_PER_SECOND
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Have something happen in so many seconds."""
-        self.at(self.now + round(seconds * SECOND), act)
+        self.at(self.now + round(seconds * MICROSECONDS_PER_SECOND), act)
 
     def at(self, moment: int, act: Callable[[], None]) -> None:
         """Have something happen at a moment."""

@@ -11,7 +11,7 @@ from noetl.playbook.values import plain
 from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord
 
-LIMIT: Final = 32 * 1024 * 1024
+MAX_RESULT_BYTES: Final = 32 * 1024 * 1024
 """Bytes that a result may have."""
 
 
@@ -73,7 +73,7 @@ def outcome_of(answer: StubAnswer, call: CallRecord) -> Done | Failed:
         value = answer.result
         if answer.render is not None:
             value = answer.render.render(_scope(call))
-        return Done(plain(value, LIMIT, f"result of the stub of {call.step!r}"))
+        return Done(plain(value, MAX_RESULT_BYTES, f"result of the stub of {call.step!r}"))
     except InputError as error:
         raise BrokenTest(str(error), line=answer.line) from None
 

@@ -30,12 +30,12 @@ from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.testfile.model import Stub, Test
 from noetl.playbook.testfile.stubs import RUN
-from noetl.testing.answers import LIMIT, outcome_of, unstubbed
+from noetl.testing.answers import MAX_RESULT_BYTES, outcome_of, unstubbed
 from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord, call_of
 from noetl.testing.execution import Execution, QueueRow
 from noetl.testing.members import Member, Members
-from noetl.testing.python import REAL_LIMIT, Overran, PythonChild
+from noetl.testing.python import REAL_LIMIT_SECONDS, Overran, PythonChild
 from noetl.testing.saves import to_save
 from noetl.testing.secrets import with_secrets
 from noetl.testing.stand_ins import stand_in
@@ -44,7 +44,7 @@ from noetl.words import CONTINUE_NODE, EventType, ExecutionStatus, idempotency_k
 MOST_CALLS: Final = 1_000_000
 """Jobs after which a test is held to be endless."""
 
-CODE_LIMIT: Final = 3600.0
+CODE_LIMIT_SECONDS: Final = 3600.0
 """Seconds of virtual time that a step with code of the playbook may take which names no timeout."""
 
 Act = Callable[[], None]
@@ -97,7 +97,7 @@ class Attempts:
         if "end" in job.context:  # the items are done: a block `save` of the whole may be due
             return lambda: self._conclude(member, row, Done(b"null"), 0.0)
         if to_collect(playbook.step(step_of(job.node_id)), job) is not None:
-            outcome = execution.loading(lambda values: collect(playbook, state, job, values, LIMIT))
+            outcome = execution.loading(lambda values: collect(playbook, state, job, values, MAX_RESULT_BYTES))
             return self._ending(member, row, outcome)
         rendered = execution.loading(lambda values: render_job(playbook, state, job, values))
         rendered = with_secrets(rendered, self._test, _key(member, job))
@@ -114,7 +114,7 @@ class Attempts:
         if answer is None or answer.kind == RUN:
             return self._carry_out(member, row, rendered, call)
         outcome, takes = outcome_of(answer, call), answer.takes
-        limit = CODE_LIMIT if rendered.timeout is None and STEP_TYPES[rendered.type].code else rendered.timeout
+        limit = CODE_LIMIT_SECONDS if rendered.timeout is None and STEP_TYPES[rendered.type].code else rendered.timeout
         if limit is not None and takes > limit:
             outcome, takes = Failed(_overran(member, row.job, limit)), limit
         return lambda: self._conclude(member, row, outcome, takes)
@@ -172,16 +172,18 @@ class Attempts:
             fields=rendered.fields,
             args=rendered.args,
             timeout=own,
-            limit=LIMIT,
+            limit=MAX_RESULT_BYTES,
             context=execution.loading(lambda values: call_context(rendered, job, execution.state, values)),
         )
         try:
-            outcome, printed = self._python.run(call, REAL_LIMIT if own is None else min(own, REAL_LIMIT))
+            outcome, printed = self._python.run(
+                call, REAL_LIMIT_SECONDS if own is None else min(own, REAL_LIMIT_SECONDS)
+            )
         except Overran:
-            if own is not None and own <= REAL_LIMIT:
+            if own is not None and own <= REAL_LIMIT_SECONDS:
                 return Failed(_overran(member, job, own))
             step = step_of(job.node_id)
-            message = f"the code of step {step!r} really ran for {REAL_LIMIT:g} s and was ended"
+            message = f"the code of step {step!r} really ran for {REAL_LIMIT_SECONDS:g} s and was ended"
             raise BrokenTest(message, advice=f"stubs:\n  {step}:\n    result: {{}}") from None
         if printed:
             self.output.append((step_of(job.node_id), printed))

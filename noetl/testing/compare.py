@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-MOST: Final = 20
+MAX_DIFFERENCES: Final = 20
 """Differences told of one value: more would hide the first."""
 
-SHORT: Final = 200
+MAX_VALUE_CHARACTERS: Final = 200
 _MISSING: Final = object()
 
 
@@ -19,7 +19,7 @@ def differences(expected: Any, got: Any, name: str, *, contains: bool = False) -
     """
     found: list[str] = []
     for line in _differ(expected, got, name, contains):
-        if len(found) == MOST:
+        if len(found) == MAX_DIFFERENCES:
             found.append("...")
             break
         found.append(line)
@@ -80,4 +80,4 @@ def _place(name: str, key: str) -> str:
 def short(value: Any) -> str:
     """Return a value as JSON, cut off where it is long."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHORT else text[: SHORT - 3] + "..."
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 3] + "..."

@@ -22,7 +22,7 @@ class FailedExpectation:
 
 def check(expectation: Expectation, run: RunRecord) -> FailedExpectation | None:
     """Return what is wrong, None where the expectation holds."""
-    lines, got = CHECKS[expectation.kind](expectation, run)
+    lines, got = EXPECTATION_CHECKS[expectation.kind](expectation, run)
     if not lines:
         return None
     return FailedExpectation(expectation.line, expectation.kind, tuple(lines), expectation.value, got)
@@ -126,7 +126,7 @@ def _duration(expectation: Expectation, run: RunRecord) -> Comparison:
     return [f"duration: expected at most {expectation.value:g} s, took {run.seconds:g} s"], run.seconds
 
 
-CHECKS: Final[dict[str, Callable[[Expectation, RunRecord], Comparison]]] = {
+EXPECTATION_CHECKS: Final[dict[str, Callable[[Expectation, RunRecord], Comparison]]] = {
     "status": _status,
     "result": _result,
     "result contains": _result_contains,

@@ -21,14 +21,14 @@ import orjson
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
-from noetl.testing.python_child import HEADER, LENGTH
+from noetl.testing.python_child import ANSWER_HEADER, CALL_HEADER
 
-REAL_LIMIT: Final = 10.0
+REAL_LIMIT_SECONDS: Final = 10.0
 """Seconds that a call may really take where its step has no shorter timeout."""
 
-START_LIMIT: Final = 60.0
+START_LIMIT_SECONDS: Final = 60.0
 _CHILD: Final = Path(__file__).with_name("python_child.py")
-_CHUNK: Final = 1 << 16
+_READ_BYTES: Final = 1 << 16
 _FIELDS: Final = tuple(field.name for field in fields(Call) if field.name != "auth")
 
 
@@ -57,13 +57,13 @@ class PythonChild:
     def run(self, call: Call, limit: float) -> tuple[Done | Failed, str]:
         """Return what came of a call, and what it printed. Raises `Overran` after `limit` seconds."""
         process = self._process or self._start()
-        deadline = time.monotonic() + limit + (0 if self._used else START_LIMIT)
+        deadline = time.monotonic() + limit + (0 if self._used else START_LIMIT_SECONDS)
         body = orjson.dumps({name: getattr(call, name) for name in _FIELDS})
         assert process.stdin is not None
         try:
-            process.stdin.write(LENGTH.pack(len(body)) + body)
+            process.stdin.write(CALL_HEADER.pack(len(body)) + body)
             process.stdin.flush()
-            kind, size, printed = HEADER.unpack(self._read(process, HEADER.size, deadline))
+            kind, size, printed = ANSWER_HEADER.unpack(self._read(process, ANSWER_HEADER.size, deadline))
             text, output = self._read(process, size, deadline), self._read(process, printed, deadline)
         except (EOFError, BrokenPipeError):
             return Failed(self._exited(call)), ""
@@ -111,7 +111,7 @@ class PythonChild:
             if left <= 0 or not select.select([descriptor], [], [], left)[0]:
                 self.close()
                 raise Overran
-            part = os.read(descriptor, min(size - len(parts), _CHUNK))
+            part = os.read(descriptor, min(size - len(parts), _READ_BYTES))
             if not part:
                 raise EOFError
             parts += part

@@ -13,11 +13,11 @@ import tempfile
 import threading
 from typing import Final
 
-HEADER: Final = struct.Struct(">BII")
+ANSWER_HEADER: Final = struct.Struct(">BII")
 """Kind (1: done, 0: failed), bytes of the answer, bytes of what was printed."""
 
-LENGTH: Final = struct.Struct(">I")
-PRINTED: Final = 64 * 1024
+CALL_HEADER: Final = struct.Struct(">I")
+MAX_PRINTED_BYTES: Final = 64 * 1024
 """Bytes of output kept per call: the last ones."""
 
 
@@ -49,15 +49,15 @@ def _serve(calls: int, answers: int, printed: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # so that prints and those of other processes keep their order
-    while (head := _read(calls, LENGTH.size)) is not None:
-        body = _read(calls, LENGTH.unpack(head)[0])
+    while (head := _read(calls, CALL_HEADER.size)) is not None:
+        body = _read(calls, CALL_HEADER.unpack(head)[0])
         if body is None:
             return
         answer = run(Call(**orjson.loads(body)))
         failed = isinstance(answer, Failed)
         text = orjson.dumps(answer.error) if isinstance(answer, Failed) else answer.result
         output = _printed(printed)
-        _write(answers, HEADER.pack(not failed, len(text), len(output)) + text + output)
+        _write(answers, ANSWER_HEADER.pack(not failed, len(text), len(output)) + text + output)
 
 
 def _printed(file: int) -> bytes:
@@ -68,7 +68,7 @@ def _printed(file: int) -> bytes:
     size = os.fstat(file).st_size
     if not size:
         return b""
-    output = os.pread(file, PRINTED, max(0, size - PRINTED))
+    output = os.pread(file, MAX_PRINTED_BYTES, max(0, size - MAX_PRINTED_BYTES))
     os.ftruncate(file, 0)
     os.lseek(file, 0, os.SEEK_SET)
     return output

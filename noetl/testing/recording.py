@@ -11,7 +11,7 @@ from noetl.playbook.load import read_document
 from noetl.playbook.model import Playbook
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.testfile.load import steps_of
-from noetl.playbook.testfile.stubs import INLINE, SAVE_SUFFIX
+from noetl.playbook.testfile.stubs import SAVE_SUFFIX, TYPES_WITHOUT_CALLS
 from noetl.testing.calls import item_of
 from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
 
@@ -25,7 +25,7 @@ CANCELLED: Final = "cancelled"
 _NO_CALL: Final = frozenset({"template", "max_visits"})
 """Types of errors of steps that were never called."""
 
-OUTLIVES: Final = 3600.0
+OUTLIVING_SECONDS: Final = 3600.0
 """Seconds that a call takes longer which was running when it was cancelled."""
 
 
@@ -38,7 +38,7 @@ class Detail:
     ordered: bool
 
 
-VARIANTS: Final = (Detail(False, True), Detail(True, True), Detail(True, False))
+DETAIL_VARIANTS: Final = (Detail(False, True), Detail(True, True), Detail(True, False))
 """From the plainest test to the one that says most: the first that passes is the one to keep."""
 
 
@@ -97,7 +97,7 @@ class Recording:
     def _stubs(self, detail: Detail) -> dict[str, Any]:
         types, found = steps_of(self.playbook), dict[str, dict[str, list[dict[str, Any]]]]()
         for step, item, answer in self._answers(detail):
-            if types.get(step, "router") not in INLINE and (detail.timed or types[step] != "wait"):
+            if types.get(step, "router") not in TYPES_WITHOUT_CALLS and (detail.timed or types[step] != "wait"):
                 found.setdefault(step, {}).setdefault(item, []).append(answer)
         return {step: _stub(by_item) for step, by_item in found.items() if not _all_saved(step, by_item)}
 
@@ -121,7 +121,7 @@ class Recording:
                 began = since.get((step, "")) or event
                 took = max(0.0, _between(began, event) - (float(began["meta"]["delay"]) if _retried(began) else 0.0))
             if "error" in answer and answer["error"]["type"] == CANCELLED:
-                answer["takes"] = _duration(took + OUTLIVES)
+                answer["takes"] = _duration(took + OUTLIVING_SECONDS)
             elif detail.timed and took:
                 answer["takes"] = _duration(took)
             since[step, item] = event

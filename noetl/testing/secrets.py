@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from noetl.engine.render import Rendered
-from noetl.playbook.templates.secret_references import MARK, REFERENCE, Source, inside_json, source_of
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, Source, inside_json, source_of
 from noetl.playbook.testfile.model import Test
 
 
@@ -18,7 +18,7 @@ def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:
 
     def put_in(value: Any) -> Any:
         if isinstance(value, str):
-            return REFERENCE.sub(text_of, value) if MARK in value else value
+            return REFERENCE.sub(text_of, value) if REFERENCE_MARK in value else value
         if isinstance(value, Mapping):
             return {name: put_in(item) for name, item in value.items()}
         return [put_in(item) for item in value] if isinstance(value, list) else value

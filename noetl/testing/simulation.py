@@ -6,9 +6,9 @@ A call takes no time, unless its stub says how much; waits, delays and timeouts 
 from collections.abc import Sequence
 
 from noetl.playbook.model import Playbook
-from noetl.playbook.templates.functions import CLOCK
+from noetl.playbook.templates.functions import TEMPLATE_CLOCK
 from noetl.playbook.testfile.model import Test
-from noetl.testing.agenda import SECOND
+from noetl.testing.agenda import MICROSECONDS_PER_SECOND
 from noetl.testing.attempts import Attempts, FindChild
 from noetl.testing.broken_test import BrokenTest
 from noetl.testing.calls import CallRecord
@@ -48,17 +48,17 @@ class Simulation:
     def seconds(self) -> float:
         """How long the execution took, in virtual time; until now, where it has not ended."""
         agenda, ended = self._members.agenda, self.root.ended_at if self.root is not None else None
-        return agenda.seconds if ended is None else (ended - agenda.began) / SECOND
+        return agenda.seconds if ended is None else (ended - agenda.began) / MICROSECONDS_PER_SECOND
 
     def run(self) -> None:
         """Run the test's execution to its end. Raises `BrokenTest`."""
         members, agenda = self._members, self._members.agenda
-        token = CLOCK.set(lambda: agenda.time)
+        token = TEMPLATE_CLOCK.set(lambda: agenda.time)
         try:
             members.start_root(self._playbook)
             while agenda and any(member.ended_at is None for member in members.by_id.values()):
                 agenda.step()
         finally:
-            CLOCK.reset(token)
+            TEMPLATE_CLOCK.reset(token)
         if self.root is None or self.root.ended_at is None:
             raise BrokenTest("nothing is left to do, and the execution has not ended: this is a fault of the engine")

@@ -6,21 +6,21 @@ from noetl.outcomes import Done, Failed
 from noetl.playbook.testfile.model import Test
 from noetl.playbook.values import plain
 from noetl.rules.save import EVENT_LOG
-from noetl.testing.answers import LIMIT
+from noetl.testing.answers import MAX_RESULT_BYTES
 from noetl.testing.calls import CallRecord
 
 
 def stand_in(call: CallRecord, test: Test) -> Done | Failed | None:
     """Return what a call gets without a stub, None where it needs one."""
     if call.type == "save":
-        return Done(plain(_saved(call), LIMIT, "result"))
+        return Done(plain(_saved(call), MAX_RESULT_BYTES, "result"))
     if call.type == "secrets" and call.fields.get("name") in test.secrets:
         found = {
             "secret_value": test.secrets[call.fields["name"]],
             "version": str(call.fields.get("version") or "1"),
             "provider": call.fields.get("provider"),
         }
-        return Done(plain(found, LIMIT, "result"))
+        return Done(plain(found, MAX_RESULT_BYTES, "result"))
     return None
 
 

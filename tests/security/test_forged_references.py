@@ -8,8 +8,8 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.errors import TemplateError
-from noetl.playbook.templates.sandbox import ENVIRONMENT, SOLE
-from noetl.playbook.templates.secret_references import MARK, REFERENCE, SECRET_CALL, read_source, refer
+from noetl.playbook.templates.sandbox import ENVIRONMENT, EXPRESSION_ENVIRONMENT
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, SECRET_CALL, read_source, refer
 from noetl.playbook.templates.template import compile_template
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
@@ -58,13 +58,13 @@ def test_no_template_can_spell_it(name: str) -> None:
             found = compile_template(text, playbook="p", step="s", field="f").render({SECRET_CALL: "run"})
         except TemplateError as error:
             found = error.reason
-        assert MARK not in str(found)
+        assert REFERENCE_MARK not in str(found)
     listed = compile_template(f"{{{{ '{name}' is filter or '{name}' is test }}}}", playbook="p", step="s", field="f")
     assert listed.render({}) is False
 
 
 def test_the_tables_hold_words_only() -> None:
-    for environment in (ENVIRONMENT, SOLE):
+    for environment in (ENVIRONMENT, EXPRESSION_ENVIRONMENT):
         assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in environment.filters)
         assert all(re.fullmatch(r"[a-z0-9_]+|[=<>!]{1,2}", name) for name in environment.tests)
 

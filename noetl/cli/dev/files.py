@@ -126,10 +126,10 @@ class Folder:
 def lint(text: str, filename: str) -> list[Problem]:
     """Return what lint says about a document; one that never runs has nothing to be checked."""
     from noetl.playbook import load
-    from noetl.playbook.read.document import KIND
+    from noetl.playbook.read.document import PLAYBOOK_KIND
 
     try:
         kind = load.document_kind(text, filename)[0]
     except PlaybookError:
-        kind = KIND
-    return load.lint(text, filename, None) if kind == KIND else []
+        kind = PLAYBOOK_KIND
+    return load.lint(text, filename, None) if kind == PLAYBOOK_KIND else []

@@ -57,14 +57,14 @@ def lint(
 def _problems(file: Path, credentials: Collection[str] | None) -> list[Problem]:
     """Return what lint has to say about a file; documents that never run are looked at no further."""
     from noetl.playbook import load
-    from noetl.playbook.read.document import KIND
+    from noetl.playbook.read.document import PLAYBOOK_KIND
 
     text, name = read_text(file), str(file)
     try:
         kind = load.document_kind(text, name)[0]
     except PlaybookError:
-        kind = KIND  # lint says what is wrong with it
-    if kind != KIND:
+        kind = PLAYBOOK_KIND  # lint says what is wrong with it
+    if kind != PLAYBOOK_KIND:
         note(f"{name} is of kind {kind}, which is stored and never run: there is nothing to check")
         return []
     return load.lint(text, name, credentials)

@@ -69,13 +69,13 @@ def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     from noetl.playbook.testfile.load import load_tests
     from noetl.playbook.yaml.write import write_yaml
     from noetl.testing.python import PythonChild
-    from noetl.testing.recording import VARIANTS
+    from noetl.testing.recording import DETAIL_VARIANTS
     from noetl.testing.suite import run_test
     from noetl.worker.runner.process import runner_environment
 
     found = []
     with PythonChild(runner_environment(os.environ)) as python:
-        for detail in VARIANTS:
+        for detail in DETAIL_VARIANTS:
             text = write_yaml(recording.document(detail))
             (test,) = load_tests(text, "the recorded test", recording.playbook)
             found.append((text, run_test(recording.playbook, test, lambda path, named: None, python)))

@@ -126,7 +126,7 @@ def _playbooks(given: Sequence[str]) -> Iterator[Path]:
 def _read(file: Path) -> Tests | None:
     """Return a playbook with its tests, None for a document that is no playbook. Raises `InputError`."""
     from noetl.playbook.load import document_kind
-    from noetl.playbook.read.document import KIND
+    from noetl.playbook.read.document import PLAYBOOK_KIND
     from noetl.playbook.testfile.load import load_tested, load_tests
 
     text = read_text(file)
@@ -134,7 +134,7 @@ def _read(file: Path) -> Tests | None:
         raise InputError(
             f"{file} holds tests and no playbook: call it NAME.test.yaml beside the playbook NAME.yaml, and name either"
         )
-    if document_kind(text, str(file))[0] != KIND:
+    if document_kind(text, str(file))[0] != PLAYBOOK_KIND:
         return None
     playbook, tests = load_tested(text, str(file))
     for suffix in TEST_SUFFIXES:

@@ -16,7 +16,7 @@ from noetl.engine.values import Values
 from noetl.errors import InputError, TooLarge
 from noetl.jobs import Job
 from noetl.playbook.model import Loop, Playbook, Step, Template
-from noetl.playbook.read.loops import CONCURRENCY
+from noetl.playbook.read.loops import DEFAULT_CONCURRENCY
 from noetl.playbook.templates.budget import on_one_budget
 from noetl.playbook.templates.evaluate import evaluated
 from noetl.playbook.templates.operators import ordered
@@ -76,7 +76,9 @@ class Collection:
         arrivals = state.runs[self._step.name][1]
         self._place = StepPlace(self._step.name, job.visit, arrivals, job_id=job.job_id, fixed=names)
         self._scopes = Scopes(plan, state, ValueReader(values), self._place)
-        self._concurrency = 1 if loop.sequential else self._number(loop.concurrency, "concurrency", CONCURRENCY, 1)
+        self._concurrency = (
+            1 if loop.sequential else self._number(loop.concurrency, "concurrency", DEFAULT_CONCURRENCY, 1)
+        )
         self._items_in = on_one_budget(self._rendered_items)
 
     @property

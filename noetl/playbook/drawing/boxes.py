@@ -8,7 +8,7 @@ from typing import Final
 from noetl.playbook.graph import END
 from noetl.playbook.model import Clause, Graph, Loop, Playbook, Step, Template
 
-LONGEST: Final = 34
+MAX_LINE_CHARACTERS: Final = 34
 """Characters of a line in a drawing; the whole text is told where somebody points at it."""
 
 
@@ -114,13 +114,13 @@ def expression(template: Template) -> str:
     return " ".join((text[2:-2] if sole else text).split())
 
 
-def short(text: str, longest: int = LONGEST) -> str:
+def short(text: str, longest: int = MAX_LINE_CHARACTERS) -> str:
     """Return a line that is not too long to be drawn, without signs that have no picture."""
     plain = "".join(char if char.isprintable() else " " for char in text)
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
-def cut_apart(text: str, beside: Sequence[str], longest: int = LONGEST) -> str:
+def cut_apart(text: str, beside: Sequence[str], longest: int = MAX_LINE_CHARACTERS) -> str:
     """Return a line that is not too long to be drawn, cut where it differs from those beside it.
 
     >>> cut_apart("fetch.data.status == 'running'", ["fetch.data.status == 'done'"], 14)

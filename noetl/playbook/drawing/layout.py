@@ -13,9 +13,9 @@ from typing import Final
 Edge = tuple[str, str]
 
 _SWEEPS: Final = 12
-_GAP: Final = 28.0
+_BOX_GAP: Final = 28.0
 """Between two nodes beside each other."""
-_POINT: Final = 12.0
+_POINT_WIDTH: Final = 12.0
 """The width that an arrow takes in a layer that it passes."""
 
 
@@ -58,12 +58,12 @@ def place(entry: str, widths: Mapping[str, float], edges: Sequence[Edge], labels
         upper, lower = forward.get(edge, edge)
         passed = [f"{number}\0{at}" for at in range(layer[upper] + 1, layer[lower])]
         for key, at in zip(passed, range(layer[upper] + 1, layer[lower]), strict=True):
-            nodes[key] = _Node(key, _POINT, at)
+            nodes[key] = _Node(key, _POINT_WIDTH, at)
         chain = [upper, *passed, lower] if passed else []
         links += pairwise(chain)
         points.append(passed if edge == (upper, lower) else passed[::-1])
         if points[-1]:
-            nodes[points[-1][0]].width = max(_POINT, labels[number])
+            nodes[points[-1][0]].width = max(_POINT_WIDTH, labels[number])
     rows = _ordered(nodes, links)
     _move(rows, nodes, links)
     left = min(node.x - node.width / 2 for node in nodes.values())
@@ -217,7 +217,7 @@ def _pack(row: Sequence[_Node], wanted: Sequence[float]) -> None:
     offsets: list[float] = []
     for number, node in enumerate(row):
         before = row[number - 1] if number else None
-        step = (before.width + node.width) / 2 + _GAP if before is not None else 0.0
+        step = (before.width + node.width) / 2 + _BOX_GAP if before is not None else 0.0
         offsets.append(offsets[-1] + step if offsets else 0.0)
         blocks.append((wanted[number] - offsets[number], 1))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:

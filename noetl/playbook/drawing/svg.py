@@ -10,9 +10,9 @@ from noetl.playbook.drawing.boxes import Arrow, Box, Picture, cut_apart, picture
 from noetl.playbook.drawing.layout import place
 from noetl.playbook.model import Playbook
 
-_CHAR: Final = 7.0
+_CHARACTER_WIDTH: Final = 7.0
 """The width of a character, about: fonts differ."""
-_LINE: Final = 16.0
+_LINE_HEIGHT: Final = 16.0
 _MARGIN: Final = 24.0
 _ROOM: Final = 26.0
 """Between two layers."""
@@ -150,7 +150,7 @@ class _Chart:
             )
         for number, line in enumerate(box.lines):
             bold, colour = (' font-weight="bold"', _INK) if number == 0 else (' font-size="11"', _SOFT)
-            y = area.y + _LINE * (number + 1) + 2
+            y = area.y + _LINE_HEIGHT * (number + 1) + 2
             parts.append(
                 f'<text x="{area.x:.1f}" y="{y:.1f}" text-anchor="middle"{bold} fill="{colour}">'
                 f"{escape(short(line))}</text>"
@@ -268,4 +268,4 @@ def _label_size(arrow: Arrow) -> tuple[float, float]:
 
 def _size(box: Box) -> tuple[float, float]:
     longest = max(len(short(line)) for line in box.lines)
-    return max(76.0, longest * _CHAR + 24), _LINE * len(box.lines) + 14
+    return max(76.0, longest * _CHARACTER_WIDTH + 24), _LINE_HEIGHT * len(box.lines) + 14

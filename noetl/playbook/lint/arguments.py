@@ -12,10 +12,10 @@ from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.yaml.tree import Node
 
-_WHOLE = "input_data"
+_WHOLE_PARAMETER = "input_data"
 """The name of an only parameter that takes everything."""
 
-_HANDED = frozenset({"value", "batch", "index"})
+_LOOP_PARAMETERS = frozenset({"value", "batch", "index"})
 """What loops hand to code beside their items."""
 
 
@@ -37,7 +37,12 @@ def _check_step(reader: Reader, section: Section, step: Step, task: Node | None)
     local = local_names(section, step, At.FIELD, task)
     if local.args.open:
         return
-    given = {"context"} | local.args.sure | local.args.some | (local.iterators | _HANDED if local.iterators else set())
+    given = (
+        {"context"}
+        | local.args.sure
+        | local.args.some
+        | (local.iterators | _LOOP_PARAMETERS if local.iterators else set())
+    )
     for parameter in _required(main.args):
         if parameter.arg not in given:
             message = (
@@ -55,7 +60,7 @@ def _required(args: ast.arguments) -> list[ast.arg]:
     positional = [*args.posonlyargs, *args.args]
     if len(positional) + len(args.kwonlyargs) == 1 and args.kwarg is None:
         only = (positional or args.kwonlyargs)[0]
-        if only.arg == _WHOLE:
+        if only.arg == _WHOLE_PARAMETER:
             return []
     needed = positional[: len(positional) - len(args.defaults)]
     return needed + [arg for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]

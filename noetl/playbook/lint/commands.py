@@ -14,7 +14,7 @@ from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
-_HARMLESS: Final = frozenset({"execution_id", "job"})
+_HARMLESS_NAMES: Final = frozenset({"execution_id", "job"})
 """Names whose values are letters, digits and hyphens."""
 
 
@@ -118,7 +118,7 @@ def _first_value(text: str) -> int | None:
 def _data_in(text: str) -> set[str]:
     """Return the names by which a template reads data."""
     reads = {read.name for read in reads_of(text).reads if not (read.called and read.name in ENVIRONMENT.globals)}
-    return reads - _HARMLESS
+    return reads - _HARMLESS_NAMES
 
 
 def _secrets_in(text: str) -> list[int]:

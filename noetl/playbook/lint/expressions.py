@@ -18,20 +18,20 @@ from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.filter_table import FILTERS, Gives
 from noetl.playbook.templates.functions import TEXT_FUNCTIONS
 from noetl.playbook.templates.sandbox import ENVIRONMENT
-from noetl.playbook.templates.template import Syntax, is_template, program
+from noetl.playbook.templates.template import UnreadableTemplate, is_template, program
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
 Fault = tuple[int, str, str]
 """Where it stands in the template's text, the word that stands there, and the sentence."""
 
-_PLAIN: Final = re.compile(r"[^(\"'|~]*")
+_PLAIN_TEMPLATE: Final = re.compile(r"[^(\"'|~]*")
 """Templates with neither calls, filters nor text in them: nothing is known of what their operators get."""
 
-_CALLABLE: Final = frozenset({"items", "keys", "values", "get"})
-_OWN: Final = frozenset({"loop", "caller", "self", "super", "secret", "varargs", "kwargs"})
-_PYTHON: Final = "a python step does that"
-_METHODS: Final[Mapping[str, str]] = {
+_CALLABLE_METHODS: Final = frozenset({"items", "keys", "values", "get"})
+_TEMPLATE_NAMES: Final = frozenset({"loop", "caller", "self", "super", "secret", "varargs", "kwargs"})
+_PYTHON_ADVICE: Final = "a python step does that"
+_METHOD_ADVICE: Final[Mapping[str, str]] = {
     "strip": "write '| trim'",
     "lstrip": "write '| trim'",
     "rstrip": "write '| trim'",
@@ -48,7 +48,7 @@ _METHODS: Final[Mapping[str, str]] = {
     "isoformat": "leave it out, times are text by ISO 8601",
     "copy": "leave it out, nothing can be changed",
 }
-_FUNCTIONS: Final[Mapping[str, str]] = {
+_FUNCTION_FILTERS: Final[Mapping[str, str]] = {
     "len": "length",
     "str": "string",
     "sorted": "sort",
@@ -61,14 +61,14 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
 _NEVER_TAKEN: Final = frozenset({("number", "items"), ("number", "mapping"), ("text", "mapping"), ("text", "number")})
 """Kinds of values that no filter takes which takes another kind."""
 
-_TAKEN: Final[Mapping[str, str]] = {
+_KIND_NAMES: Final[Mapping[str, str]] = {
     "text": "text",
     "number": "a number",
     "mapping": "a mapping",
     "items": "a list, a mapping or text",
 }
-_LOOKED_AT: Final = (nodes.Call, nodes.Filter, nodes.BinExpr, nodes.Compare)
-_ARITHMETIC: Final[Mapping[type[nodes.BinExpr], str]] = {
+_CHECKED_NODES: Final = (nodes.Call, nodes.Filter, nodes.BinExpr, nodes.Compare)
+_ARITHMETIC_SIGNS: Final[Mapping[type[nodes.BinExpr], str]] = {
     nodes.Sub: "-",
     nodes.Div: "/",
     nodes.FloorDiv: "//",
@@ -102,16 +102,16 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     >>> faults_of("{{ name.upper() }}")
     ((8, 'upper', "text, lists and mappings have no methods: write '| upper'"),)
     """
-    if not is_template(text) or _PLAIN.fullmatch(text):
+    if not is_template(text) or _PLAIN_TEMPLATE.fullmatch(text):
         return ()
     try:
         tree = program(text, False).tree or ENVIRONMENT.parse(text)
-    except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
+    except (UnreadableTemplate, jinja2.TemplateSyntaxError, RecursionError):
         return ()
-    own = _OWN | {node.name for node in tree.find_all(nodes.Macro)}
+    own = _TEMPLATE_NAMES | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
-    found = [fault for node in tree.find_all(_LOOKED_AT) for fault in _fault(node, own)]
+    found = [fault for node in tree.find_all(_CHECKED_NODES) for fault in _fault(node, own)]
     return tuple((*places.take(word, sign), message) for word, sign, message in found)
 
 
@@ -143,8 +143,8 @@ def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, st
                 r"(?P<word>\+)",
                 "text and a number cannot be added: write '~' to join them, or '| int' on the text",
             )
-    elif type(node) in _ARITHMETIC and isinstance(node, nodes.BinExpr):
-        sign = _ARITHMETIC[type(node)]
+    elif type(node) in _ARITHMETIC_SIGNS and isinstance(node, nodes.BinExpr):
+        sign = _ARITHMETIC_SIGNS[type(node)]
         if "text" in (_kind(node.left), _kind(node.right)):
             yield sign, rf"(?P<word>{re.escape(sign)})(?!\w*%)", f"{sign!r} with text never works: {_instead(node)}"
     elif isinstance(node, nodes.Compare):
@@ -156,7 +156,7 @@ def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, st
 
 
 def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
-    if isinstance(called, nodes.Getattr) and called.attr not in _CALLABLE:
+    if isinstance(called, nodes.Getattr) and called.attr not in _CALLABLE_METHODS:
         if not (isinstance(called.node, nodes.Name) and called.node.name in own):
             message = f"text, lists and mappings have no methods: {_method(called.attr)}"
             yield called.attr, rf"\.\s*(?P<word>{re.escape(called.attr)})\s*\(", message
@@ -170,30 +170,30 @@ def _filter(node: nodes.Filter) -> Iterator[tuple[str, str, str]]:
     if node.name in FILTERS and node.node is not None:
         kind, takes = _kind(node.node), FILTERS[node.name].takes
         if (kind, takes) in _NEVER_TAKEN:
-            message = f"'| {node.name}' takes {_TAKEN[takes]}, never {_TAKEN[kind]}"
+            message = f"'| {node.name}' takes {_KIND_NAMES[takes]}, never {_KIND_NAMES[kind]}"
             yield node.name, rf"\|\s*(?P<word>{re.escape(node.name)})\b", message
 
 
 def _method(name: str) -> str:
     if name in ENVIRONMENT.filters:
-        return _METHODS[name] if name in ("format", "join") else f"write '| {name}'"
+        return _METHOD_ADVICE[name] if name in ("format", "join") else f"write '| {name}'"
     if name == "strftime" or name.startswith("now"):
         return "write now('%Y-%m-%d')"
-    return _METHODS.get(name, _PYTHON)
+    return _METHOD_ADVICE.get(name, _PYTHON_ADVICE)
 
 
 def _function(name: str) -> str:
-    known = _FUNCTIONS.get(name, name)
+    known = _FUNCTION_FILTERS.get(name, name)
     if known in ENVIRONMENT.globals:
         return f"write {known}()"
-    return f"write '| {known}'" if known in ENVIRONMENT.filters else _PYTHON
+    return f"write '| {known}'" if known in ENVIRONMENT.filters else _PYTHON_ADVICE
 
 
 def _instead(node: nodes.BinExpr) -> str:
     for side in (node.left, node.right):
         if isinstance(side, nodes.Call) and isinstance(side.node, nodes.Name) and side.node.name == "now":
             found = next((name for name in ("date_sub", "date_add") if name in ENVIRONMENT.filters), "")
-            return f"now() is text by ISO 8601, {f'write | {found}(...)' if found else _PYTHON}"
+            return f"now() is text by ISO 8601, {f'write | {found}(...)' if found else _PYTHON_ADVICE}"
     return "write '| int' or '| float' on it"
 
 

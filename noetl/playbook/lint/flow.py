@@ -13,7 +13,7 @@ from noetl.playbook.graph import END, components, gates, targets
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.model import Clause, Step
 
-_NOBODY: Final[frozenset[str]] = frozenset()
+_NO_STEPS: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Way:
 
     targets: frozenset[str]
     done: bool = True
-    proves: frozenset[str] = _NOBODY
+    proves: frozenset[str] = _NO_STEPS
 
 
 def never(clause: Clause, clauses: Sequence[Clause]) -> bool:
@@ -66,7 +66,7 @@ def ways(
     plain = [clause for clause in clauses if clause.when is None]
     for clause in conditional:
         yield Way(of([clause, *always]), proves=frozenset(proved(clause)))
-    yield Way(of(always or plain), proves=frozenset(proved(plain[0])) if plain and not always else _NOBODY)
+    yield Way(of(always or plain), proves=frozenset(proved(plain[0])) if plain and not always else _NO_STEPS)
 
 
 def _spans(entry: str, gates: Mapping[str, str]) -> dict[str, tuple[int, int]]:

@@ -8,7 +8,7 @@ from noetl.playbook.graph import END
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.credentials import missing_credential
 from noetl.playbook.lint.result_shapes import ERROR, JOB, literal, result_shape
-from noetl.playbook.lint.scopes import ALWAYS, IN_FINALLY, IN_WORKLOAD, At, Local, Section, local_names
+from noetl.playbook.lint.scopes import IN_FINALLY, IN_WORKLOAD, STEP_NAMES_ALWAYS, At, Local, Section, local_names
 from noetl.playbook.lint.source import PlaybookSource
 from noetl.playbook.lint.template_places import sites
 from noetl.playbook.lint.template_reads import Read, reads_of
@@ -22,7 +22,7 @@ from noetl.playbook.templates.secret_references import is_source, read_source
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
-_METHODS: Final = frozenset({"items", "keys", "values", "get"})
+_MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 
 _OF_CALL: Final = frozenset(HTTP_RESULT.keys) - {"data"}
 """What an http step tells of its call, beside the answer's body."""
@@ -107,7 +107,7 @@ class _NameCheck:
             self._check_fields(place, read, literal(self.workload), 0, near=True)
         elif name == "job":
             self._check_fields(place, read, JOB, 0)
-        elif name in ALWAYS or args.open:
+        elif name in STEP_NAMES_ALWAYS or args.open:
             return
         elif place.section_of(name) is not None:
             self._resolve_step(place, read, name, 0)
@@ -144,7 +144,7 @@ class _NameCheck:
         return name in self.keys or place.section_of(name) is not None
 
     def _resolve_results(self, place: "_TemplatePlace", read: Read) -> None:
-        if not read.path or not isinstance(read.path[0], str) or (read.called and read.path[0] in _METHODS):
+        if not read.path or not isinstance(read.path[0], str) or (read.called and read.path[0] in _MAPPING_METHODS):
             return
         name = read.path[0]
         if place.section_of(name) is not None:
@@ -262,7 +262,7 @@ class _NameCheck:
 
     def _missing_field(self, place: "_TemplatePlace", read: Read, shape: Shape, number: int, near: bool) -> None:
         part = str(read.path[number - 1])
-        if read.called and number == len(read.path) and part in _METHODS:
+        if read.called and number == len(read.path) and part in _MAPPING_METHODS:
             return
         hint = did_you_mean(part, shape.keys)
         if near and not hint:
@@ -326,7 +326,7 @@ class _TemplatePlace:
     def known(self, keys: Collection[str]) -> list[str]:
         """Return every name that a person could have meant here."""
         args = self.local.args
-        return [*self.steps(), *keys, *args.sure, *args.some, *self.local.names, *ALWAYS]
+        return [*self.steps(), *keys, *args.sure, *args.some, *self.local.names, *STEP_NAMES_ALWAYS]
 
     def excused(self, read: Read) -> bool:
         """Whether nothing happens where the name is undefined."""

@@ -10,7 +10,7 @@ from noetl.playbook.read.number_texts import written_alike
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
 
-_MEASURES: Final = frozenset({"timeout", "retry", "max_visits", "priority", "join"})
+_NUMBER_KEYS: Final = frozenset({"timeout", "retry", "max_visits", "priority", "join"})
 """Keys of a step whose numbers are numbers."""
 
 
@@ -19,7 +19,7 @@ def check_number_texts(source: PlaybookSource) -> None:
     places = [source.workload] if source.workload is not None else []
     for owner in source.steps_and_tasks:
         texts = {name for name, spec in fields_of(owner.type).items() if spec.texts}
-        places += [value for key, value in owner.node.value.items() if key not in _MEASURES | texts]
+        places += [value for key, value in owner.node.value.items() if key not in _NUMBER_KEYS | texts]
     for place in places:
         for number in _numbers(place):
             own = json.dumps(number.value)

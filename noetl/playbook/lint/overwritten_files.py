@@ -9,7 +9,7 @@ from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
 
-_SAME: tuple[str, ...] = ("workload", "execution_id", "env", "job")
+_SAME_ON_EVERY_PAGE: tuple[str, ...] = ("workload", "execution_id", "env", "job")
 """Names that are the same on every page."""
 
 
@@ -46,4 +46,4 @@ def _saves(node: Node, type_: str) -> Iterator[Node]:
 
 def _same(path: Node) -> bool:
     """Whether a path is the same whenever it is rendered, for all that is known."""
-    return isinstance(path.value, str) and all(read.name in _SAME for read in reads_of(path.value).reads)
+    return isinstance(path.value, str) and all(read.name in _SAME_ON_EVERY_PAGE for read in reads_of(path.value).reads)

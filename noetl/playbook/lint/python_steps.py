@@ -15,9 +15,9 @@ from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.yaml.tree import Node
 
 _IN_TEXT: Final = re.compile(r"\{\{-?\s*(\w+)[^{}]*\}\}")
-_ALWAYS: Final = frozenset({"workload", "results", "env", "secret", "job", "execution_id"})
-_RENDERS: Final = re.compile(r"jinja|Template|\.format\(|render|Environment")
-_ADVICE: Final = "code is never a template: take the value as a parameter of main, and give it in 'args'"
+_TEMPLATE_NAMES: Final = frozenset({"workload", "results", "env", "secret", "job", "execution_id"})
+_RENDERING_CODE: Final = re.compile(r"jinja|Template|\.format\(|render|Environment")
+_ARGS_ADVICE: Final = "code is never a template: take the value as a parameter of main, and give it in 'args'"
 
 
 def check_python_steps(source: PlaybookSource) -> None:
@@ -43,9 +43,9 @@ def _check_code(reader: Reader, owner: Node, label: str, names: Collection[str])
         _report(
             reader, node, name, "error", f"code of {label}: {name.id!r} is not defined{_meant(name.id, tree, args)}"
         )
-    for found, message in _templates(tree, names if not _RENDERS.search(code) else ()) if "{{" in code else ():
+    for found, message in _templates(tree, names if not _RENDERING_CODE.search(code) else ()) if "{{" in code else ():
         severity = "error" if isinstance(found, ast.Set) else "warning"
-        _report(reader, node, found, severity, f"code of {label}: {message}: {_ADVICE}")
+        _report(reader, node, found, severity, f"code of {label}: {message}: {_ARGS_ADVICE}")
 
 
 def _report(reader: Reader, node: Node, found: ast.expr, severity: str, message: str) -> None:
@@ -79,5 +79,5 @@ def _templates(tree: ast.Module, names: Collection[str]) -> Iterator[tuple[ast.e
             yield node, "'{{ ... }}' is a set within a set to Python, which cannot be"
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in formatted and names:
             found = _IN_TEXT.search(node.value)
-            if found and (found[1] in names or found[1] in _ALWAYS):
+            if found and (found[1] in names or found[1] in _TEMPLATE_NAMES):
                 yield node, f"the text {found[0][:60]!r} stays as it is"

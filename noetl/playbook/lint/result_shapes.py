@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from noetl.playbook.read.python_code import MAIN, bindings, parsed
+from noetl.playbook.read.python_code import MAIN_FUNCTION, bindings, parsed
 from noetl.playbook.shapes import Shape, shape_of
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.yaml.tree import Node
@@ -50,7 +50,7 @@ def main_of(code: str) -> ast.FunctionDef | None:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    found = [statement for name, statement in bindings(tree.body) if name in (MAIN, "*")]
+    found = [statement for name, statement in bindings(tree.body) if name in (MAIN_FUNCTION, "*")]
     if len(found) != 1 or found[0] not in tree.body:
         return None
     main = found[0]

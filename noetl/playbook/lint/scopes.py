@@ -8,11 +8,11 @@ from typing import Final
 from noetl.playbook.lint.flow import Flow
 from noetl.playbook.model import Step
 from noetl.playbook.read.clauses import Target
-from noetl.playbook.read.loops import ITERATOR
+from noetl.playbook.read.loops import DEFAULT_ITERATOR
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.yaml.tree import Node
 
-ALWAYS: Final = frozenset(
+STEP_NAMES_ALWAYS: Final = frozenset(
     {"workload", "results", "execution_id", "env", "job", "secret", "status", *ENVIRONMENT.globals}
 )
 """What is there wherever a step's template stands. (`secret` and `env` have checks of their own.)"""
@@ -40,7 +40,7 @@ class At(Enum):
     ON_ERROR = "on_error"
 
 
-_ONCE: Final = frozenset({At.LOOP, At.NEXT, At.ON_ERROR, At.RESULT})
+_RENDERED_ONCE: Final = frozenset({At.LOOP, At.NEXT, At.ON_ERROR, At.RESULT})
 """Places that are rendered once for a step with a loop, when there are neither items nor args of its own."""
 
 
@@ -166,7 +166,7 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
     args.sure |= transition.sure
     args.some |= transition.some
     args.open |= transition.open
-    once = at in _ONCE or (at is At.SAVE and "loop" in node.value)
+    once = at in _RENDERED_ONCE or (at is At.SAVE and "loop" in node.value)
     if at is not At.ARGS and (step.is_router or at is At.RESULT or not once):
         args.add(node.value.get("args"))
         if at is not At.TASK_ARGS and task is not None:
@@ -198,4 +198,4 @@ def _iterators(node: Node) -> frozenset[str]:
         return frozenset()
     levels = loop.value if loop.kind == "list" else [loop]
     given = [level.value.get("iterator") for level in levels if level.kind == "mapping"]
-    return frozenset(ITERATOR if one is None or one.null else one.value if one.text else "" for one in given)
+    return frozenset(DEFAULT_ITERATOR if one is None or one.null else one.value if one.text else "" for one in given)

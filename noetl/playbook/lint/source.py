@@ -13,7 +13,7 @@ from noetl.playbook.read.reader import Reader
 from noetl.playbook.read.sections import StepList
 from noetl.playbook.yaml.tree import Node
 
-_BROKEN: Final = frozenset(
+_STRUCTURE_CODES: Final = frozenset(
     {
         *(Code.YAML, Code.DUPLICATE_KEY, Code.DANGLING, Code.UNREACHABLE),
         *(Code.DUPLICATE_STEP, Code.RESERVED_NAME, Code.BAD_NAME, Code.UNKNOWN_TASK),
@@ -92,7 +92,7 @@ class PlaybookSource:
     def sections(self) -> list[Section]:
         """The workflow and `finally`, with the ways between their steps; none where these are not known."""
         sections: list[Section] = []
-        if any(problem.severity == "error" and problem.code in _BROKEN for problem in self.reader.problems):
+        if any(problem.severity == "error" and problem.code in _STRUCTURE_CODES for problem in self.reader.problems):
             return sections
         for steps in self.lists:
             if steps.steps:

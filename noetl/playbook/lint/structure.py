@@ -17,7 +17,7 @@ _TEMPLATE_WORDS: Final = frozenset(
     {"and", "else", "elif", "false", "False", "if", "in", "is", "none", "None", "not", "or", "self", "true", "True"}
 )
 
-LONGEST_STEP_NAME: Final = 200
+MAX_STEP_NAME_CHARACTERS: Final = 200
 """Characters: it stands in each of the step's rows, and in index entries, which are bounded."""
 
 
@@ -47,12 +47,12 @@ def check_step_names(
             fixed = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
             fixed = f"step_{fixed}" if fixed[:1].isdigit() else fixed
             reader.error(node, Code.BAD_NAME, f"the step name {name!r} is no identifier: write {fixed!r}")
-        elif len(name) > LONGEST_STEP_NAME:
+        elif len(name) > MAX_STEP_NAME_CHARACTERS:
             short = f"{name[:20]}..."
             reader.error(
                 node,
                 Code.TOO_LONG,
-                f"the step name {short!r} is longer than {LONGEST_STEP_NAME} characters: shorten it",
+                f"the step name {short!r} is longer than {MAX_STEP_NAME_CHARACTERS} characters: shorten it",
             )
         elif name == "status":
             reader.warning(node, Code.RESERVED_NAME, "the step name 'status' hides the execution's status in 'finally'")

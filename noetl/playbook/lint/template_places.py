@@ -9,7 +9,7 @@ from noetl.playbook.read.steps import STEP_KEYS
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
 
-_APART: Final = frozenset(
+_KEYS_APART: Final = frozenset(
     {"step", "type", "desc", "pool", "max_visits", "next", "on_error", "task", "loop", "retry", "save"}
 )
 """Keys without templates, and those whose templates stand in places of their own."""
@@ -55,7 +55,7 @@ def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Itera
             for name in ("when", "until"):
                 if name in value.value:
                     yield At.RETRY, f"retry.{name}", value.value[name]
-        elif key in known and key not in _APART and key not in raw and not (of_task and key == "name"):
+        elif key in known and key not in _KEYS_APART and key not in raw and not (of_task and key == "name"):
             yield At.FIELD, key, value
 
 

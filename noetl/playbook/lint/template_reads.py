@@ -10,13 +10,13 @@ from typing import Final
 import jinja2
 from jinja2 import nodes
 
-from noetl.playbook.templates.internal_calls import is_own_call
+from noetl.playbook.templates.internal_calls import is_internal_call
 from noetl.playbook.templates.sandbox import ENVIRONMENT
-from noetl.playbook.templates.template import DOTTED, KEYWORDS, PARTS, Syntax, is_template, program
+from noetl.playbook.templates.template import DOTTED, KEYWORDS, PARTS, UnreadableTemplate, is_template, program
 
 Path = tuple[str | int, ...]
 
-_DEFAULT: Final = ("default", "d")
+_DEFAULT_FILTERS: Final = ("default", "d")
 _OWN_NAMES: Final = frozenset({"loop", "caller", "varargs", "kwargs", "self", "super"})
 
 
@@ -52,14 +52,14 @@ class Reads:
     wanted: frozenset[str] = frozenset()
 
 
-NOTHING: Final = Reads()
+NO_READS: Final = Reads()
 
 
 @lru_cache(maxsize=4096)
 def reads_of(text: str) -> Reads:
     """Return what a template reads; of a text that is none, or cannot be read, nothing."""
     if not is_template(text):
-        return NOTHING
+        return NO_READS
     dotted = DOTTED.fullmatch(text)
     if dotted and dotted[1] not in KEYWORDS:
         return Reads((_dotted(dotted),))
@@ -67,8 +67,8 @@ def reads_of(text: str) -> Reads:
         tree = program(text, False).tree or ENVIRONMENT.parse(text)
         walk = _ReadCollector(_Positions(text), _own_names(tree) if "{%" in text else _OWN_NAMES)
         walk.visit(tree, perhaps=False, guarded=False)
-    except (Syntax, jinja2.TemplateSyntaxError, RecursionError):
-        return NOTHING
+    except (UnreadableTemplate, jinja2.TemplateSyntaxError, RecursionError):
+        return NO_READS
     return Reads(tuple(walk.found), frozenset(walk.asked), frozenset(walk.wanted))
 
 
@@ -161,10 +161,10 @@ class _ReadCollector:
         match node:
             case nodes.Name() | nodes.Getattr() | nodes.Getitem():
                 self.path(node, perhaps, guarded, called=False)
-            case nodes.Filter(name=name, node=inner) if name in _DEFAULT and inner is not None:
+            case nodes.Filter(name=name, node=inner) if name in _DEFAULT_FILTERS and inner is not None:
                 self.visit(inner, perhaps=perhaps, guarded=True)
                 self.each([*node.args, *node.kwargs], perhaps=True)
-            case nodes.Call(args=[source]) if is_own_call(node, "refer"):  # a call of secret
+            case nodes.Call(args=[source]) if is_internal_call(node, "refer"):  # a call of secret
                 constant = source.value if isinstance(source, nodes.Const) else None
                 places = self.positions.take("secret", ())
                 self.found.append(

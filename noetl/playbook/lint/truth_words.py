@@ -6,14 +6,14 @@ from typing import Final
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.source import PlaybookSource
 
-_TRUTH: Final[Mapping[str, str]] = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_TRUTH_WORDS: Final[Mapping[str, str]] = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 def check_truth_words(source: PlaybookSource) -> None:
     """Hint at such words where they stand without quotes."""
     lines = source.reader.lines
     for scalar in source.workload.texts() if source.workload is not None else ():
-        value = _TRUTH.get(scalar.value.lower())
+        value = _TRUTH_WORDS.get(scalar.value.lower())
         line = lines[scalar.line - 1] if scalar.line <= len(lines) else ""
         if value and line.startswith(scalar.value, scalar.column - 1):
             message = (

@@ -11,8 +11,8 @@ Its forms:
 from typing import Final
 
 from noetl.errors import InputError
-from noetl.playbook.common_secrets import COMMON, is_common
-from noetl.playbook.credential_types import TYPES, check_fields, check_name, check_type
+from noetl.playbook.common_secrets import COMMON_WARNING, is_common
+from noetl.playbook.credential_types import CREDENTIAL_TYPES, check_fields, check_name, check_type
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import STEP_TYPES
@@ -80,9 +80,9 @@ def _check_one(reader: Reader, node: Node, tool: str | None, label: str) -> None
 
 def _warn_of_clear_text(reader: Reader, keys: dict[str, Node], type_: str, label: str) -> None:
     for name, value in keys.items():
-        spec = TYPES[type_].get(name)
+        spec = CREDENTIAL_TYPES[type_].get(name)
         if spec is not None and spec.secret and isinstance(value.value, str) and not is_template(value.value):
-            common = f"; it {COMMON}" if is_common(value.value) else ""
+            common = f"; it {COMMON_WARNING}" if is_common(value.value) else ""
             reader.warning(
                 value,
                 Code.CLEAR_TEXT,
@@ -96,7 +96,7 @@ def _check_type(reader: Reader, node: Node, tool: str | None, label: str) -> boo
     except InputError as problem:
         reader.error(node, Code.AUTH, f"{label}: {problem}")
         return False
-    takes = (STEP_TYPES[tool].credentials if tool is not None else ()) or tuple(TYPES)
+    takes = (STEP_TYPES[tool].credentials if tool is not None else ()) or tuple(CREDENTIAL_TYPES)
     if type_ not in takes:
         hint = did_you_mean(type_, takes) or f": it takes {', '.join(takes)}"
         reader.error(
@@ -108,7 +108,7 @@ def _check_type(reader: Reader, node: Node, tool: str | None, label: str) -> boo
 def _sample(node: Node, type_: str, name: str) -> object:
     """Return a value for a check of the fields: a template may give any, so it gives one that fits."""
     if isinstance(node.value, str) and is_template(node.value):
-        spec = TYPES[type_].get(name)
+        spec = CREDENTIAL_TYPES[type_].get(name)
         if spec is not None and spec.choices:
             return spec.choices[0]
         return 1 if name.endswith("port") else _STANDS_FOR

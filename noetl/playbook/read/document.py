@@ -11,9 +11,9 @@ from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.yaml.tree import Node
 
 API_VERSION: Final = "noetl.io/v1"
-KIND: Final = "Playbook"
+PLAYBOOK_KIND: Final = "Playbook"
 METADATA_KEYS: Final = frozenset({"name", "path", "description"})
-_PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
+_CATALOG_PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ def read_head(reader: Reader, root: Node) -> Document | None:
     keys = reader.mapping(root, "the document")
     if keys is None:
         return None
-    kind = KIND
+    kind = PLAYBOOK_KIND
     if "kind" in keys:
-        kind = reader.name(keys["kind"], "kind") or KIND
-        near = did_you_mean(kind, (KIND,))
-        if near and kind != KIND:
+        kind = reader.name(keys["kind"], "kind") or PLAYBOOK_KIND
+        near = did_you_mean(kind, (PLAYBOOK_KIND,))
+        if near and kind != PLAYBOOK_KIND:
             reader.error(keys["kind"], Code.VALUE, f"the kind is {kind!r}{near}")
     given = keys.get("metadata")
     if given is None or given.null:
@@ -64,7 +64,7 @@ def _optional(reader: Reader, metadata: Mapping[str, Node], key: str) -> str:
 
 def _check_path(reader: Reader, node: Node, path: str) -> None:
     parts = path.split("/")
-    if not _PATH.fullmatch(path) or "." in parts or ".." in parts:
+    if not _CATALOG_PATH.fullmatch(path) or "." in parts or ".." in parts:
         reader.error(
             node, Code.PATH, f"the path {path!r} is not usable: write letters, digits, '_', '-', '.', with '/' between"
         )

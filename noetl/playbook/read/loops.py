@@ -25,13 +25,13 @@ LOOP_KEYS: Final = frozenset(
         "save",
     }
 )
-MODES: Final = ("sequential", "async")
+LOOP_MODES: Final = ("sequential", "async")
 ON_ERROR: Final = ("fail", "continue")
-ITERATOR: Final = "item"
-CONCURRENCY: Final = 100
+DEFAULT_ITERATOR: Final = "item"
+DEFAULT_CONCURRENCY: Final = 100
 """Items of an `async` loop that run at a time, where the playbook does not say."""
 
-DEEPEST: Final = 5
+MAX_LOOP_LEVELS: Final = 5
 """How many loops may stand in one another."""
 
 
@@ -42,9 +42,9 @@ def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
         return (), None
     reader = owner.reader
     given = node.value if node.kind == "list" else [node]
-    if not given or len(given) > DEEPEST:
+    if not given or len(given) > MAX_LOOP_LEVELS:
         reader.error(
-            node, Code.WRONG_TYPE, f"loop of {owner.label} has {len(given)} levels: it can have 1 to {DEEPEST}"
+            node, Code.WRONG_TYPE, f"loop of {owner.label} has {len(given)} levels: it can have 1 to {MAX_LOOP_LEVELS}"
         )
         return (), None
     loops, save, seen = [], None, set[str]()
@@ -76,7 +76,7 @@ def _loop(owner: KeyReader, node: Node) -> Loop | None:
     if "in" not in keys or keys["in"].null:
         reader.error(node, Code.MISSING, f"{label} has no 'in': add what it runs over, as 'in: \"{{{{ items }}}}\"'")
         return None
-    mode = _choice(owner, keys.get("mode"), "mode", MODES)
+    mode = _choice(owner, keys.get("mode"), "mode", LOOP_MODES)
     return Loop(
         items=_items(owner, keys["in"]),
         iterator=_iterator(owner, keys.get("iterator")),
@@ -108,10 +108,10 @@ def _items(owner: KeyReader, node: Node) -> AnyTemplate:
 
 def _iterator(owner: KeyReader, node: Node | None) -> str:
     if node is None or node.null:
-        return ITERATOR
+        return DEFAULT_ITERATOR
     name = owner.reader.name(node, f"iterator in loop of {owner.label}")
     if name is None:
-        return ITERATOR
+        return DEFAULT_ITERATOR
     if name in RESERVED_NAMES or not (name.isascii() and name.isidentifier()):
         reason = "is reserved" if name in RESERVED_NAMES else "is no identifier"
         owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.label} {reason}: call it otherwise")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from noetl.playbook.lint.codes import Code
-from noetl.playbook.read.document import API_VERSION, KIND, METADATA_KEYS
+from noetl.playbook.read.document import API_VERSION, METADATA_KEYS, PLAYBOOK_KIND
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.template import AnyTemplate, Constant
@@ -41,9 +41,9 @@ def check_document_keys(reader: Reader, root: Node) -> None:
     if (
         kind is not None
         and isinstance(kind.value, str)
-        and not (kind.value == KIND or did_you_mean(kind.value, (KIND,)))
+        and not (kind.value == PLAYBOOK_KIND or did_you_mean(kind.value, (PLAYBOOK_KIND,)))
     ):
-        reader.error(kind, Code.VALUE, f"kind is {kind.describe()}: a file that runs is of kind {KIND}")
+        reader.error(kind, Code.VALUE, f"kind is {kind.describe()}: a file that runs is of kind {PLAYBOOK_KIND}")
     if metadata is not None and metadata.kind == "mapping":
         reader.unknown(metadata, METADATA_KEYS, "metadata")
 

@@ -9,7 +9,7 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.yaml.tree import Node
 
-MAIN = "main"
+MAIN_FUNCTION = "main"
 
 
 @lru_cache(maxsize=1024)
@@ -41,7 +41,7 @@ def check(reader: Reader, node: Node, label: str) -> None:
         reader.error(node, Code.PYTHON, f"code of {label}: {error}")
         return
     bound = list(bindings(tree.body))
-    if MAIN not in (name for name, _ in bound) and "*" not in (name for name, _ in bound):
+    if MAIN_FUNCTION not in (name for name, _ in bound) and "*" not in (name for name, _ in bound):
         reader.error(node, Code.PYTHON, f"code of {label} has no 'def main(...)': the step calls it")
 
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from noetl.playbook.read.python_code import parsed
 
-_KNOWN: Final = frozenset(dir(builtins)) | {"__annotations__", "__builtins__", "context"}
-_HIDDEN: Final = frozenset({"exec", "globals", "vars", "NameError", "UnboundLocalError"})
+_BUILTIN_NAMES: Final = frozenset(dir(builtins)) | {"__annotations__", "__builtins__", "context"}
+_BINDING_NAMES: Final = frozenset({"exec", "globals", "vars", "NameError", "UnboundLocalError"})
 
 
 @lru_cache(maxsize=1024)
@@ -34,7 +34,7 @@ def undefined_names(code: str) -> tuple[ast.Name, ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     used = list(_used(tree))
-    if any(name.id in _HIDDEN for name in used) or any(alias.name == "*" for alias in _imported(tree)):
+    if any(name.id in _BINDING_NAMES for name in used) or any(alias.name == "*" for alias in _imported(tree)):
         return ()
     tables = list(_tables(table))
     bound = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
@@ -47,7 +47,7 @@ def undefined_names(code: str) -> tuple[ast.Name, ...]:
     wanted = {
         one.get_name() for inner in tables for one in inner.get_symbols() if one.is_referenced() and _global(inner, one)
     }
-    missing = wanted - bound - _KNOWN
+    missing = wanted - bound - _BUILTIN_NAMES
     first: dict[str, ast.Name] = {}
     for name in used:
         if name.id in missing:

@@ -15,12 +15,12 @@ from noetl.playbook.values import plain
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
-_SECRET = re.compile(r"\bsecret\s*\(")
+_SECRET_CALL = re.compile(r"\bsecret\s*\(")
 
-LONGEST_NAME = 2000
+MAX_NAME_BYTES = 2000
 """Bytes of a name: the database looks names up in indexes, whose entries are bounded."""
 
-LARGEST_DATA = 32 * 1024 * 1024
+MAX_DATA_BYTES = 32 * 1024 * 1024
 """Bytes of data in a file, as JSON: what a result can have."""
 
 
@@ -100,8 +100,8 @@ class Reader:
         if not found.strip():
             self.error(node, Code.WRONG_TYPE, f"{label} is empty: write a name")
             return None
-        if len(found.encode(errors="replace")) > LONGEST_NAME:
-            self.error(node, Code.TOO_LONG, f"{label} is longer than {LONGEST_NAME:,} bytes: shorten it")
+        if len(found.encode(errors="replace")) > MAX_NAME_BYTES:
+            self.error(node, Code.TOO_LONG, f"{label} is longer than {MAX_NAME_BYTES:,} bytes: shorten it")
             return None
         return found
 
@@ -144,7 +144,7 @@ class Reader:
         """Read a value that is data, never a template: plain JSON."""
         value = node.plain()
         try:
-            plain(value, LARGEST_DATA, label)
+            plain(value, MAX_DATA_BYTES, label)
         except InputError as error:
             self.error(node, Code.VALUE, str(error))
         return value
@@ -180,13 +180,13 @@ class Reader:
             found = templates.compile_text(node.value, (self.playbook, step, field), decides)
             if templates.SECRET_CALL in found.names and not self._secrets:
                 message = "secret() can stand in the fields, args and auth of a step with a tool only"
-                at = _SECRET.search(node.value)
+                at = _SECRET_CALL.search(node.value)
                 line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
                 self.report(
                     line, column, "error", Code.SECRET, f"{field}: {message}: everything else is kept in the log"
                 )
             return found
-        except templates.Syntax as error:
+        except templates.UnreadableTemplate as error:
             line, column = node.line, node.column
             if node.block:
                 line, column = line + error.line, 1

@@ -7,7 +7,7 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.model import Step
 from noetl.playbook.read.clauses import Clauses
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.read.steps import UNREADABLE, Task, read_step, read_task
+from noetl.playbook.read.steps import UNREADABLE_TYPE, Task, read_step, read_task
 from noetl.playbook.yaml.tree import Node
 
 
@@ -78,7 +78,9 @@ def report_unread(reader: Reader, workbook: Workbook, sections: list[StepList]) 
     for section in sections:
         lost += [(node, f"a step of {section.name}") for node in section.lost]
         lost += [
-            (section.places[step.name], f"the step {step.name!r}") for step in section.steps if step.type == UNREADABLE
+            (section.places[step.name], f"the step {step.name!r}")
+            for step in section.steps
+            if step.type == UNREADABLE_TYPE
         ]
     for node, part in lost:
         message = f"{part} could not be read: this is a fault of NoETL, report the file"

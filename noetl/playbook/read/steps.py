@@ -19,7 +19,7 @@ from noetl.playbook.templates.template import AnyTemplate, Constant
 from noetl.playbook.yaml.tree import Node
 from noetl.words import ROUTER
 
-UNREADABLE: Final = "unreadable"
+UNREADABLE_TYPE: Final = "unreadable"
 """The type of a step whose action could not be read: no playbook has one."""
 
 STEP_KEYS: Final = frozenset(
@@ -82,7 +82,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
     loops, item_save = read_loops(owner)
     step = Step(
         name=name,
-        type=action.type if action else UNREADABLE,
+        type=action.type if action else UNREADABLE_TYPE,
         line=node.line,
         desc=owner.text("desc"),
         args=owner.args(action.type if action else None),

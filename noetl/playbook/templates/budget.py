@@ -17,7 +17,7 @@ from jinja2 import Undefined
 from jinja2.exceptions import SecurityError
 
 from noetl.playbook.templates.result_views import VIEW_TYPES, Absent, raw
-from noetl.playbook.templates.text import NullInText, null_in_text, written
+from noetl.playbook.templates.value_text import NullInText, json_text, null_in_text
 from noetl.playbook.values import brief
 
 Result = TypeVar("Result")
@@ -26,18 +26,18 @@ MAX_STEPS: Final = 2_000_000
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
 MAX_SECONDS: Final = 2.0
 """Seconds on a processor that a render may take."""
-CALL: Final = 10
+STEPS_PER_CALL: Final = 10
 """What a call takes from the budget of steps."""
-VALUE: Final = 8
+CHARACTERS_PER_VALUE: Final = 8
 """What a value in a list or mapping takes from the budget of characters."""
 MAX_NUMBER: Final = 100_000
 """The greatest width, precision, count of a filter's argument, and of a range."""
 
-_STEPS_PER_LOOK: Final = 20_000
-_LARGE: Final = 100_000
+_STEPS_PER_CLOCK_LOOK: Final = 20_000
+_LARGE_CHARACTERS: Final = 100_000
 """The clock is looked at after so many steps, and whenever so many characters are made at once."""
 
-_FIRST_LOOK: Final = MAX_STEPS - _STEPS_PER_LOOK
+_FIRST_LOOK: Final = MAX_STEPS - _STEPS_PER_CLOCK_LOOK
 
 NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -76,12 +76,12 @@ class Budget(threading.local):
             self._next_look = _FIRST_LOOK
 
     def share(self, times: int) -> None:
-        """Give the renders that follow, until `part`, so many times the budget of one for all of them."""
+        """Give the renders that follow, until `unshare`, so many times the budget of one for all of them."""
         self.shared = True
         self.steps, self.characters, self._most = MAX_STEPS * times, MAX_CHARACTERS * times, MAX_SECONDS * times
-        self._first_look = self._next_look = self.steps - _STEPS_PER_LOOK
+        self._first_look = self._next_look = self.steps - _STEPS_PER_CLOCK_LOOK
 
-    def part(self) -> None:
+    def unshare(self) -> None:
         """Give each render a budget of its own again."""
         self.shared = False
         self._most, self._first_look = MAX_SECONDS, _FIRST_LOOK
@@ -99,16 +99,16 @@ class Budget(threading.local):
         """Come back from where `descend` went."""
         self._depth -= 1
 
-    def spend(self, steps: int) -> None:
+    def charge_steps(self, steps: int) -> None:
         """Take steps from the budget. Raises `SecurityError` when it is used up."""
         self.steps -= steps
         if self.steps < self._next_look:
             self._look()
 
-    def write(self, characters: int) -> None:
+    def charge_characters(self, characters: int) -> None:
         """Take characters from the budget. Raises `SecurityError` when it is used up."""
         self.characters -= characters
-        if self.characters < 0 or characters > _LARGE:
+        if self.characters < 0 or characters > _LARGE_CHARACTERS:
             self._look()
 
     def _look(self) -> None:
@@ -123,7 +123,7 @@ class Budget(threading.local):
             raise SecurityError(
                 f"the template takes more than its budget of {self._most:g} s: compute this in a python step"
             )
-        self._next_look = max(self.steps - _STEPS_PER_LOOK - 1, 0)
+        self._next_look = max(self.steps - _STEPS_PER_CLOCK_LOOK - 1, 0)
 
 
 BUDGET: Final = Budget()
@@ -137,7 +137,7 @@ def on_one_budget(compute: Callable[..., Result], *args: Any, times: int = 1) ->
     try:
         return compute(*args)
     finally:
-        BUDGET.part()
+        BUDGET.unshare()
 
 
 # ---- values ------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def normal(value: Any) -> Any:
         return value
     if kind in VIEW_TYPES:
         return raw(value)
-    return _scalar(value) if kind in (int, float) else _Walk().value(value, 0)
+    return _scalar(value) if kind in (int, float) else _PlainMaker().value(value, 0)
 
 
 def _scalar(value: Any) -> Any:
@@ -165,7 +165,7 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-class _Walk:
+class _PlainMaker:
     """Makes one value plain. A part that stands in it many times is walked once and charged each time."""
 
     __slots__ = ("seen",)
@@ -176,7 +176,7 @@ class _Walk:
     def value(self, value: Any, depth: int) -> Any:
         kind = type(value)
         if kind is str:
-            BUDGET.write(len(value))
+            BUDGET.charge_characters(len(value))
             return value
         if kind is bool or value is None:
             return value
@@ -196,18 +196,18 @@ class _Walk:
             raise SecurityError(f"the value is nested more than {_MAX_DEPTH} levels deep")
         known = self.seen.get(id(value))
         if known is not None:
-            BUDGET.write(known[2])
+            BUDGET.charge_characters(known[2])
             return known[1]
         before = BUDGET.characters
         if isinstance(value, Mapping):
-            BUDGET.spend(1 + len(value) // 2)
+            BUDGET.charge_steps(1 + len(value) // 2)
             found: Any = self.mapping(value, depth)
         elif isinstance(value, _SEQUENCES):
             items: Iterable[Any] = iterate(value) if isinstance(value, Iterator) else value
-            BUDGET.spend(1 if isinstance(value, Iterator) else 1 + len(value) // 4)
+            BUDGET.charge_steps(1 if isinstance(value, Iterator) else 1 + len(value) // 4)
             found = []
             for item in items:
-                BUDGET.write(VALUE)
+                BUDGET.charge_characters(CHARACTERS_PER_VALUE)
                 found.append(self.value(item, depth + 1))
         else:
             raise SecurityError(f"the value is a {type(value).__name__}, not data: is a call '()' missing?")
@@ -219,7 +219,7 @@ class _Walk:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise SecurityError(f"the key {brief(key)} is not text")
-            BUDGET.write(VALUE + len(key))
+            BUDGET.charge_characters(CHARACTERS_PER_VALUE + len(key))
             found[str.__str__(key)] = self.value(item, depth + 1)
         return found
 
@@ -233,8 +233,8 @@ def text(value: Any) -> str:
     if isinstance(value, (Undefined, Absent)):
         value = str(value)
     elif not isinstance(value, str):
-        value = written(normal(value))
-    BUDGET.write(len(value))
+        value = json_text(normal(value))
+    BUDGET.charge_characters(len(value))
     return str(value)
 
 
@@ -259,7 +259,7 @@ def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
     for part, name in zip(parts, names, strict=True):
         piece = placed(part, name)
         if piece is part:
-            BUDGET.write(len(piece))
+            BUDGET.charge_characters(len(piece))
         pieces.append(piece)
     return "".join(pieces)
 
@@ -267,7 +267,7 @@ def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
 def iterate(value: Any, weight: int = 1) -> Any:
     """Return what a `for` runs over, each round within the budget; `weight` is what one takes."""
     if isinstance(value, (list, tuple, dict, str, range)):
-        BUDGET.spend(len(value) * weight)
+        BUDGET.charge_steps(len(value) * weight)
         return value
     if weight == 1 and isinstance(value, Iterator):  # of a filter, which has taken as much for each item
         return value
@@ -276,5 +276,5 @@ def iterate(value: Any, weight: int = 1) -> Any:
 
 def _counted(value: Iterable[Any], weight: int) -> Iterator[Any]:
     for item in value:
-        BUDGET.spend(weight)
+        BUDGET.charge_steps(weight)
         yield item

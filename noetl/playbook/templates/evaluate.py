@@ -16,7 +16,7 @@ from noetl.playbook.values import brief
 
 Result = TypeVar("Result")
 
-_LONGEST: Final = 1000
+_MAX_REASON_CHARACTERS: Final = 1000
 
 
 def evaluated(compute: Callable[..., Result], *args: Any) -> Result:
@@ -45,4 +45,4 @@ def reason_of(error: Exception) -> str:
         reason = f"KeyError: {brief(error.args[0])}"
     else:
         reason = f"{type(error).__name__}: {error}"
-    return reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
+    return reason if len(reason) <= _MAX_REASON_CHARACTERS else reason[: _MAX_REASON_CHARACTERS - 3] + "..."

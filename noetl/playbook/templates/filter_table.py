@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 from noetl.playbook.templates import filters, text_filters
 from noetl.playbook.templates.budget import text
+from noetl.playbook.templates.conditions import to_bool
 from noetl.playbook.templates.formatting import format_text
-from noetl.playbook.templates.text import default
-from noetl.playbook.templates.truth import to_bool
+from noetl.playbook.templates.value_text import default
 
 Takes = Literal["any", "text", "number", "items", "mapping"]
 Gives = Literal["any", "text", "number", "boolean", "list"]

@@ -8,7 +8,7 @@ from jinja2 import Environment, filters, pass_context, pass_environment
 from jinja2.exceptions import FilterArgumentError, SecurityError
 from jinja2.runtime import Context
 
-from noetl.playbook.templates.budget import BUDGET, MAX_NUMBER, VALUE, iterate, text
+from noetl.playbook.templates.budget import BUDGET, CHARACTERS_PER_VALUE, MAX_NUMBER, iterate, text
 from noetl.playbook.templates.operators import add, equal, hashable, less, number, ordered
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.values import brief
@@ -29,14 +29,14 @@ _NUMBERS: Final = frozenset({int, float})
 def look(environment: Environment, attribute: Any, *, case: bool = True, default: Any = None) -> Look:
     """Return the function that finds an attribute of an item by a path as `a.b.0`; `case` False: in small letters."""
     if isinstance(attribute, str):
-        BUDGET.spend(1 + len(attribute) // 10)
+        BUDGET.charge_steps(1 + len(attribute) // 10)
     getter = filters.make_attrgetter(environment, attribute, None if case else _lower, default)
     parts = attribute.count(".") if isinstance(attribute, str) else 0
     if not parts:
         return getter
 
     def find(item: Any) -> Any:
-        BUDGET.spend(parts)
+        BUDGET.charge_steps(parts)
         return getter(item)
 
     return find
@@ -44,7 +44,7 @@ def look(environment: Environment, attribute: Any, *, case: bool = True, default
 
 def _lower(value: Any) -> Any:
     if isinstance(value, str):
-        BUDGET.write(len(value))
+        BUDGET.charge_characters(len(value))
         return value.lower()
     return value
 
@@ -139,7 +139,7 @@ def total(environment: Environment, value: Any, attribute: Any = None, start: An
             part = find(item)
             if not isinstance(part, list):
                 raise FilterArgumentError(f"sum: {brief(part)} is no list, as the start is")
-            BUDGET.write(VALUE * len(part))
+            BUDGET.charge_characters(CHARACTERS_PER_VALUE * len(part))
             found += part
         return found
     for item in iterate(value):
@@ -156,14 +156,14 @@ def batch(value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[An
     """Jinja's `batch`, bounded."""
     _check_count("batch", linecount)
     if fill_with is not None:
-        BUDGET.write(VALUE * max(linecount, 0))
+        BUDGET.charge_characters(CHARACTERS_PER_VALUE * max(linecount, 0))
     return filters.do_batch(iterate(value), linecount, fill_with)
 
 
 def slices(value: Any, slices: int, fill_with: Any = None) -> Iterator[list[Any]]:
     """Jinja's `slice`, bounded."""
     _check_count("slice", slices)
-    BUDGET.spend(max(slices, 0))
+    BUDGET.charge_steps(max(slices, 0))
     return filters.sync_do_slice(iterate(value), slices, fill_with)
 
 
@@ -187,7 +187,7 @@ def items(value: Any) -> list[Any]:
 def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise FilterArgumentError(f"{name} takes a mapping, not {brief(value)}")
-    BUDGET.spend(len(value))
+    BUDGET.charge_steps(len(value))
     return value
 
 
@@ -223,7 +223,7 @@ def chosen(environment: Environment, value: Any) -> Any:
 def backwards(value: Any) -> Any:
     """Jinja's `reverse`, bounded."""
     if isinstance(value, str):
-        BUDGET.write(len(value))
+        BUDGET.charge_characters(len(value))
         return value[::-1]
     found = list(iterate(value))
     return iter(found[::-1])
@@ -333,6 +333,6 @@ def join(environment: Environment, value: Iterable[Any], d: str = "", attribute:
     find = None if attribute is None else look(environment, attribute)
     parts: list[str] = []
     for item in iterate(value):
-        BUDGET.write(len(separator))
+        BUDGET.charge_characters(len(separator))
         parts.append(text(item if find is None else find(item)))
     return separator.join(parts)

@@ -12,7 +12,7 @@ MAX_WIDTH: Final = 1000
 
 _FLAGS: Final = "-+ #0"
 _LENGTHS: Final = "hlL"
-_NUMBER: Final = 400
+_MAX_NUMBER_CHARACTERS: Final = 400
 """Characters that a number may come to: the greatest float, without an exponent, has 309 digits and six more."""
 
 _TOO_WIDE: Final = f"a width in a format is at most {MAX_WIDTH:,}"
@@ -64,23 +64,23 @@ def _ready(value: Any) -> Any:
 
 def _charge(pattern: str, values: Any) -> None:
     """Take what a pattern will come to from the budget. Raises `SecurityError` for a great width."""
-    BUDGET.write(len(pattern))
+    BUDGET.charge_characters(len(pattern))
     sizes: dict[Any, int] = {}
     for number, (key, width, conversion) in enumerate(_places(pattern)):
-        BUDGET.spend(2)
+        BUDGET.charge_steps(2)
         if isinstance(values, tuple):
             size = _size(values[number], conversion) if number < len(values) else 0
         else:
             if (key, conversion) not in sizes:
                 sizes[key, conversion] = _size(dict(values) if key is None else values.get(key), conversion)
             size = sizes[key, conversion]
-        BUDGET.write(width + size)
+        BUDGET.charge_characters(width + size)
 
 
 def _size(value: Any, conversion: str) -> int:
     """Return the most characters that a value comes to."""
     if not isinstance(value, (str, list, dict)):
-        return _NUMBER
+        return _MAX_NUMBER_CHARACTERS
     size = len(value) if isinstance(value, str) else len(text(value))
     return size if conversion == "s" else 10 * size  # of %r and %a
 
@@ -117,7 +117,7 @@ def _closing(pattern: str, at: int) -> int:
         if close < 0:
             return -1
         depth += pattern.count("(", at, close) - 1
-        BUDGET.spend(1)
+        BUDGET.charge_steps(1)
         if depth <= 0:
             return close
         at = close + 1

@@ -18,9 +18,9 @@ from noetl.playbook.templates.budget import BUDGET, limited_range, text
 from noetl.playbook.templates.filter_table import FILTERS, FilterSpec
 from noetl.playbook.templates.operators import COMPARISONS, make_dict, number
 from noetl.playbook.templates.result_views import raw
-from noetl.playbook.templates.secret_references import MARK, REFERENCE, read_source, refer
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, read_source, refer
 
-CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
+TEMPLATE_CLOCK: Final[ContextVar[Callable[[], datetime] | None]] = ContextVar("noetl_clock", default=None)
 """What `now` asks for the time: tests of playbooks set their virtual clock."""
 
 _LONGEST_FORMAT: Final = 200
@@ -30,7 +30,7 @@ _WIDTH: Final = re.compile(r"%[-_0^#+]*\d{3}")
 
 def now(format: str | None = None) -> str:
     """Return the present time in UTC, ISO 8601, or by a strftime format."""
-    clock = CLOCK.get()
+    clock = TEMPLATE_CLOCK.get()
     moment = datetime.now(UTC) if clock is None else clock()
     if format is None:
         return moment.isoformat()
@@ -65,7 +65,7 @@ def bounded(spec: FilterSpec) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         value = args[value_at]
-        BUDGET.spend(1)
+        BUDGET.charge_steps(1)
         if isinstance(value, Undefined) and not spec.takes_undefined:
             str(value)  # raises, with the name
         if not keeps:
@@ -82,7 +82,7 @@ def bounded(spec: FilterSpec) -> Callable[..., Any]:
 
 def _refuse_reference(name: str, value: Any) -> None:
     """Refuse to change the reference to a secret: its value is not there yet, and would never be found."""
-    if isinstance(value, str) and MARK in value and REFERENCE.search(value):
+    if isinstance(value, str) and REFERENCE_MARK in value and REFERENCE.search(value):
         raise SecurityError(
             f"{name}: a secret is put in when the call is made, no filter can see it: pass it on as it is (a python"
             " step can change it, 'auth' of type basic encodes it)"
@@ -97,7 +97,7 @@ def _checked(test: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(test)
     def call(*args: Any) -> Any:
-        BUDGET.spend(1)
+        BUDGET.charge_steps(1)
         value_at = 1 if hasattr(test, "jinja_pass_arg") else 0
         return test(*args[:value_at], raw(args[value_at]), *args[value_at + 1 :])
 

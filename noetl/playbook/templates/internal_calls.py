@@ -8,16 +8,16 @@ from typing import Final
 
 from jinja2 import nodes
 
-_METHODS: Final = {"iterate", "refer", "take", "decide"}
+_METHODS: Final = {"iterate", "refer", "take", "check_condition"}
 
 
-def own_call(method: str, *args: nodes.Node, line: int) -> nodes.Call:
+def internal_call(method: str, *args: nodes.Node, line: int) -> nodes.Call:
     """Return the node that calls one of the environment's own methods."""
     assert method in _METHODS
     return nodes.Call(nodes.EnvironmentAttribute(method), list(args), [], None, None, lineno=line)
 
 
-def is_own_call(node: nodes.Node, method: str) -> bool:
+def is_internal_call(node: nodes.Node, method: str) -> bool:
     """Whether a node is such a call."""
     return (
         isinstance(node, nodes.Call) and isinstance(node.node, nodes.EnvironmentAttribute) and node.node.name == method

@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import Undefined
 from jinja2.exceptions import SecurityError
 
-from noetl.playbook.templates.budget import BUDGET, VALUE, iterate
+from noetl.playbook.templates.budget import BUDGET, CHARACTERS_PER_VALUE, iterate
 from noetl.playbook.templates.formatting import format_text
 from noetl.playbook.templates.result_views import ResultBool, ResultFloat, ResultInt, ResultNone, raw
 
@@ -20,7 +20,7 @@ MAX_BITS: Final = 4096
 """The most that an integer may have on the way to a result."""
 
 _ATOMS: Final = frozenset({bool, int, float, type(None), ResultBool, ResultFloat, ResultInt, ResultNone})
-_SHORT: Final = 1000
+_SHORT_TEXT_CHARACTERS: Final = 1000
 """Characters that are compared without a charge."""
 
 
@@ -31,7 +31,7 @@ def multiply(left: Any, right: Any) -> Any:
     """`*`, bounded."""
     for sequence, count in ((left, right), (right, left)):
         if isinstance(sequence, (str, list, tuple)) and isinstance(count, int):
-            BUDGET.write(len(sequence) * max(count, 0) * _size_of_item(sequence))
+            BUDGET.charge_characters(len(sequence) * max(count, 0) * _size_of_item(sequence))
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
         raise SecurityError(f"the product has more than {MAX_BITS} bits")
     return left * right
@@ -47,7 +47,7 @@ def power(left: Any, right: Any) -> Any:
 def add(left: Any, right: Any) -> Any:
     """`+`, bounded."""
     if isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
-        BUDGET.write((len(left) + len(right)) * _size_of_item(left))
+        BUDGET.charge_characters((len(left) + len(right)) * _size_of_item(left))
         return raw(left) + raw(right)
     return number(left + right)
 
@@ -74,7 +74,7 @@ def number(value: Any) -> Any:
 
 
 def _size_of_item(sequence: Any) -> int:
-    return 1 if isinstance(sequence, str) else VALUE
+    return 1 if isinstance(sequence, str) else CHARACTERS_PER_VALUE
 
 
 BINARY: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -117,7 +117,7 @@ def _same(left: Any, right: Any) -> bool:
     if isinstance(left, str) and isinstance(right, str):
         _charge_text(left, right)
         return bool(left == right)
-    BUDGET.spend(5)
+    BUDGET.charge_steps(5)
     for kind in (list, tuple):
         if isinstance(left, kind) and isinstance(right, kind):
             return len(left) == len(right) and all(map(_same, iterate(left), right))
@@ -129,14 +129,14 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _pairs(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
-    BUDGET.spend(len(value))
+    BUDGET.charge_steps(len(value))
     return value.items()
 
 
 def _charge_text(left: str, right: str) -> None:
     size = min(len(left), len(right))
-    if size > _SHORT:
-        BUDGET.spend(size // _SHORT)
+    if size > _SHORT_TEXT_CHARACTERS:
+        BUDGET.charge_steps(size // _SHORT_TEXT_CHARACTERS)
 
 
 def _order(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -150,9 +150,9 @@ def _order(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return compare(left, right)
         for kind in (list, tuple):
             if isinstance(left, kind) and isinstance(right, kind):
-                BUDGET.spend(2)
+                BUDGET.charge_steps(2)
                 for mine, other in zip(left, right, strict=False):
-                    BUDGET.spend(1)
+                    BUDGET.charge_steps(1)
                     if not _same(mine, other):
                         return call(mine, other)
                 return compare(len(left), len(right))
@@ -170,13 +170,13 @@ greater_or_equal: Final = _order(operator.ge)
 def contains(container: Any, item: Any) -> bool:
     """`item in container`, bounded."""
     if isinstance(container, str):
-        BUDGET.spend(1 + len(container) // 50)
+        BUDGET.charge_steps(1 + len(container) // 50)
     elif isinstance(container, Mapping):
         hashable(item)
     elif isinstance(container, (list, tuple)):
-        if type(item) not in _ATOMS and not (isinstance(item, str) and len(item) <= _SHORT):
+        if type(item) not in _ATOMS and not (isinstance(item, str) and len(item) <= _SHORT_TEXT_CHARACTERS):
             return any(_same(each, item) for each in iterate(container))
-        BUDGET.spend(1 + len(container) // 20)
+        BUDGET.charge_steps(1 + len(container) // 20)
     elif isinstance(container, Iterator) or (isinstance(container, range) and not isinstance(item, int)):
         return any(_same(each, item) for each in iterate(container))
     return bool(item in container)
@@ -206,7 +206,7 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 def hashable(value: Any) -> Any:
     """Return a value that is to be a key; of a tuple each part is charged, as often as it stands there."""
     if isinstance(value, tuple):
-        BUDGET.spend(1 + len(value))
+        BUDGET.charge_steps(1 + len(value))
         for item in value:
             if isinstance(item, tuple):
                 hashable(item)
@@ -216,7 +216,7 @@ def hashable(value: Any) -> Any:
 def make_dict(pairs: Any = (), **named: Any) -> dict[Any, Any]:
     """`dict()` and `{...}`, bounded."""
     if isinstance(pairs, Mapping):
-        BUDGET.spend(len(pairs))
+        BUDGET.charge_steps(len(pairs))
         return {**pairs, **named}
     found = {}
     for pair in iterate(pairs):
@@ -242,8 +242,10 @@ def ordered(items: list[Any], keys: list[Any], *, reverse: bool = False) -> list
     size = len(items)
     kinds = {type(key) for key in keys}
     if kinds <= _ATOMS or kinds <= {str}:
-        BUDGET.spend(size * size.bit_length() // 16 + sum(len(key) for key in keys if type(key) is str) // _SHORT)
-        long = kinds == {str} and any(len(key) > _SHORT for key in keys)
+        BUDGET.charge_steps(
+            size * size.bit_length() // 16 + sum(len(key) for key in keys if type(key) is str) // _SHORT_TEXT_CHARACTERS
+        )
+        long = kinds == {str} and any(len(key) > _SHORT_TEXT_CHARACTERS for key in keys)
     else:
         long = True
     sort_by = [_Ordered(key) for key in keys] if long else keys
@@ -253,5 +255,5 @@ def ordered(items: list[Any], keys: list[Any], *, reverse: bool = False) -> list
 def cut(value: Any, part: slice) -> Any:
     """`value[a:b:c]`, bounded."""
     if isinstance(value, (str, list, tuple)):
-        BUDGET.write(len(range(*part.indices(len(value)))) * _size_of_item(value))
+        BUDGET.charge_characters(len(range(*part.indices(len(value)))) * _size_of_item(value))
     return value[part]

@@ -9,11 +9,11 @@ from jinja2 import nodes
 
 from noetl.errors import InputError
 from noetl.playbook.suggest import did_you_mean
+from noetl.playbook.templates.conditions import guarded_condition
 from noetl.playbook.templates.filter_table import FILTERS
-from noetl.playbook.templates.internal_calls import own_call
+from noetl.playbook.templates.internal_calls import internal_call
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.templates.secret_references import SECRET_CALL, read_source
-from noetl.playbook.templates.truth import guard
 
 ANY_RESULT: Final = "*"
 """Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
@@ -41,7 +41,7 @@ _NODES_PER_STEP: Final = 16
 _MAPPING_METHODS: Final = ("items", "keys", "values", "get")
 
 
-class Syntax(Exception):
+class UnreadableTemplate(Exception):
     """A template cannot be read. `line` counts from 1 in the template."""
 
     def __init__(self, reason: str, line: int) -> None:
@@ -60,7 +60,10 @@ class Parsed:
 
 
 def parse(text: str, decides: bool = False) -> Parsed:
-    """Return the tree of a template. `decides`: it is a condition, if it is one expression. Raises `Syntax`."""
+    """Return the tree of a template; `decides`: of a condition, if it is one expression.
+
+    Raises `UnreadableTemplate`.
+    """
     returns = "\r" in text and _RETURN not in text
     if returns:
         text = text.replace("\r", _RETURN)
@@ -76,15 +79,15 @@ def parse(text: str, decides: bool = False) -> Parsed:
         tree = ENVIRONMENT.parse(text)
         return Parsed(tree, False, _prepare(tree, text, returns))
     except jinja2.TemplateSyntaxError as error:
-        raise Syntax(error.message or "it cannot be read", error.lineno) from None
+        raise UnreadableTemplate(error.message or "it cannot be read", error.lineno) from None
     except RecursionError:
-        raise Syntax("it is nested too deeply", 1) from None
+        raise UnreadableTemplate("it is nested too deeply", 1) from None
 
 
 def _guard(tree: Any) -> None:
     """Refuse text that could be meant as true and as false wherever it decides a condition."""
     output = tree.body[0]
-    output.nodes[0] = guard(output.nodes[0])
+    output.nodes[0] = guarded_condition(output.nodes[0])
 
 
 def _is_sole(tree: nodes.Template) -> bool:
@@ -118,10 +121,10 @@ def _prepare(tree: nodes.Template, text: str, returns: bool) -> frozenset[str]:
         elif isinstance(node, nodes.For):
             if node.recursive:
                 raise jinja2.TemplateSyntaxError("a recursive loop is not available", node.lineno)
-            node.iter = own_call("iterate", node.iter, nodes.Const(_weight(node)), line=node.lineno)
+            node.iter = internal_call("iterate", node.iter, nodes.Const(_weight(node)), line=node.lineno)
         elif isinstance(node, (nodes.Macro, nodes.CallBlock)):
             line = node.lineno
-            charge = nodes.ExprStmt(own_call("take", nodes.Const(_weight(node)), line=line), lineno=line)
+            charge = nodes.ExprStmt(internal_call("take", nodes.Const(_weight(node)), line=line), lineno=line)
             node.body = [charge, *node.body]
         else:
             _check(node)
@@ -179,7 +182,7 @@ def _reference(call: Any, placed: bool) -> nodes.Call:
         except InputError as error:
             raise jinja2.TemplateSyntaxError(str(error), line) from None
     _refer(nodes.Output([source], lineno=line), False)
-    return own_call("refer", source, line=line)
+    return internal_call("refer", source, line=line)
 
 
 def _put_returns_back(node: nodes.TemplateData | nodes.Const) -> None:

@@ -15,7 +15,7 @@ LOOP_NAMES: Final = frozenset({"results", "count", "errors"})
 """What a loop's result answers to, beside those."""
 
 
-ENVELOPE: Final = frozenset({"status", "data", "meta", "error", "message"})
+ENVELOPE_KEYS: Final = frozenset({"status", "data", "meta", "error", "message"})
 """The keys of a result that says how it went beside what it gave: `status` and `data`, and perhaps the others."""
 
 
@@ -25,7 +25,7 @@ def is_envelope(keys: Collection[str]) -> bool:
     >>> is_envelope({"status", "data"}), is_envelope({"status", "data", "rows"})
     (True, False)
     """
-    return "data" in keys and "status" in keys and ENVELOPE.issuperset(keys)
+    return "data" in keys and "status" in keys and ENVELOPE_KEYS.issuperset(keys)
 
 
 class ResultDict(dict[str, Any]):

@@ -19,7 +19,8 @@ from jinja2.utils import Namespace
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates import budget as bounds
 from noetl.playbook.templates import functions, operators
-from noetl.playbook.templates.budget import BUDGET, CALL
+from noetl.playbook.templates.budget import BUDGET, STEPS_PER_CALL
+from noetl.playbook.templates.conditions import check_condition
 from noetl.playbook.templates.filter_table import FILTERS
 from noetl.playbook.templates.result_views import (
     LOOP_NAMES,
@@ -31,8 +32,7 @@ from noetl.playbook.templates.result_views import (
     is_envelope,
 )
 from noetl.playbook.templates.secret_references import SECRET_CALL
-from noetl.playbook.templates.text import name_of
-from noetl.playbook.templates.truth import decide
+from noetl.playbook.templates.value_text import name_of
 from noetl.playbook.values import brief
 
 _MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
@@ -182,7 +182,7 @@ class _Generator(CodeGenerator):
         self.write(")")
 
 
-class _SoleGenerator(_Generator):
+class _ExpressionGenerator(_Generator):
     """For a template that is one expression: yield its value instead of text."""
 
     def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja's name
@@ -200,7 +200,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
     placed = staticmethod(bounds.placed)
     hashable = staticmethod(operators.hashable)
     iterate = staticmethod(bounds.iterate)
-    decide = staticmethod(decide)
+    check_condition = staticmethod(check_condition)
     compare_eq = staticmethod(operators.COMPARISONS["eq"])
     compare_ne = staticmethod(operators.COMPARISONS["ne"])
     compare_lt = staticmethod(operators.COMPARISONS["lt"])
@@ -227,7 +227,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def take(steps: int) -> str:
         """Take what a round or a call costs from the budget."""
-        BUDGET.spend(steps)
+        BUDGET.charge_steps(steps)
         return ""
 
     @staticmethod
@@ -292,7 +292,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         return Missing(obj=obj, name=name, hint=hint(name) if hint else None)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        BUDGET.spend(CALL + len(args) + len(kwargs))
+        BUDGET.charge_steps(STEPS_PER_CALL + len(args) + len(kwargs))
         if isinstance(__obj, Method):
             return __obj.call(*args, **kwargs)
         if isinstance(__obj, Absent):
@@ -338,6 +338,6 @@ def _may_be_called(obj: Any) -> bool:
 ENVIRONMENT: Final = PlaybookEnvironment()
 """For templates that are text."""
 
-SOLE: Final = ENVIRONMENT.overlay()
+EXPRESSION_ENVIRONMENT: Final = ENVIRONMENT.overlay()
 """For templates that are exactly one expression."""
-SOLE.code_generator_class = _SoleGenerator
+EXPRESSION_ENVIRONMENT.code_generator_class = _ExpressionGenerator

@@ -25,13 +25,13 @@ SECRET_CALL: Final = "secret()"  # noqa: S105 - a name
 """Stands among a template's names where it calls `secret`, and in its scope for the step run that the reference is
 good for."""
 
-MARK: Final = "noetl-secret:"
+REFERENCE_MARK: Final = "noetl-secret:"
 """What every reference begins with."""
 
 APOSTROPHE: Final = "\\u0027"
 """An apostrophe in JSON text that the filter `tojson` writes."""
 
-REFERENCE: Final = re.compile(rf"{MARK}([cs]\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)((?:\+json)*):")
+REFERENCE: Final = re.compile(rf"{REFERENCE_MARK}([cs]\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)((?:\+json)*):")
 _KINDS: Final = ("credential", "env", "file")
 _OWN: Final = re.compile(r"NOETL_|POSTGRES_|PG[A-Z]+$")
 _CODE_KEY: Final = secrets.token_bytes(32)
@@ -97,7 +97,7 @@ def check_file(path: str) -> str:
 def refer(source: Source, bound: str) -> str:
     """Return the reference to a source; `bound` is the key of the step run that it is good for."""
     name = base64.urlsafe_b64encode(str(source).encode()).decode().rstrip("=")
-    return f"{MARK}c.{name}.{_code(name, bound)}:"
+    return f"{REFERENCE_MARK}c.{name}.{_code(name, bound)}:"
 
 
 def source_of(body: str, bound: str) -> Source | None:
@@ -119,7 +119,11 @@ def inside_json(text: str) -> str:
 
 def in_json(text: str) -> str:
     """Return a JSON text whose references say that they stand in one."""
-    return REFERENCE.sub(lambda found: f"{MARK}{found[1]}{found[2]}+json:", text) if MARK in text else text
+    return (
+        REFERENCE.sub(lambda found: f"{REFERENCE_MARK}{found[1]}{found[2]}+json:", text)
+        if REFERENCE_MARK in text
+        else text
+    )
 
 
 def _code(name: str, bound: str) -> str:

@@ -16,19 +16,19 @@ from jinja2.runtime import Context
 from noetl.errors import TemplateError
 from noetl.playbook.templates import parse as syntax
 from noetl.playbook.templates.budget import BUDGET, NO_SCOPE, normal
+from noetl.playbook.templates.conditions import AmbiguousCondition, ambiguity
 from noetl.playbook.templates.env import Env
 from noetl.playbook.templates.evaluate import reason_of
-from noetl.playbook.templates.parse import ANY_RESULT, Syntax
+from noetl.playbook.templates.parse import ANY_RESULT, UnreadableTemplate
 from noetl.playbook.templates.result_views import SELF_NAMES, VIEW_TYPES, raw, result_view
-from noetl.playbook.templates.sandbox import ENVIRONMENT, SOLE
+from noetl.playbook.templates.sandbox import ENVIRONMENT, EXPRESSION_ENVIRONMENT
 from noetl.playbook.templates.secret_references import SECRET_CALL
-from noetl.playbook.templates.truth import NoTruth, unclear
 
 __all__ = [
     "ANY_RESULT",
     "SECRET_CALL",
     "Env",
-    "Syntax",
+    "UnreadableTemplate",
     "compile_template",
     "compile_text",
     "is_template",
@@ -65,7 +65,7 @@ KEYWORDS: Final = frozenset(
         "kwargs",
     ]
 )
-_FEW: Final = 8
+_FEW_PIECES: Final = 8
 """So many pieces of a text are joined before they are charged: together they are no more than a few results."""
 
 _PLAIN: Final = frozenset({dict, str, list, int, float, bool, type(None)})
@@ -87,7 +87,7 @@ class Program:
         self.names = parsed.names
         self.sole = parsed.sole
         self._tree: Any = parsed.tree
-        self._environment = SOLE if parsed.sole else ENVIRONMENT
+        self._environment = EXPRESSION_ENVIRONMENT if parsed.sole else ENVIRONMENT
         self._globals = {name: value for name, value in ENVIRONMENT.globals.items() if name in self.names}
         self._root: Any = None
 
@@ -110,11 +110,11 @@ class Program:
             if self.sole:
                 return normal(next(iter(pieces)))
             texts = list(pieces)
-            if len(texts) > _FEW:
-                BUDGET.write(sum(map(len, texts)))
+            if len(texts) > _FEW_PIECES:
+                BUDGET.charge_characters(sum(map(len, texts)))
                 return "".join(texts)
             text = "".join(texts)
-            BUDGET.write(len(text))
+            BUDGET.charge_characters(len(text))
             return text
         finally:
             BUDGET.scope = NO_SCOPE  # keeps no results alive
@@ -134,7 +134,7 @@ class Program:
 
 @functools.lru_cache(maxsize=8192)
 def program(text: str, decides: bool) -> Program:
-    """Return the program of a template text. `decides`: it is a condition. Raises `Syntax`.
+    """Return the program of a template text. `decides`: it is a condition. Raises `UnreadableTemplate`.
 
     Nothing has a default: the cache would tell `program(text)` from `program(text, False)`.
     """
@@ -178,8 +178,10 @@ def _run(found: Program, scope: Mapping[str, Any], text: str, place: tuple[str, 
     variables = found.read(scope)
     try:
         return found.run(scope, variables)
-    except NoTruth as error:
-        raise NoTruth(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
+    except AmbiguousCondition as error:
+        raise AmbiguousCondition(
+            error.reason, playbook=playbook, step=step, field=field, template=_short(text)
+        ) from None
     except Exception as error:  # noqa: BLE001 - the boundary: see `evaluate`
         reason = reason_of(error)
     raise TemplateError(reason, playbook=playbook, step=step, field=field, template=_short(text))
@@ -287,12 +289,12 @@ class Condition:
         self.names = value.names
 
     def render(self, scope: Mapping[str, Any]) -> Any:
-        """Return the value, which is true or false as Python has it. Raises `NoTruth` for a text that is neither."""
+        """Return the value, whose truth is Python's. Raises `AmbiguousCondition` for a text that is neither."""
         value = self._value.render(scope)
-        reason = unclear(value) if type(value) is str else None
+        reason = ambiguity(value) if type(value) is str else None
         if reason:
             playbook, step, field = self.place
-            raise NoTruth(reason, playbook=playbook, step=step, field=field, template=_short(self.text))
+            raise AmbiguousCondition(reason, playbook=playbook, step=step, field=field, template=_short(self.text))
         return value
 
 
@@ -339,7 +341,7 @@ def compile_template(value: Any, *, playbook: str, step: str, field: str) -> Any
 def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
     try:
         return compile_text(text, place)
-    except Syntax as error:
+    except UnreadableTemplate as error:
         playbook, step, field = place
         raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
 
@@ -347,7 +349,7 @@ def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
 def compile_text(text: str, place: tuple[str, str, str], decides: bool = False) -> AnyTemplate:
     """Return the template of a text; `place` is playbook, step and field, `decides` says that it is a condition.
 
-    Raises `Syntax`.
+    Raises `UnreadableTemplate`.
     """
     if not is_template(text):
         return Constant(text)

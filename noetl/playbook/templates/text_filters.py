@@ -26,8 +26,8 @@ def _of_text(change: Callable[[str], str], grows: int = 1) -> Callable[[Any], st
 
     def call(value: Any) -> str:
         source = text(value)
-        BUDGET.spend(1 + len(source) // 50)
-        BUDGET.write(len(source) * grows)
+        BUDGET.charge_steps(1 + len(source) // 50)
+        BUDGET.charge_characters(len(source) * grows)
         return change(source)
 
     return call
@@ -44,8 +44,8 @@ def fromjson(value: Any) -> Any:
     """Return the value that a JSON text stands for."""
     if not isinstance(value, str):
         raise FilterArgumentError(f"fromjson takes text, not {type(value).__name__}")
-    BUDGET.write(len(value))
-    BUDGET.spend(1 + (value.count(",") + value.count("[") + value.count("{")) // 2)
+    BUDGET.charge_characters(len(value))
+    BUDGET.charge_steps(1 + (value.count(",") + value.count("[") + value.count("{")) // 2)
     return json.loads(value, parse_constant=_no_constant)
 
 
@@ -60,15 +60,15 @@ def tojson(value: Any, indent: int | None = None) -> str:
         if not isinstance(indent, int) or not 0 <= indent <= 16:
             raise FilterArgumentError("tojson: indent is between 0 and 16")
         _charge_depths(plain, indent, 1)
-    written = json.dumps(plain, ensure_ascii=False, indent=indent)
-    return text(in_json(written.replace("'", APOSTROPHE)))
+    json_text = json.dumps(plain, ensure_ascii=False, indent=indent)
+    return text(in_json(json_text.replace("'", APOSTROPHE)))
 
 
 def _charge_depths(value: Any, width: int, depth: int) -> None:
     """Take from the budget what each part of a value costs on its level: `width` characters for each around it."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    BUDGET.spend(3 * len(inner))
-    BUDGET.write(len(inner) * (1 + width * depth))
+    BUDGET.charge_steps(3 * len(inner))
+    BUDGET.charge_characters(len(inner) * (1 + width * depth))
     for item in inner:
         if isinstance(item, (dict, list)):
             _charge_depths(item, width, depth + 1)
@@ -84,9 +84,9 @@ def pprint(value: Any) -> str:
 def _charge_repeats(value: Any, depth: int) -> None:
     """Take from the budget what each part of a value costs where it is written anew for all that are around it."""
     if isinstance(value, str):
-        BUDGET.write(len(value) * 4 * depth)
+        BUDGET.charge_characters(len(value) * 4 * depth)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    BUDGET.spend(20 * depth * (1 + len(inner)))
+    BUDGET.charge_steps(20 * depth * (1 + len(inner)))
     for item in inner:
         if isinstance(item, (dict, list, str)):
             _charge_repeats(item, depth + 1)
@@ -108,10 +108,10 @@ def b64decode(value: Any) -> str:
 def striptags(value: Any) -> str:
     """Jinja's `striptags`: without comments and tags, blanks made one, in one go through the text."""
     source = text(value)
-    BUDGET.spend(1 + len(source) // 20)
+    BUDGET.charge_steps(1 + len(source) // 20)
     pieces, at, comments = [], 0, True
     while (start := source.find("<", at)) >= 0:
-        BUDGET.spend(2)
+        BUDGET.charge_steps(2)
         end = source.find("-->", start) + 2 if comments and source.startswith("<!--", start) else 1
         if end == 1:  # no comment, or one without an end
             comments = comments and not source.startswith("<!--", start)
@@ -132,14 +132,14 @@ def urlencode(value: Any) -> str:
         pairs = [[_as_text(part) for part in pair] for pair in plain]
     else:
         return filters.do_urlencode(_as_text(plain))
-    BUDGET.spend(20 * len(pairs))
+    BUDGET.charge_steps(20 * len(pairs))
     return filters.do_urlencode(pairs)  # type: ignore[arg-type]
 
 
 def _as_text(value: Any) -> str:
     found = text(value)
-    BUDGET.spend(1 + len(found) // 20)
-    BUDGET.write(12 * len(found))
+    BUDGET.charge_steps(1 + len(found) // 20)
+    BUDGET.charge_characters(12 * len(found))
     return found
 
 
@@ -149,10 +149,10 @@ def urlize(context: EvalContext, value: Any, *args: Any, **kwargs: Any) -> str:
     given = sum(len(text(each)) for each in (*args, *kwargs.values()))
     pieces = []
     for piece in re.split(r"(\s+)", text(value)):
-        BUDGET.spend(30 + given // 50 + len(piece) ** 2 // 500 if len(piece) <= _LONG_WORD else 5)
+        BUDGET.charge_steps(30 + given // 50 + len(piece) ** 2 // 500 if len(piece) <= _LONG_WORD else 5)
         short = len(piece) <= _LONG_WORD and not piece.isspace()
         found = filters.do_urlize(context, piece, *args, **kwargs) if short else str(escape(piece))
-        BUDGET.write(len(found))
+        BUDGET.charge_characters(len(found))
         pieces.append(str.__str__(found))
     return "".join(pieces)
 
@@ -177,13 +177,13 @@ def wordwrap(
     for line in text(value).splitlines():
         words = line.split()
         longest = max(map(len, words), default=0)
-        BUDGET.spend(5 + len(line) // 2)
+        BUDGET.charge_steps(5 + len(line) // 2)
         if longest <= _LONG_WORD:
-            BUDGET.spend(sum(len(word) ** 2 for word in words) // 20)
+            BUDGET.charge_steps(sum(len(word) ** 2 for word in words) // 20)
             made = filters.do_wordwrap(environment, line, width, break_long_words, "\n", break_on_hyphens).split("\n")
         else:
             made = list(_wrapped(words, width, break_long_words))
-        BUDGET.write(len(line) + len(made) * len(end))
+        BUDGET.charge_characters(len(line) + len(made) * len(end))
         lines += made
     return end.join(lines)
 
@@ -194,7 +194,7 @@ def _wrapped(words: list[str], width: int, break_long: bool) -> Iterator[str]:
     size = 0
     for word in words:
         pieces = [word[at : at + width] for at in range(0, len(word), width)] if break_long else [word]
-        BUDGET.spend(1 + len(pieces))
+        BUDGET.charge_steps(1 + len(pieces))
         for piece in pieces:
             if line and size + 1 + len(piece) > width:
                 yield " ".join(line)
@@ -220,7 +220,7 @@ def truncate(
         raise FilterArgumentError(f"truncate: the length {brief(length)} is less than that of its end, {len(tail)}")
     if leeway is not None and (not isinstance(leeway, int) or leeway < 0):
         raise FilterArgumentError(f"truncate: the leeway {brief(leeway)} is no number from 0 on")
-    BUDGET.write(length if length < len(source) else 0)
+    BUDGET.charge_characters(length if length < len(source) else 0)
     return filters.do_truncate(environment, source, length, killwords, tail, leeway)
 
 
@@ -230,8 +230,8 @@ def indent(value: Any, width: Any = 4, first: bool = False, blank: bool = False)
     if isinstance(width, int) and width > MAX_NUMBER:
         raise SecurityError(f"indent: {brief(width)} is more than {MAX_NUMBER:,}")
     margin = text(width) if isinstance(width, str) else " " * width
-    BUDGET.spend(1 + len(source) // 10)
-    BUDGET.write(len(source) + len(margin) * (len(source.splitlines()) + 1))
+    BUDGET.charge_steps(1 + len(source) // 10)
+    BUDGET.charge_characters(len(source) + len(margin) * (len(source.splitlines()) + 1))
     return filters.do_indent(source, margin, first, blank)
 
 
@@ -239,30 +239,30 @@ def center(value: Any, width: int = 80) -> str:
     """Jinja's `center`, bounded."""
     if not isinstance(width, int) or width > MAX_NUMBER:
         raise SecurityError(f"center: {brief(width)} is more than {MAX_NUMBER:,}")
-    BUDGET.write(max(width, 0))
+    BUDGET.charge_characters(max(width, 0))
     return text(value).center(width)
 
 
 def trim(value: Any, chars: str | None = None) -> str:
     """Jinja's `trim`, bounded."""
     source = text(value)
-    BUDGET.spend(1 + len(source) * (1 + len(chars or "")) // 500)
+    BUDGET.charge_steps(1 + len(source) * (1 + len(chars or "")) // 500)
     return source.strip(chars)
 
 
 def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
     """Jinja's `replace`, bounded."""
     source, old, new = text(value), text(old), text(new)
-    BUDGET.spend(1 + len(source) // 50)
+    BUDGET.charge_steps(1 + len(source) // 50)
     found = source.count(old) if count is None or count < 0 else min(source.count(old), count)
-    BUDGET.write(len(source) + found * len(new))
+    BUDGET.charge_characters(len(source) + found * len(new))
     return source.replace(old, new, -1 if count is None else count)
 
 
 def wordcount(value: Any) -> int:
     """Jinja's `wordcount`, bounded."""
     source = text(value)
-    BUDGET.spend(1 + len(source) // 8)
+    BUDGET.charge_steps(1 + len(source) // 8)
     return sum(1 for _ in _WORD.finditer(source))
 
 

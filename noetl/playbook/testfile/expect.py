@@ -7,7 +7,7 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.testfile.model import Expectation
-from noetl.playbook.testfile.stubs import ITEM, SAVE_SUFFIX
+from noetl.playbook.testfile.stubs import ITEM_INDEX, SAVE_SUFFIX
 from noetl.playbook.yaml.tree import Node
 from noetl.words import TERMINAL, ExecutionStatus
 
@@ -128,7 +128,7 @@ class _Expect:
                 if key in call.value:
                     self._reader.integer(call.value[key], f"{key} in a call of {inside}", 1)
             item = call.value.get("item")
-            if item is not None and not (isinstance(item.value, str) and ITEM.fullmatch(item.value)):
+            if item is not None and not (isinstance(item.value, str) and ITEM_INDEX.fullmatch(item.value)):
                 self._reader.integer(item, f"item in a call of {inside}", 0)
             for key in ("args", "fields"):
                 if key in call.value:

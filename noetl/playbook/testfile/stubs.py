@@ -14,16 +14,16 @@ from noetl.playbook.testfile.model import Stub, StubAnswer
 from noetl.playbook.yaml.tree import Node
 
 RUN: Final = "run"
-KINDS: Final = ("result", "render", "error", RUN)
+STUB_KINDS: Final = ("result", "render", "error", RUN)
 SAVE_SUFFIX: Final = ".save"
 """Behind a step's name: the block `save` of that step."""
 
-ITEM: Final = re.compile(r"\d+(/\d+)*", re.ASCII)
+ITEM_INDEX: Final = re.compile(r"\d+(/\d+)*", re.ASCII)
 """An item of a loop: its index, in an inner loop behind those of the items around it."""
 
-_ANSWER_KEYS: Final = frozenset({*KINDS, "when", "times", "takes"})
+_ANSWER_KEYS: Final = frozenset({*STUB_KINDS, "when", "times", "takes"})
 _ERROR_KEYS: Final = frozenset({"type", "message", "retryable", "detail", "cause"})
-INLINE: Final = frozenset(name for name, type_ in STEP_TYPES.items() if not type_.has_jobs)
+TYPES_WITHOUT_CALLS: Final = frozenset(name for name, type_ in STEP_TYPES.items() if not type_.has_jobs)
 """Types that the engine decides on the spot: there is no call to answer."""
 
 Steps = Mapping[str, str]
@@ -66,12 +66,15 @@ def wrong_name(name: str, steps: Steps) -> str | None:
     """Say what is wrong with the name of a stub, None if it names a step or a type."""
     if name in steps:
         message = f"the step {name!r} has no action: the engine itself decides it, there is nothing to stub"
-        return message if steps[name] in INLINE else None
-    if name in STEP_TYPES and name not in INLINE:
+        return message if steps[name] in TYPES_WITHOUT_CALLS else None
+    if name in STEP_TYPES and name not in TYPES_WITHOUT_CALLS:
         return None
     if name == WORKBOOK:
         return "a stub for 'workbook' has no meaning: name the step, or the type of its task"
-    known = [*(step for step, type_ in steps.items() if type_ not in INLINE), *(STEP_TYPES.keys() - INLINE)]
+    known = [
+        *(step for step, type_ in steps.items() if type_ not in TYPES_WITHOUT_CALLS),
+        *(STEP_TYPES.keys() - TYPES_WITHOUT_CALLS),
+    ]
     return f"{name!r} is neither a step nor a type{did_you_mean(name, known)}"
 
 
@@ -100,7 +103,7 @@ def _items(reader: Reader, node: Node, type_: str | None, label: str) -> Mapping
         ]
     found: dict[str, Stub] = {}
     for text, key, value in pairs:
-        if not ITEM.fullmatch(text):
+        if not ITEM_INDEX.fullmatch(text):
             reader.error(key, Code.VALUE, f"items of {label}: {text!r} is no index: items count 0, 1, 2 ...")
             continue
         stub = _stub(reader, value, type_, f"item {text} of {label}", key.line)
@@ -130,7 +133,7 @@ def _answer(
         return None
     keys: Mapping[str, Node] = node.value
     reader.unknown(node, _ANSWER_KEYS | also, label)
-    kinds = [kind for kind in KINDS if kind in keys]
+    kinds = [kind for kind in STUB_KINDS if kind in keys]
     if not kinds and keys.keys() - _ANSWER_KEYS - also:
         return None  # a misspelt key is one problem, not two
     if len(kinds) != 1:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from noetl.playbook.yaml.tree import Node
 
-_LONGEST = 400
+_MAX_SEARCHED_LINES = 400
 """Lines of a scalar that are searched, where its text stands in the file otherwise than it reads."""
 
 
@@ -45,7 +45,7 @@ def _in_line(lines: Sequence[str], node: Node, text: str, index: int) -> tuple[i
 def _searched(lines: Sequence[str], node: Node, before: int, token: str) -> tuple[int, int] | None:
     """Return where a token stands in the file, the ones before it left out."""
     at = node.column - 1
-    for number in range(node.line - 1, min(len(lines), node.line + _LONGEST)):
+    for number in range(node.line - 1, min(len(lines), node.line + _MAX_SEARCHED_LINES)):
         while token and (found := lines[number].find(token, at)) >= 0:
             if before == 0:
                 return number + 1, found + 1

@@ -22,7 +22,7 @@ MAX_NODES: Final = 500_000
 
 MAX_REPEATED: Final = 1_000_000
 """Characters that aliases may repeat, those within what is repeated counted as often as they stand."""
-_NODE: Final = 16
+_CHARACTERS_PER_NODE: Final = 16
 """Characters that a value counts for beside its text."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -137,7 +137,7 @@ class _Builder:
             node.value = scalar_value(event.value, event.tag, event.implicit[0])
         except ValueError as error:
             self.problem(mark, Code.VALUE, str(error))
-        node.length = _NODE + len(event.value)
+        node.length = _CHARACTERS_PER_NODE + len(event.value)
         self.doubt(event, node)
         self.anchor(event.anchor, node)
         self.place(node, mark)
@@ -175,7 +175,7 @@ class _Builder:
             self.merge(node)
         children = node.value if node.kind == "list" else node.value.values()
         node.size = 1 + sum(child.size for child in children)
-        node.length = _NODE + sum(child.length for child in children) + sum(map(len, node.keys))
+        node.length = _CHARACTERS_PER_NODE + sum(child.length for child in children) + sum(map(len, node.keys))
         if node.size > MAX_NODES:
             raise self.stop(event.start_mark, f"the document has more than {MAX_NODES:,} values, aliases unfolded")
         self.anchor(anchor, node)

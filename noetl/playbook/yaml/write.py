@@ -6,7 +6,7 @@ import yaml
 
 from noetl.playbook.yaml.scalars import scalar_value
 
-WIDTH: Final = 110
+MAX_LINE_WIDTH: Final = 110
 
 
 class _Writer(yaml.SafeDumper):
@@ -49,4 +49,6 @@ _Writer.add_representer(float, _number)
 
 def write_yaml(value: Any) -> str:
     """Return a plain JSON value as a YAML document. Mappings keep their order."""
-    return yaml.dump(value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False)
+    return yaml.dump(
+        value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=MAX_LINE_WIDTH, default_flow_style=False
+    )

@@ -23,7 +23,7 @@ from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.credential_types import check_fields, check_type, secret_values
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
-from noetl.playbook.templates.secret_references import MARK, REFERENCE, inside_json, source_of
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, inside_json, source_of
 from noetl.rules.choices import SECRET_PROVIDERS
 from noetl.rules.text import storable
 from noetl.tools.clouds.service import CloudError
@@ -106,7 +106,7 @@ def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and name == "version":
             value = str(value)
-        if value is not None and (not isinstance(value, str) or MARK in value):
+        if value is not None and (not isinstance(value, str) or REFERENCE_MARK in value):
             raise InputError(f"{name} must be text, and no secret")
         if value:
             given[name] = value
@@ -134,7 +134,7 @@ class _Lookup:
     def put_in(self, value: Any) -> Any:
         """Return a value with the references in its texts replaced. What is no reference of ours stays text."""
         if isinstance(value, str):
-            return self._put_into_text(value) if MARK in value else value
+            return self._put_into_text(value) if REFERENCE_MARK in value else value
         if isinstance(value, Mapping):
             return {name: self.put_in(item) for name, item in value.items()}
         return [self.put_in(item) for item in value] if isinstance(value, list) else value
@@ -241,7 +241,7 @@ class _Lookup:
         return self._checked(Credential("", type_, check_fields(type_, inline)), tool, what)
 
     def _stored(self, name: Any, type_: str | None, tool: str, what: str) -> Mapping[str, Any]:
-        if not isinstance(name, str) or MARK in name:
+        if not isinstance(name, str) or REFERENCE_MARK in name:
             raise InputError(f"{what} names no credential: a secret's value cannot be a name")
         found = self.sources.credential(name)
         if type_ is not None and found.type != type_:

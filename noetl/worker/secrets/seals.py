@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from noetl.database.keys import REFERENCE, Keys, Undecryptable
-from noetl.playbook.templates.secret_references import MARK, Source, read_source, refer, source_of
 from noetl.playbook.templates.secret_references import REFERENCE as SHAPE
+from noetl.playbook.templates.secret_references import REFERENCE_MARK, Source, read_source, refer, source_of
 
 _PLACEHOLDER = "\0"
 """Around the number of a source, where `secret()` stood in `auth`. No text of a playbook or of JSON can hold it."""
@@ -45,7 +45,7 @@ class Seals:
         parts = {**asdict(fetch), "auth": _each_text(fetch.auth, lambda text: _take_out(text, sources, bound))}
         plain = orjson.dumps({"fetch": parts, "sources": sources})
         key, data = self._keys.encrypting(REFERENCE).encrypt(plain, str(root))
-        return f"{MARK}s.{key}.{base64.urlsafe_b64encode(data).decode().rstrip('=')}:"
+        return f"{REFERENCE_MARK}s.{key}.{base64.urlsafe_b64encode(data).decode().rstrip('=')}:"
 
     def open(self, body: str, root: int, bound: str) -> Fetch | None:
         """Return what a reference's body stands for, None for one that was not made here for this tree; `bound` is the
@@ -69,7 +69,7 @@ def holds_reference(value: Any) -> bool:
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            if MARK in item:
+            if REFERENCE_MARK in item:
                 return True
         elif isinstance(item, dict):
             stack.extend(item.values())
@@ -88,7 +88,9 @@ def _take_out(text: str, sources: list[str], bound: str) -> str:
         sources.append(str(source))
         return f"{_PLACEHOLDER}{len(sources) - 1}{_PLACEHOLDER}"
 
-    return SHAPE.sub(number, text.replace(_PLACEHOLDER, "")) if MARK in text else text.replace(_PLACEHOLDER, "")
+    return (
+        SHAPE.sub(number, text.replace(_PLACEHOLDER, "")) if REFERENCE_MARK in text else text.replace(_PLACEHOLDER, "")
+    )
 
 
 def _put_back(text: str, sources: list[Source], bound: str) -> str:

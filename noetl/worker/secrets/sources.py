@@ -20,7 +20,7 @@ from noetl.database.connect import Database
 from noetl.database.credentials import Credential, credential_names, find_credential
 from noetl.database.keys import CREDENTIAL, Keys
 from noetl.errors import InputError, NotFound
-from noetl.playbook.credential_types import LARGEST, MAIN, check_name
+from noetl.playbook.credential_types import MAIN_FIELDS, MAX_CREDENTIAL_BYTES, check_name
 from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.secret_references import Source, check_file, check_variable
 from noetl.settings import Settings
@@ -172,7 +172,7 @@ class Sources:
 def credential_value(credential: Credential, field: str) -> Any:
     """Return a credential's field; without one, the value that its type is about. Raises `InputError`."""
     fields = credential.fields
-    name = field or MAIN[credential.type]
+    name = field or MAIN_FIELDS[credential.type]
     if not field and name not in fields and len(fields) == 1:
         name = next(iter(fields))
     if name in fields:
@@ -204,12 +204,12 @@ def _read(path: Path) -> bytes | None:
         os.close(descriptor)
         return None
     with os.fdopen(descriptor, "rb") as file:
-        return file.read(LARGEST + 1)
+        return file.read(MAX_CREDENTIAL_BYTES + 1)
 
 
 def _sized(text: str, what: str) -> str:
-    if len(text.encode("utf-8", "surrogateescape")) > LARGEST:
-        raise InputError(f"{what} is larger than {LARGEST:,} bytes: a secret is a short text")
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_CREDENTIAL_BYTES:
+        raise InputError(f"{what} is larger than {MAX_CREDENTIAL_BYTES:,} bytes: a secret is a short text")
     return text
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint
+from noetl.playbook.templates.conditions import ambiguity
 from noetl.playbook.templates.template import compile_template
-from noetl.playbook.templates.truth import unclear
 from tests.unit.engine.model import Execution, flow, playbook, py, router
 
 FALSE = ["false", "False", "FALSE", "no", "No", "off", "0", "0.0", "none", "None", "null", "nil", "n", "f", "[]", "{}"]
@@ -142,7 +142,7 @@ def test_text_around_a_template_is_no_condition(place: str) -> None:
 
 @pytest.mark.parametrize("text", ["true", "no", "0", "1e3", "none", " "])
 def test_the_error_says_which_way_to_write_it(text: str) -> None:
-    told = unclear(text)
+    told = ambiguity(text)
     assert told is not None
     assert "bool" in told or "comparison" in told
 

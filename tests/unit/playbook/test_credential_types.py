@@ -3,20 +3,20 @@
 import pytest
 
 from noetl.errors import InputError
-from noetl.playbook.credential_types import MAIN, TYPES, check_fields, secret_values
+from noetl.playbook.credential_types import CREDENTIAL_TYPES, MAIN_FIELDS, check_fields, secret_values
 from noetl.playbook.step_types import STEP_TYPES
 
 
 def test_the_tables_speak_of_the_same_types_and_tools() -> None:
-    assert MAIN.keys() == TYPES.keys()
+    assert MAIN_FIELDS.keys() == CREDENTIAL_TYPES.keys()
     takes = {name: type_.credentials for name, type_ in STEP_TYPES.items() if type_.credentials}
     assert takes.keys() == {"http", "postgres", "duckdb", "container", "save", "secrets"}
-    assert {credential for credentials in takes.values() for credential in credentials} <= TYPES.keys()
+    assert {credential for credentials in takes.values() for credential in credentials} <= CREDENTIAL_TYPES.keys()
     assert takes.keys() >= {name for name, type_ in STEP_TYPES.items() if type_.aliases}
-    for type_, fields in TYPES.items():
+    for type_, fields in CREDENTIAL_TYPES.items():
         spellings = [spelling for name, spec in fields.items() for spelling in (name, *spec.also)]
         assert len(spellings) == len(set(spellings)), type_
-        assert type_ == "generic" or MAIN[type_] in fields
+        assert type_ == "generic" or MAIN_FIELDS[type_] in fields
 
 
 def test_older_spellings_become_the_canonical_names() -> None:

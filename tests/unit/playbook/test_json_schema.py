@@ -5,7 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from noetl.playbook.json_schema import SAID, json_schema
+from noetl.playbook.json_schema import DESCRIPTIONS, json_schema
 from noetl.playbook.yaml.tree import read
 from tests.lint.corpus import cases, correct
 
@@ -53,4 +53,4 @@ def test_what_it_says_of_keys_are_keys_of_the_language() -> None:
             stack.extend(one.values())
         elif isinstance(one, list):
             stack.extend(one)
-    assert set(SAID) <= keys
+    assert set(DESCRIPTIONS) <= keys

@@ -128,7 +128,7 @@ def test_a_step_that_runs_longer_than_its_own_timeout_fails_as_it_would(python: 
 def test_code_without_a_timeout_that_does_not_end_fails_the_test(
     python: PythonChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noetl.testing.attempts.REAL_LIMIT", 0.3)
+    monkeypatch.setattr("noetl.testing.attempts.REAL_LIMIT_SECONDS", 0.3)
     run(python, "def main(): pass")
     body = '- {step: start, type: python, code: "def main():\\n  while True: pass"}'
     why = Trials(python).fails(body, "merge: false")

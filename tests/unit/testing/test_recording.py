@@ -17,10 +17,10 @@ from noetl.playbook.templates.template import compile_template
 from noetl.playbook.testfile.load import load_tests
 from noetl.playbook.testfile.model import Stub, StubAnswer, Test
 from noetl.playbook.yaml.write import write_yaml
-from noetl.testing.agenda import NOW, SECOND
+from noetl.testing.agenda import DEFAULT_NOW_MICROSECONDS, MICROSECONDS_PER_SECOND
 from noetl.testing.execution import decoded
 from noetl.testing.python import PythonChild
-from noetl.testing.recording import VARIANTS, Detail, Recording
+from noetl.testing.recording import DETAIL_VARIANTS, Detail, Recording
 from noetl.testing.suite import Verdict, run_test
 from tests.support.trials import document, read_trial, told
 from tests.unit.engine.model import playbook
@@ -43,7 +43,7 @@ def python() -> Iterator[PythonChild]:
 
 def recording(tested: Verdict, book: Playbook, content: str, workload: dict[str, Any]) -> Recording:
     """Return what the API would tell of an execution that was run in a test."""
-    began = datetime.fromtimestamp((tested.test.now or NOW) / SECOND, UTC)
+    began = datetime.fromtimestamp((tested.test.now or DEFAULT_NOW_MICROSECONDS) / MICROSECONDS_PER_SECOND, UTC)
     rows = [
         {
             "event_type": moment.event.event_type.value,
@@ -90,7 +90,7 @@ def test_whatever_happened_the_test_of_it_passes(python: PythonChild) -> None:
         tested = run_test(book, test, lambda path, named: None, python)
         ends.append(tested.run.status)
         content = orjson.dumps(drawn).decode()
-        again = [run_again(recording(tested, book, content, {}), detail, python) for detail in VARIANTS]
+        again = [run_again(recording(tested, book, content, {}), detail, python) for detail in DETAIL_VARIANTS]
         assert any(each.ok for each in again), told(again[-1])
         assert again[1].run.seconds == pytest.approx(tested.run.seconds, abs=0.001)
 
@@ -141,7 +141,7 @@ def recorded(python: PythonChild, test: str = TEST, body: str = BOOK) -> Recordi
 
 
 def test_a_test_has_what_the_execution_was_given_what_steps_got_and_how_it_ended(python: PythonChild) -> None:
-    assert recorded(python).document(VARIANTS[0]) == {
+    assert recorded(python).document(DETAIL_VARIANTS[0]) == {
         "tests": [
             {
                 "name": "execution 4711",
@@ -167,10 +167,10 @@ def test_a_test_has_what_the_execution_was_given_what_steps_got_and_how_it_ended
 
 
 def test_with_times_waits_are_stubbed_too_and_calls_take_as_long_as_they_did(python: PythonChild) -> None:
-    (test,) = recorded(python).document(VARIANTS[1])["tests"]
+    (test,) = recorded(python).document(DETAIL_VARIANTS[1])["tests"]
     assert test["stubs"]["fetch"][-1] == {"result": {"more": False, "id": "4711"}, "takes": "2s"}
     assert test["stubs"]["rest"] == {"result": {"until": "2026-01-01T01:00:03+00:00"}, "takes": "3600s"}
-    (test,) = recorded(python).document(VARIANTS[2])["tests"]
+    (test,) = recorded(python).document(DETAIL_VARIANTS[2])["tests"]
     assert test["expect"]["steps"] == {
         "taken": ["end", "fetch", "judge", "rest", "start"],
         "visits": {"end": 1, "fetch": 3, "judge": 1, "rest": 1, "start": 1},
@@ -179,7 +179,7 @@ def test_with_times_waits_are_stubbed_too_and_calls_take_as_long_as_they_did(pyt
 
 def test_a_failure_is_expected_with_its_type_message_and_step(python: PythonChild) -> None:
     failing = "- name: it\n  stubs: {fetch: {error: {type: http, message: gone, retryable: false}}}\n"
-    (test,) = recorded(python, failing).document(VARIANTS[0])["tests"]
+    (test,) = recorded(python, failing).document(DETAIL_VARIANTS[0])["tests"]
     assert test["expect"] == {
         "status": "failed",
         "error": {"type": "http", "message": "gone", "step": "fetch"},
@@ -203,7 +203,7 @@ def test_an_attempt_that_is_repeated_until_its_result_is_good(python: PythonChil
     found = recorded(python, stubs, body)
     assert (found.shown["status"], found.shown["result"]) == ("completed", states[-1])
     assert [event["event_type"] for event in found.events].count("attempt_failed") == len(states) - 1
-    for detail in VARIANTS:
+    for detail in DETAIL_VARIANTS:
         assert run_again(found, detail, python).ok
 
 
@@ -213,9 +213,9 @@ def test_a_failure_of_routing_keeps_the_result(python: PythonChild) -> None:
     - {step: end}
     """
     found = recorded(python, "- {name: it, stubs: {start: {result: {a: 1}}}}", body)
-    (test,) = found.document(VARIANTS[0])["tests"]
+    (test,) = found.document(DETAIL_VARIANTS[0])["tests"]
     assert test["stubs"] == {"start": {"result": {"a": 1}}}
-    assert run_again(found, VARIANTS[0], python).ok
+    assert run_again(found, DETAIL_VARIANTS[0], python).ok
 
 
 SAVING = """
@@ -236,9 +236,9 @@ def test_a_failure_of_a_save_keeps_the_result_of_the_call(python: PythonChild) -
     stubs = {"start": [{"result": {"n": 1}}, {"result": {"n": 2}}], "start.save": [{"result": {}}, full]}
     found = recorded(python, orjson.dumps([{"name": "it", "stubs": stubs}]).decode(), SAVING)
     assert (found.shown["status"], found.shown["result"]) == ("completed", 2)
-    (test,) = found.document(VARIANTS[0])["tests"]
+    (test,) = found.document(DETAIL_VARIANTS[0])["tests"]
     assert test["stubs"] == stubs
-    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+    assert all(run_again(found, detail, python).ok for detail in DETAIL_VARIANTS)
 
 
 def test_a_save_that_fails_and_is_tried_again(python: PythonChild) -> None:
@@ -246,10 +246,10 @@ def test_a_save_that_fails_and_is_tried_again(python: PythonChild) -> None:
     again = "{error: {type: postgres, message: busy, retryable: true}}"
     found = recorded(python, f"- {{name: it, stubs: {{start: {{result: {{n: 5}}}}, start.save: {again}}}}}", SAVING)
     assert (found.shown["status"], found.shown["result"]) == ("completed", 5)
-    (test,) = found.document(VARIANTS[0])["tests"]
+    (test,) = found.document(DETAIL_VARIANTS[0])["tests"]
     busy = {"error": {"type": "postgres", "message": "busy", "retryable": True}}
     assert test["stubs"] == {"start": [busy, {"result": {"n": 5}}], "start.save": busy}
-    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+    assert all(run_again(found, detail, python).ok for detail in DETAIL_VARIANTS)
 
 
 def test_the_save_of_a_whole_loop_that_fails(python: PythonChild) -> None:
@@ -265,17 +265,17 @@ def test_the_save_of_a_whole_loop_that_fails(python: PythonChild) -> None:
     stubs = {"start": {"result": {"n": 1}}, "start.save": [{"result": {}, "times": 2}, full]}
     found = recorded(python, orjson.dumps([{"name": "it", "stubs": stubs}]).decode(), body)
     assert (found.shown["status"], found.shown["error"]["message"]) == ("failed", "full")
-    (test,) = found.document(VARIANTS[0])["tests"]
+    (test,) = found.document(DETAIL_VARIANTS[0])["tests"]
     item = {"result": {"n": 1}}
     assert test["stubs"] == {"start": {"items": {"0": item, "1": item}}, "start.save": stubs["start.save"]}
-    assert all(run_again(found, detail, python).ok for detail in VARIANTS)
+    assert all(run_again(found, detail, python).ok for detail in DETAIL_VARIANTS)
 
 
 def test_a_result_that_looks_like_contains_is_told_apart(python: PythonChild) -> None:
     body = "- {step: start, type: python, code: \"def main(): return {'contains': 1}\"}"
     found = recorded(python, "- {name: it}", body)
-    assert found.document(VARIANTS[0])["tests"][0]["expect"]["result"] == {"equals": {"contains": 1}}
-    assert run_again(found, VARIANTS[0], python).ok
+    assert found.document(DETAIL_VARIANTS[0])["tests"][0]["expect"]["result"] == {"equals": {"contains": 1}}
+    assert run_again(found, DETAIL_VARIANTS[0], python).ok
 
 
 def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
@@ -309,7 +309,7 @@ def test_items_of_a_loop_are_stubbed_by_their_index() -> None:
         },
     ]
     shown: dict[str, Any] = {"execution_id": "1", "status": "completed", "result": None, "error": None, "workload": {}}
-    (test,) = Recording(shown, events, book, document("- {step: start}")).document(VARIANTS[0])["tests"]
+    (test,) = Recording(shown, events, book, document("- {step: start}")).document(DETAIL_VARIANTS[0])["tests"]
     no = {"error": {"type": "http", "message": "no", "retryable": True}}
     killed = {"error": {"type": "cancelled", "message": "it was running when it was cancelled"}, "takes": "3602s"}
     more = {"4": killed, "10/0": {"result": "d"}}

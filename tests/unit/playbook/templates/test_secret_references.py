@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.keys import Keys
 from noetl.errors import SettingsError
-from noetl.playbook.templates.secret_references import MARK, REFERENCE, in_json, read_source, refer, source_of
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, in_json, read_source, refer, source_of
 from noetl.settings import Settings
 from noetl.worker.secrets.seals import Fetch, Seals, holds_reference
 from tests.support.vault import a_key
@@ -60,7 +60,7 @@ def test_every_change_of_a_sealed_reference_makes_it_text() -> None:
     for place in range(len(sealed)):
         other = "A" if sealed[place] != "A" else "B"
         changed = f"{sealed[:place]}{other}{sealed[place + 1 :]}"
-        if REFERENCE.fullmatch(f"{MARK}{changed}:") and changed.count(".") == 2:
+        if REFERENCE.fullmatch(f"{REFERENCE_MARK}{changed}:") and changed.count(".") == 2:
             opened = mine.open(changed, 7, RUN)
             assert opened is None or place == len(sealed) - 1, "the last character has bits that mean nothing"
     assert mine.open(sealed[:-8], 7, RUN) is None
@@ -101,8 +101,8 @@ def test_a_reference_in_a_json_text_says_so_as_often_as_it_was_escaped() -> None
 
 
 def test_references_are_looked_for_at_any_depth() -> None:
-    assert holds_reference({"a": [{"b": f"x{MARK}"}]})
-    assert not holds_reference({"a": [1, None, {"b": "noetl secret"}], MARK: 2})
+    assert holds_reference({"a": [{"b": f"x{REFERENCE_MARK}"}]})
+    assert not holds_reference({"a": [1, None, {"b": "noetl secret"}], REFERENCE_MARK: 2})
 
 
 def test_a_reference_survives_urls_json_and_yaml_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""The truth of values in conditions, and the filter `bool`.
+"""The conditions of playbooks: which values are true, which texts are ambiguous, and the filter `bool`.
 
 JSON's values are true or false by themselves. Text is not: `false` as text would be true for no better reason than
 having letters, so text that reads as a boolean, a number or nothing is an error, and all other text is true unless it
@@ -12,7 +12,7 @@ from jinja2 import nodes
 from jinja2.exceptions import FilterArgumentError
 
 from noetl.errors import TemplateError
-from noetl.playbook.templates.internal_calls import own_call
+from noetl.playbook.templates.internal_calls import internal_call
 from noetl.playbook.templates.result_views import raw
 from noetl.playbook.values import brief
 
@@ -23,30 +23,30 @@ _BOOLEANS: Final = {
 _DIGITS: Final = {"1": True, "0": False}
 _NOTHING: Final = frozenset({"", "none", "null", "nil", "~", "undefined", "[]", "{}", '""', "''"})
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?(?:nan|inf(?:inity)?)")
-_LONGEST: Final = 64
+_MAX_WORD_CHARACTERS: Final = 64
 """Characters of a text that can read as anything but itself."""
 
 
-class NoTruth(TemplateError):
+class AmbiguousCondition(TemplateError):
     """A condition is a text that could be meant as true and as false."""
 
 
-def decide(value: Any) -> Any:
-    """Return a value of a condition as it is. Raises `NoTruth` for a text that is neither true nor false."""
-    reason = unclear(value) if isinstance(value, str) else None
+def check_condition(value: Any) -> Any:
+    """Return the value of a condition. Raises `AmbiguousCondition` for a text that is neither true nor false."""
+    reason = ambiguity(value) if isinstance(value, str) else None
     if reason:
-        raise NoTruth(reason)
+        raise AmbiguousCondition(reason)
     return value
 
 
-def unclear(text: str) -> str | None:
+def ambiguity(text: str) -> str | None:
     """Return why a text is no condition, with the way to write one; None where its truth is clear.
 
     >>> unclear("https://example.com/?page=2") is None and unclear("") is None
     True
     """
     word = text.strip() if text else "-"
-    if len(word) > _LONGEST:
+    if len(word) > _MAX_WORD_CHARACTERS:
         return None
     word = word.casefold()
     if word not in _BOOLEANS and word not in _NOTHING and not _NUMBER.fullmatch(word):
@@ -74,7 +74,7 @@ def to_bool(value: Any) -> bool:
         return False
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
-    if isinstance(value, str) and len(value) <= _LONGEST:
+    if isinstance(value, str) and len(value) <= _MAX_WORD_CHARACTERS:
         word = value.strip().casefold()
         found = _BOOLEANS.get(word, _DIGITS.get(word)) if word else False
         if found is not None:
@@ -87,22 +87,22 @@ def to_bool(value: Any) -> bool:
 # ---- in the tree of a condition --------------------------------------------------------------------------------------
 
 
-def guard(node: nodes.Expr) -> nodes.Expr:
-    """Return the expression of a condition with each operand that decides it run through `decide`.
+def guarded_condition(node: nodes.Expr) -> nodes.Expr:
+    """Return the expression of a condition with each operand that decides it run through `check_condition`.
 
     These are the operands of `not`, `and`, `or`, and the test of `a if b else c`, as far as the condition's own value
     comes from them.
     """
     match node:
         case nodes.Not():
-            node.node = guard(node.node)
+            node.node = guarded_condition(node.node)
         case nodes.And() | nodes.Or():
-            node.left, node.right = guard(node.left), guard(node.right)
+            node.left, node.right = guarded_condition(node.left), guarded_condition(node.right)
         case nodes.CondExpr():
-            node.test, node.expr1 = guard(node.test), guard(node.expr1)
-            node.expr2 = guard(node.expr2) if node.expr2 is not None else None
+            node.test, node.expr1 = guarded_condition(node.test), guarded_condition(node.expr1)
+            node.expr2 = guarded_condition(node.expr2) if node.expr2 is not None else None
         case nodes.Compare() | nodes.Test():
             pass
         case _:
-            return own_call("decide", node, line=node.lineno)
+            return internal_call("check_condition", node, line=node.lineno)
     return node

@@ -16,7 +16,7 @@ class NullInText(SecurityError):
     """A null stands where a text is made; null has no text."""
 
 
-def written(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Return the text of a value of plain JSON types: `true`, `{"a":1}`. Raises `NullInText`.
 
     >>> written({"a": [1.5, None, True]})

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg import Connection
 
@@ -21,9 +20,9 @@ class Version:
     content: str
     content_hash: str
     by: str | None = None
-    steps: Sequence[Mapping[str, Any]] = ()
-    edges: Sequence[Mapping[str, Any]] = ()
-    tasks: Sequence[Mapping[str, Any]] = ()
+    steps: Sequence[Mapping[str, object]] = ()
+    edges: Sequence[Mapping[str, object]] = ()
+    tasks: Sequence[Mapping[str, object]] = ()
 
 
 def add_version(conn: Connection, new: Version) -> tuple[int, bool]:

@@ -21,14 +21,14 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-Row = tuple[Any, ...]
+from noetl.database.rows import Row
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|s|%)")
 
 INT8, FLOAT8, BOOL, UNKNOWN = 20, 701, 16, 0
 
 
-class Answer:
+class GatheredAnswer:
     """What a gathered statement will answer: the part of a cursor that the engine's statements use."""
 
     __slots__ = ("_batch", "result")
@@ -80,7 +80,7 @@ class GatheringConnection(psycopg.Connection[Row]):
                 self.pgconn.exit_pipeline_mode()
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        """Execute a statement; inside `gathered`, remember it and return its `Answer`."""
+        """Execute a statement; inside `gathered`, remember it and return its `GatheredAnswer`."""
         if self._batch is None:
             return super().execute(query, params, **options)
         return self._batch.add(query.decode() if isinstance(query, bytes) else query, params)
@@ -116,9 +116,9 @@ class Batch:
         self._conn = conn
         self._pgconn = conn.pgconn
         self._transformer = Transformer(conn)
-        self._pending: list[Answer | tuple[str, tuple[int, ...], bytes]] = []
+        self._pending: list[GatheredAnswer | tuple[str, tuple[int, ...], bytes]] = []
 
-    def add(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None) -> Answer:
+    def add(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None) -> GatheredAnswer:
         """Gather a statement, preparing it if this connection never has."""
         text, order = positional(query)
         values = [] if params is None else [params[key] for key in order]  # type: ignore[index]
@@ -130,7 +130,7 @@ class Batch:
             self._pgconn.send_prepare(name, text, types)
             self._pending.append((query, types, name))
         self._pgconn.send_query_prepared(name, [_text(value) for value in values])
-        answer = Answer(self)
+        answer = GatheredAnswer(self)
         self._pending.append(answer)
         return answer
 
@@ -149,7 +149,7 @@ class Batch:
             if result.status in (ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED):
                 if failure is None:
                     failure = result
-            elif isinstance(one, Answer):
+            elif isinstance(one, GatheredAnswer):
                 one.result = result
             else:
                 query, types, name = one

@@ -15,8 +15,8 @@ JobIds = dict[tuple[int, str, int], int]
 """The ids of inserted jobs by execution, node and item."""
 
 
-class Answers(Protocol):
-    """The part of a cursor that the engine's statements use."""
+class SupportsFetchall(Protocol):
+    """A cursor, or what stands for one."""
 
     def fetchall(self) -> list[Row]: ...
 
@@ -27,7 +27,7 @@ class Pending(Generic[T]):
 
     __slots__ = ("_cursor", "_read")
 
-    def __init__(self, cursor: Answers, read: Callable[[list[Row]], T]) -> None:
+    def __init__(self, cursor: SupportsFetchall, read: Callable[[list[Row]], T]) -> None:
         self._cursor = cursor
         self._read = read
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from psycopg import Connection
 from psycopg.types.json import Json
@@ -27,7 +26,7 @@ class Process:
     version: str
     address: str | None = None
     status: RuntimeStatus = RuntimeStatus.RUNNING
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 def beat(conn: Connection, process: Process) -> str:

@@ -1,7 +1,7 @@
 """What `noetl db status` shows: version, instance, tables, drift against the DDL, role and grants."""
 
 import re
-from typing import Any
+from typing import TypedDict
 
 import psycopg.errors as pg
 from psycopg.sql import SQL, Identifier, Literal
@@ -65,7 +65,32 @@ LESS = {"event_log": ("SELECT", "INSERT"), "payload": ("SELECT", "INSERT"), "sch
 """What the login of server and worker may do with every table, and with those that are not its own."""
 
 
-def schema_report(admin: Database, settings: Settings) -> dict[str, Any]:
+class TableReport(TypedDict):
+    """A table with its size; `rows` is an estimate where the table is large."""
+
+    table: str
+    rows: int
+    bytes: int
+    owner: str
+
+
+class SchemaReport(TypedDict):
+    """Everything `noetl db status` shows. `problems` are sentences, and hold those of `drift` and `rights`."""
+
+    database: str
+    server: str
+    schema: str
+    state: str
+    version: int | None
+    program_version: int
+    instance: str | None
+    tables: list[TableReport]
+    drift: list[str]
+    rights: list[str]
+    problems: list[str]
+
+
+def schema_report(admin: Database, settings: Settings) -> SchemaReport:
     """Return everything `noetl db status` shows. `problems` are sentences; empty means all is well.
 
     Rows are counted under the login of server and worker, whose tables they are: reading a table may run its owner's
@@ -75,7 +100,7 @@ def schema_report(admin: Database, settings: Settings) -> dict[str, Any]:
         refuse_foreign(conn, admin.schema)
         status = read_state(conn, admin.schema)
         problem = schema_problem(status, admin.schema)
-        report: dict[str, Any] = {
+        report: SchemaReport = {
             "database": admin.where,
             "server": str(conn.info.parameter_status("server_version")),
             "schema": admin.schema,

@@ -127,7 +127,7 @@ def flags(values: Iterable[bool]) -> str:
 WEEKS_AHEAD = 8
 
 
-def _run(conn: Connection, name: str, parameters: Mapping[str, Any]) -> Cursor[Row]:
+def _run(conn: Connection, name: str, parameters: Mapping[str, object]) -> Cursor[Row]:
     return conn.execute(sql(name), parameters, prepare=True)
 
 
@@ -243,7 +243,7 @@ def lock_execution(conn: Connection, execution: int) -> Lock | None:
     return Lock._make(row) if row else None
 
 
-def insert_rows(conn: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_rows(conn: Connection, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Run one of the `insert_*` statements that take their rows as JSON."""
     if rows:
         _run(conn, statement, {"rows": orjson.dumps(rows).decode()})
@@ -257,7 +257,7 @@ def update_executions(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def insert_jobs(
-    conn: Connection, rows: Sequence[Mapping[str, Any]], *, worker: str | None, lease: float
+    conn: Connection, rows: Sequence[Mapping[str, object]], *, worker: str | None, lease: float
 ) -> Pending[JobIds] | None:
     """Insert jobs, if there are any, and return the ids that they will have."""
     if not rows:
@@ -281,7 +281,7 @@ def withdraw_jobs(conn: Connection, execution: int, within: str | None = None) -
     return [job_of(row) for row in rows]
 
 
-def insert_execution(conn: Connection, parameters: Mapping[str, Any]) -> Pending[bool]:
+def insert_execution(conn: Connection, parameters: Mapping[str, object]) -> Pending[bool]:
     """Accept an execution, unless its key was used before."""
     return Pending(_run(conn, "insert_execution", parameters), bool)
 

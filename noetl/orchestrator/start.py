@@ -90,7 +90,14 @@ def prepare_start(
         parent=parent,
     )
     values = ValueCache(execution_id, workload, cache.env)
-    execution = CachedExecution(execution_id, catalog_id, playbook, State(), values, new.root_execution_id)
+    execution = CachedExecution(
+        execution_id=execution_id,
+        catalog_id=catalog_id,
+        playbook=playbook,
+        state=State(),
+        values=values,
+        root_execution_id=new.root_execution_id,
+    )
     return _decided(conn, cache.schema, execution, new, Start(_context(request, new, playbook)))
 
 

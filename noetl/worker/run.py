@@ -107,7 +107,16 @@ def _process(settings: Settings, pools: tuple[str, ...], slots: int, only_root: 
     if only_root is not None:
         pools, meta["only_root"] = (), str(only_root)
     worker_id = f"{host}-{pid}-{uuid.uuid4().hex[:8]}"
-    return runtime.Process(worker_id, "worker", host, pid, pools, slots, __version__, meta=meta)
+    return runtime.Process(
+        runtime_id=worker_id,
+        kind="worker",
+        host=host,
+        pid=pid,
+        pools=pools,
+        slots=slots,
+        version=__version__,
+        meta=meta,
+    )
 
 
 def _close_tools(tools: Iterable[Tool]) -> None:

@@ -1,6 +1,6 @@
--- Shorten leases that are longer than their worker ever takes them: the clock was set back since. So a lost worker's job
--- runs again as soon as ever after that. Each worker tells in `runtime` how long its leases are; a day where it does not.
--- Looked at are only those beyond the leases of the worker that looks: usually none.
+-- Shorten leases that are longer than their worker ever takes them: the clock was set back since. So a lost worker's
+-- job runs again as soon as ever after that. Each worker tells in `runtime` how long its leases are; a day where it does
+-- not. Only leases beyond those of the worker that looks are read: usually none.
 UPDATE queue
    SET lease_until = clock_timestamp() + f.lease
   FROM (SELECT q.id, coalesce((r.meta ->> 'lease')::double precision, 86400) * interval '1 second' AS lease

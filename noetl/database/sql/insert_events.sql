@@ -9,4 +9,5 @@ SELECT execution_id, event_id, timestamptz 'epoch' + at * interval '1 microsecon
   FROM json_to_recordset(%(rows)s::json)
     AS r (execution_id bigint, event_id bigint, at bigint, event_type text, node_id text, node_type text,
           visit integer, item_index integer, attempt integer, worker_id text, duration double precision,
-          context json, has_result boolean, result json, result_ref bigint, error json, meta json, parent_execution_id bigint)
+          context json, has_result boolean, result json, result_ref bigint, error json, meta json,
+          parent_execution_id bigint)

@@ -1,6 +1,6 @@
--- Which of these step runs their worker no longer holds. It holds one for as long as the queue says that it is leased to
--- it: what a dead worker held is taken from it when its lease has expired, by whoever is alive. A key is that of the job,
--- and a number behind it where the job was repeated.
+-- Which of these step runs their worker no longer holds. It holds one for as long as the queue says that it is leased
+-- to it: what a dead worker held is taken from it when its lease has expired, by whoever is alive. A key is that of the
+-- job, and a number behind it where the job was repeated.
 SELECT wanted.place
   FROM unnest(%(executions)s::bigint[], %(keys)s::text[], %(workers)s::text[]) WITH ORDINALITY
        AS wanted (execution_id, key, worker_id, place)

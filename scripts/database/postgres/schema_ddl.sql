@@ -8,7 +8,7 @@
 --                steps, edges and named tasks (views execution_* add the execution)
 --   execution    one run: status, folded state, last_event_id (the version counter), parent and root
 --   event_log    one row per fact, partitioned by weeks of execution_id; payload holds results too large for a row
---   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and quarantined rows become queued again
+--   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and quarantined ones are queued again
 --   workload     what an execution was started with, rendered
 --   output       what a step printed, its last 64 KiB        loop_item    collections of loops, in chunks
 --   error_log    failed attempts and template errors         runtime      servers and workers with their heartbeat

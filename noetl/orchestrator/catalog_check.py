@@ -24,12 +24,12 @@ def _difference(row: CatalogSteps) -> str:
         wanted = materialize(stored_playbook(row.content, row.path), row.content)
     except PlaybookError:
         return ""
-    for what, found, rows, name in (
+    for table, stored, rows, name in (
         ("workflow", row.steps, wanted[0], "node_id"),
         ("transition", row.edges, wanted[1], "edge"),
         ("workbook", row.tasks, wanted[2], "task_name"),
     ):
-        lost = {str(one[name]) for one in rows} ^ set(found)
-        if lost:
-            return f"the rows of {what} are not those of its text: {', '.join(sorted(lost))}"
+        differing = {str(one[name]) for one in rows} ^ set(stored)
+        if differing:
+            return f"the rows of {table} are not those of its text: {', '.join(sorted(differing))}"
     return ""

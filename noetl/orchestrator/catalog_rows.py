@@ -62,18 +62,18 @@ def _edges(graph: Graph, specs: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def _conditions(given: Any, clauses: tuple[Clause, ...]) -> Iterator[str | None]:
+def _conditions(spec: Any, clauses: tuple[Clause, ...]) -> Iterator[str | None]:
     """Yield each clause's `when` as it is written, None for those without."""
-    written = given if isinstance(given, list) else [given]
+    written = spec if isinstance(spec, list) else [spec]
     for place, clause in enumerate(clauses):
-        found = written[place] if place < len(written) else None
-        when = found.get("when") if isinstance(found, dict) else None
+        entry = written[place] if place < len(written) else None
+        when = entry.get("when") if isinstance(entry, dict) else None
         yield str(when) if clause.when is not None and when is not None else None
 
 
-def _args(given: Any, target: str) -> Any:
+def _args(spec: Any, target: str) -> Any:
     """Return the args written for the first way to a target, as they stand in the file."""
-    todo = [given]
+    todo = [spec]
     while todo:
         one = todo.pop(0)
         if isinstance(one, list):

@@ -147,10 +147,10 @@ def _check(request: StartRequest) -> None:
     plain(request.payload, MAX_PAYLOAD_BYTES, "payload")
     plain(request.overlay, MAX_PAYLOAD_BYTES, "payload")
     plain([request.key, request.by, request.pool], MAX_LABELS_BYTES, "[key, by, pool]")
-    for what, text in (("key", request.key), ("pool", request.pool)):
+    for name, text in (("key", request.key), ("pool", request.pool)):
         size = len((text or "").encode())
         if size > MAX_NAME_BYTES:
-            raise InputError(f"the {what} has {size:,} bytes: it can have {MAX_NAME_BYTES:,} at most")
+            raise InputError(f"the {name} has {size:,} bytes: it can have {MAX_NAME_BYTES:,} at most")
     plain(request.labels, MAX_LABELS_BYTES, "labels")
     for name, value in request.labels.items():
         if not isinstance(value, str):

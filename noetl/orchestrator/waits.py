@@ -22,10 +22,10 @@ class Waits:
     kind, until, child, text}`."""
 
     def __init__(self, conn: Connection) -> None:
-        self.found: list[Row] = []
+        self.waits: list[Row] = []
         self._conn = conn
         self._workers = facts.read_workers(conn)
-        self._turns: set[str] = set()  # pools whose queue has been told
+        self._turns: set[str] = set()  # pools whose queue has been described
         self._own: dict[str, bool] = {}  # by root: whether a worker is there for this tree alone
 
     def of_execution(self, shown: Row, jobs: list[Row], depth: int) -> None:
@@ -39,7 +39,7 @@ class Waits:
             self._add(shown, None, "unqueued", "no job of it stands in the queue: noetl db verify tells why")
         silence = facts.read_silence(self._conn, {job["worker_id"] for job in jobs if job["worker_id"]})
         for job in jobs:
-            if len(self.found) >= MAX_WAITS:
+            if len(self.waits) >= MAX_WAITS:
                 return
             self._of_job(shown, job, silence, depth)
 
@@ -53,8 +53,8 @@ class Waits:
                 self._waiting(shown, job, depth)
             case _:
                 reason = facts.why_quarantined(self._conn, int(shown["execution_id"]), job["node_id"])
-                told = f"its job is quarantined{': ' if reason else ''}{reason}; it is tried again when a worker starts"
-                self._add(shown, job, "quarantined", told)
+                text = f"its job is quarantined{': ' if reason else ''}{reason}; it is tried again when a worker starts"
+                self._add(shown, job, "quarantined", text)
 
     def _queued(self, shown: Row, job: Row) -> None:
         pool = job["pool"]
@@ -75,8 +75,8 @@ class Waits:
         before, (workers, slots) = facts.jobs_before(self._conn, job), self._workers[pool]
         many = f"at least {before:,}" if before >= facts.AHEAD else f"{before:,}"
         served = f"{workers} worker{'s' * (workers != 1)} with {slots} slots"
-        told = f"it is queued in pool {pool!r} behind {many} other job{'s' * (before != 1)} ({served})"
-        self._add(shown, job, "turn", told, pool=pool)
+        text = f"it is queued in pool {pool!r} behind {many} other job{'s' * (before != 1)} ({served})"
+        self._add(shown, job, "turn", text, pool=pool)
 
     def _own_worker(self, root: str) -> bool:
         if root not in self._own:
@@ -90,8 +90,8 @@ class Waits:
             served = "another worker takes it at once" if job["pool"] in self._workers else no_worker(job["pool"])
             self._add(shown, job, "lease", f"the lease of worker {worker} expired at {lease}: {served}")
         elif silent is not None and silent > SILENT_WORKER_SECONDS:
-            told = f"worker {worker} has been silent for {silent:.0f} s; its lease expires at {lease}"
-            self._add(shown, job, "lease", told, until=job["lease_until"])
+            text = f"worker {worker} has been silent for {silent:.0f} s; its lease expires at {lease}"
+            self._add(shown, job, "lease", text, until=job["lease_until"])
         else:
             self._add(shown, job, "running", f"it runs on worker {worker}")
 
@@ -112,8 +112,8 @@ class Waits:
         most = ((failed["meta"] or {}).get("max_attempts")) if failed else None
         number = f"attempt {job['failures'] + 1}" + (f" of {most}" if most else "")
         cause = heading((failed["error"] or {}).get("message")) if failed else ""
-        told = f"{number} follows at {clock(job['available_at'])}" + (f", after: {cause}" if cause else "")
-        self._add(shown, job, "retry", told, until=job["available_at"])
+        text = f"{number} follows at {clock(job['available_at'])}" + (f", after: {cause}" if cause else "")
+        self._add(shown, job, "retry", text, until=job["available_at"])
 
     def _child(self, shown: Row, job: Row, depth: int) -> None:
         try:
@@ -121,8 +121,8 @@ class Waits:
         except NotFound:
             self._add(shown, job, "child", f"child execution {job['child']} is no longer there", child=job["child"])
             return
-        told = f"it waits for child execution {job['child']} of {child['path']}, which is {child['status']}"
-        self._add(shown, job, "child", told, child=job["child"])
+        text = f"it waits for child execution {job['child']} of {child['path']}, which is {child['status']}"
+        self._add(shown, job, "child", text, child=job["child"])
         if depth > 0 and child["status"] not in TERMINAL:
             self.of_execution(child, facts.read_jobs(self._conn, int(job["child"])), depth - 1)
 
@@ -132,7 +132,7 @@ class Waits:
             step = "the cancel" if job["node_id"] == CANCEL_NODE else job["node_id"]
             of_job = {"step": step, "visit": job["visit"], "item_index": job["item_index"]}
         where = {"execution_id": shown["execution_id"], "path": shown["path"], **of_job}
-        self.found.append({**where, "kind": kind, "until": None, "child": None, "pool": None, "text": text, **more})
+        self.waits.append({**where, "kind": kind, "until": None, "child": None, "pool": None, "text": text, **more})
 
 
 def no_worker(pool: str) -> str:

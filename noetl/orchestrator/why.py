@@ -61,7 +61,7 @@ def waits_of(conn: Connection, execution_id: int) -> list[Row]:
 def _waits(conn: Connection, shown: Row, jobs: list[Row]) -> list[Row]:
     waits = Waits(conn)
     waits.of_execution(shown, jobs, CHILD_DEPTH)
-    return waits.found
+    return waits.waits
 
 
 # ---- steps -----------------------------------------------------------------------------------------------------------
@@ -97,9 +97,9 @@ def _going_on(jobs: list[Row], over: bool) -> str:
     """Return where a step stands that has not ended, by its jobs."""
     if over:
         return ""
-    found = {str(job["status"]) for job in jobs}
+    statuses = {str(job["status"]) for job in jobs}
     for status, word in _OF_JOB.items():
-        if status in found:
+        if status in statuses:
             return word
     return "running"
 

@@ -1,6 +1,6 @@
 """The heart of a worker process: one thread that claims jobs, hands them to the executor and completes them.
 
-    poll the executor ──> complete outcomes (one transaction) ──> go on with the next steps
+    poll the executor ──> complete outcomes (one transaction) ──> continue with the next steps
          ^                                                            │
          └────────────── claim for the slots that are free <──────────┘
 
@@ -44,7 +44,7 @@ CLAIM_INTERVAL_SECONDS = 0.1
 
 OWN_PROMOTION_SECONDS = 1.0
 OWN_PROMOTION_ROWS = 100
-"""Jobs put off for at most so many seconds are queued by their own worker, so many at a time."""
+"""Jobs that wait for at most so many seconds are queued by their own worker, so many at a time."""
 
 NOTIFY_INTERVAL_SECONDS = 0.01
 
@@ -53,7 +53,7 @@ QUIET_SECONDS = 5.0
 
 
 class WorkerLoop:
-    """The loop of one worker. `run` returns when it was told to stop and everything it held is settled."""
+    """The loop of one worker. `run` returns when it was told to stop and holds nothing any more."""
 
     def __init__(
         self, database: Database, claimer: Claimer, *, drain_seconds: float = 25.0, pulse: Pulse | None = None
@@ -82,7 +82,7 @@ class WorkerLoop:
         self._last_claim_full = False
         self._poll = MIN_POLL_SECONDS
         self._next_claim = 0.0
-        self._due = math.inf  # when a job that was put off for a moment is to be queued
+        self._due = math.inf  # when a job that waits for a moment is to be queued
         self._last_claim = 0.0
         self._last_notify = 0.0
         self._owes_notify = False
@@ -94,7 +94,7 @@ class WorkerLoop:
     # ---- the loop ------------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; then begin nothing new and settle what runs. Raises nothing that passes by
+        """Work until `stop` is set; then begin nothing new and complete what runs. Raises nothing that passes by
         itself: a lost connection is opened again."""
         give_up, self._draining = None, False
         while True:
@@ -175,7 +175,7 @@ class WorkerLoop:
         self._claimer.take(conn, rows)
 
     def _promote(self) -> None:
-        """Queue what this worker has put off for less than the second after which the maintenance thread looks."""
+        """Queue the jobs of this worker that wait for less than the second after which the maintenance thread looks."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -218,16 +218,16 @@ class WorkerLoop:
             self._next_claim = 0.0
         return room
 
-    def _completed(self, advanced: CommittedBatch) -> None:
+    def _completed(self, committed: CommittedBatch) -> None:
         """Go on with what a transaction has left to this worker, and tell others of the rest."""
-        self._owes_notify = self._owes_notify or advanced.queued
-        if advanced.due is not None and advanced.due <= OWN_PROMOTION_SECONDS:
-            self._due = min(self._due, time.monotonic() + advanced.due)
-        if advanced.leased:
-            for leased in advanced.leased:
+        self._owes_notify = self._owes_notify or committed.queued
+        if committed.due is not None and committed.due <= OWN_PROMOTION_SECONDS:
+            self._due = min(self._due, time.monotonic() + committed.due)
+        if committed.leased:
+            for leased in committed.leased:
                 self.held_jobs.hold(leased)
-            self._claimer.begin(self._connected(), advanced.leased)
-        if advanced.queued:
+            self._claimer.begin(self._connected(), committed.leased)
+        if committed.queued:
             self.claim_now.set()
 
     def _release(self, jobs: list[int]) -> None:

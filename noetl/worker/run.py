@@ -54,7 +54,7 @@ def run_worker(
     drain_seconds: float = 25.0,
     pulse: Pulse | None = None,
 ) -> None:
-    """Work until `stop` is set, then settle what runs. `only_root`: take jobs of that execution's tree only.
+    """Work until `stop` is set, then complete what runs. `only_root`: claim jobs of that execution's tree only.
 
     Raises `DatabaseError` where the database cannot be reached at the start; later it is waited for.
     """

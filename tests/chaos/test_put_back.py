@@ -116,7 +116,7 @@ def test_what_a_worker_remembers_of_a_lost_tail_is_given_to_nobody(
         assert [row[0] for row in logged] == [first, second]
 
 
-def test_what_the_log_still_knows_goes_on(own: TestServer, settings: Settings, tmp_path: Path) -> None:
+def test_what_the_log_still_knows_continues(own: TestServer, settings: Settings, tmp_path: Path) -> None:
     """A job that runs while Postgres is started again, with nothing lost, is not run a second time."""
     folder = tmp_path / "calls"
     folder.mkdir()

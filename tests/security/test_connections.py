@@ -236,13 +236,13 @@ class Counting:
 
     def __init__(self) -> None:
         self.sessions = 0
-        self.entered, self.go_on = threading.Event(), threading.Event()
-        self.go_on.set()
+        self.entered, self.released = threading.Event(), threading.Event()
+        self.released.set()
 
     def session(self) -> AbstractContextManager[Any]:
         self.sessions += 1
         self.entered.set()
-        assert self.go_on.wait(LIMIT)
+        assert self.released.wait(LIMIT)
         raise Unreachable("no connection to the database")
 
 
@@ -252,14 +252,14 @@ def test_readiness_asks_the_database_by_one_caller_at_a_time() -> None:
     service = Service(cast(Any, database), cast(Any, SimpleNamespace(settings=settings)))
     assert database.sessions == 1
     database.entered.clear()
-    database.go_on.clear()
+    database.released.clear()
     slow = threading.Thread(target=service.look)
     slow.start()
     assert database.entered.wait(LIMIT)
     for _ in range(20):
         assert isinstance(service.look(), Unreachable)
     assert database.sessions == 2
-    database.go_on.set()
+    database.released.set()
     slow.join(LIMIT)
     service._problem = None
     for _ in range(20):

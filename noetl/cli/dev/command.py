@@ -152,7 +152,7 @@ class _Dev:
 
         if self._run is None:
             return
-        if self._own is not None and self._executions.goes_on(self._own):
+        if self._own is not None and self._executions.follows(self._own):
             self._orchestrator.cancel(self._own, by=account_name(), reason="a file was saved")
         try:
             request = StartRequest(

@@ -59,7 +59,7 @@ class Executions:
         for number, one in list(self._followed.items()):
             self._show(number, one)
 
-    def goes_on(self, execution_id: int) -> bool:
+    def follows(self, execution_id: int) -> bool:
         """Tell whether an execution is being followed."""
         return execution_id in self._followed
 

@@ -55,7 +55,7 @@ class TransactionRun:
     exact: bool = False  # the inbox stands: running it again does nothing twice
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def goes_on(self, last: bool) -> bool:
+    def may_continue(self, last: bool) -> bool:
         """Tell whether another attempt may follow this one."""
         over = self.deadline is not None and time.monotonic() >= self.deadline
         return not (last or over or self.cancelled.is_set())
@@ -168,7 +168,7 @@ class Transactions:
             clean = True
             return Done(result, session.output())
         except psycopg.Error as failure:
-            if session.lost(failure) and (run.exact or session.untouched) and run.goes_on(last):
+            if session.lost(failure) and (run.exact or session.untouched) and run.may_continue(last):
                 return None
             failed = self._failed(run, session, failure)
             clean = self._rolled_back(session)
@@ -193,7 +193,7 @@ class Transactions:
         except NoRoom:
             return self._late(run) or failed_at(run.call.where, "cancelled", "cancelled before it began")
         except psycopg.Error as failure:
-            if run.exact and run.goes_on(last):
+            if run.exact and run.may_continue(last):
                 return None
             return postgres_errors.of_connect(run.call.where, run.login, failure)
         with self._lock:

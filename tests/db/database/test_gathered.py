@@ -110,7 +110,7 @@ def test_a_lost_connection_is_an_operational_error(conn: GatheringConnection, ad
     assert conn.closed
 
 
-def test_what_has_no_form_as_text_is_refused_and_the_connection_goes_on(conn: GatheringConnection) -> None:
+def test_what_has_no_form_as_text_is_refused_and_the_connection_continues(conn: GatheringConnection) -> None:
     """libpq would cut a text at NUL, and Python writes lists and bytes in a form of its own: neither may be stored."""
     for value, error in (("a\0b", psycopg.DataError), ([1], TypeError), (b"a", TypeError), ({"a": 1}, TypeError)):
         with pytest.raises(error), store.transaction(conn, "noetl"):

@@ -128,10 +128,10 @@ def test_heartbeats_and_completions_do_not_deadlock_nor_lose_a_row(engine: Engin
                 held[name] = {row.job.job_id: row.job.attempts for row in rows}
                 todo = [hand.finished(row, Done(b"1")) for row in rows]
                 while todo:
-                    advanced = hand.complete(*todo)
-                    assert advanced.dropped == []
-                    completed += len(todo) - len(advanced.postponed)
-                    todo = advanced.postponed
+                    committed = hand.complete(*todo)
+                    assert committed.dropped == []
+                    completed += len(todo) - len(committed.postponed)
+                    todo = committed.postponed
         return completed
 
     def beat(name: str) -> int:
@@ -186,21 +186,21 @@ def test_a_lost_lease_is_another_ones_and_the_late_result_is_dropped(
     assert engine.result(execution) == "quick"
 
 
-def test_an_outcome_put_off_leaves_nothing_in_the_memory(engine: Engine, hands: Callable[..., Hand]) -> None:
+def test_a_postponed_outcome_leaves_nothing_in_the_memory(engine: Engine, hands: Callable[..., Hand]) -> None:
     """It was decided, and would have been event 5. Meanwhile another branch's outcome has become that event."""
     engine.register(BRANCHES)
     execution = engine.start("branches")
     slow, quick = hands("slow"), hands("quick")
     (mine,), (other,) = slow.claim(), quick.claim()
     with locked(engine.database, execution):
-        put_off = slow.done(mine, result=b'"slow"').postponed
-    assert len(put_off) == 1
+        postponed = slow.done(mine, result=b'"slow"').postponed
+    assert len(postponed) == 1
     quick.done(other, result=b'"quick"')
     (after,) = slow.claim()
     work = slow.prepared(after)
     assert isinstance(work, Call)
     assert work.args == {"seen": "quick", "again": "quick"}
-    assert not slow.complete(*put_off).dropped
+    assert not slow.complete(*postponed).dropped
     slow.done(after)
     assert engine.result(execution) == ["slow", "quick"]
 
@@ -412,19 +412,19 @@ def is_free(database: Database, execution: int) -> bool:
     return row is not None
 
 
-def test_a_locked_execution_is_put_off_and_holds_up_nobody(engine: Engine, hands: Callable[..., Hand]) -> None:
+def test_a_locked_execution_is_postponed_and_holds_up_nobody(engine: Engine, hands: Callable[..., Hand]) -> None:
     engine.register(TWO)
     busy, idle = engine.start("two"), engine.start("two")
     hand = hands()
     rows = hand.claim(2)
     with locked(engine.database, busy):
-        advanced = hand.done(*rows)
-        assert [item.execution.execution_id for item in advanced.postponed] == [busy]
+        committed = hand.done(*rows)
+        assert [item.execution.execution_id for item in committed.postponed] == [busy]
         assert hand.renew({row.job.job_id: row.job.attempts for row in rows}) == {rows[0].job.job_id}, (
             "its job is untouched"
         )
         assert [row.execution_id for row in hand.claim(5)] == [idle], "the other went on"
-    assert not hand.complete(*advanced.postponed).postponed
+    assert not hand.complete(*committed.postponed).postponed
     assert "step_completed first" in engine.events(busy)
 
 
@@ -478,16 +478,16 @@ def test_an_execution_is_continued_for_a_while_only_when_others_wait(
     execution = engine.start("chain")
     hand = hands()
     (row,) = hand.claim()
-    advanced = hand.complete(hand.finished(row, Done(b"1")), room=1, idle=False)
+    committed = hand.complete(hand.finished(row, Done(b"1")), room=1, idle=False)
     streak = 0
-    while advanced.leased:
+    while committed.leased:
         streak += 1
-        (leased,) = advanced.leased
+        (leased,) = committed.leased
         item = hand.finished(row, Done(b"1"))
         item.execution, item.job = leased.execution, leased.job
-        advanced = hand.complete(item, room=1, idle=False)
+        committed = hand.complete(item, room=1, idle=False)
     assert 1 <= streak <= MAX_STREAK_STEPS
-    assert advanced.queued
+    assert committed.queued
     (row,) = hand.claim()
     assert not hand.complete(hand.finished(row, Done(b"1")), room=0).leased
     assert engine.status(execution) == "running"

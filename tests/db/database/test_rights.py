@@ -250,7 +250,7 @@ def test_a_login_that_is_made_without_a_password_is_said(modest: Callable[[str],
         assert apply_schema(admin, settings, ensure_role=True) == []
 
 
-def test_without_the_right_to_make_roles_it_warns_and_goes_on(modest: Callable[[str], Settings]) -> None:
+def test_without_the_right_to_make_roles_it_warns_and_continues(modest: Callable[[str], Settings]) -> None:
     """What was not done is said; the schema is applied, and server and worker take no login but the one named."""
     settings = modest("NOCREATEROLE")
     with open_admin(settings) as admin:

@@ -144,8 +144,8 @@ class Crowd:
         self.finished = [(one, item) for one, item in self.finished if one is not hand]
         if not mine:
             return
-        advanced = hand.complete(*mine, room=self.dice.randint(0, 3), idle=self.happens(0.5))
-        hand.release(*(leased.job.job_id for leased in advanced.leased))
+        committed = hand.complete(*mine, room=self.dice.randint(0, 3), idle=self.happens(0.5))
+        hand.release(*(leased.job.job_id for leased in committed.leased))
         if self.happens(self.losing):  # the reply was lost
             self.finished += [(hand, item) for item in mine]
 

@@ -85,7 +85,7 @@ def ended(engine: Engine, executions: list[int]) -> int:
     )
 
 
-def others_go_on(engine: Engine) -> None:
+def others_continue(engine: Engine) -> None:
     """Where each locked execution is waited for, each step of them stands behind all those waits."""
     others = [engine.start("chain") for _ in range(OTHERS)]
     wait_for(lambda: ended(engine, others) == OTHERS, limit=60)
@@ -97,7 +97,7 @@ def test_locked_executions_hold_up_nobody_else(engine: Engine, settings: Setting
         with holding(
             engine.database, "SELECT FROM execution WHERE execution_id = ANY (%s) FOR NO KEY UPDATE", executions
         ):
-            others_go_on(engine)
+            others_continue(engine)
             assert ended(engine, executions) == 0
         wait_for(lambda: ended(engine, executions) == LOCKED)
 
@@ -111,7 +111,7 @@ def test_locked_jobs_hold_up_no_other_execution(engine: Engine, settings: Settin
         with holding(engine.database, "SELECT FROM queue WHERE execution_id = ANY (%s) FOR UPDATE", executions):
             for gate in gates:
                 gate.touch()
-            others_go_on(engine)
+            others_continue(engine)
             assert ended(engine, executions) == 0
         wait_for(lambda: ended(engine, executions) == LOCKED, limit=60)
 

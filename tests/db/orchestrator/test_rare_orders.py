@@ -201,13 +201,13 @@ def test_of_two_outcomes_of_a_job_the_one_counts_whose_lease_holds(engine: Engin
     hand.claim()
     end_leases(engine)
     (lost,) = hand.expired()
-    put_off = hand.finished(lost, Expired())
+    postponed = hand.finished(lost, Expired())
     hand.complete(hand.finished(lost, Expired()))
     (again,) = hand.claim_lost()
     outcomes = [hand.finished(again, Done(b"1"))]
-    outcomes.insert(place, put_off)
-    advanced = hand.complete(*outcomes)
-    assert advanced.dropped == [put_off]
+    outcomes.insert(place, postponed)
+    committed = hand.complete(*outcomes)
+    assert committed.dropped == [postponed]
     assert engine.events(execution) == [
         "execution_start", "step_queued first", "lease_expired first", "step_completed first", "step_queued second",
     ]  # fmt: skip
@@ -243,7 +243,7 @@ def test_leases_are_lost_in_a_row_only_without_a_good_one_between_them(engine: E
 # ---- pools ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_notices_a_lost_worker_does_not_go_on_with_what_is_another_pools(engine: Engine, hand: Hand) -> None:
+def test_who_notices_a_lost_worker_does_not_continue_with_what_is_another_pools(engine: Engine, hand: Hand) -> None:
     engine.register(HEAVY)
     engine.start("heavy")
     begin_loops(hand, 1, "heavy")
@@ -253,7 +253,7 @@ def test_who_notices_a_lost_worker_does_not_go_on_with_what_is_another_pools(eng
             assert hand.claim_lost("heavy")
         end_leases(engine)
         (lost,) = hand.expired()
-        advanced = hand.complete(hand.finished(lost, Expired()), room=5)
-    assert advanced.leased == []
-    assert advanced.queued
+        committed = hand.complete(hand.finished(lost, Expired()), room=5)
+    assert committed.leased == []
+    assert committed.queued
     assert queue(engine) == [("each", 1, "queued")]

@@ -121,7 +121,7 @@ def test_a_result_of_fifty_megabytes_is_refused_in_the_runner(executor: Executor
     assert "50,000,002" in report.answer.error["message"]
 
 
-def test_large_arguments_and_results_pass_while_others_go_on(executor: Executor) -> None:
+def test_large_arguments_and_results_pass_while_others_continue(executor: Executor) -> None:
     big = "x" * 20_000_000
     executor.submit(1, python("def main(a):\n    return a\n", {"a": big}))
     executor.submit(2, python(QUICK, {"a": 2}))

@@ -89,7 +89,7 @@ def test_a_server_that_is_held_in_c_ends_with_a_traceback(home: Home) -> None:
         assert "in held" in said
 
 
-def test_a_server_beside_much_work_goes_on(home: Home) -> None:
+def test_a_server_beside_much_work_continues(home: Home) -> None:
     """Its event loop turns, however much its other threads compute."""
     with serving(home, "busy") as (process, url):
         begun = processor_seconds(process.pid)

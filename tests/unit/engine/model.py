@@ -188,7 +188,7 @@ class Execution(testing.Execution):
             self.put_back(row, float("inf"), {})
             self.check()
 
-    def go_on(self) -> None:
+    def continue_routers(self) -> None:
         """Have the job of a long chain of routers come up."""
         self.give(Continue(), self.lease(CONTINUE_NODE))
 
@@ -205,7 +205,7 @@ class Execution(testing.Execution):
             assert limit > 0, "it does not come to an end"
             job = next(iter(self.queue.values())).job
             if job.node_id == CONTINUE_NODE:
-                self.go_on()
+                self.continue_routers()
             elif self.to_collect(job):
                 self.begin_loop(job.node_id, job.item_index)
             else:

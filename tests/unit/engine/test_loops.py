@@ -459,7 +459,7 @@ def test_a_loop_whose_items_were_skipped_has_not_completed() -> None:
     ]
 
 
-def test_the_outer_loop_may_go_on_where_the_inner_fails() -> None:
+def test_the_outer_loop_may_continue_where_the_inner_fails() -> None:
     execution = nested(on_error="continue")
     execution.begin_loop("start")
     execution.begin_loop("start", 0)

@@ -84,7 +84,7 @@ class Chaos:
                 execution.rendered(name, item)
             return
         if name == CONTINUE_NODE:
-            execution.go_on()
+            execution.continue_routers()
         elif dice.random() < self.trouble:
             self.disturb(row.job)
         else:

@@ -152,20 +152,20 @@ def test_a_completion_runs_a_thousand_routers_then_goes_on_through_the_queue() -
     execution = flow(router("start", "a"), router("a", "b", max_visits=1200), router("b", "a"))
     assert execution.waiting() == [CONTINUE_NODE]
     assert execution.ran().count("a") + execution.ran().count("b") == 999
-    execution.go_on()
+    execution.continue_routers()
     assert execution.waiting() == [CONTINUE_NODE]
-    execution.go_on()
+    execution.continue_routers()
     assert execution.status == "failed"
     assert len(execution.events("step_completed", CONTINUE_NODE)) == 2
 
 
-def test_a_worker_lost_with_the_job_that_goes_on_makes_it_go_on() -> None:
+def test_a_worker_lost_with_the_job_that_continues_makes_it_continue() -> None:
     execution = flow(router("start", "a"), router("a", "b", max_visits=600), router("b", "a"))
     execution.expire(CONTINUE_NODE)
     assert execution.status == "failed"
 
 
-def test_other_outcomes_go_on_with_routers_while_the_continue_job_waits() -> None:
+def test_other_outcomes_continue_with_routers_while_the_continue_job_waits() -> None:
     execution = flow(router("start", "a", "p"), router("a", "b", max_visits=600), router("b", "a"), py("p"))
     assert sorted(execution.waiting()) == [CONTINUE_NODE, "p"]
     execution.done("p")

@@ -261,9 +261,9 @@ def test_on_error_has_the_same_grammar() -> None:
     )
     assert [[edge.target for edge in clause.edges] for clause in found.on_error] == [["h"], ["end"]]
     assert not found.on_error_continue
-    goes_on = step("type: http\nendpoint: http://x\nnext: t\non_error: continue")
-    assert goes_on.on_error_continue
-    assert goes_on.on_error == ()
+    continuing = step("type: http\nendpoint: http://x\nnext: t\non_error: continue")
+    assert continuing.on_error_continue
+    assert continuing.on_error == ()
 
 
 def test_edges_are_numbered_through_the_playbook() -> None:

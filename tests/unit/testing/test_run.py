@@ -234,7 +234,7 @@ def test_what_never_ends_is_stopped(trials: Trials, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_long_chain_of_routers_goes_on(trials: Trials) -> None:
+def test_a_long_chain_of_routers_continues(trials: Trials) -> None:
     body = """
     - {step: start, max_visits: 3000, next: [{when: "{{ job.uuid.endswith is defined }}", then: start}, {else: again}]}
     - {step: again, max_visits: 3000, next: [{when: false, then: end}, {else: start}]}

@@ -164,11 +164,11 @@ def test_a_supervisor_that_was_stopped_itself_ends_nobody(tmp_path: Path, monkey
 
 def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_none() -> None:
     """What counts is the time on a processor since the last turn, not that on the wall."""
-    pulse, go_on, computed, ended = Pulse(longest_turn=0.05), threading.Event(), threading.Event(), threading.Event()
+    pulse, released, computed, ended = Pulse(longest_turn=0.05), threading.Event(), threading.Event(), threading.Event()
 
     def pump() -> None:
         pulse.turn()
-        assert go_on.wait(20)
+        assert released.wait(20)
         until = time.thread_time() + 0.1
         while time.thread_time() < until:
             pass
@@ -181,7 +181,7 @@ def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_non
     thread = threading.Thread(target=pump)
     thread.start()
     assert not pulse.stands_still()
-    go_on.set()
+    released.set()
     assert computed.wait(20)
     still = pulse.stands_still()
     ended.set()

@@ -25,7 +25,7 @@ def test_a_duty_is_due_after_its_interval_or_as_much_sooner_as_it_says(
     assert duty.due_at == due
 
 
-def test_a_duty_that_fails_is_done_again_and_the_others_go_on(
+def test_a_duty_that_fails_is_done_again_and_the_others_continue(
     worker: WorkerParts, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []

@@ -9,7 +9,7 @@ from tests.support.waiting import wait_for
 from tests.support.working import Engine
 
 
-def test_an_execution_past_its_timeout_fails_and_others_go_on(
+def test_an_execution_past_its_timeout_fails_and_others_continue(
     engine: Engine, worker: WorkerParts, conn: Connection
 ) -> None:
     engine.register(WAITING)

@@ -14,7 +14,7 @@ MAX_CREDENTIAL_BYTES: Final = 64 * 1024
 """Bytes of a credential's fields, and of any secret."""
 
 CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-"""What a credential can be called: a point would divide its name from a field's."""
+"""Names of credentials. They have no point, which divides the name from a field's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ MAIN_FIELDS: Final[Mapping[str, str]] = {
     "s3": "secret_key",
     "generic": "value",
 }
-"""The field that is meant where only the credential is named."""
+"""The field that is used where only the credential is named."""
 
 
 def check_type(type_: Any) -> str:
@@ -121,14 +121,14 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def secret_values(type_: str, fields: Mapping[str, Any]) -> list[Any]:
-    """Return the values of a credential that must not be seen."""
+    """Return the secret values of a credential."""
     spec = CREDENTIAL_TYPES.get(type_, {})
     found = [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
     return found + _passwords_in(fields["url"]) if type_ == "postgres" and "url" in fields else found
 
 
 def _passwords_in(url: str) -> list[str]:
-    """Return the password of a connection string, as it stands there and as it is meant."""
+    """Return the passwords of a connection string, as written and as decoded."""
     found = [match for match in re.findall(r"//[^/@:]*:([^@]*)@", url) if match]
     for quoted, plain_ in re.findall(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", url):
         found += [quoted, re.sub(r"\\(.)", r"\1", quoted), plain_]

@@ -1,4 +1,4 @@
-"""SQL as text: the one scanner, which knows what is a string or a comment, and the rules of placeholders.
+"""SQL as text: the one scanner, which tells strings and comments from SQL, and the rules of placeholders.
 
     text --tokens--> words, strings, comments, placeholders, ; --split--> commands with their placeholders
 

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 MAX_TEXT_CHARACTERS: Final = 16 * 1024
-"""How much of a message or traceback an error keeps, in characters."""
+"""The length of a message or traceback in an error."""
 
 CUT_SIGN: Final = re.compile(r"(\n?\.\.\. [\d,]+ (?:characters|bytes) left out \.\.\.)")
 """The sign of a place where text was cut: what stands around it may be half of something."""

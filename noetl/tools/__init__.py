@@ -1,1 +1,1 @@
-"""Effects: one action type per file, all of one shape, one explicit registry."""
+"""The tools: one step type with effects per module, all of one shape, in one explicit registry."""

@@ -1,4 +1,4 @@
-"""The shape every tool has: a `Call` in, `Done` or `Failed` out.
+"""The shape of every tool: a `Call` in, `Done` or `Failed` out.
 
 A tool opens what its call names and never sees the engine's database.
 """

@@ -1,9 +1,9 @@
-"""Run a command in a container, by the Docker engine that the worker reaches.
+"""The container tool: commands in containers of the Docker engine that the worker reaches.
 
 Fields: `image`, `command` (text or list), `env`, `volumes` (`source:target[:ro]`, or a mapping), `workdir`, `user`,
-`network`. The container's name is the step run's idempotency key: what a lost worker left behind under it is removed
-before the next attempt begins, so no two attempts run at once on one engine. Its labels tell whose it is: where no next
-attempt comes, some worker removes it that finds it left behind (`worker/maintenance/containers.py`).
+`network`. The container's name is the step run's idempotency key: a container that a lost worker left behind under it
+is removed before the next attempt begins, so no two attempts run at once on one engine. Its labels name database and
+worker: where no next attempt comes, another worker removes the container (`worker/maintenance/containers.py`).
 """
 
 import os
@@ -30,13 +30,13 @@ if TYPE_CHECKING:  # imported by the first call: most workers never make one
 
 DEFAULT_TIMEOUT_SECONDS: Final = 3600.0
 API_TIMEOUT_SECONDS: Final = 60
-"""Seconds that one request to the engine may take, the run itself left aside."""
+"""The time limit of one request to the engine; the run itself is none."""
 
 ERROR_OUTPUT_BYTES: Final = 16 * 1024
-"""How much of each stream an error keeps, in bytes: the last ones."""
+"""The end of each stream that an error keeps."""
 
 OUTPUT_TAIL_BYTES: Final = 48 * 1024
-"""How much of what was printed is kept as the step's output, in bytes."""
+"""The end of what was printed that is kept as the step's output."""
 
 KEY_LABEL: Final = "noetl.key"
 DATABASE_LABEL: Final = "noetl.database"
@@ -50,7 +50,7 @@ class _Unavailable(Exception):
 
 @dataclass(slots=True)
 class _Printed:
-    """What a container prints. `limit` is for both streams together."""
+    """The output of a container. `limit` is for both streams together."""
 
     limit: int
     stdout: bytearray = field(default_factory=bytearray)
@@ -58,7 +58,7 @@ class _Printed:
     tail: bytearray = field(default_factory=bytearray)
 
     def take(self, stream: int, data: bytes) -> None:
-        """Take what came on stream 1 or 2. Raises `TooLarge`."""
+        """Take a piece of stream 1 or 2. Raises `TooLarge`."""
         text = self.stderr if stream == 2 else self.stdout
         text += data
         self.tail += data
@@ -81,7 +81,7 @@ class Owned:
 
 
 def run(labels: Mapping[str, str], call: Call) -> Done | Failed:
-    """Run a container to its end and return `{exit_code, stdout, stderr}`. `labels` tell whose it is.
+    """Run a container to its end and return `{exit_code, stdout, stderr}`. `labels` name its database and worker.
 
     Errors: `validation` (a field is wrong), `container` (no engine, no such image, another code than 0; `detail` has
     code and output), `timeout`, `too_large`.
@@ -238,7 +238,7 @@ def knock() -> None:
 
 @contextmanager
 def _container(engine: "docker.DockerClient", call: Call, options: dict[str, Any]) -> "Iterator[Container]":
-    """Make the container; it is removed in any case."""
+    """Make the container, and remove it in any case."""
     import docker
 
     name = container_name(call.key)
@@ -274,7 +274,7 @@ def _remove(engine: "docker.DockerClient", name: str) -> None:
 
 
 def _pull(engine: "docker.DockerClient", call: Call, image: str) -> None:
-    """Fetch an image, with the credential of type basic that `auth` gives, if it does."""
+    """Fetch an image, with the credential of type basic in `auth`, if there is one."""
     import docker
 
     login = call.auth.get("") or next(iter(call.auth.values()), {})
@@ -319,8 +319,11 @@ def _run(call: Call, container: "Container", printed: _Printed) -> Done | Failed
 
 @contextmanager
 def _attached(container: "Container") -> Iterator[Iterator[tuple[int, bytes]]]:
-    """Yield what a container prints as (1 or 2, bytes), however long it is silent; attached before it starts, so that
-    nothing is missed. The SDK's own stream has the timeout of a request and is never closed."""
+    """Yield the output of a container as (1 or 2, bytes), however long it is silent.
+
+    It is attached before the start, so that nothing is missed. The SDK's own stream has the timeout of a request and is
+    never closed.
+    """
     from docker.utils.socket import frames_iter
 
     stream = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})

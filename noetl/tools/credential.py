@@ -1,4 +1,4 @@
-"""The credential of a Postgres as its parts, whatever it calls them."""
+"""Credentials of type postgres as parts of a connection, under the client library's names."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -33,7 +33,7 @@ PART_NAMES: Final = {
     "options": "options",
     "target_session_attrs": "target_session_attrs",
 }
-"""The fields of a credential, and what the client library calls them."""
+"""The fields of a credential, and their names in the client library."""
 
 _ONLY_IN_URLS: Final = frozenset(
     {
@@ -42,8 +42,8 @@ _ONLY_IN_URLS: Final = frozenset(
         *("require_auth", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version", "ssl_max_protocol_version"),
     }
 )
-"""What a connection string may say beside that. What names a file of passwords or services is in neither list: it would
-let in who does not know the password."""
+"""The further parts that a connection string may have. Files of passwords or services are in neither list: they would
+replace a password that the playbook does not know."""
 
 URL_FIELDS: Final = ("url", "dsn", "conninfo")
 _REQUIRED_PARTS: Final = {"host": "host", "user": "user", "dbname": "database"}
@@ -92,7 +92,7 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
 
 
 def secrets_of(parts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what of a login must not be seen."""
+    """Return the secrets of a login."""
     return tuple(str(parts[name]) for name in _SECRET_PARTS if len(str(parts.get(name) or "")) >= _SHORTEST_SECRET)
 
 

@@ -11,7 +11,7 @@ _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
 _UINT64_MAX: Final = 2**64 - 1
-"""What a result can hold: databases have no unsigned integers, other services do."""
+"""The greatest integer of a result: databases have no unsigned ones, other services do."""
 
 
 class NumberTooBig(ValueError):

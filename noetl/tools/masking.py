@@ -1,8 +1,8 @@
-"""Masks secrets in what comes back from a call, before it goes anywhere: `***` in the place of each value.
+"""Masks for secrets in the outcome of a call, before it goes anywhere: `***` in the place of each value.
 
-Looked for are the values, and the forms in which programs show them: escaped in JSON, in HTML and in Python's `repr`,
-encoded for URLs, in Base64 (also as a part of what was encoded, and with line ends). A form of fewer than four
-characters is not looked for: it would stand everywhere. A value that is common (`is_common`) is masked as a whole word,
+A mask looks for the values, and for the forms in which programs show them: escaped in JSON, in HTML and in Python's
+`repr`, encoded for URLs, in Base64 (also as a part of what was encoded, and with line ends). A form of fewer than four
+characters is not looked for: it would be everywhere. A value that is common (`is_common`) is masked as a whole word,
 and only in what people read (output, errors): in a result such a text is data. Where text was cut, the pieces of values
 at the cut are masked, too.
 """
@@ -54,7 +54,7 @@ def mask_of(secrets: tuple[str, ...]) -> "Mask":
 
 
 class Mask:
-    """Replaces secrets by stars in values of any kind."""
+    """A replacement of secrets by stars in values of any kind."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         parts = sorted({part for secret in secrets for part in _parts(secret)}, key=len, reverse=True)
@@ -69,7 +69,7 @@ class Mask:
         self._forms.sort(key=len, reverse=True)  # a part of a value must not hide the rest of it
 
     def answer(self, answer: Done | Failed) -> Done | Failed:
-        """Return what came of a call, masked."""
+        """Return the outcome of a call, masked."""
         if self._all is None:
             return answer
         output = self.text(answer.output)
@@ -88,7 +88,7 @@ class Mask:
         return text if self._all is None else self._masked(self._all, text)
 
     def finds(self, text: str) -> bool:
-        """Return whether a text has a secret in it that is not a common one."""
+        """Tell whether a text has a secret in it that is not a common one."""
         return self._data is not None and (bool(self._data.search(text)) or self._is_wrapped_in(text))
 
     def _data_text(self, text: str) -> str:
@@ -199,7 +199,7 @@ def _overlap(text: str, form: str) -> int:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    """Yield a secret and what may be seen of it alone: its lines, and the texts inside of JSON."""
+    """Yield a secret and its parts that may appear alone: its lines, and the texts inside of JSON."""
     if len(secret) < MIN_CHARACTERS:
         return
     yield secret
@@ -238,7 +238,7 @@ def _shown(value: str) -> Iterator[str]:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """Yield what Base64 makes of a value, alone and as a part of what is encoded."""
+    """Yield a value in Base64, encoded alone and as a part of something."""
     data = value.encode("utf-8", "surrogatepass")
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(data).decode().rstrip("=")
@@ -249,8 +249,8 @@ def _in_base64(value: str) -> Iterator[str]:
 
 
 def _core(encode: Any, data: bytes, offset: int) -> str:
-    """Return what Base64 makes of data that stands somewhere in what is encoded: the characters that depend on it
-    alone. `offset`: its place, modulo 3."""
+    """Return the characters of Base64 that depend on the data alone, where that is a part of what is encoded. `offset`:
+    its place, modulo 3."""
     text = str(encode(b"\0" * offset + data).decode()).rstrip("=")
     first = (0, 2, 3)[offset]
     bits = (offset + len(data)) * 8

@@ -1,6 +1,6 @@
-"""NOETL_HOME, where token, keys and the database's password are: files that data name must not be there.
+"""The protection of NOETL_HOME, where token, keys and the database's password are, from paths in data.
 
-The worker hands the folder of the execution's own files to the tools that keep some; it is directly in the home.
+Tools that keep files of an execution get their folder from the worker; it is directly in the home.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Run a playbook's Python: `code` with `def main(...)`.
+"""The python tool: a playbook's `code` with `def main(...)`.
 
 Everything happens in one fresh module per call, so that imports and helpers are visible in `main`; only the compiled
 code is kept. Imported by every runner child, hence light.
@@ -23,17 +23,17 @@ from noetl.tools.base import Tool, failed_at
 from noetl.tools.python_values import without_objects
 
 MODULE_NAME: Final = "noetl_step"
-"""The name of the module that a step's code is. Not `__main__`: `if __name__ == "__main__":` must not run."""
+"""The name of the module of a step's code. Not `__main__`: `if __name__ == "__main__":` must not run."""
 
 MAX_FRAMES_PER_END: Final = 20
-"""How many frames of a traceback are kept at either end: endless recursion under little memory has millions."""
+"""Frames of a traceback that are kept at either end: endless recursion under little memory has millions."""
 
 _MAX_COMPILED: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class _Parameters:
-    """What `main` takes. `whole`: its only parameter is `input_data`, which is the whole mapping of arguments unless
+    """The parameters of `main`. `whole`: the only one is `input_data`, which is the whole mapping of arguments unless
     one of them has that name; `everything`: it has `**kwargs`."""
 
     positional: tuple[str, ...]
@@ -100,7 +100,7 @@ def run(call: Call) -> Done | Failed:
 
 
 def compile_ahead(call: Call) -> None:
-    """Compile a call's code, so that forks of this process need not; what is wrong with it is told by `run`."""
+    """Compile a call's code, so that forks of this process need not. `run` reports mistakes in it."""
     code = call.fields.get("code")
     if isinstance(code, str):
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
@@ -108,7 +108,7 @@ def compile_ahead(call: Call) -> None:
 
 
 def _written(value: Any, limit: int) -> bytes:
-    """Return a value as JSON; what JSON lacks is written as the postgres tool writes it."""
+    """Return a value as JSON; types that JSON lacks are written as the postgres tool writes them."""
     try:
         return plain(value, limit)
     except ValueNotJson:
@@ -159,7 +159,7 @@ def _compile(where: str, code: str) -> _Compiled:
 
 
 def _parameters(compiled: _Compiled, main: Callable[..., Any]) -> _Parameters:
-    """Return what `main` takes; inspected once for a plain function, since its code decides that."""
+    """Return the parameters of `main`; for a plain function they are read once, from its code."""
     code = main.__code__ if type(main) is FunctionType and not main.__dict__ else None
     if code is not None and code is compiled.main and compiled.parameters is not None:
         return compiled.parameters
@@ -169,7 +169,7 @@ def _parameters(compiled: _Compiled, main: Callable[..., Any]) -> _Parameters:
 
 
 def _of_function(main: FunctionType) -> _Parameters:
-    """Return what a plain function takes: its code tells at a fraction of what `inspect` costs in a fork."""
+    """Return the parameters of a plain function from its code, at a fraction of the cost of `inspect` in a fork."""
     code = main.__code__
     only, count = code.co_posonlyargcount, code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
@@ -185,7 +185,7 @@ def _of_function(main: FunctionType) -> _Parameters:
 
 
 def _of_signature(main: Callable[..., Any]) -> _Parameters:
-    """Return what anything else takes that can be called."""
+    """Return the parameters of any other callable."""
     try:
         signature = inspect.signature(main)
     except (TypeError, ValueError):
@@ -229,9 +229,9 @@ def _bind(parameters: _Parameters, call: Call) -> tuple[list[Any], dict[str, Any
 
 
 def _context(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the global `context`: step results by name, and what is known of this run.
+    """Return the global `context`: step results by name, and the facts of this run.
 
-    `context['step']` is a mapping too (name, visit ...), unless a step has that name: whichever step one asks for,
+    `context['step']` is a mapping too (name, visit ...), unless a step has that name: for any step
     `context.get(step, {}).get('data')` works.
     """
     run_of = {name: known[name] for name in ("visit", "item_index", "attempt") if name in known}
@@ -286,7 +286,7 @@ def _detail(where: str, failure: BaseException) -> dict[str, Any]:
 
 
 def _shorten(failure: BaseException) -> None:
-    """Cut the middle out of the tracebacks of an exception and of those that it was caused by, where they are long."""
+    """Cut the middle out of long tracebacks of an exception and of its causes."""
     seen: set[int] = set()
     chain: list[BaseException | None] = [failure]
     while chain:
@@ -313,7 +313,7 @@ def _after(frame: TracebackType | None, steps: int) -> TracebackType:
 
 
 def _trim(described: traceback.TracebackException, where: str) -> None:
-    """Drop our own frames from the head of a traceback, and of those that it was caused by."""
+    """Drop the tool's own frames from the head of a traceback, and of its causes."""
     frames = list(described.stack)
     while frames and frames[0].filename != where:
         frames.pop(0)

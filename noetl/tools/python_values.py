@@ -12,7 +12,7 @@ from noetl.tools.sql.values import interval, number
 
 
 def without_objects(value: Any, depth: int = 0) -> Any:
-    """Return a value with such objects written as text, numbers, lists and mappings; what else it holds stays.
+    """Return a value with such objects written as text, numbers, lists and mappings; the rest of it stays.
 
     A set becomes a list, in ascending order where its items have one. Raises `ValueNotJson` for what is nested too
     deep, or contains itself.

@@ -1,8 +1,8 @@
-"""Run a command: `command` as a list is its argv, as text it is run by `bash -eo pipefail`, or by `sh -e`.
+"""The shell tool: a `command`, as a list its argv, as text run by `bash -eo pipefail` or by `sh -e`.
 
 The text reaches the shell as a file in memory: nobody sees it in the list of processes, and it may be of any size. So
-may `stdin`. It runs in a fork of a runner, which ends all that the command has started. What the command prints is in
-the result, and goes on to the runner's own output as it comes, so that a killed command's output is not lost.
+may `stdin`. It runs in a fork of a runner, which ends all that the command has started. Its output is in the result,
+and is passed on to the runner's own as it comes, so that a killed command's output is not lost.
 Imported by every runner child, hence light.
 """
 
@@ -28,10 +28,10 @@ from noetl.rules.text import storable
 from noetl.tools.base import InvalidCall, Tool, failed_at
 
 ERROR_OUTPUT_BYTES: Final = 16 * 1024
-"""How much of each stream an error keeps, in bytes: the last ones."""
+"""The end of each stream that an error keeps."""
 
 LINGER_SECONDS: Final = 1.0
-"""Seconds that output is still waited for when the command has ended and something it started holds its pipes."""
+"""How long output is waited for when the command has ended and a process that it started holds its pipes."""
 
 _CHUNK_BYTES: Final = 1 << 16
 
@@ -56,12 +56,12 @@ def run(call: Call) -> Done | Failed:
     return _answer(call, process.wait(), stdout, stderr)
 
 
-# ---- what is to be run -----------------------------------------------------------------------------------------------
+# ---- the call's fields -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """A command as it is started: `script` is the descriptor of its text, `stdin` of what it reads."""
+    """A command to start: `script` is the descriptor of its text, `stdin` that of its input."""
 
     argv: list[str]
     script: tuple[int, ...]
@@ -71,7 +71,7 @@ class _Command:
 
 
 def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
-    """Return what is to be started; `files` closes the descriptors. Raises `InvalidCall`."""
+    """Return the command of a call; `files` closes the descriptors. Raises `InvalidCall`."""
     command, shell = call.fields.get("command"), call.fields.get("shell")
     environment, folder, stdin = _environment(call), _folder(call), _stdin(call, files)
     if isinstance(command, str) and command.strip():
@@ -90,7 +90,7 @@ def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
 
 
 def _interpreter(shell: Any) -> list[str]:
-    """Return what runs a text, by the field `shell`: bash where there is one, else sh."""
+    """Return the interpreter that the field `shell` names; by default bash where there is one, else sh."""
     if shell is not None and shell not in SHELLS:
         raise InvalidCall(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
     bash = shutil.which("bash") if shell != "sh" else None
@@ -102,7 +102,7 @@ def _interpreter(shell: Any) -> list[str]:
 
 
 def _stdin(call: Call, files: contextlib.ExitStack) -> int:
-    """Return the descriptor from which the command reads: text as it is, other values as JSON, nothing for null."""
+    """Return the descriptor of the command's input: text unchanged, other values as JSON, nothing for null."""
     value = call.fields.get("stdin")
     if value is None:
         return subprocess.DEVNULL
@@ -179,7 +179,7 @@ def _start(command: _Command) -> "subprocess.Popen[bytes]":
         raise InvalidCall(f"{program!r} cannot be started: {failure}{large}") from None
 
 
-# ---- what it prints --------------------------------------------------------------------------------------------------
+# ---- the output ------------------------------------------------------------------------------------------------------
 
 
 def _read(process: "subprocess.Popen[bytes]", limit: int) -> tuple[bytes, bytes]:
@@ -231,7 +231,7 @@ def _answer(call: Call, code: int, stdout: bytes, stderr: bytes) -> Done | Faile
 
 
 def how_it_ended(code: int) -> str:
-    """Say how a process ended, by its code: negative is a signal, as is what a shell makes of it (128 + signal)."""
+    """Return how a process ended, by its code: a negative one is a signal, as is 128 + signal from a shell."""
     number = -code if code < 0 else code - 128
     if number > 0:
         try:

@@ -1,4 +1,4 @@
-"""What is known of results before anything has run: the fixed shapes of types, and what python code writes out.
+"""Shapes of results that are known before anything has run: fixed ones of types, and dicts that python code writes out.
 
 None stands for "anything": most results are known only when they are there, and then lint says nothing.
 """
@@ -22,7 +22,7 @@ JOB: Final = shape_of("id", "uuid")
 
 
 def result_shape(type_: str, node: Node, code: str | None) -> Shape | None:
-    """Return what the result of a step is known to be; `code` is that of its task, where it has none itself."""
+    """Return the known shape of a step's result; `code` is that of its task, where it has none itself."""
     if "loop" in node.value:
         return LOOP
     if type_ == "python":

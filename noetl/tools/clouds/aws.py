@@ -1,6 +1,6 @@
 """Secrets of AWS Secrets Manager, over its REST API.
 
-Who asks comes from a credential (type s3, or generic with the same fields), else from the environment:
+The keys come from a credential (type s3, or generic with the same fields), else from the environment:
 `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; the region from the step, the secret's ARN, the
 credential, `AWS_REGION` or `AWS_DEFAULT_REGION`. `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL` name another
 address, as for AWS's own tools.
@@ -22,7 +22,7 @@ _REGION_NAME: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
 class AwsSecrets:
-    """Reads secrets. Safe to share between threads."""
+    """A reader of secrets. Safe to share between threads."""
 
     def __init__(
         self, environment: Mapping[str, str], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Signs requests to AWS: Signature Version 4, as AWS documents it (docs.aws.amazon.com, "Create a signed request")."""
+"""Signatures of requests to AWS: Version 4, as AWS documents it (docs.aws.amazon.com, "Create a signed request")."""
 
 import hashlib
 import hmac
@@ -30,7 +30,7 @@ def sign(
     service: str,
     now: datetime,
 ) -> dict[str, str]:
-    """Return the headers of a request with those that sign it. `now` is in UTC."""
+    """Return the headers of a request, its signature among them. `now` is in UTC."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {**headers, "Host": urlsplit(url).netloc, "X-Amz-Date": stamp}
     if keys.token:
@@ -49,7 +49,7 @@ def _lower_name(header: tuple[str, str]) -> str:
 
 
 def _canonical_request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
-    """Return the text of a request that is signed. `headers` have names in small letters, in their order."""
+    """Return a request as the text to sign. `headers`: by their names in small letters, sorted."""
     parts = urlsplit(url)
     query = "&".join(
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"

@@ -1,6 +1,6 @@
 """Secrets of Google Secret Manager, over its REST API.
 
-Who asks comes from a credential (generic with the fields of a service account's key file, or bearer with an access
+The account comes from a credential (generic with the fields of a service account's key file, or bearer with an access
 token), else from the key file that `GOOGLE_APPLICATION_CREDENTIALS` names, else from the metadata server of Google's
 machines (`GCE_METADATA_HOST`). `CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER` names another address, as for gcloud.
 """
@@ -25,11 +25,11 @@ _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _FULL_NAME: Final = re.compile(r"projects/([^/]+)/secrets/([^/]+)(?:/versions/([^/]+))?")
 _ASSERTION_SECONDS: Final = 3600
 _TOKEN_MARGIN_SECONDS: Final = 60.0
-"""Seconds before its end after which an access token is not used any more."""
+"""How long before its end an access token is replaced."""
 
 
 class GoogleSecrets:
-    """Reads secrets; keeps access tokens as long as they are good. Safe to share between threads."""
+    """A reader of secrets, which keeps access tokens as long as they are valid. Safe to share between threads."""
 
     def __init__(self, environment: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> None:
         self._environment = environment
@@ -81,7 +81,7 @@ class GoogleSecrets:
             return str(self._ask_metadata("project/project-id"))
         raise CloudError("no project is known: give 'project', or set GOOGLE_CLOUD_PROJECT where the worker runs")
 
-    # ---- who asks ------------------------------------------------------------------------------------------------
+    # ---- account --------------------------------------------------------------------------------------------------
 
     def _token(self, login: Mapping[str, Any] | None) -> str:
         if login is not None and login.get("token"):

@@ -1,4 +1,4 @@
-"""Asks a cloud's service over its REST API, with one limit for all of it, and says what went wrong in one sentence."""
+"""A cloud's service behind its REST API, with one time limit per request and one sentence per failure."""
 
 import threading
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
 
 class CloudError(Exception):
-    """A service did not give what was asked for. `retryable`: it may, later."""
+    """A service did not give the secret. `retryable`: another attempt may help."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class CloudError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CloudSecret:
-    """A secret's value, and the version that it is."""
+    """A secret's value and version."""
 
     value: str = field(repr=False)
     version: str
@@ -43,7 +43,7 @@ class CloudService:
     """Requests to one service, over kept connections. Safe to share between threads."""
 
     def __init__(self, name: str, *, timeout: float = REQUEST_TIMEOUT_SECONDS, metadata: bool = False) -> None:
-        """Make it. `metadata`: it is a cloud's metadata service, at a link-local address; no other may be at one."""
+        """`metadata`: the service is a cloud's metadata service; no other may have a link-local address."""
         self.name = name
         self._metadata = metadata
         self._timeout = timeout
@@ -53,7 +53,7 @@ class CloudService:
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> Any:
-        """Return the JSON of an answer; of one that is none, its text. Raises `CloudError`."""
+        """Return the value of a JSON answer, the text of any other. Raises `CloudError`."""
         import httpx
 
         from noetl.tools.http.guard import RefusedAddress, begin_call
@@ -110,7 +110,7 @@ def _decoded(body: bytes) -> Any:
 
 
 def _reason(answer: Any) -> str:
-    """Return what a service says of an error: each has a form of its own."""
+    """Return the reason in an error answer, whose form differs from service to service."""
     if isinstance(answer, dict):
         inner = answer.get("error")
         if isinstance(inner, dict):

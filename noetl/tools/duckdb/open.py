@@ -1,4 +1,4 @@
-"""Opening DuckDB for a call: the file, its extensions from installed packages only, and the call's credentials.
+"""An open DuckDB for a call: the file, extensions from installed packages only, and the call's credentials.
 
 Nothing is ever downloaded: an extension is in a Python package `duckdb-extension-NAME` of exactly DuckDB's version.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 IN_MEMORY: Final = ":memory:"
 LOCK_WAIT_SECONDS: Final = 60.0
-"""Seconds to wait for a file that another process has open."""
+"""How long to wait for a file that another process has open."""
 
 SINGLE_ALIAS: Final = "db"
-"""What a single credential, which has no alias, is called in the SQL."""
+"""The name in SQL of a single credential, which has no alias."""
 
 _POSTGRES_SQL: Final = re.compile(
     r"\btype\s+'?postgres|\bpostgres_(?:scan|query|attach|execute)\w*\s*\(|'postgres(?:ql)?:", re.IGNORECASE
@@ -47,12 +47,12 @@ _S3_OPTIONS: Final = {
 
 
 class DatabaseUnavailable(Exception):
-    """A database that DuckDB was to open does not let us in; the message is one sentence. Another attempt may help."""
+    """A database cannot be opened at the moment; the message is one sentence. Another attempt may help."""
 
 
 @dataclass(slots=True)
 class Opened:
-    """An open DuckDB. `secrets` must not be seen in what it says."""
+    """An open DuckDB. `secrets` are hidden in its messages."""
 
     conn: "duckdb.DuckDBPyConnection"
     secrets: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def open_duckdb(path: str, *, patience: float = LOCK_WAIT_SECONDS) -> Opened:
 
 
 def first_line(failure: BaseException) -> str:
-    """Return what an error says, without DuckDB's picture of the place."""
+    """Return the message of an error without DuckDB's picture of the place."""
     text = str(failure).strip().split("\n\nLINE ")[0]
     return " ".join(text.split()) or type(failure).__name__
 
@@ -135,7 +135,7 @@ def load_extension(opened: Opened, name: str) -> None:
 
 
 def needed_by(commands: Iterable[Bound]) -> set[str]:
-    """Return the extensions that SQL needs by the looks of it."""
+    """Return the extensions that SQL seems to need."""
     return {"postgres_scanner"} if any(_POSTGRES_SQL.search(command.text) for command in commands) else set()
 
 
@@ -160,8 +160,8 @@ def asked_for(command: Bound) -> str | None:
 
 
 def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iterable[Bound]) -> None:
-    """Make a call's credentials known: as secrets under their aliases, and Postgres databases attached under them
-    unless the SQL does that itself. Raises `InvalidCall`, `DatabaseUnavailable`."""
+    """Give DuckDB the call's credentials: as secrets under their aliases, with Postgres databases attached under them
+    unless the SQL attaches them itself. Raises `InvalidCall`, `DatabaseUnavailable`."""
     import duckdb
 
     words = {word for command in commands if command.words[:1] == ("ATTACH",) for word in command.text.upper().split()}

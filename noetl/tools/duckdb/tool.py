@@ -1,8 +1,8 @@
-"""Run SQL in a DuckDB.
+"""The duckdb tool: SQL in a DuckDB.
 
 Fields: `command` or `commands`, `params` (a list for `$1`, `?` or `%s`, a mapping for `$name` or `:name`), `database`
 (a path or `:memory:`; default: a file of the execution's own). `auth` gives databases of Postgres, attached under its
-aliases. The result has the shape of the postgres tool's; each command stands for itself, the first error ends it.
+aliases. The result has the shape of the postgres tool's; each command runs on its own, the first error ends the step.
 
 It runs in a runner, since the SQL is somebody's code: it reads and writes files of the worker's account.
 """
@@ -33,10 +33,10 @@ from noetl.tools.sql.bind import Bound, bind, commands_of
 from noetl.tools.sql.values import Results, jsonable
 
 IMPORTS: Final = ("duckdb", "pytz")
-"""DuckDB, and what it imports for times with a zone."""
+"""DuckDB, and the module that it imports for times with a zone."""
 
 CHUNK_ROWS: Final = 100
-"""Rows that come at once."""
+"""Rows fetched at once."""
 
 _RETRYABLE_MESSAGES: Final = (
     "Unable to connect",
@@ -78,7 +78,7 @@ def run(call: Call) -> Done | Failed:
 
 
 def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: Sequence[int] = ()) -> Done | Failed:
-    """Do some work, and close what it has `opened`; what it raises becomes the call's error. `at`: the command."""
+    """Return the outcome of some work and close the databases it has `opened`. `at`: the number of the command."""
     hide = _hiding(opened)
     try:
         return Done(work())
@@ -100,7 +100,7 @@ def failed_as(call: Call, work: Callable[[], bytes], opened: list[Opened], at: S
 
 
 def execute(opened: Opened, command: Bound, results: Results) -> None:
-    """Run one command and add what it returns while it comes. Raises `duckdb.Error`, `TooLarge`, `ValueNotJson`."""
+    """Run one command and add its rows as they arrive. Raises `duckdb.Error`, `TooLarge`, `ValueNotJson`."""
     import duckdb
 
     conn = opened.conn
@@ -135,7 +135,7 @@ def _plain(row: tuple[Any, ...], readers: list[Reader], json: list[int]) -> list
 
 
 def _end(opened: Opened) -> None:
-    """Find out whether the SQL has left a transaction open. Raises `InvalidCall`; closing rolls it back."""
+    """Raise `InvalidCall` where the SQL has left a transaction open; closing rolls it back."""
     import duckdb
 
     try:
@@ -146,7 +146,7 @@ def _end(opened: Opened) -> None:
 
 
 def _errors() -> tuple[type[BaseException], ...]:
-    """Return what DuckDB raises; nothing where it is not installed."""
+    """Return the exceptions of DuckDB; none where it is not installed."""
     try:
         import duckdb
     except ImportError:

@@ -1,7 +1,7 @@
-"""What DuckDB's columns hold, as the JSON that the postgres tool writes for the same value.
+"""Values of DuckDB's columns, as the JSON that the postgres tool writes for the same value.
 
-DuckDB's driver loses the months of an interval, tells an infinite date as the last one of a calendar, and gives a float
-the digits of a double. So columns of such types, or with such types in them, are read as the text that DuckDB writes.
+DuckDB's driver loses the months of an interval, returns an infinite date as the last one of the calendar, and gives a
+float the digits of a double. So columns of such types, or with such types in them, are read as DuckDB's text.
 """
 
 import re
@@ -25,7 +25,7 @@ _INTERVAL_CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """How a column is read: its name, the type that it is cast to (None: as it is), and what makes JSON of a value."""
+    """A column to read: its name, the type that it is cast to (None: its own), and the reader of its values."""
 
     name: str
     cast: str | None
@@ -33,7 +33,7 @@ class Column:
 
 
 def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column] | None:
-    """Return how to read the columns of a query, None for a command that is none, or that fails: it says so itself."""
+    """Return the columns of a query; None for a command that is no query, or that fails, which its run will say."""
     if command.words[:1] and command.words[0] not in _QUERY_WORDS and not command.text.startswith("("):
         return None
     import duckdb
@@ -46,7 +46,7 @@ def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column
 
 
 def rewritten(command: Bound, columns: Sequence[Column]) -> str:
-    """Return a query whose columns are cast as they are to be read; the same where none is."""
+    """Return a query with its columns cast to the types that are read; the same text where no column is cast."""
     if not any(column.cast for column in columns):
         return command.text
     names = [f"c{place}" for place in range(len(columns))]
@@ -67,7 +67,7 @@ def _column(name: str, type_: str) -> Column:
 
 
 def _reading(type_: Any) -> tuple[str | None, Reader]:
-    """Return the type to cast to, None where the value is right as it is, and the reader of the value."""
+    """Return the type to cast to, None where no cast is needed, and the reader of the value."""
     leaf = _LEAF_READERS.get(type_.id)
     if leaf is not None:
         return "VARCHAR", leaf

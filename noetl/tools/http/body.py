@@ -1,4 +1,4 @@
-"""Bodies of HTTP answers: decompressed piece by piece within a limit, and read as the JSON or text that they are.
+"""Bodies of HTTP answers: decompressed piece by piece within a limit, and read as JSON or text.
 
 A body may have one layer of a known compression. Python's codecs for text are an allow-list: some of the others take
 time that grows with the square of the text, or are no encodings of text at all.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported by the first call
     import httpx
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
-"""The compressions that are asked for, as Accept-Encoding names them."""
+"""The compressions that requests accept."""
 
 _GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 _RAW_WINDOW: Final = -zlib.MAX_WBITS
@@ -43,7 +43,7 @@ _KNOWN_CHARSETS: Final = frozenset(
 
 
 class WrongBody(Exception):
-    """A body is not what its headers say. `retryable`: it was cut off on the way, another try may bring all of it."""
+    """A body is not what its headers say. `retryable`: it was cut off on the way, another attempt may help."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ def _words(header: str) -> list[str]:
 
 
 class _Decompressor:
-    """Decompresses one layer: of gzip all members, of deflate with and without zlib's header."""
+    """A decompressor of one layer: of gzip all members, of deflate with and without zlib's header."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -95,7 +95,7 @@ class _Decompressor:
         self._padding = False  # behind the last member: only zeros may follow
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """Yield what some more of the compressed bytes give, at most 256 KiB at a time. Raises `WrongBody`."""
+        """Yield the decompressed bytes of some more data, at most 256 KiB at a time. Raises `WrongBody`."""
         if not self._begun:
             data = self._first = self._first + data
             if len(data) < _ZLIB_HEADER_BYTES:
@@ -111,7 +111,7 @@ class _Decompressor:
             yield piece
 
     def _next(self, data: bytes) -> bool:
-        """Begin the next member where one follows; what may stand behind the last one is zeros."""
+        """Begin the next member where one follows; only zeros may stand behind the last one."""
         if not data.strip(b"\0"):
             self._padding = True
             return False
@@ -140,7 +140,7 @@ class _Decompressor:
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type says JSON, in letters of any case."""
+    """Tell whether a Content-Type says JSON, in letters of any case."""
     kind = media_type(content_type)
     return kind == "application/json" or kind.endswith("+json")
 
@@ -151,7 +151,7 @@ def media_type(content_type: str) -> str:
 
 
 def charset_of(content_type: str) -> str | None:
-    """Return the charset that a Content-Type names, as Python calls it; None without one, "" for one not read here."""
+    """Return the charset of a Content-Type by Python's name; None without one, "" for one that is not read here."""
     for parameter in content_type.split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
@@ -179,8 +179,10 @@ def read_json(body: bytes, content_type: str, *, big_as_text: bool) -> Any:
 
 
 def read_text(body: bytes, content_type: str) -> Any:
-    """Return a body as text without a byte order mark, as `{base64: ...}` where it is none in the charset that it names
-    (UTF-8 else)."""
+    """Return a body as text without a byte order mark, as `{base64: ...}` where it is no text in its charset.
+
+    The default charset is UTF-8.
+    """
     charset = charset_of(content_type)
     try:
         text = body.decode("utf-8-sig" if charset in (None, "utf-8") else charset) if charset != "" else "\0"

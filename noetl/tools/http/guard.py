@@ -1,4 +1,4 @@
-"""Connections for the http tool: addresses checked where they are connected to, and one limit for all of a call."""
+"""Connections of the http tool: each address is checked as it is connected to, and one time limit holds for a call."""
 
 import ipaddress
 import logging
@@ -37,7 +37,7 @@ class RefusedAddress(Exception):
 
 
 def begin_call(seconds: float) -> float:
-    """Limit everything this thread does on connections from now on to some seconds; return the moment it is over."""
+    """Limit all that this thread does on connections to some seconds from now; return the deadline."""
     deadline = time.monotonic() + seconds
     _call.deadline = deadline
     return deadline
@@ -52,7 +52,7 @@ def _left(timeout: float | None) -> float | None:
 
 
 def is_refused(text: str) -> bool:
-    """Whether an address is link-local or a metadata service, also as a part of an IPv6 address that leads to it."""
+    """Tell whether an address is link-local or a metadata service, or an IPv6 address that leads to such a one."""
     address = ipaddress.ip_address(text.split("%")[0])
     meant: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
@@ -61,7 +61,7 @@ def is_refused(text: str) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
-    """Yield the IPv4 addresses that an IPv6 address may be a way to."""
+    """Yield the IPv4 addresses that an IPv6 address may lead to."""
     number = int(address)
     if any(address in network for network in _NETWORKS_ENDING_IN_IPV4) or (number >> 32) & 0xFFFFFFFF in _ISATAP_BITS:
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
@@ -77,7 +77,7 @@ def _embedded(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose reads and writes end with the call's time."""
+    """A connection whose reads and writes end at the call's deadline."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
@@ -101,7 +101,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    """Resolves a name, checks every address it has, and connects to one of those: nothing is resolved twice."""
+    """A backend that resolves a name once, checks all its addresses, and connects to one of them."""
 
     def __init__(self, allow_link_local: bool) -> None:
         self._allow = allow_link_local

@@ -1,4 +1,4 @@
-"""What `auth` adds to a request, and what of it must stay with the host that it is for."""
+"""Logins of requests: the headers and parameters of `auth`, which must not reach another host."""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _KEY_PARAMETER: Final = "api_key"
 
 @dataclass(frozen=True, slots=True)
 class HttpLogin:
-    """Headers and parameters that log a request in. `secrets` are all values that must not reach another host."""
+    """The headers and parameters that log a request in. `secrets` are all values that must not reach another host."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -29,16 +29,15 @@ class HttpLogin:
         return url
 
     def holds(self, name: str, value: str) -> bool:
-        """Whether a header logs in, or has a secret in it."""
+        """Tell whether a header logs in, or has a secret in it."""
         return name.lower() in {each.lower() for each in self.headers} or self.in_value(value)
 
     def in_text(self, text: str) -> bool:
-        """Whether a text has a secret in it, in any of the forms in which programs write one; a common one by chance
-        does not count."""
+        """Tell whether a text has a secret in it, in any form in which programs write one. Common ones do not count."""
         return mask_of(self.secrets).finds(text)
 
     def in_value(self, value: Any) -> bool:
-        """Whether a value of plain JSON types has a secret in it."""
+        """Tell whether a value of plain JSON types has a secret in it."""
         if isinstance(value, str):
             return any(secret in value for secret in self.secrets if secret) or self.in_text(value)
         if isinstance(value, Mapping):
@@ -49,7 +48,7 @@ class HttpLogin:
 
 
 def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> HttpLogin:
-    """Return what a credential adds to a request. Raises ValueError, whose text shows no value."""
+    """Return the login of a credential. Raises ValueError, whose text shows no value."""
     headers: dict[str, str] = {}
     params: dict[str, str] = {}
     match credential.get("type"):
@@ -80,5 +79,5 @@ def login_of(credential: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Ht
 
 
 def sendable(text: str) -> bool:
-    """Whether a header can have this text."""
+    """Tell whether a header can have this text."""
     return text.isascii() and not any((char < " " and char != "\t") or char == "\x7f" for char in text)

@@ -1,4 +1,4 @@
-"""Follows redirects, and lets nothing secret go along to another host."""
+"""Redirects: followed up to a limit, with nothing secret sent to another host."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class WrongRedirect(Exception):
 
 @contextmanager
 def send(client: httpx.Client, request: Request) -> Iterator[httpx.Response]:
-    """Send a request and give the answer behind all redirects, its body not read yet. Raises `WrongRedirect`."""
+    """Send a request and yield the answer behind all redirects, its body not read yet. Raises `WrongRedirect`."""
     first_request = request.build(client)
     home = first_request.url
     response = client.send(first_request, stream=True)
@@ -42,7 +42,7 @@ def send(client: httpx.Client, request: Request) -> Iterator[httpx.Response]:
 
 
 def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
-    """Whether an address is of the same host, port and scheme; from http to https is fine."""
+    """Tell whether an address has the same host, port and scheme; from http to https is fine."""
     if home.host != url.host:
         return False
     ports = (home.port or _DEFAULT_PORTS.get(home.scheme), url.port or _DEFAULT_PORTS.get(url.scheme))
@@ -54,7 +54,7 @@ def _is_home(home: httpx.URL, url: httpx.URL) -> bool:
 def _strip(redirected: httpx.Request, original: Request) -> None:
     """Take the login and everything secret out of a request to another host. Raises `WrongRedirect`.
 
-    Whether the body holds a secret is asked of the values that it was made of: encoded, a secret has many forms.
+    Whether the body holds a secret was found out from the values that it was made of: encoded, a secret has many forms.
     """
     login = original.login
     for name, value in list(redirected.headers.items()):

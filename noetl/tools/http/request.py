@@ -1,4 +1,4 @@
-"""What an http step sends, worked out from its fields and its login."""
+"""Requests of http steps, made from their fields and their login."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _GREATEST_PORT: Final = 65535
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call as it is to be made. `timeout` is in seconds; `big_as_text`: numbers beyond 64 bits may come as text."""
+    """The request of one call. `timeout` is in seconds; `big_as_text`: numbers beyond 64 bits may come as text."""
 
     method: str
     url: str
@@ -37,7 +37,7 @@ class Request:
     secret_body: bool
 
     def build(self, client: "httpx.Client") -> "httpx.Request":
-        """Return it as the client sends it."""
+        """Return the request of the client library."""
         import httpx
 
         url = httpx.URL(self.url)
@@ -103,12 +103,12 @@ def _address(url: Any) -> str:
 
 
 def _host(url: str) -> str:
-    """Return host and port of an address: what may be shown of one that cannot be read."""
+    """Return host and port of an address that cannot be read: the rest of it may be secret."""
     return url.partition("://")[2].split("/")[0].split("?")[0].rpartition("@")[2][:100]
 
 
 def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> HttpLogin:
-    """Return what `auth` adds, checked against what the step gives itself."""
+    """Return the login of `auth`. Raises `InvalidCall` where the step gives one of its headers or params itself."""
     try:
         login = login_of(call.auth.get("", {}), call.secrets)
     except ValueError as failure:
@@ -183,7 +183,7 @@ def _query(name: str, value: Any) -> Any:
 
 
 def _content(body: Any, headers: dict[str, str]) -> bytes:
-    """Return a body's bytes: text as it stands, a form where the headers say so, else JSON, which they say then."""
+    """Return the bytes of a body: text unchanged, a form where the headers say so, else JSON. It may add Content-Type."""
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if isinstance(body, str) and (not is_json(kind) or _is_document(body)):
         return _encoded(body, kind)
@@ -196,7 +196,7 @@ def _content(body: Any, headers: dict[str, str]) -> bytes:
 
 
 def _is_document(text: str) -> bool:
-    """Whether a text is a JSON object, array or text itself, as `tojson` writes them. A text like `7` is text."""
+    """Tell whether a text is a JSON object, array or string, as `tojson` writes them. `7` is text."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return False
     try:

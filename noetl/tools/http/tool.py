@@ -1,4 +1,4 @@
-"""Call an HTTP service.
+"""The http tool: calls of HTTP services.
 
 Fields: `method` (GET), `endpoint`, `headers`, `params` (query), `payload` (body), `data` (GET and HEAD: query, else
 JSON body; or `{query, body}`), `big_numbers` (error, or text), `timeout` (seconds for the whole call, 30); `auth` of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imported by the first call: most commands and every runner 
     import httpx
 
 ERROR_BODY_BYTES: Final = 64 * 1024
-"""How much of a body an error keeps, in bytes."""
+"""The beginning of a body that an error keeps."""
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 
@@ -105,7 +105,7 @@ class Http:
 
     @contextmanager
     def _client(self) -> "Iterator[httpx.Client]":
-        """Give a client of its own to each call, so that no cookie goes from one to another."""
+        """Make a client for one call, so that no cookie goes from one call to another."""
         import httpx
 
         from noetl import __version__
@@ -175,9 +175,9 @@ def _answer(call: Call, place: str, response: _Response, big_as_text: bool) -> D
 
 
 def _data(response: _Response, big_as_text: bool) -> Any:
-    """Return a body as JSON where it says so, as text where it is text, else as `{base64: ...}`.
+    """Return the value of a body labelled JSON, the text of any other, `{base64: ...}` where it is no text.
 
-    Raises ValueError where a success says it is JSON and is not, or has a number that does not fit.
+    Raises ValueError where the body of a success is labelled JSON and is not, or has a number that does not fit.
     """
     body, kind = response.body, response.content_type
     if not body:
@@ -193,7 +193,7 @@ def _data(response: _Response, big_as_text: bool) -> Any:
 
 
 def _kept(response: _Response, data: Any) -> dict[str, Any]:
-    """Return the response as an error keeps it: a long body becomes the beginning of its text."""
+    """Return the response for the error's detail: of a long body the beginning of its text."""
     described = response.described(data)
     try:
         plain(described, ERROR_BODY_BYTES)
@@ -203,7 +203,7 @@ def _kept(response: _Response, data: Any) -> dict[str, Any]:
 
 
 def _without_secrets(url: str) -> str:
-    """Return an address without what may carry keys: user, query and fragment."""
+    """Return an address without user, query and fragment, which may carry keys."""
     return _without_user(url.split("#")[0].split("?")[0])
 
 

@@ -1,4 +1,4 @@
-"""What a playbook is told when Postgres says no."""
+"""Errors of the postgres tool, made from those of the client library."""
 
 import re
 from typing import Any, Final
@@ -11,16 +11,16 @@ from noetl.tools.postgres.login import PostgresLogin
 from noetl.tools.postgres.session import is_lost
 
 _RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "55P03", "57014"})
-"""What another attempt may mend, beside lost connections and a server without room (class 53)."""
+"""States that another attempt may mend, beside lost connections and a server without resources (class 53)."""
 
 _FINAL_REFUSAL: Final = re.compile(
     r"authentication failed|no password supplied|does not exist|is not permitted to log in|no pg_hba\.conf entry"
     r"|could not translate host name|certificate|does not support SSL|not accept password"
 )
-"""What a refused connection says when it would be refused again. The client library gives it no code."""
+"""Messages of connections that would be refused again. The client library gives them no code."""
 
 ERROR_SQL_CHARACTERS: Final = 2000
-"""Characters of a command's text that its error keeps."""
+"""The beginning of a command's text that its error keeps."""
 
 _DETAIL_NAMES: Final = {
     "message_detail": "detail",
@@ -35,7 +35,7 @@ _DETAIL_NAMES: Final = {
 
 
 def of_connect(where: str, login: PostgresLogin, failure: psycopg.Error) -> Failed:
-    """Return the error of a connection that could not be had."""
+    """Return the failure of a connection that could not be made."""
     text = str(failure).strip()
     reason = (text.splitlines() or [type(failure).__name__])[0]
     for marker in ("FATAL:  ", "failed: ", "ERROR:  "):  # without the client library's repetition of the address
@@ -55,7 +55,7 @@ def of_command(
     text: str | None,
     refused: tuple[int, str] | None = None,
 ) -> Failed:
-    """Return the error of a command, or of what stands around them where `command` is None. `text` is its SQL,
+    """Return the failure of a command, or of the statements around them where `command` is None. `text` is its SQL,
     `refused` the row and the column of a save's data."""
     diagnostic = failure.diag
     primary = diagnostic.message_primary or str(failure).strip() or type(failure).__name__

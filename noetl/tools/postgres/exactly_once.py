@@ -1,7 +1,7 @@
 """Exactly once: the key of a step run commits together with its effect, in every database that has the inbox.
 
-The key goes in first. Whoever runs the same step a second time waits there for the end of the first transaction: if
-that committed, the stored result is all that is left to do; if it was rolled back, the key went with the effect.
+The key is inserted first. A second run of the same step waits there for the end of the first transaction: if that
+committed, the stored result is returned; if it was rolled back, the key is gone with the effect.
 """
 
 import hmac
@@ -42,7 +42,7 @@ _MAX_ROUNDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Where keys are kept: behind the functions of `noetl_inbox`, or in a table that the login itself writes.
+    """The place of keys: behind the functions of `noetl_inbox`, or a table that the login itself writes.
 
     `name` is quoted; `usable` tells whether the login has the rights.
     """
@@ -60,7 +60,7 @@ class Inbox:
 
     @property
     def select(self) -> str | None:
-        """Return the statement that reads what is stored beside a key that was there, None where `insert` told it."""
+        """Return the statement that reads the result beside a key that was there, None where `insert` returns it."""
         if self.functions:
             return None
         return f"SELECT false, result::pg_catalog.text FROM {self.name} WHERE key = $1"
@@ -80,7 +80,7 @@ def chosen(rows: Sequence[tuple[bytes | None, ...]]) -> Inbox | None:
 
 
 def sealed(key: str, secret: bytes | None) -> bytes:
-    """Return the key of a step run as it is kept: with an HMAC, so that SQL of another step cannot know it."""
+    """Return the key of a step run as it is stored: with an HMAC, so that SQL of another step cannot know it."""
     if secret is None:
         return key.encode()
     return f"{key}/{hmac.digest(secret, key.encode(), 'sha256').hex()[:32]}".encode()
@@ -94,7 +94,7 @@ class Stored:
 
 
 def enter(session: Session, inbox: Inbox, key: bytes, begin_again: Callable[[], None]) -> Stored | None:
-    """Write the key; return what is stored where it has been written before. `begin_again` opens a new transaction.
+    """Write the key; return the stored result where it was there before. `begin_again` opens a new transaction.
 
     Waits for another transaction that has written the key and not ended. Raises `psycopg.Error`.
     """

@@ -1,4 +1,4 @@
-"""Where a call's SQL goes: its credential, as a connection string that nothing in the environment adds to."""
+"""Logins of the postgres tool: credentials as connection strings that nothing in the environment adds to."""
 
 import os
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ CONNECT_SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class PostgresLogin:
-    """A login at a server. `where` is for people; `secrets` must not be seen by any. `own`: it is the one that
-    playbooks share on the engine's server."""
+    """A login at a server. `where` is for people, `secrets` are for nobody. `own`: it is the login that playbooks share
+    on the engine's server."""
 
     conninfo: str = field(repr=False)
     where: str
@@ -30,7 +30,7 @@ class PostgresLogin:
 
 
 def login_of(auth: Mapping[str, Mapping[str, Any]], default: PostgresLogin | None) -> PostgresLogin:
-    """Return the login that a call is to use: its one credential, else the default. Raises `InvalidCall`."""
+    """Return the login of a call: that of its one credential, else the default. Raises `InvalidCall`."""
     if not auth:
         if default is None:
             raise InvalidCall("no database is named: give the step an auth of type postgres")
@@ -42,7 +42,7 @@ def login_of(auth: Mapping[str, Mapping[str, Any]], default: PostgresLogin | Non
 
 
 def make_login(parts: Mapping[str, Any], *, own: bool = False) -> PostgresLogin:
-    """Return a login from what the client library calls its parts. Raises `InvalidCall`."""
+    """Return a login from its parts, under the client library's names. Raises `InvalidCall`."""
     closed = {
         "password": "",
         "passfile": f"{os.devnull}/none",

@@ -20,14 +20,14 @@ MAX_CONNECTIONS: Final = 10
 """Connections per login in one process; further calls wait."""
 
 IDLE_SECONDS: Final = 30.0
-"""How long a connection that nobody uses is kept."""
+"""How long an idle connection is kept."""
 
 _LOOK_INTERVAL_SECONDS: Final = 0.2  # between two looks whether a waiting call was cancelled
 _QUIET_SQL: Final = "SET log_min_error_statement = 'panic'; RESET log_min_error_statement"
 
 
 class NoRoom(Exception):
-    """All connections of a login were in use until the time was over."""
+    """All connections of a login were in use until the deadline."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class _Shelf:
 
 
 class Pool:
-    """Lends connections. All methods may be called from any thread."""
+    """A pool of connections per login. All methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._adapters = make_adapters()
@@ -51,8 +51,8 @@ class Pool:
     def take(
         self, login: PostgresLogin, deadline: float | None, given_up: Callable[[], bool], *, fresh: bool
     ) -> Session:
-        """Return a session of a login, by `deadline` on the monotonic clock. `fresh`: of those kept none is to be
-        trusted. Raises `NoRoom`, and `psycopg.Error` where no connection can be had."""
+        """Return a session of a login, by `deadline` on the monotonic clock. `fresh`: the kept ones are closed
+        first, not trusted. Raises `NoRoom`, and `psycopg.Error` where no connection can be had."""
         with self._changed:
             shelf = self._shelves.setdefault(login, _Shelf())
             while shelf.lent >= MAX_CONNECTIONS:
@@ -74,7 +74,7 @@ class Pool:
             raise
 
     def put(self, session: Session, *, keep: bool) -> None:
-        """Take a session back. It is closed unless it is to be kept and can be made like new."""
+        """Take a session back. It is closed unless it is to be kept and can be reset."""
         conn = session.conn
         if keep and self._reset(session):
             self._returned(session.login, (time.monotonic(), conn, session.able))
@@ -83,7 +83,7 @@ class Pool:
         self._returned(session.login, None)
 
     def close(self) -> None:
-        """Close what is kept; what is lent is closed when it comes back."""
+        """Close the kept connections; lent ones are closed when they come back."""
         with self._changed:
             self._closed = True
             if self._sweeper is not None:
@@ -102,7 +102,7 @@ class Pool:
         return Session(conn, login, able)
 
     def _open(self, conninfo: str, login: PostgresLogin) -> "psycopg.Connection[Any]":
-        """Open a connection; that of the login which playbooks share has no settings that one of them made."""
+        """Open a connection. One of the shared login is free of settings that a playbook made."""
         for mended in (not login.own, True):
             conn: psycopg.Connection[Any] | None = None
             try:
@@ -149,7 +149,7 @@ class Pool:
         self._sweeper.start()
 
     def _sweep(self) -> None:
-        """Close what has been idle for long; all of it at the end."""
+        """Close connections that have been idle for long; at the end all of them."""
         with self._changed:
             young = float("inf") if self._closed else time.monotonic() - IDLE_SECONDS
             old = [conn for shelf in self._shelves.values() for since, conn, _ in shelf.idle if since < young]
@@ -177,7 +177,7 @@ def _works(conn: "psycopg.Connection[Any]", text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What psycopg takes the adapters of a new connection from."""
+    """The source of a new connection's adapters for psycopg."""
 
     adapters: Any
     connection: None = None

@@ -1,4 +1,4 @@
-"""A connection of the postgres tool while one call has it: statements, and what can be told of their errors."""
+"""Sessions of the postgres tool: a connection while one call has it, its statements and notices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from noetl.tools.sql.bind import Bound
 from noetl.tools.sql.values import Results
 
 CHUNK_ROWS: Final = 20
-"""Rows that come at once: what is held before the limit is looked at."""
+"""Rows that arrive at once, before the limit is checked."""
 
 MAX_VALUES: Final = 65535
 """Values of one command: their number has two bytes in Postgres' protocol."""
@@ -41,14 +41,14 @@ class CopyRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Able:
-    """What a server lets a session do: notice by itself that we are gone, keep failed SQL out of its log."""
+    """The abilities of a server: to notice by itself that a client is gone, to keep failed SQL out of its log."""
 
     watched: bool
     quiet: bool
 
 
 class Session:
-    """A connection and what its call has come to. It belongs to one thread; `cancel` may be called from any.
+    """A connection and the progress of its call. It belongs to one thread; `cancel` may be called from any.
 
     `untouched`: nothing of the playbook's has been sent yet. `command` counts from 0, None between commands.
     """
@@ -67,7 +67,7 @@ class Session:
     # ---- statements ----------------------------------------------------------------------------------------------
 
     def simple(self, text: str) -> list[PGresult]:
-        """Run statements of ours, several in one message; return their results. Raises `psycopg.Error`."""
+        """Run statements of the tool, several in one message; return their results. Raises `psycopg.Error`."""
         self.conn.pgconn.send_query(text.encode())
         results: list[PGresult] = self.conn.wait(generators.execute(self.conn.pgconn))
         for result in results:
@@ -75,7 +75,7 @@ class Session:
         return results
 
     def query(self, text: str, *values: Value) -> list[tuple[Any, ...]]:
-        """Run one statement of ours; return its rows. Raises `psycopg.Error`."""
+        """Run one statement of the tool; return its rows. Raises `psycopg.Error`."""
         self._send(text.encode(), values)
         rows: list[tuple[Any, ...]] = []
         for result in self.conn.wait(generators.execute(self.conn.pgconn)):
@@ -93,7 +93,7 @@ class Session:
         return count
 
     def execute(self, command: Bound, results: Results) -> None:
-        """Run one command of a playbook and add what it returns while it comes.
+        """Run one command of a playbook and add its rows as they arrive.
 
         Raises `psycopg.Error`, `InvalidCall`, `CopyRefused`; `TooLarge` and `ValueNotJson`, after which the connection
         is still busy and must be closed.
@@ -166,7 +166,7 @@ class Session:
 
     @property
     def transaction(self) -> TransactionStatus:
-        """Whether a transaction is open, and how it stands."""
+        """Return the state of the transaction, idle where none is open."""
         return TransactionStatus(self.conn.pgconn.transaction_status)
 
     def rollback(self) -> None:
@@ -187,11 +187,11 @@ class Session:
             self._notices.append(line)
 
     def output(self) -> str:
-        """Return what the server has said beside its results."""
+        """Return the server's notices."""
         return self.login.hide(storable("".join(self._notices), OUTPUT_LIMIT_CHARACTERS))
 
     def end(self) -> None:
-        """Stop listening: the connection may go to another call."""
+        """Stop taking notices: the connection may go to another call."""
         self.conn.remove_notice_handler(self._notice)
 
 

@@ -1,7 +1,7 @@
-"""The login that playbooks share on the engine's own server: what one of them sets for its role is undone.
+"""The login that playbooks share on the engine's own server, cleared of settings that a playbook made for its role.
 
 A role may always change its own settings (`ALTER ROLE ... SET`), which count for each later session of every playbook.
-Postgres has no right to take that away. So a new session looks for such settings, removes them, and begins again.
+Postgres has no privilege for that to revoke. So a new session looks for such settings, removes them, and begins again.
 """
 
 from typing import Any, Final
@@ -24,7 +24,7 @@ SAFE_OPTIONS: Final = (
     "-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off -c local_preload_libraries="
     " -c search_path=pg_catalog -c role=none"
 )
-"""What goes before the role's settings in the session that removes them."""
+"""Options that override the role's settings in the session that removes them."""
 
 
 def is_changed(conn: "psycopg.Connection[Any]") -> bool:

@@ -1,10 +1,10 @@
-"""Run SQL on a Postgres.
+"""The postgres tool: SQL in Postgres databases.
 
 Fields: `command` or `commands` (text with `;` between commands, or a list), `params` (a list for `$1` or `%s`, a
 mapping for `:name` or `%(name)s`), `once` (true), `isolation` (a level's name), `timeout` of the step. The result is
-`{command_0: {status, rows, row_count, columns}, ..., executed_commands}`; the first error ends it, and nothing of it
-stays. All commands are one transaction, exactly-once where the database has the inbox; with `once: false` each stands
-for itself.
+`{command_0: {status, rows, row_count, columns}, ..., executed_commands}`; all commands are one
+transaction, exactly-once where the database has the inbox, and the first error rolls it back. With `once: false` each
+command runs on its own.
 """
 
 import threading
@@ -30,7 +30,7 @@ class Postgres:
     """The tool, with one pool of connections for all calls of the process. Methods may be called from any thread."""
 
     def __init__(self, playbook_login: Mapping[str, str] | None = None, secret: bytes | None = None) -> None:
-        """Make the tool. `playbook_login`: where calls without auth go, as the client library calls its parts.
+        """`playbook_login`: the login of calls without auth, as parts under the client library's names.
         `secret` seals the keys of inboxes."""
         self._secret = secret
         self._parts = playbook_login

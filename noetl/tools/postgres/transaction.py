@@ -2,8 +2,8 @@
 
     take a session -> BEGIN, limits, is there an inbox? -> key -> job -> result beside the key -> COMMIT -> give it back
 
-A connection that is lost before anything of the playbook's was sent is replaced. Where the inbox stands, the whole is
-run again after any loss, also one during COMMIT: if that came through, the key says so.
+A connection that is lost before anything of the playbook's was sent is replaced. Where there is an inbox, all is run
+again after any loss, also one during COMMIT: the key tells whether that succeeded.
 """
 
 import threading
@@ -41,7 +41,7 @@ Job = Callable[[Session], bytes]
 
 @dataclass(slots=True)
 class TransactionRun:
-    """A call that is being carried out. `texts` are its commands, as far as errors point into them."""
+    """A call that is being carried out. `texts` are its commands, for errors that point into them."""
 
     call: Call
     login: PostgresLogin
@@ -88,7 +88,7 @@ class TransactionRun:
 
 
 class Transactions:
-    """Runs the jobs of calls. `run` and `cancel` may be called from any thread."""
+    """The transactions of all calls of the process. `run` and `cancel` may be called from any thread."""
 
     def __init__(self, secret: bytes | None = None) -> None:
         """`secret` seals the keys of the inbox; all workers of a database have the same."""
@@ -201,7 +201,7 @@ class Transactions:
         return session
 
     def _give_back(self, run: TransactionRun, session: Session, clean: bool) -> None:
-        """Part with the session. One that is being cancelled is closed: the request may still be on its way."""
+        """Give the session back. One that is being cancelled is closed: the request may still be on its way."""
         with self._lock:
             keep = clean and not run.cancelled.is_set()
             run.session = None if keep else session

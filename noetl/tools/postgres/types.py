@@ -1,4 +1,4 @@
-"""Types that a database defines itself: how the text of their values is read.
+"""Readers for the values of types that a database defines itself.
 
 Enums, domains, composites and arrays of them have oids that only their database knows. Their columns come as text while
 rows stream; when the command is over, the connection is asked once for its types, and the texts become lists, mappings
@@ -54,7 +54,7 @@ def unknown(result: PGresult) -> dict[int, int]:
 
 
 def readers(conn: Connection[Any], types: Mapping[int, int]) -> dict[int, Reader]:
-    """Return how to read the columns that `unknown` found; those that stay as they are are left out.
+    """Return readers for the columns that `unknown` found, without those whose text is the value.
 
     Raises `psycopg.Error`.
     """

@@ -88,7 +88,7 @@ def dump_array(place: str, value: Sequence[Any]) -> bytes:
 def parameters(conn: Connection[Any], query: bytes, values: Sequence[Any]) -> list[Value]:
     """Return the values of a query as parameters. Raises `InvalidCall`, and what Postgres says of the query.
 
-    Only where there is a list it is asked what it expects: one round trip, two for a type seldom used.
+    Postgres is asked for the expected types only where there is a list: one round trip, two for a rare type.
     """
     dumped = [dump(f"the value of ${place}", value) for place, value in enumerate(values, 1)]
     lists = [place for place, value in enumerate(values) if isinstance(value, list)]
@@ -152,7 +152,7 @@ def _moment(data: bytes) -> str:
 
 
 def make_adapters() -> AdaptersMap:
-    """Return how columns are read: as plain JSON types, and all other types as the text that Postgres writes."""
+    """Return adapters that read columns as plain JSON types, all other types as the text that Postgres writes."""
     own_adapters = AdaptersMap(adapters)
     kept = {"bool", "int2", "int4", "int8", "oid"}
     special: dict[str, Callable[[bytes], Any]] = {

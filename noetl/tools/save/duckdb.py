@@ -1,7 +1,7 @@
-"""Rows into a table of DuckDB, or into a file that DuckDB writes.
+"""Saves into a table of DuckDB, or into a file that DuckDB writes.
 
-The rows go over as lines of JSON in a temporary file, with the type of each column said beforehand: nothing is guessed
-from what a text looks like.
+DuckDB reads the rows as lines of JSON from a temporary file, with the type of each column given: it guesses nothing
+from the look of a text.
 """
 
 import os
@@ -103,7 +103,7 @@ def _types(opened: Opened, order: Order, table: str) -> dict[str, str]:
 
 
 def _write(opened: Opened, order: Order, key: str) -> bytes:
-    """Write a file beside the wanted one, then put it in its place: nobody reads half of it."""
+    """Write a file beside the wanted one, then rename it, so that nobody reads half of it."""
     elsewhere = "://" in order.path
     path = order.path if elsewhere else os.path.abspath(os.path.expanduser(order.path))
     if not elsewhere and not Path(path).parent.is_dir():

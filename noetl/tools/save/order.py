@@ -16,7 +16,7 @@ from noetl.tools.sql.bind import Bound, bind, check_text, kind_of, refuse_transa
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be stored, and how. Either `table` or `statements` or `path` is set."""
+    """The data of a save and its target: one of `table`, `statements` and `path`."""
 
     storage: str
     rows: list[Row]
@@ -38,7 +38,7 @@ class Order:
 
 
 def storage_of(call: Call) -> str:
-    """Return where a call stores, its fields checked against that. Raises `InvalidCall`."""
+    """Return the storage of a call. Raises `InvalidCall`, also for fields that do not go with it."""
     storage = call.fields.get("storage") or EVENT_LOG
     if not isinstance(storage, str) or storage not in FIELDS:
         raise InvalidCall(f"storage {storage!r} is none of {', '.join(FIELDS)}")
@@ -50,7 +50,7 @@ def storage_of(call: Call) -> str:
 
 
 def read_order(call: Call, storage: str) -> Order:
-    """Return what is to be stored. Raises `InvalidCall`."""
+    """Return the order of a call. Raises `InvalidCall`."""
     fields = call.fields
     if storage == "file":
         path = _text(fields, "path")

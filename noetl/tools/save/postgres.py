@@ -1,4 +1,4 @@
-"""Rows into a table of Postgres: one statement with one parameter, which Postgres itself turns into the table's types.
+"""Saves into a table of Postgres: one statement with one parameter, which Postgres turns into the table's types.
 
 `json_populate_recordset` reads dates, numerics, arrays, composite and JSON types as the columns have them.
 """
@@ -34,7 +34,7 @@ SELECT (line.number - 1)::text, given.key
    AND NOT pg_catalog.pg_input_is_valid(given.value #>> '{}', kind.value)
  ORDER BY line.number LIMIT 1
 """
-"""The first row and column whose value is none of the column's type, from Postgres 16 on."""
+"""Finds the first row and column whose value is not of the column's type, from Postgres 16 on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _TableColumn:
 
 
 def job_of(order: Order) -> Callable[[Session], bytes]:
-    """Return what is to be done in the transaction. It raises `InvalidCall` and `psycopg.Error`."""
+    """Return the work of the transaction. It raises `InvalidCall` and `psycopg.Error`."""
     if order.statements:
         return lambda session: _run(session, order)
     return lambda session: _fill(session, order)
@@ -72,7 +72,7 @@ def _run(session: Session, order: Order) -> bytes:
 
 
 class _RowCounter(Results):
-    """Results of which only the count is wanted."""
+    """Results that only count rows."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)

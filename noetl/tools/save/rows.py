@@ -1,4 +1,4 @@
-"""What a save is to store: rows as mappings, their columns, and types that hold all their values."""
+"""Rows of a save: mappings, their columns, and types that hold all their values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -31,12 +31,12 @@ def rows_of(data: Any) -> list[Row]:
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
-    """Return the columns of rows, in the order in which they first come."""
+    """Return the columns of rows, in the order of their first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def last_of_each(rows: Sequence[Row], key: Sequence[str]) -> list[Row]:
-    """Return the rows with of those that share a key the last only, as if they were stored one after the other.
+    """Return the last row of each key, as if the rows were stored one after the other.
 
     Raises `InvalidCall` where one has no key.
     """
@@ -68,7 +68,7 @@ def duckdb_types(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def type_of(values: Sequence[Any]) -> str:
-    """Return the narrowest type of DuckDB that holds all values, `NULL` where there are none, `JSON` where no other
+    """Return the narrowest type of DuckDB that holds all values: `NULL` without values, `JSON` where no other
     does. Nested ones are lists and structs."""
     kinds = {_kind(value) for value in values if value is not None}
     if not kinds:
@@ -132,5 +132,5 @@ def name_parts(table: str) -> list[str]:
 
 
 def create_table(table: str, types: Mapping[str, str]) -> str:
-    """Return the statement that makes a table for what is to be stored."""
+    """Return the statement that makes a table with these columns."""
     return f"CREATE TABLE {table} (" + ", ".join(f"{identifier(name)} {type_}" for name, type_ in types.items()) + ")"

@@ -1,4 +1,4 @@
-"""Store data: in the event log, a table of Postgres or DuckDB, or a file.
+"""The save tool: data into the event log, a table of Postgres or DuckDB, or a file.
 
 Fields: `storage` (event_log), `data` (a mapping or a list of mappings), then for postgres and duckdb `table`, `mode`
 (insert, upsert), `key` (a name or a list), or `statement` with `params`; for duckdb also `database`; for file `path`
@@ -26,7 +26,7 @@ class Save:
         self._postgres = postgres
 
     def run(self, call: Call) -> Done | Failed:
-        """Store what a call says. Errors: `validation`, and those of the storage's own tool."""
+        """Carry out a save. Errors: `validation`, and those of the storage's own tool."""
         try:
             storage = storage_of(call)
             if storage == EVENT_LOG:
@@ -59,7 +59,7 @@ def place_of(call: Call) -> Place:
 
 
 def _log(call: Call) -> Done | Failed:
-    """Return the data as the step's own result, which is what the log keeps."""
+    """Return the data as the step's own result, which the log keeps."""
     data = call.fields.get("data")
     if data is None:
         raise InvalidCall("there is nothing to save: give data")

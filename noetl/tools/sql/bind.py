@@ -1,4 +1,4 @@
-"""What a step's fields say about SQL: its commands, and the values that go into their placeholders.
+"""Commands of a step and their values, read from its fields.
 
 Values never become text of the SQL: every placeholder turns into `$1`, `$2` ..., which the driver binds.
 """
@@ -43,10 +43,10 @@ def commands_of(fields: Mapping[str, Any]) -> list[Command]:
 
 
 def bind(commands: list[Command], params: Any, *, question: bool = False) -> list[Bound]:
-    """Return commands with their values; without `params` (None) placeholders are none, and the text is untouched.
+    """Return commands with their values; without `params` (None) nothing is a placeholder, and the text is untouched.
 
-    A list serves `$1`, or `%s` in the order in which they stand in all commands; a mapping serves `:name`, `$name`
-    and `%(name)s`. With `question`, `?` is another `%s`. Raises `InvalidCall`.
+    A list gives values to `$1`, or to `%s` in their order in all commands; a mapping to `:name`, `$name` and
+    `%(name)s`. With `question`, `?` is another `%s`. Raises `InvalidCall`.
     """
     if params is None:
         return [Bound(command.text, command.words, None) for command in commands]
@@ -83,7 +83,7 @@ class _ByName:
         self.params: Any = params
 
     def find(self, placeholder: Placeholder) -> str | None:
-        """Return the name of a placeholder's value, None where it is none of ours."""
+        """Return the name of a placeholder's value, None where a mapping gives none."""
         if placeholder.kind == "name":
             if placeholder.name not in self.params:
                 known = ", ".join(sorted(map(str, self.params))) or "nothing"
@@ -94,7 +94,7 @@ class _ByName:
         return None
 
     def end(self) -> None:
-        """One mapping may serve many commands: not all of it must be used."""
+        """Accept values that are not used: one mapping may serve many commands."""
 
 
 class _ByPlace:
@@ -105,7 +105,7 @@ class _ByPlace:
         self._used: set[int] = set()
 
     def find(self, placeholder: Placeholder) -> int | None:
-        """Return the place of a placeholder's value in the list, None where it is none of ours."""
+        """Return the place of a placeholder's value in the list, None where it takes none."""
         kind = placeholder.kind
         if kind == "name":
             raise InvalidCall(f"the SQL names {placeholder.name!r}, but params is a list: give a mapping")
@@ -122,7 +122,7 @@ class _ByPlace:
         return place
 
     def end(self) -> None:
-        """A value that no placeholder takes is a mistake."""
+        """Raise `InvalidCall` for a value that no placeholder takes."""
         unused = [f"params[{place}]" for place in range(len(self.params)) if place not in self._used]
         if unused:
             listed = ", ".join(unused[:5]) + (" ..." if len(unused) > 5 else "")
@@ -130,7 +130,7 @@ class _ByPlace:
 
 
 def refuse_transactions(commands: Sequence[Bound]) -> None:
-    """Raise `InvalidCall` where the SQL wants to begin or end transactions itself."""
+    """Raise `InvalidCall` where the SQL begins or ends transactions itself."""
     for number, command in enumerate(commands):
         if is_about_transactions(command.words):
             raise InvalidCall(
@@ -140,13 +140,13 @@ def refuse_transactions(commands: Sequence[Bound]) -> None:
 
 
 def check_text(place: str, text: str) -> None:
-    """Raise `InvalidCall` for what no database takes as text: NUL and lone surrogates."""
+    """Raise `InvalidCall` for text that no database stores: with NUL or lone surrogates."""
     fault = text_fault(text)
     if fault:
         raise InvalidCall(f"{place} {fault}")
 
 
 def kind_of(value: Any) -> str:
-    """Return how a person calls the type of a JSON value."""
+    """Return a name for the type of a JSON value."""
     names = {type(None): "nothing", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
     return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a mapping")

@@ -1,4 +1,4 @@
-"""What databases hold, as plain JSON.
+"""Values of databases as plain JSON.
 
 whole numbers, booleans, text            as they are; beyond 64 bits as text
 numeric, decimal                         a number where a JSON number holds it exactly, else text
@@ -24,10 +24,10 @@ from noetl.playbook.values import plain
 from noetl.tools.exact_json import whole
 
 Reader = Callable[[str], Any]
-"""Makes JSON of the text of a value that is not NULL."""
+"""A function from the text of a value, never NULL, to its JSON."""
 
 _FEW_DIGITS: Final = 15
-"""So many digits survive the way through a double and back."""
+"""Digits that survive the way through a double and back."""
 
 
 def number(text: str) -> int | float | str:
@@ -44,7 +44,7 @@ def number(text: str) -> int | float | str:
 
 
 def real(value: float) -> float | str:
-    """Return a float, as text where it is none that JSON knows."""
+    """Return a float, as text where JSON has none (NaN, infinity)."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -64,7 +64,7 @@ def iso_moment(text: str) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Return a value that a driver made of a column as plain JSON types; what is unknown becomes text."""
+    """Return a driver's value of a column as plain JSON types; unknown types become text."""
     match value:
         case None | str() | bool():
             return value
@@ -133,8 +133,8 @@ class Results:
         self._size = 0  # bytes of these rows
 
     def begin(self, columns: Sequence[str] = (), *, kept: bool = False) -> None:
-        """Begin the next command. Of columns that share a name the later ones get a number. `kept`: `end` is to be
-        told how texts are read."""
+        """Begin the next command. Of columns that share a name the later ones get a number. `kept`: `end` gets
+        the readers of texts."""
         self._names, self._rows = unique(columns), 0
         self._kept, self._size = [] if kept else None, 0
         self._write(b'%b"command_%d":{"status":"success","rows":[' % (b"," if self._commands else b"", self._commands))
@@ -168,7 +168,7 @@ class Results:
         self._commands += 1
 
     def text(self) -> bytes:
-        """Return the whole."""
+        """Return the result."""
         comma = b"," if self._commands else b""
         return bytes(self._text) + b'%b"executed_commands":%d}' % (comma, self._commands)
 
@@ -185,7 +185,7 @@ class Results:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Return column names with those that stand there again numbered: id, id_2."""
+    """Return column names with repeated ones numbered: id, id_2."""
     numbered: list[str] = []
     taken = set(names)
     for name in names:

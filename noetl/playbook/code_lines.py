@@ -15,19 +15,19 @@ def code_lines(text: str, filename: str) -> dict[str, int]:
     if root is None or root.kind != "mapping":
         return {}
     tasks = dict(_named(root.value.get("workbook"), "name"))
-    found = {}
+    lines = {}
     for phase in ("workflow", "finally"):
         for name, step in _named(root.value.get(phase), "step"):
             task = step.value.get("task")
             holder = tasks.get(str(task.value), step) if task is not None else step
             code = holder.value.get("code")
             if code is not None and code.block and not code.apart:
-                found[name] = code.line
-    return found
+                lines[name] = code.line
+    return lines
 
 
-def _named(given: Node | None, key: str) -> Iterator[tuple[str, Node]]:
+def _named(node_list: Node | None, key: str) -> Iterator[tuple[str, Node]]:
     """Yield the mappings of a list with the name that each has under a key."""
-    for node in given.value if given is not None and given.kind == "list" else ():
+    for node in node_list.value if node_list is not None and node_list.kind == "list" else ():
         if node.kind == "mapping" and (name := node.value.get(key)) is not None:
             yield str(name.value), node

@@ -102,12 +102,12 @@ def check_name(name: Any) -> str:
     return name
 
 
-def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def check_fields(type_: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a credential's fields under their canonical names. Raises `InputError`, which tells no value."""
     if type_ == "generic":
-        fields = _generic(given)
+        fields = _generic(values)
     else:
-        fields = _canonical(type_, given)
+        fields = _canonical(type_, values)
         missing = [name for name, spec in CREDENTIAL_TYPES[type_].items() if spec.required and name not in fields]
         if "hostaddr" in fields and "host" in missing:
             missing.remove("host")
@@ -123,32 +123,32 @@ def check_fields(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def secret_values(type_: str, fields: Mapping[str, Any]) -> list[Any]:
     """Return the secret values of a credential."""
     spec = CREDENTIAL_TYPES.get(type_, {})
-    found = [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
-    return found + _passwords_in(fields["url"]) if type_ == "postgres" and "url" in fields else found
+    secrets = [value for name, value in fields.items() if type_ == "generic" or (name in spec and spec[name].secret)]
+    return secrets + _passwords_in(fields["url"]) if type_ == "postgres" and "url" in fields else secrets
 
 
 def _passwords_in(url: str) -> list[str]:
     """Return the passwords of a connection string, as written and as decoded."""
-    found = [match for match in re.findall(r"//[^/@:]*:([^@]*)@", url) if match]
+    passwords = [match for match in re.findall(r"//[^/@:]*:([^@]*)@", url) if match]
     for quoted, plain_ in re.findall(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", url):
-        found += [quoted, re.sub(r"\\(.)", r"\1", quoted), plain_]
-    return [text for each in found if each for text in (each, unquote(each))]
+        passwords += [quoted, re.sub(r"\\(.)", r"\1", quoted), plain_]
+    return [text for each in passwords if each for text in (each, unquote(each))]
 
 
-def _generic(given: Mapping[str, Any]) -> dict[str, Any]:
-    if not given:
+def _generic(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not values:
         raise InputError("a credential of type generic needs at least one field")
-    for name in given:
+    for name in values:
         if not isinstance(name, str) or not name or "." in name or len(name) > 100:
             raise InputError(f"{str(name)[:100]!r} cannot be a field's name: write a word without points")
-    return dict(given)
+    return dict(values)
 
 
-def _canonical(type_: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _canonical(type_: str, values: Mapping[str, Any]) -> dict[str, Any]:
     spec = CREDENTIAL_TYPES[type_]
     names = {spelling: name for name, each in spec.items() for spelling in (name, *each.also)}
     fields: dict[str, Any] = {}
-    for spelling, value in given.items():
+    for spelling, value in values.items():
         name = names.get(spelling)
         if name is None:
             hint = did_you_mean(str(spelling), names) or f": its fields are {', '.join(spec)}"

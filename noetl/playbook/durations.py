@@ -25,27 +25,27 @@ def seconds(value: Any) -> float:
 
     Raises `InputError` for anything else, for a negative value and for more than a hundred years.
     """
-    found = _parse(value)
-    if found is None or not math.isfinite(found):
+    parsed = _parse(value)
+    if parsed is None or not math.isfinite(parsed):
         raise InputError(f"{brief(value)} is not a duration: write seconds (10) or text like '250ms', '10s', '1h30m'")
-    if found < 0:
+    if parsed < 0:
         raise InputError(f"{brief(value)} is negative: a duration is zero or more")
-    if found > MAX_SECONDS:
+    if parsed > MAX_SECONDS:
         raise InputError(f"{brief(value)} is more than a hundred years: write a shorter duration")
-    return found
+    return parsed
 
 
 def moment(value: Any) -> int:
     """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            found = datetime.fromtimestamp(value, UTC)
+            time = datetime.fromtimestamp(value, UTC)
         elif isinstance(value, str) and len(value) <= _MAX_DURATION_CHARACTERS:
-            found = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(value)
         else:
             raise ValueError
-        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)  # may be before the year 1
-        return (found - EPOCH) // timedelta(microseconds=1)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)  # may be before the year 1
+        return (time - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError, OSError):
         message = f"{brief(value)} is no timestamp: write one like 2026-01-31T08:00:00+01:00"
         raise InputError(message) from None

@@ -16,10 +16,10 @@ class Ancestors(Mapping[str, frozenset[str]]):
         self._known: dict[str, frozenset[str]] = {}
 
     def __getitem__(self, name: str) -> frozenset[str]:
-        found = self._known.get(name)
-        if found is None:
-            found = self._known[name] = self._reach(name)
-        return found
+        ancestors = self._known.get(name)
+        if ancestors is None:
+            ancestors = self._known[name] = self._reach(name)
+        return ancestors
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
@@ -54,9 +54,9 @@ def make_graph(steps: list[Step]) -> Graph:
             else:
                 sources[target].add(step.name)
     asked = {step.name for step in steps if step.join}
-    handlers = frozenset(name for name, found in sources.items() if found and name not in plainly | asked)
-    joins = frozenset(asked | {name for name, found in sources.items() if name == END or len(found) > 1}) - handlers
-    frozen = {name: frozenset(found) for name, found in sources.items()}
+    handlers = frozenset(name for name, before in sources.items() if before and name not in plainly | asked)
+    joins = frozenset(asked | {name for name, before in sources.items() if name == END or len(before) > 1}) - handlers
+    frozen = {name: frozenset(before) for name, before in sources.items()}
     return Graph(
         entry=entry,
         steps=by_name,
@@ -126,27 +126,27 @@ def gates(entry: str, edges: Mapping[str, list[str]]) -> dict[str, str]:
     for name in order:
         for target in edges[name]:
             sources[target].append(name)
-    found, changed = {entry: entry}, True
+    gate_of, changed = {entry: entry}, True
     while changed:
         changed = False
         for name in reversed(order[:-1]):
             gate = ""
             for source in sources[name]:
-                if source in found:
-                    gate = _meet(gate, source, found, number) if gate else source
-            if found.get(name) != gate:
-                found[name] = gate
+                if source in gate_of:
+                    gate = _meet(gate, source, gate_of, number) if gate else source
+            if gate_of.get(name) != gate:
+                gate_of[name] = gate
                 changed = True
-    del found[entry]
-    return found
+    del gate_of[entry]
+    return gate_of
 
 
-def _meet(first: str, second: str, found: Mapping[str, str], number: Mapping[str, int]) -> str:
+def _meet(first: str, second: str, gate_of: Mapping[str, str], number: Mapping[str, int]) -> str:
     while first != second:
         if number[first] < number[second]:
-            first = found[first]
+            first = gate_of[first]
         else:
-            second = found[second]
+            second = gate_of[second]
     return first
 
 

@@ -92,10 +92,10 @@ def _object(
         own = "description" in schema or key not in DESCRIPTIONS
         # A reference takes no words beside it in this dialect.
         properties[key] = schema if own else {"description": DESCRIPTIONS[key], "allOf": [schema]}
-    found: Schema = {"type": ["object", "null"] if nullable else "object", "properties": properties}
+    made: Schema = {"type": ["object", "null"] if nullable else "object", "properties": properties}
     if required:
-        found["required"] = sorted(required)
-    return {**found, "additionalProperties": False}
+        made["required"] = sorted(required)
+    return {**made, "additionalProperties": False}
 
 
 def _document() -> Mapping[str, Schema]:
@@ -173,9 +173,9 @@ def _step(type_: str) -> Schema:
         return _object(keys | {"task"} | set(anything), {**anything, **_common()}, required=["step", "type"])
     fields = _fields(type_)
     needed = ["step", *([] if type_ == ROUTER else ["type"])]
-    found = _object(keys | set(fields), {**_common(), **fields}, required=needed)
-    found["description"] = STEP_TYPES[type_].said
-    return {**found, "allOf": _needed(type_)} if _needed(type_) else found
+    made = _object(keys | set(fields), {**_common(), **fields}, required=needed)
+    made["description"] = STEP_TYPES[type_].said
+    return {**made, "allOf": _needed(type_)} if _needed(type_) else made
 
 
 def _task(type_: str) -> Schema:
@@ -208,11 +208,11 @@ def _values(spec: Field) -> Schema:
 def _needed(type_: str) -> list[Schema]:
     """Return what a type's fields have to be together."""
     required = sorted(name for name, spec in STEP_TYPES[type_].fields.items() if spec.required)
-    found: list[Schema] = [{"required": required}] if required else []
+    rules: list[Schema] = [{"required": required}] if required else []
     one_of = STEP_TYPES[type_].one_of
     if one_of:
-        found.append({"oneOf": [{"required": [key]} for key in one_of]})
-    return found
+        rules.append({"oneOf": [{"required": [key]} for key in one_of]})
+    return rules
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------

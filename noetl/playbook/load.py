@@ -66,11 +66,11 @@ def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
     root, problems = read_document(text, filename)
     reader = Reader(filename, text)
     reader.problems += [problem for problem in problems if problem.severity == "error"]
-    found = read_head(reader, root) if root is not None else None
-    if found is None or reader.errors:
+    head = read_head(reader, root) if root is not None else None
+    if head is None or reader.errors:
         whole = root is not None and _is_playbook(root)
         raise PlaybookError(_findings(_load(text, filename)[1]) if whole else reader.problems)
-    return found.kind, found.path, found.name, found.description
+    return head.kind, head.path, head.name, head.description
 
 
 def read_document(text: str, filename: str) -> tuple[Node | None, list[Problem]]:

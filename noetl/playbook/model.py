@@ -165,9 +165,9 @@ class Playbook:
 
     def step(self, name: str) -> Step:
         """Return a step of `workflow` or `finally` (names are unique over both)."""
-        found = self.workflow.steps.get(name)
-        if found is None and self.finally_ is not None:
-            found = self.finally_.steps.get(name)
-        if found is None:
+        step = self.workflow.steps.get(name)
+        if step is None and self.finally_ is not None:
+            step = self.finally_.steps.get(name)
+        if step is None:
             raise KeyError(name)
-        return found
+        return step

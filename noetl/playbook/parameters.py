@@ -21,13 +21,13 @@ def parameters(keys: Collection[str], text: str, steps: Iterable[Step]) -> froze
     """
     if not keys:
         return None
-    found, own = set(keys), set[str](RESERVED_NAMES)
+    names, own = set(keys), set[str](RESERVED_NAMES)
     for step in steps:
         own.add(step.name)
         own.update(loop.iterator for loop in step.loops)
         for template in _templates(step):
-            found |= template.names
-    return frozenset((found - own) | set(_WORKLOAD_READ.findall(text)) | set(keys))
+            names |= template.names
+    return frozenset((names - own) | set(_WORKLOAD_READ.findall(text)) | set(keys))
 
 
 def check_payload(

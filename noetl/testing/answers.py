@@ -35,9 +35,9 @@ class StubAnswers:
             answers, line = own.answers, own.line
         scope = _scope(call)
         for answer in answers:
-            given = self._given.get(id(answer), 0)
-            if (answer.times is None or given < answer.times) and _holds(answer, scope):
-                self._given[id(answer)] = given + 1
+            used = self._given.get(id(answer), 0)
+            if (answer.times is None or used < answer.times) and _holds(answer, scope):
+                self._given[id(answer)] = used + 1
                 return answer
         message = f"the stub of {call} has no answer left for a call with args {dict(call.args)!r:.500}"
         raise BrokenTest(

@@ -158,10 +158,10 @@ class Attempts:
                 return self._wait(member, row, rendered)
             case "playbook":
                 return self._start_child(member, row, rendered, call)
-        found = stand_in(call, self._test)
-        if found is None:
+        outcome = stand_in(call, self._test)
+        if outcome is None:
             raise unstubbed(call)
-        return lambda: self._conclude(member, row, found, 0.0)
+        return lambda: self._conclude(member, row, outcome, 0.0)
 
     def _run_python(self, member: Member, job: Job, rendered: Rendered) -> Done | Failed:
         execution, own = member.execution, rendered.timeout
@@ -192,12 +192,12 @@ class Attempts:
     # -- waiting without a worker
 
     def _wait(self, member: Member, row: QueueRow, rendered: Rendered) -> Act:
-        found = wait(rendered, row.job.context, member.created[row.job.job_id], self._agenda.now)
-        if not isinstance(found, Deferred):
-            return lambda: self._conclude(member, row, found, 0.0)
-        seconds = found.seconds
+        waited = wait(rendered, row.job.context, member.created[row.job.job_id], self._agenda.now)
+        if not isinstance(waited, Deferred):
+            return lambda: self._conclude(member, row, waited, 0.0)
+        seconds = waited.seconds
         assert seconds is not None, "it waits for a moment"
-        member.execution.put_back(row, 0.0, found.context)
+        member.execution.put_back(row, 0.0, waited.context)
         return lambda: self._agenda.after(seconds, lambda: self.begin(member, row))
 
     def _start_child(self, member: Member, row: QueueRow, rendered: Rendered, call: CallRecord) -> Act:
@@ -205,10 +205,10 @@ class Attempts:
         wanted, depth = child_call(rendered), member.depth
         if depth >= MAX_CALL_DEPTH:
             return self._ending(member, row, Failed(too_deep(depth, wanted.path)))
-        found = self._find_child(wanted.path)
-        if found is None:
+        child_and_stubs = self._find_child(wanted.path)
+        if child_and_stubs is None:
             raise _no_child(call, wanted.path)
-        playbook, stubs = found
+        playbook, stubs = child_and_stubs
         try:
             child = self._members.new_child(playbook, wanted, stubs, (member, row))
         except InputError as problem:

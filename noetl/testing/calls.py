@@ -35,15 +35,15 @@ class CallRecord:
 
     def as_data(self) -> dict[str, Any]:
         """Return what expectations look at."""
-        found: dict[str, Any] = {"visit": self.visit, "attempt": self.attempt}
+        data: dict[str, Any] = {"visit": self.visit, "attempt": self.attempt}
         if self.item is not None:
-            found["item"] = self.item
-        found |= {"args": dict(self.args), "fields": dict(self.fields)}
+            data["item"] = self.item
+        data |= {"args": dict(self.args), "fields": dict(self.fields)}
         if self.auth is not None:
-            found["auth"] = self.auth
+            data["auth"] = self.auth
         if self.timeout is not None:
-            found["timeout"] = self.timeout
-        return found
+            data["timeout"] = self.timeout
+        return data
 
     def __str__(self) -> str:
         parts = [f"step {self.step!r} (type {self.type}"]

@@ -17,13 +17,13 @@ def differences(expected: Any, got: Any, name: str, *, contains: bool = False) -
     With `contains`, `got` may have more: keys of a mapping, items of a list (those expected must stand in it in
     their order). Numbers are equal by value, true and 1 are not.
     """
-    found: list[str] = []
+    lines: list[str] = []
     for line in _differ(expected, got, name, contains):
-        if len(found) == MAX_DIFFERENCES:
-            found.append("...")
+        if len(lines) == MAX_DIFFERENCES:
+            lines.append("...")
             break
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def holds(expected: Any, got: Any) -> bool:

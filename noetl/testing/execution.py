@@ -73,12 +73,12 @@ class Execution:
 
     # -- transactions
 
-    def give(self, given: Input, job: Job | None = None) -> Transaction:
+    def give(self, input_: Input, job: Job | None = None) -> Transaction:
         """Decide what follows and carry it out; `job` is the one that has ended, and leaves the queue."""
         carried = Transaction()
         if job is not None:
             del self.queue[job.job_id]
-        decision = self._carry_out(given, carried)
+        decision = self._carry_out(input_, carried)
         while decision.withdraw:
             taken = [row.job for row in self.queue.values() if row.status != "leased"]
             if decision.within is not None:
@@ -100,12 +100,12 @@ class Execution:
         row.job = row.job.again(context={**row.job.context, **context})
         row.status, row.delay = "waiting", delay
 
-    def decide(self, given: Input) -> Decision:
+    def decide(self, input_: Input) -> Decision:
         """Decide, with all values that it takes."""
-        return self.loading(lambda values: decide(self.playbook, self.state, given, values))
+        return self.loading(lambda values: decide(self.playbook, self.state, input_, values))
 
-    def _carry_out(self, given: Input, carried: Transaction) -> Decision:
-        decision = self.decide(given)
+    def _carry_out(self, input_: Input, carried: Transaction) -> Decision:
+        decision = self.decide(input_)
         self.state = decision.state
         self.log += decision.events
         self.error_rows += decision.errors
@@ -150,7 +150,7 @@ class Execution:
     def loop_result(self, first: int) -> LoopResult:
         """Return what the items of a loop gave that began with this event."""
         started = self.log[first - 1]
-        found: dict[int, Any] = {}
+        results: dict[int, Any] = {}
         errors = []
         for event in self.log[first:]:
             if (event.node_id, event.visit) != (started.node_id, started.visit) or event.item_index == NO_ITEM:
@@ -158,14 +158,14 @@ class Execution:
             if event.event_type is EventType.ITEM_COMPLETED:
                 loop = (event.meta or {}).get("loop")
                 inner = event if loop is None else self.log[loop["first"] - 1]
-                found[event.item_index] = raw(self.result_of(inner))
+                results[event.item_index] = raw(self.result_of(inner))
             elif event.event_type is EventType.ITEM_FAILED:
-                found[event.item_index] = None
+                results[event.item_index] = None
                 errors.append(event.error)
         count = (started.context or {})["count"]
-        if len(found) != count:
+        if len(results) != count:
             raise RuntimeError(f"the result of the loop {started.node_id!r} was asked for before its end")
-        return LoopResult([found[index] for index in range(count)], errors)
+        return LoopResult([results[index] for index in range(count)], errors)
 
     # -- how it ended
 

@@ -67,9 +67,9 @@ def _steps(expectation: Expectation, run: RunRecord) -> Comparison:
         return [], got
     at = next((n for n, (a, b) in enumerate(zip(wanted, got, strict=False)) if a != b), min(len(wanted), len(got)))
     expected = repr(wanted[at]) if at < len(wanted) else "the end"
-    found = repr(got[at]) if at < len(got) else "the end"
+    actual = repr(got[at]) if at < len(got) else "the end"
     after = f"after {got[at - 1]!r}" if at else "at the beginning"
-    return [f"steps: {after} expected {expected}, got {found}"], got
+    return [f"steps: {after} expected {expected}, got {actual}"], got
 
 
 def _in_order(expectation: Expectation, run: RunRecord) -> Comparison:

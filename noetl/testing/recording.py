@@ -95,11 +95,11 @@ class Recording:
     # -- what its steps got
 
     def _stubs(self, detail: Detail) -> dict[str, Any]:
-        types, found = steps_of(self.playbook), dict[str, dict[str, list[dict[str, Any]]]]()
+        types, answers = steps_of(self.playbook), dict[str, dict[str, list[dict[str, Any]]]]()
         for step, item, answer in self._answers(detail):
             if types.get(step, "router") not in TYPES_WITHOUT_CALLS and (detail.timed or types[step] != "wait"):
-                found.setdefault(step, {}).setdefault(item, []).append(answer)
-        return {step: _stub(by_item) for step, by_item in found.items() if not _all_saved(step, by_item)}
+                answers.setdefault(step, {}).setdefault(item, []).append(answer)
+        return {step: _stub(by_item) for step, by_item in answers.items() if not _all_saved(step, by_item)}
 
     def _answers(self, detail: Detail) -> Iterator[tuple[str, str, dict[str, Any]]]:
         since: dict[tuple[str, str], EventRow] = {}  # when a step, or one of its items, began what ends next
@@ -142,8 +142,8 @@ class Recording:
 
     def _saved(self, kind: EventType, step: str, event: EventRow) -> dict[str, Any] | None:
         """Return what the block `save` behind a call got, None where no event tells that it was called."""
-        found, error = self.playbook.step(step), event["error"] or {}
-        if (found.item_save if _is_item(event) else found.save) is None:
+        model_step, error = self.playbook.step(step), event["error"] or {}
+        if (model_step.item_save if _is_item(event) else model_step.save) is None:
             return None
         if kind in _SUCCESS or (kind is EventType.STEP_FAILED and _had_result(error) and not _save_failed(error)):
             return {"result": {}}
@@ -224,13 +224,13 @@ def _one_or_more(answers: Sequence[dict[str, Any]]) -> Any:
     """Return one answer as it is, several as a list in which equal ones that follow each other stand once."""
     if len(answers) == 1:
         return answers[0]
-    found: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for answer in answers:
-        if found and {key: value for key, value in found[-1].items() if key != "times"} == answer:
-            found[-1] = {**answer, "times": found[-1].get("times", 1) + 1}
+        if kept and {key: value for key, value in kept[-1].items() if key != "times"} == answer:
+            kept[-1] = {**answer, "times": kept[-1].get("times", 1) + 1}
         else:
-            found.append(answer)
-    return found
+            kept.append(answer)
+    return kept
 
 
 def _retried(event: EventRow) -> bool:

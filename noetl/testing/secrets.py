@@ -13,8 +13,8 @@ def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:
     """Return the call of the step run with this key, with the values that the test gives; a secret that it does not
     give is told as `secret(name)`."""
 
-    def text_of(found: Any) -> str:
-        return _text(source_of(found[1], key), found[2].count("+json"), found[0], test)
+    def text_of(match: Any) -> str:
+        return _text(source_of(match[1], key), match[2].count("+json"), match[0], test)
 
     def put_in(value: Any) -> Any:
         if isinstance(value, str):
@@ -41,13 +41,13 @@ def _value(source: Source, test: Test) -> str:
     for name in (plainly, str(source)):
         if name in test.secrets:
             return str(test.secrets[name])
-    given = test.credentials.get(source.name) if source.kind == "credential" else None
-    if isinstance(given, Mapping):
-        fields = {name: value for name, value in given.items() if name != "type"}
+    credential = test.credentials.get(source.name) if source.kind == "credential" else None
+    if isinstance(credential, Mapping):
+        fields = {name: value for name, value in credential.items() if name != "type"}
         if source.field in fields:
             return str(fields[source.field])
         if not source.field and len(fields) == 1:
             return str(next(iter(fields.values())))
-    elif given is not None and not source.field:
-        return str(given)
+    elif credential is not None and not source.field:
+        return str(credential)
     return f"secret({plainly})"

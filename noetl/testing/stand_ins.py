@@ -15,12 +15,12 @@ def stand_in(call: CallRecord, test: Test) -> Done | Failed | None:
     if call.type == "save":
         return Done(plain(_saved(call), MAX_RESULT_BYTES, "result"))
     if call.type == "secrets" and call.fields.get("name") in test.secrets:
-        found = {
+        result = {
             "secret_value": test.secrets[call.fields["name"]],
             "version": str(call.fields.get("version") or "1"),
             "provider": call.fields.get("provider"),
         }
-        return Done(plain(found, MAX_RESULT_BYTES, "result"))
+        return Done(plain(result, MAX_RESULT_BYTES, "result"))
     return None
 
 

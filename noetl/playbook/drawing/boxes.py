@@ -49,8 +49,8 @@ class Picture:
 
 def pictures(playbook: Playbook) -> list[Picture]:
     """Return what there is to draw of a playbook: its workflow, and `finally` where it has one."""
-    found = [_picture("workflow", playbook.workflow)]
-    return [*found, _picture("finally", playbook.finally_)] if playbook.finally_ is not None else found
+    workflow = [_picture("workflow", playbook.workflow)]
+    return [*workflow, _picture("finally", playbook.finally_)] if playbook.finally_ is not None else workflow
 
 
 def _picture(title: str, graph: Graph) -> Picture:

@@ -31,8 +31,8 @@ def as_data(playbook: Playbook) -> dict[str, Any]:
 
 
 def _graphs(playbook: Playbook) -> list[tuple[str, Graph]]:
-    found = [("workflow", playbook.workflow)]
-    return [*found, ("finally", playbook.finally_)] if playbook.finally_ is not None else found
+    graphs = [("workflow", playbook.workflow)]
+    return [*graphs, ("finally", playbook.finally_)] if playbook.finally_ is not None else graphs
 
 
 def _traits(graph: Graph, step: Step) -> Iterator[str]:
@@ -60,18 +60,18 @@ def _way(clause: Clause, label: str) -> str:
 
 
 def _step_data(graph: Graph, step: Step) -> dict[str, Any]:
-    found: dict[str, Any] = {"step": step.name, "type": step.type, "line": step.line}
+    data: dict[str, Any] = {"step": step.name, "type": step.type, "line": step.line}
     if step.desc:
-        found["desc"] = step.desc
+        data["desc"] = step.desc
     if step.task:
-        found["task"] = step.task
+        data["task"] = step.task
     if step.loops:
-        found["loop"] = [_loop_data(loop) for loop in step.loops]
-    found["join"] = step.name in graph.joins
-    found["handler"] = step.name in graph.handlers
-    found["next"] = [_clause_data(clause) for clause in step.next]
-    found["on_error"] = "continue" if step.on_error_continue else [_clause_data(clause) for clause in step.on_error]
-    return found
+        data["loop"] = [_loop_data(loop) for loop in step.loops]
+    data["join"] = step.name in graph.joins
+    data["handler"] = step.name in graph.handlers
+    data["next"] = [_clause_data(clause) for clause in step.next]
+    data["on_error"] = "continue" if step.on_error_continue else [_clause_data(clause) for clause in step.on_error]
+    return data
 
 
 def _loop_data(loop: Loop) -> dict[str, Any]:

@@ -24,23 +24,23 @@ _UNREADABLE: Final = {"code": "def main(): pass", "command": "SELECT 1", "comman
 def decode(draft: Draft, encoded: Mapping[str, str]) -> None:
     """Put the text itself where a field has it in Base64."""
     for old, new in encoded.items():
-        given = draft.get(old)
-        if given is None:
+        source = draft.get(old)
+        if source is None:
             continue
         label = f"{old} of {draft.label}"
         draft.rename({old: new})
-        if draft.get(new) is given and not given.null:
-            draft.put(new, _decoded(draft, given, label, new), draft.key(new))
+        if draft.get(new) is source and not source.null:
+            draft.put(new, _decoded(draft, source, label, new), draft.key(new))
 
 
 def _decoded(draft: Draft, node: Node, label: str, new: str) -> Node:
     if node.kind == "list":
         return items(node, [_decoded(draft, item, label, new) for item in node.value])
-    found, reason = _plain(node)
+    decoded, reason = _plain(node)
     if reason:
         draft.notes.error(node, Code.BASE64, f"{label} {reason}: encode it again, or write the text itself as {new!r}")
-        found = _UNREADABLE[new]
-    return text(node, found, apart=True)
+        decoded = _UNREADABLE[new]
+    return text(node, decoded, apart=True)
 
 
 def _plain(node: Node) -> tuple[str, str]:
@@ -48,12 +48,12 @@ def _plain(node: Node) -> tuple[str, str]:
     if not isinstance(node.value, str):
         return "", f"is {node.describe()}, not Base64 text"
     try:
-        found = base64.b64decode("".join(node.value.split()), validate=True).decode()
+        decoded = base64.b64decode("".join(node.value.split()), validate=True).decode()
     except UnicodeDecodeError:
         return "", "is Base64 of something that is no UTF-8 text"
     except (binascii.Error, ValueError):
         return "", f"is no Base64 ({node.describe()})"
-    return ("", "contains a NUL character") if "\x00" in found else (found, "")
+    return ("", "contains a NUL character") if "\x00" in decoded else (decoded, "")
 
 
 # ---- code ------------------------------------------------------------------------------------------------------------
@@ -107,8 +107,8 @@ def save_step(step: Draft) -> None:
 def _data(draft: Draft) -> None:
     """Rewrite what is saved: rows, or for a statement with places instead of names their values."""
     for word in words.SAVE_DATA:
-        given = draft.get(word)
-        rows = given is None or given.kind != "list" or all(item.kind == "mapping" for item in given.value)
+        data = draft.get(word)
+        rows = data is None or data.kind != "list" or all(item.kind == "mapping" for item in data.value)
         draft.rename({word: "data" if rows or "statement" not in draft else "params"})
 
 

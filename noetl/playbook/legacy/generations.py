@@ -25,9 +25,9 @@ def later_generation(root: Node, filename: str) -> Problem | None:
     if root.kind != "mapping":
         return None
     version, kind = root.value.get("apiVersion"), root.value.get("kind")
-    given = version.value if version is not None and isinstance(version.value, str) else ""
-    if version is not None and _VERSION.fullmatch(given) and given != API_VERSION:
-        label = f"apiVersion {given}" + (f", kind {kind.text}" if kind is not None and kind.kind == "scalar" else "")
+    named = version.value if version is not None and isinstance(version.value, str) else ""
+    if version is not None and _VERSION.fullmatch(named) and named != API_VERSION:
+        label = f"apiVersion {named}" + (f", kind {kind.text}" if kind is not None and kind.kind == "scalar" else "")
         return _problem(filename, version, f"the file is of another generation ({label}): {_ADVICE}")
     tool = next(_tools(root), None)
     if tool is None:
@@ -42,7 +42,7 @@ def _problem(filename: str, node: Node, message: str) -> Problem:
 def _tools(root: Node) -> Iterator[Node]:
     """Yield the values of `tool` that are no names."""
     for section in _SECTIONS:
-        found = root.value.get(section)
-        for step in found.value if found is not None and found.kind == "list" else ():
+        steps = root.value.get(section)
+        for step in steps.value if steps is not None and steps.kind == "list" else ():
             if step.kind == "mapping" and "tool" in step.value and step.value["tool"].kind != "scalar":
                 yield step.value["tool"]

@@ -33,9 +33,9 @@ def _login(login: Draft) -> None:
     if "type" in login or "key" in login:
         return
     for alias in login:
-        given = login.get(alias)
-        assert given is not None
-        inner = Draft(login.notes, given, alias) if given.kind == "mapping" else None
+        value = login.get(alias)
+        assert value is not None
+        inner = Draft(login.notes, value, alias) if value.kind == "mapping" else None
         name = inner.word(words.SECRET_NAME) if inner is not None and "key" in inner else ""
         inside(login, alias, _one_login)
         if name not in ("", alias):
@@ -101,17 +101,17 @@ def database(
     `fed`: names that an `auth` reads, which stay where they are; `kept`: names that stay there, too; `inherited`: the
     `auth` of the owner's task, whose fields are taken over.
     """
-    found = [name for name in words.DATABASE if name in holder and name not in fed]
+    fields = [name for name in words.DATABASE if name in holder and name not in fed]
     if "auth" in owner:
-        found = [name for name in found if name not in kept]
-    if not found:
+        fields = [name for name in fields if name not in kept]
+    if not fields:
         return
-    place = holder.key(found[0])
+    place = holder.key(fields[0])
     if "auth" in owner:
-        owner.notes.error(place, Code.UNKNOWN_KEY, f"{owner.label} has both 'auth' and {found[0]!r}: leave one out")
+        owner.notes.error(place, Code.UNKNOWN_KEY, f"{owner.label} has both 'auth' and {fields[0]!r}: leave one out")
     else:
-        owner.notes.hint(place, f"write 'auth' with a credential instead of {', '.join(map(repr, found))}")
-    taken = {words.DATABASE[name]: holder.look(name) if name in kept else holder.take(name) for name in found}
+        owner.notes.hint(place, f"write 'auth' with a credential instead of {', '.join(map(repr, fields))}")
+    taken = {words.DATABASE[name]: holder.look(name) if name in kept else holder.take(name) for name in fields}
     if "auth" in owner:
         return
     values, keys = {"type": text(place, "postgres")}, {"type": place}

@@ -114,10 +114,10 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
     if tool_of(step, tasks, step.word("type")) == "postgres":
         named = tasks.get(step.word("task")) if step.word("type") == WORKBOOK else None
         database_in_args(step, named)
-    found = [loop.done() for loop in loops]
+    levels = [loop.done() for loop in loops]
     if inner is not None:
-        found += inner.value if inner.kind == "list" else [inner]
-    step.put("loop", found[0] if len(found) == 1 else items(found[0], found), key)
+        levels += inner.value if inner.kind == "list" else [inner]
+    step.put("loop", levels[0] if len(levels) == 1 else items(levels[0], levels), key)
 
 
 def _lift(step: Draft, level: Draft, loop: Draft | None) -> None:

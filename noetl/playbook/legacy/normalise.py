@@ -45,16 +45,16 @@ def normalise(root: Node, filename: str, *, runs: bool = True) -> tuple[Node, li
 
 def _head(document: Draft) -> None:
     """Put what the document says of itself into `metadata`, which wins where it says the same itself."""
-    found = [name for name in words.HEAD if name in document]
+    keys = [name for name in words.HEAD if name in document]
     for name, reason in words.HEAD_IDLE.items():
         if name in document:
             document.leave_out(name, reason)
-    given = document.get("metadata")
-    if given is not None and not given.null and given.kind != "mapping":
+    node = document.get("metadata")
+    if node is not None and not node.null and node.kind != "mapping":
         return
     inside(document, "metadata", _metadata)
-    if found:
-        _into_metadata(document, found)
+    if keys:
+        _into_metadata(document, keys)
     inside(document, "metadata", lambda metadata: without_slash(metadata, "path"))
 
 
@@ -66,10 +66,10 @@ def _metadata(metadata: Draft) -> None:
             metadata.leave_out(name, "it is not read; 'labels' beside 'metadata' mark the executions of a playbook")
 
 
-def _into_metadata(document: Draft, found: list[str]) -> None:
-    given, place = document.get("metadata"), document.key(found[0])
-    metadata = Draft(document.notes, mapping(place, {}, {}) if given is None or given.null else given, "metadata")
-    for old in found:
+def _into_metadata(document: Draft, keys: list[str]) -> None:
+    node, place = document.get("metadata"), document.key(keys[0])
+    metadata = Draft(document.notes, mapping(place, {}, {}) if node is None or node.null else node, "metadata")
+    for old in keys:
         key, value = document.take(old)
         new = words.HEAD[old]
         if new in metadata:
@@ -77,21 +77,21 @@ def _into_metadata(document: Draft, found: list[str]) -> None:
         else:
             document.notes.hint(key, f"write {new!r} in 'metadata' instead of {old!r} beside it")
             metadata.put(new, value, key)
-    document.put("metadata", metadata.done(), document.key("metadata") if given is not None else place)
+    document.put("metadata", metadata.done(), document.key("metadata") if node is not None else place)
 
 
 def _change(document: Draft, section: str, change: Callable[[Node], Node]) -> None:
     node = document.get(section)
     if node is not None and node.kind == "list":
-        found = each(node, change)
-        if found is not node:
-            document.put(section, found, document.key(section))
+        changed = each(node, change)
+        if changed is not node:
+            document.put(section, changed, document.key(section))
 
 
 def _tasks(workbook: Node | None) -> dict[str, Node]:
     """Return the workbook's tasks by name; of two with one name the last, as those who read them do."""
-    given = workbook.value if workbook is not None and workbook.kind == "list" else []
-    named = [(node.value.get("name"), node) for node in given if node.kind == "mapping"]
+    tasks = workbook.value if workbook is not None and workbook.kind == "list" else []
+    named = [(node.value.get("name"), node) for node in tasks if node.kind == "mapping"]
     return {name.value: node for name, node in named if name is not None and isinstance(name.value, str)}
 
 

@@ -105,11 +105,11 @@ def unread(draft: Draft, type_: str) -> None:
 
 def without_slash(draft: Draft, name: str) -> None:
     """Take the `/` off the beginning of a path in the catalog."""
-    given = draft.word(name)
-    if given.startswith("/") and given.strip("/"):
-        value, path = draft.get(name), given.lstrip("/")
+    written = draft.word(name)
+    if written.startswith("/") and written.strip("/"):
+        value, path = draft.get(name), written.lstrip("/")
         assert value is not None
-        draft.notes.hint(value, f"write {path!r} instead of {given!r}: paths of the catalog begin with a name")
+        draft.notes.hint(value, f"write {path!r} instead of {written!r}: paths of the catalog begin with a name")
         draft.put(name, text(value, path), draft.key(name))
 
 
@@ -154,8 +154,8 @@ def tool_of(draft: Draft, tasks: Tasks, type_: str) -> str:
 
 
 def _word(node: Node, key: str) -> str:
-    found = node.value.get(key)
-    return found.value if found is not None and isinstance(found.value, str) else ""
+    value = node.value.get(key)
+    return value.value if value is not None and isinstance(value.value, str) else ""
 
 
 def _fields(draft: Draft, tool: str) -> None:
@@ -186,6 +186,6 @@ def _clause(clause: Draft, target: str) -> None:
         inside(clause, key, lambda one: _target(one, target))
 
 
-def _target(one: Draft, label: str) -> None:
-    one.label = label
-    one.rename({old: new for old, new in words.TRANSITION.items() if new == "args"})
+def _target(target: Draft, label: str) -> None:
+    target.label = label
+    target.rename({old: new for old, new in words.TRANSITION.items() if new == "args"})

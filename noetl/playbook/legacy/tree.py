@@ -57,8 +57,8 @@ class Draft:
 
     def get(self, name: str) -> Node | None:
         """Return a value, None where the key is absent."""
-        found: Node | None = self._node.value.get(name)
-        return found
+        value: Node | None = self._node.value.get(name)
+        return value
 
     def key(self, name: str) -> Node:
         """Return a key as it stands in the file."""
@@ -66,8 +66,8 @@ class Draft:
 
     def word(self, name: str) -> str:
         """Return a value that is plain text, empty where it is not."""
-        found = self.get(name)
-        return found.value if found is not None and isinstance(found.value, str) else ""
+        value = self.get(name)
+        return value.value if value is not None and isinstance(value.value, str) else ""
 
     # -- changes
 
@@ -166,9 +166,9 @@ def inside(draft: Draft, name: str, change: Callable[[Draft], None]) -> None:
     node = draft.get(name)
     if node is None:
         return
-    found = _inside(draft, node, f"{name} of {draft.label}", change)
-    if found is not node:
-        draft.put(name, found, draft.key(name))
+    changed = _inside(draft, node, f"{name} of {draft.label}", change)
+    if changed is not node:
+        draft.put(name, changed, draft.key(name))
 
 
 def _inside(draft: Draft, node: Node, label: str, change: Callable[[Draft], None]) -> Node:
@@ -183,16 +183,16 @@ def _inside(draft: Draft, node: Node, label: str, change: Callable[[Draft], None
 
 def each(node: Node, change: Callable[[Node], Node]) -> Node:
     """Return a list with each item changed; the list itself where none was."""
-    found = [change(item) for item in node.value]
-    return node if all(new is old for new, old in zip(found, node.value, strict=True)) else items(node, found)
+    changed = [change(item) for item in node.value]
+    return node if all(new is old for new, old in zip(changed, node.value, strict=True)) else items(node, changed)
 
 
 def reword(notes: Notes, node: Node, words: Mapping[str, str], seen: dict[int, Node]) -> Node:
     """Return a value with older names in its templates put into those of today. `seen`: what was looked at already."""
-    found = seen.get(id(node))
-    if found is None:
-        found = seen[id(node)] = _reworded(notes, node, words, seen)
-    return found
+    reworded = seen.get(id(node))
+    if reworded is None:
+        reworded = seen[id(node)] = _reworded(notes, node, words, seen)
+    return reworded
 
 
 def _reworded(notes: Notes, node: Node, words: Mapping[str, str], seen: dict[int, Node]) -> Node:

@@ -43,10 +43,10 @@ def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
     for item in _texts(reader, node, name, label):
         if reader.has_error(item):
             continue  # it could not be read: what stands for it says nothing
-        found = look_at(item.value)
-        if found.fault is not None:
-            sign, message = found.fault.sign, found.fault.message
-            line, column = place_in(reader.lines, item, found.fault.index, sign) if sign else (item.line, item.column)
+        sql = look_at(item.value)
+        if sql.fault is not None:
+            sign, message = sql.fault.sign, sql.fault.message
+            line, column = place_in(reader.lines, item, sql.fault.index, sign) if sign else (item.line, item.column)
             reader.report(line, column, "error", Code.SQL, f"{name} of {label}: {message}")
         secrets = _secrets_in(item.value)
         for index in secrets:
@@ -56,7 +56,7 @@ def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
                 " 'params' instead"
             )
             reader.report(line, column, "warning", Code.SQL_SECRET, message)
-        for index in found.values:
+        for index in sql.values:
             if index not in secrets and _data_in(template_at(item.value, index)):
                 line, column = place_in(reader.lines, item, index, "{{")
                 message = (
@@ -67,8 +67,8 @@ def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
 
 def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, label: str) -> None:
     """Check what can only be told of all commands of a field together."""
-    given, params, once = keys[name], keys.get("params"), keys.get("once")
-    texts = [text for text in (given.value if given.kind == "list" else [given]) if isinstance(text.value, str)]
+    field, params, once = keys[name], keys.get("params"), keys.get("once")
+    texts = [text for text in (field.value if field.kind == "list" else [field]) if isinstance(text.value, str)]
     if any(reader.has_error(text) for text in texts):
         return
     if type_ == "postgres" and (once is None or once.null or once.value is True):

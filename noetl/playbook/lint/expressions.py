@@ -111,8 +111,8 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     own = _TEMPLATE_NAMES | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
-    found = [fault for node in tree.find_all(_CHECKED_NODES) for fault in _fault(node, own)]
-    return tuple((*places.take(word, sign), message) for word, sign, message in found)
+    faults = [fault for node in tree.find_all(_CHECKED_NODES) for fault in _fault(node, own)]
+    return tuple((*places.take(word, sign), message) for word, sign, message in faults)
 
 
 class _Places:
@@ -123,11 +123,11 @@ class _Places:
         self._at: dict[str, int] = {}
 
     def take(self, word: str, pattern: str) -> tuple[int, str]:
-        found = re.compile(pattern).search(self._text, self._at.get(pattern, 0))
-        if found is None:
+        match = re.compile(pattern).search(self._text, self._at.get(pattern, 0))
+        if match is None:
             return 0, word
-        self._at[pattern] = found.end()
-        return found.start("word"), word
+        self._at[pattern] = match.end()
+        return match.start("word"), word
 
 
 def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
@@ -192,8 +192,8 @@ def _function(name: str) -> str:
 def _instead(node: nodes.BinExpr) -> str:
     for side in (node.left, node.right):
         if isinstance(side, nodes.Call) and isinstance(side.node, nodes.Name) and side.node.name == "now":
-            found = next((name for name in ("date_sub", "date_add") if name in ENVIRONMENT.filters), "")
-            return f"now() is text by ISO 8601, {f'write | {found}(...)' if found else _PYTHON_ADVICE}"
+            filter_name = next((name for name in ("date_sub", "date_add") if name in ENVIRONMENT.filters), "")
+            return f"now() is text by ISO 8601, {f'write | {filter_name}(...)' if filter_name else _PYTHON_ADVICE}"
     return "write '| int' or '| float' on it"
 
 

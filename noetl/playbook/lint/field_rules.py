@@ -52,46 +52,46 @@ def _constant(node: Node) -> bool:
 
 
 def _check_save(reader: Reader, node: Node, label: str) -> None:
-    given = {name: value for name, value in node.value.items() if not value.null}
-    chosen = given.get("storage")
+    fields = {name: value for name, value in node.value.items() if not value.null}
+    chosen = fields.get("storage")
     storage = chosen.value if chosen is not None else save_rules.EVENT_LOG
     if not isinstance(storage, str) or storage not in save_rules.FIELDS:
         return  # a template, or reported already
-    for name in given.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
+    for name in fields.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
         default = "" if chosen is not None else ", which is meant where none is given"
         message = f"{name} of {label} does not go with storage {storage}{default}"
         reader.error(node.keys[name], Code.VALUE, message)
     if storage == "file":
-        _check_file(reader, node, given, label)
+        _check_file(reader, node, fields, label)
     elif storage != save_rules.EVENT_LOG:
-        _check_table(reader, node, given, label)
+        _check_table(reader, node, fields, label)
 
 
-def _check_file(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
-    path = given.get("path")
+def _check_file(reader: Reader, node: Node, fields: Mapping[str, Node], label: str) -> None:
+    path = fields.get("path")
     if path is None:
         reader.error(node, Code.MISSING, f"{label} has storage file and no 'path': add it")
-    elif "format" not in given and _constant(path) and save_rules.format_of(str(path.value)) is None:
+    elif "format" not in fields and _constant(path) and save_rules.format_of(str(path.value)) is None:
         message = f"path of {label} does not say its format: give 'format' ({', '.join(save_rules.FORMATS)})"
         reader.error(path, Code.MISSING, message)
 
 
-def _check_table(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
-    if ("table" in given) is ("statement" in given):
-        fault = "both 'table' and 'statement': leave one out" if "table" in given else "no 'table': add it"
+def _check_table(reader: Reader, node: Node, fields: Mapping[str, Node], label: str) -> None:
+    if ("table" in fields) is ("statement" in fields):
+        fault = "both 'table' and 'statement': leave one out" if "table" in fields else "no 'table': add it"
         reader.error(node, Code.MISSING, f"{label} has {fault}")
-    elif "statement" in given:
-        for name in given.keys() & {"mode", "key"}:
+    elif "statement" in fields:
+        for name in fields.keys() & {"mode", "key"}:
             message = f"{name} of {label} goes with a table: a statement says itself what it does"
             reader.error(node.keys[name], Code.VALUE, message)
     else:
-        _check_rows(reader, node, given, label)
+        _check_rows(reader, node, fields, label)
 
 
-def _check_rows(reader: Reader, node: Node, given: Mapping[str, Node], label: str) -> None:
+def _check_rows(reader: Reader, node: Node, fields: Mapping[str, Node], label: str) -> None:
     """Check what goes with a table: mode and key."""
-    mode, key, data = given.get("mode"), given.get("key"), given.get("data")
-    if "params" in given:
+    mode, key, data = fields.get("mode"), fields.get("key"), fields.get("data")
+    if "params" in fields:
         message = f"params of {label} go with a statement: a table's values are its data"
         reader.error(node.keys["params"], Code.VALUE, message)
     if mode is not None and not _constant(mode):

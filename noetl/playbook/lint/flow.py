@@ -35,8 +35,8 @@ def never(clause: Clause, clauses: Sequence[Clause]) -> bool:
 
 def _constant(clause: Clause) -> bool | None:
     """Return the truth of a condition that is a constant; None for one that is not, or could not be read."""
-    found = clause.when.render({}) if clause.when is not None and clause.when.constant else None
-    return found if isinstance(found, bool) else None
+    value = clause.when.render({}) if clause.when is not None and clause.when.constant else None
+    return value if isinstance(value, bool) else None
 
 
 def _key(clause: Clause, clauses: Sequence[Clause], steps: Collection[str]) -> str:
@@ -114,14 +114,14 @@ class Flow:
 
     def _by_condition(self, steps: Sequence[Step]) -> dict[str, dict[str, set[str]]]:
         """Return by condition, and by the step that has it, where it leads."""
-        found: dict[str, dict[str, set[str]]] = {}
+        chosen: dict[str, dict[str, set[str]]] = {}
         for step in steps:
             for clause in step.next:
                 key = _key(clause, step.next, self.steps)
                 if key:
-                    led = found.setdefault(key, {}).setdefault(step.name, set())
+                    led = chosen.setdefault(key, {}).setdefault(step.name, set())
                     led.update(edge.target for edge in clause.edges)
-        return found
+        return chosen
 
     def _same(self, step: Step, clause: Clause) -> set[str]:
         """Return where the same condition has led in other steps: what it chose there has run."""
@@ -129,9 +129,9 @@ class Flow:
         own = {edge.target for edge in clause.edges}
         return set().union(*(led for name, led in others.items() if name != step.name)) - own
 
-    def _backwards(self, some: Iterable[str]) -> list[str]:
+    def _backwards(self, names: Iterable[str]) -> list[str]:
         """Return steps in the order in which few rounds are enough: most lead to later ones."""
-        return sorted(some, key=self._order.__getitem__, reverse=True)
+        return sorted(names, key=self._order.__getitem__, reverse=True)
 
     def _ways_of(self, step: Step) -> Iterator[Way]:
         def proved(clause: Clause) -> set[str]:
@@ -155,7 +155,7 @@ class Flow:
 
     def _befores(self) -> dict[str, int]:
         """Return for each step those that can come before it, as the bits of a number: their places are its bits."""
-        found: dict[int, int] = {}  # by cycle: all before it, and itself
+        by_cycle: dict[int, int] = {}  # by cycle: all before it, and itself
         before: dict[str, int] = {}
         members: dict[int, list[str]] = {}
         for name, number in self._cycle.items():
@@ -166,11 +166,11 @@ class Flow:
             for name in own:
                 for source in self.sources[name]:
                     if self._cycle[source] != number:
-                        ahead |= found[self._cycle[source]]
+                        ahead |= by_cycle[self._cycle[source]]
             bits = sum(1 << self._order[name] for name in own)
             cyclic = len(own) > 1 or own[0] in targets(self.steps[own[0]])
             before.update(dict.fromkeys(own, ahead | bits if cyclic else ahead))
-            found[number] = ahead | bits
+            by_cycle[number] = ahead | bits
         return before
 
     def reached(self, *, failing: bool) -> set[str]:
@@ -206,19 +206,19 @@ class Flow:
         None where there is none, or a join waits for its end.
         """
         seen: set[str] = set()
-        found: str | None = None
+        repeating: str | None = None
         while name not in seen and not self.is_join(name) and len(self.sources[name]) == 1:
             if name in self._repeated:
-                found = self._repeated[name]
+                repeating = self._repeated[name]
                 break
             seen.add(name)
             (source,) = self.sources[name]
             if self._leads_out_and_back(source, name):
-                found = source
+                repeating = source
                 break
             name = source
-        self._repeated.update(dict.fromkeys(seen, found))  # a chain is walked once, however long
-        return found
+        self._repeated.update(dict.fromkeys(seen, repeating))  # a chain is walked once, however long
+        return repeating
 
     def _leads_out_and_back(self, source: str, name: str) -> bool:
         """Whether a way out of a cycle to a step goes on with the cycle, too."""
@@ -302,16 +302,16 @@ class Flow:
 
         Only those `inside` are looked at; `outside` are others of which it is known.
         """
-        found, grown = set(outside), True
+        avoiding, grown = set(outside), True
         while grown:
             grown = False
             for name in inside:
-                if name not in found and any(
-                    way.targets <= found and (failing or way.done) for way in self._without(wanted, name)
+                if name not in avoiding and any(
+                    way.targets <= avoiding and (failing or way.done) for way in self._without(wanted, name)
                 ):
-                    found.add(name)
+                    avoiding.add(name)
                     grown = True
-        return found
+        return avoiding
 
     def _without(self, wanted: str, name: str) -> Iterator[Way]:
         """Yield the ways on which a step goes on although `wanted` has no result."""

@@ -65,11 +65,11 @@ class _NameCheck:
         for step in section.steps.values():
             task = self.tasks.get(step.task) if step.task else None
             for at, label, node in sites(section, step, task):
-                found = [(scalar, reads) for scalar in node.texts() if (reads := reads_of(scalar.value)).reads]
-                if not found:
+                scalars = [(scalar, reads) for scalar in node.texts() if (reads := reads_of(scalar.value)).reads]
+                if not scalars:
                     continue
                 local = local_names(section, step, at, task)
-                for scalar, reads in found:
+                for scalar, reads in scalars:
                     place = _TemplatePlace(
                         section=section,
                         step=step,

@@ -33,8 +33,8 @@ def _check_code(reader: Reader, owner: Node, label: str, names: Collection[str])
     node = owner.value.get("code")
     if node is None or not isinstance(node.value, str):
         return
-    code, given = node.value, owner.value.get("args")
-    args = given.value.keys() if given is not None and given.kind == "mapping" else ()
+    code, args_node = node.value, owner.value.get("args")
+    args = args_node.value.keys() if args_node is not None and args_node.kind == "mapping" else ()
     try:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -43,14 +43,16 @@ def _check_code(reader: Reader, owner: Node, label: str, names: Collection[str])
         _report(
             reader, node, name, "error", f"code of {label}: {name.id!r} is not defined{_meant(name.id, tree, args)}"
         )
-    for found, message in _templates(tree, names if not _RENDERING_CODE.search(code) else ()) if "{{" in code else ():
-        severity = "error" if isinstance(found, ast.Set) else "warning"
-        _report(reader, node, found, severity, f"code of {label}: {message}: {_ARGS_ADVICE}")
+    for expression, message in (
+        _templates(tree, names if not _RENDERING_CODE.search(code) else ()) if "{{" in code else ()
+    ):
+        severity = "error" if isinstance(expression, ast.Set) else "warning"
+        _report(reader, node, expression, severity, f"code of {label}: {message}: {_ARGS_ADVICE}")
 
 
-def _report(reader: Reader, node: Node, found: ast.expr, severity: str, message: str) -> None:
-    column = len(_line(node.value, found.lineno).encode()[: found.col_offset].decode(errors="ignore")) + 1
-    reader.report(*place_of(reader, node, found.lineno, column, node.value), severity, Code.PYTHON, message)
+def _report(reader: Reader, node: Node, expression: ast.expr, severity: str, message: str) -> None:
+    column = len(_line(node.value, expression.lineno).encode()[: expression.col_offset].decode(errors="ignore")) + 1
+    reader.report(*place_of(reader, node, expression.lineno, column, node.value), severity, Code.PYTHON, message)
 
 
 def _line(code: str, number: int) -> str:
@@ -78,6 +80,6 @@ def _templates(tree: ast.Module, names: Collection[str]) -> Iterator[tuple[ast.e
         if isinstance(node, ast.Set) and any(isinstance(one, (ast.Set, ast.Dict)) for one in node.elts):
             yield node, "'{{ ... }}' is a set within a set to Python, which cannot be"
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in formatted and names:
-            found = _IN_TEXT.search(node.value)
-            if found and (found[1] in names or found[1] in _TEMPLATE_NAMES):
-                yield node, f"the text {found[0][:60]!r} stays as it is"
+            match = _IN_TEXT.search(node.value)
+            if match and (match[1] in names or match[1] in _TEMPLATE_NAMES):
+                yield node, f"the text {match[0][:60]!r} stays as it is"

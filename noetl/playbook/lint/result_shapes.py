@@ -50,10 +50,10 @@ def main_of(code: str) -> ast.FunctionDef | None:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    found = [statement for name, statement in bindings(tree.body) if name in (MAIN_FUNCTION, "*")]
-    if len(found) != 1 or found[0] not in tree.body:
+    definitions = [statement for name, statement in bindings(tree.body) if name in (MAIN_FUNCTION, "*")]
+    if len(definitions) != 1 or definitions[0] not in tree.body:
         return None
-    main = found[0]
+    main = definitions[0]
     return main if isinstance(main, ast.FunctionDef) and not main.decorator_list else None
 
 

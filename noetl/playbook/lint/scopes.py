@@ -76,27 +76,27 @@ class Section:
 
     def transition(self, name: str) -> Args:
         """Return the names that the ways to a step give."""
-        found = self._transition.get(name)
-        if found is None:
-            found = self._transition[name] = self._gather(name)
-        return found
+        args = self._transition.get(name)
+        if args is None:
+            args = self._transition[name] = self._gather(name)
+        return args
 
     def _gather(self, name: str) -> Args:
-        found, ways, everywhere = Args(), self.arriving.get(name, ()), list[set[str]]()
+        args, ways, everywhere = Args(), self.arriving.get(name, ()), list[set[str]]()
         if name == self.flow.entry:
             everywhere.append(set())  # it begins without anybody's args
         for way in ways:
             one = Args()
             one.add(way.args)
-            found.open |= one.open
-            found.some |= one.sure
+            args.open |= one.open
+            args.some |= one.sure
             everywhere.append(one.sure)
             if self._surely_taken(way):
-                found.sure |= one.sure
+                args.sure |= one.sure
         if everywhere:
-            found.sure |= set.intersection(*everywhere)
-        found.some -= found.sure
-        return found
+            args.sure |= set.intersection(*everywhere)
+        args.some -= args.sure
+        return args
 
     def _surely_taken(self, way: Target) -> bool:
         """Whether a join always gets this arrival: its source has run, and leads here whatever the data."""
@@ -197,5 +197,7 @@ def _iterators(node: Node) -> frozenset[str]:
     if loop is None:
         return frozenset()
     levels = loop.value if loop.kind == "list" else [loop]
-    given = [level.value.get("iterator") for level in levels if level.kind == "mapping"]
-    return frozenset(DEFAULT_ITERATOR if one is None or one.null else one.value if one.text else "" for one in given)
+    iterators = [level.value.get("iterator") for level in levels if level.kind == "mapping"]
+    return frozenset(
+        DEFAULT_ITERATOR if one is None or one.null else one.value if one.text else "" for one in iterators
+    )

@@ -20,11 +20,11 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
     node = section.nodes[step.name]
     for owner in (node, task):
         if owner is not None:
-            given = set(section.transition(step.name).sure)
+            overridden = set(section.transition(step.name).sure)
             own = node.value.get("args")
             if owner is task and own is not None and own.kind == "mapping":
-                given |= own.value.keys()
-            yield from _fields(owner, step, given, of_task=owner is task)
+                overridden |= own.value.keys()
+            yield from _fields(owner, step, overridden, of_task=owner is task)
     if step.loops or "loop" in node.value:
         for level in _levels(node.value["loop"]):
             for key, value in level.value.items():
@@ -37,7 +37,7 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
             yield at, f"{way.key}.args", way.args
 
 
-def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
+def _fields(owner: Node, step: Step, overridden: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
     """Yield what a step or its task has; of its args those that no nearer ones (`given`) override."""
     own = fields_of(step.type)
     known = STEP_KEYS | own.keys()  # another key is a mistake itself
@@ -45,7 +45,7 @@ def _fields(owner: Node, step: Step, given: set[str], *, of_task: bool) -> Itera
     for key, value in owner.value.items():
         if key == "args":
             for name, arg in value.value.items() if value.kind == "mapping" else [("", value)]:
-                if name not in given:
+                if name not in overridden:
                     yield (At.TASK_ARGS if of_task else At.ARGS), key, arg
         elif key == "result":
             yield At.RESULT, key, value

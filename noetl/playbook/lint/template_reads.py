@@ -72,15 +72,15 @@ def reads_of(text: str) -> Reads:
     return Reads(tuple(walk.found), frozenset(walk.asked), frozenset(walk.wanted))
 
 
-def _dotted(found: re.Match[str]) -> Read:
+def _dotted(match: re.Match[str]) -> Read:
     """Return what a template that is nothing but a path reads."""
     path: list[str | int] = []
-    offsets = [found.start(1)]
-    for part in PARTS.finditer(found[2]):
+    offsets = [match.start(1)]
+    for part in PARTS.finditer(match[2]):
         group = part.lastindex or 0
         path.append(int(part[group]) if group == 2 else part[group])
-        offsets.append(found.start(2) + part.start(group))
-    return Read(found[1], tuple(path), places=lambda: tuple(offsets))
+        offsets.append(match.start(2) + part.start(group))
+    return Read(match[1], tuple(path), places=lambda: tuple(offsets))
 
 
 def _own_names(tree: nodes.Template) -> frozenset[str]:
@@ -110,12 +110,12 @@ class _Positions:
         """Yield kind, text and index of every token but spaces."""
         at = 0
         for _, kind, value in ENVIRONMENT.lex(self._text):
-            found = self._text.find(value, at)
-            if found < 0:
+            place = self._text.find(value, at)
+            if place < 0:
                 continue  # the lexer has stripped something from it
-            at = found + len(value)
+            at = place + len(value)
             if kind not in ("whitespace", "data"):
-                yield kind, value, found
+                yield kind, value, place
 
     @staticmethod
     def _chain(tokens: list[tuple[str, str, int]], at: int) -> tuple[Path, tuple[int, ...]]:
@@ -143,7 +143,7 @@ class _Positions:
         return partial(self._find, name, path, number)
 
     def _find(self, name: str, path: Path, number: int) -> tuple[int, ...]:
-        fitting = [places for found, places in self._chains.get(name, ()) if found[: len(path)] == path]
+        fitting = [places for chain, places in self._chains.get(name, ()) if chain[: len(path)] == path]
         return fitting[min(number, len(fitting) - 1)][: len(path) + 1] if fitting else ()
 
 

@@ -70,9 +70,9 @@ def _check_one(reader: Reader, node: Node, tool: str | None, label: str) -> None
             )
         _check_name(reader, keys["key"], f"key of {label}")
     elif known and type_ is not None:
-        given = {name: _sample(value, type_.value, name) for name, value in keys.items() if name != "type"}
+        samples = {name: _sample(value, type_.value, name) for name, value in keys.items() if name != "type"}
         try:
-            check_fields(type_.value, given)
+            check_fields(type_.value, samples)
         except InputError as problem:
             reader.error(node, Code.AUTH, f"{label}: {problem}")
         _warn_of_clear_text(reader, keys, type_.value, label)

@@ -36,8 +36,8 @@ class Clauses:
         """Return the clauses of a step's `next` or `on_error`."""
         if node is None or node.null:
             return ()
-        given = node.value if node.kind == "list" else [node]
-        return tuple(clause for item in given for clause in self._clause(step, key, item))
+        items = node.value if node.kind == "list" else [node]
+        return tuple(clause for item in items for clause in self._clause(step, key, item))
 
     def _clause(self, step: str, key: str, node: Node) -> Iterator[Clause]:
         """Yield the clauses that one item of `next` or `on_error` stands for."""

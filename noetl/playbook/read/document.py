@@ -37,18 +37,18 @@ def read_head(reader: Reader, root: Node) -> Document | None:
         near = did_you_mean(kind, (PLAYBOOK_KIND,))
         if near and kind != PLAYBOOK_KIND:
             reader.error(keys["kind"], Code.VALUE, f"the kind is {kind!r}{near}")
-    given = keys.get("metadata")
-    if given is None or given.null:
-        reader.error(given or root, Code.MISSING, "there is no metadata: add 'metadata: {path: folder/name}'")
+    node = keys.get("metadata")
+    if node is None or node.null:
+        reader.error(node or root, Code.MISSING, "there is no metadata: add 'metadata: {path: folder/name}'")
         return None
-    metadata = reader.mapping(given, "metadata")
+    metadata = reader.mapping(node, "metadata")
     if metadata is None:
         return None
     texts = {key: _optional(reader, metadata, key) for key in ("path", "name", "description")}
     path = texts["path"] or texts["name"]
     if not path:
         if all(key not in metadata or metadata[key].null for key in ("path", "name")):
-            reader.error(given, Code.MISSING, "metadata has no path: add 'path: folder/name', the key in the catalog")
+            reader.error(node, Code.MISSING, "metadata has no path: add 'path: folder/name', the key in the catalog")
         return None
     place = metadata["path"] if texts["path"] else metadata["name"]
     _check_path(reader, place, path)

@@ -34,8 +34,8 @@ class KeyReader:
 
     @property
     def keys(self) -> Mapping[str, Node]:
-        found: Mapping[str, Node] = self.node.value
-        return found
+        mapping: Mapping[str, Node] = self.node.value
+        return mapping
 
     def given(self, key: str) -> Node | None:
         """Return the value of a key; None where it is absent or empty."""
@@ -53,13 +53,13 @@ class KeyReader:
         fields: dict[str, AnyTemplate] = {}
         descriptor = STEP_TYPES[type_]
         for name, spec in descriptor.fields.items():
-            given = self.keys.get(name)
-            if given is None or (given.null and spec.kind != "any"):
+            node = self.keys.get(name)
+            if node is None or (node.null and spec.kind != "any"):
                 continue
             with self.reader.with_secrets(descriptor.has_effects):
-                found = self._field(given, spec, prefix + name)
-            if found is not None:
-                fields[name] = found
+                template = self._field(node, spec, prefix + name)
+            if template is not None:
+                fields[name] = template
         for code in map(self.given, descriptor.fields_in("python")):
             if code is not None and isinstance(code.value, str):
                 pycode.check(self.reader, code, self.label)
@@ -71,8 +71,8 @@ class KeyReader:
     def _field(self, node: Node, spec: Field, name: str) -> AnyTemplate | None:
         reader, value, label = self.reader, node.value, f"{name} of {self.label}"
         if spec.raw:
-            found = reader.text(node, label)
-            return None if found is None else Constant(found)
+            text = reader.text(node, label)
+            return None if text is None else Constant(text)
         if isinstance(value, str) and templates.is_template(value):
             return reader.template(node, self.place, name)
         if spec.kind == "mapping":
@@ -84,12 +84,12 @@ class KeyReader:
         if spec.kind == "duration" and reader.duration(node, label) is None:
             return None
         if spec.kind == "text":
-            found = reader.name(node, label)
-            if found is None:
+            text = reader.name(node, label)
+            if text is None:
                 return None
-            if spec.choices and found.casefold() not in map(str.casefold, spec.choices):
-                hint = did_you_mean(found, spec.choices) or f": it is one of {', '.join(spec.choices)}"
-                reader.error(node, Code.VALUE, f"{label} is {found!r}{hint}")
+            if spec.choices and text.casefold() not in map(str.casefold, spec.choices):
+                hint = did_you_mean(text, spec.choices) or f": it is one of {', '.join(spec.choices)}"
+                reader.error(node, Code.VALUE, f"{label} is {text!r}{hint}")
         return reader.template(node, self.place, name)
 
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
@@ -151,10 +151,10 @@ class KeyReader:
             return None
         if isinstance(node.value, str) and templates.is_template(node.value):
             return self.reader.template(node, self.place, "timeout")
-        found = self.reader.duration(node, f"timeout of {self.label}")
-        if found == 0:
+        seconds = self.reader.duration(node, f"timeout of {self.label}")
+        if seconds == 0:
             self.reader.error(node, Code.VALUE, f"timeout of {self.label} is 0: it must be more")
-        return None if found is None else Constant(found)
+        return None if seconds is None else Constant(seconds)
 
     def retry(self) -> Retry | None:
         """Return the retry policy, None where the key is absent."""
@@ -166,12 +166,12 @@ class KeyReader:
         if node.kind == "scalar":
             attempts = self.reader.integer(node, f"retry of {self.label} (true, a number of attempts or a mapping)", 1)
             return None if attempts is None else replace(RETRY_TRUE, max_attempts=attempts)
-        given = self.reader.mapping(node, f"retry of {self.label}")
-        if given is None:
+        keys = self.reader.mapping(node, f"retry of {self.label}")
+        if keys is None:
             return None
         self.reader.unknown(node, RETRY_KEYS, f"retry of {self.label}", "retry")
         retry = RETRY_TRUE
-        for key, value in given.items():
+        for key, value in keys.items():
             retry = self._retry_key(retry, key, value)
         return retry
 

@@ -41,14 +41,14 @@ def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
     if node is None:
         return (), None
     reader = owner.reader
-    given = node.value if node.kind == "list" else [node]
-    if not given or len(given) > MAX_LOOP_LEVELS:
+    levels = node.value if node.kind == "list" else [node]
+    if not levels or len(levels) > MAX_LOOP_LEVELS:
         reader.error(
-            node, Code.WRONG_TYPE, f"loop of {owner.label} has {len(given)} levels: it can have 1 to {MAX_LOOP_LEVELS}"
+            node, Code.WRONG_TYPE, f"loop of {owner.label} has {len(levels)} levels: it can have 1 to {MAX_LOOP_LEVELS}"
         )
         return (), None
     loops, save, seen = [], None, set[str]()
-    for level in given:
+    for level in levels:
         loop = _loop(owner, level)
         if loop is None:
             continue
@@ -59,7 +59,7 @@ def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
         loops.append(loop)
         own = level.value.get("save")
         if own is not None and not own.null:
-            if level is not given[-1]:
+            if level is not levels[-1]:
                 reader.error(
                     level.keys["save"], Code.UNKNOWN_KEY, f"save of {owner.label}: only its innermost loop has it"
                 )
@@ -94,16 +94,16 @@ def _loop(owner: KeyReader, node: Node) -> Loop | None:
 
 
 def _items(owner: KeyReader, node: Node) -> AnyTemplate:
-    found = owner.reader.template(node, owner.place, "loop.in")
-    readable = found.constant and not (isinstance(node.value, str) and is_template(node.value))
-    plainly = isinstance(found, Constant) and readable and not isinstance(found.value, list)
-    if plainly or (not found.constant and node.kind == "mapping"):
+    template = owner.reader.template(node, owner.place, "loop.in")
+    readable = template.constant and not (isinstance(node.value, str) and is_template(node.value))
+    plainly = isinstance(template, Constant) and readable and not isinstance(template.value, list)
+    if plainly or (not template.constant and node.kind == "mapping"):
         owner.reader.error(
             node,
             Code.WRONG_TYPE,
             f"in of the loop of {owner.label} is {node.describe()}: it must be a list, or a template that gives one",
         )
-    return found
+    return template
 
 
 def _iterator(owner: KeyReader, node: Node | None) -> str:
@@ -121,11 +121,11 @@ def _iterator(owner: KeyReader, node: Node | None) -> str:
 def _choice(owner: KeyReader, node: Node | None, key: str, choices: tuple[str, ...]) -> str:
     if node is None or node.null:
         return choices[0]
-    found = owner.reader.name(node, f"{key} in loop of {owner.label}")
-    if found is None or found in choices:
-        return found or choices[0]
-    hint = did_you_mean(found, choices) or f": it is one of {', '.join(choices)}"
-    owner.reader.error(node, Code.VALUE, f"{key} in loop of {owner.label} is {found!r}{hint}")
+    choice = owner.reader.name(node, f"{key} in loop of {owner.label}")
+    if choice is None or choice in choices:
+        return choice or choices[0]
+    hint = did_you_mean(choice, choices) or f": it is one of {', '.join(choices)}"
+    owner.reader.error(node, Code.VALUE, f"{key} in loop of {owner.label} is {choice!r}{hint}")
     return choices[0]
 
 

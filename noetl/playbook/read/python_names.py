@@ -63,9 +63,9 @@ def _global(table: symtable.SymbolTable, symbol: symtable.Symbol) -> bool:
 def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
     stack = [table]
     while stack:
-        found = stack.pop()
-        stack.extend(found.get_children())
-        yield found
+        inner = stack.pop()
+        stack.extend(inner.get_children())
+        yield inner
 
 
 def _imported(tree: ast.Module) -> Iterator[ast.alias]:
@@ -76,13 +76,13 @@ def _imported(tree: ast.Module) -> Iterator[ast.alias]:
 
 def _used(tree: ast.Module) -> list[ast.Name]:
     """Return every use of a name in the order of the code, without annotations, which may never be looked at."""
-    found: list[ast.Name] = []
+    names: list[ast.Name] = []
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            found.append(node)
+            names.append(node)
         for key, value in ast.iter_fields(node):
             if key not in ("annotation", "returns"):
                 stack.extend(one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST))
-    return sorted(found, key=lambda name: (name.lineno, name.col_offset))
+    return sorted(names, key=lambda name: (name.lineno, name.col_offset))

@@ -57,15 +57,15 @@ class Reader:
 
     def mapping(self, node: Node, label: str) -> dict[str, Node] | None:
         if node.kind == "mapping":
-            found: dict[str, Node] = node.value
-            return found
+            keys: dict[str, Node] = node.value
+            return keys
         self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a mapping")
         return None
 
     def items(self, node: Node, label: str) -> list[Node]:
         if node.kind == "list":
-            found: list[Node] = node.value
-            return found
+            values: list[Node] = node.value
+            return values
         self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}: it must be a list")
         return []
 
@@ -91,19 +91,19 @@ class Reader:
 
     def name(self, node: Node, label: str) -> str | None:
         """Read text that has no template in it and is not empty."""
-        found = self.text(node, label)
-        if found is None:
+        text = self.text(node, label)
+        if text is None:
             return None
-        if templates.is_template(found):
+        if templates.is_template(text):
             self.error(node, Code.WRONG_TYPE, f"{label} is a template: it must be plain text")
             return None
-        if not found.strip():
+        if not text.strip():
             self.error(node, Code.WRONG_TYPE, f"{label} is empty: write a name")
             return None
-        if len(found.encode(errors="replace")) > MAX_NAME_BYTES:
+        if len(text.encode(errors="replace")) > MAX_NAME_BYTES:
             self.error(node, Code.TOO_LONG, f"{label} is longer than {MAX_NAME_BYTES:,} bytes: shorten it")
             return None
-        return found
+        return text
 
     def integer(self, node: Node, label: str, least: int | None = None) -> int | None:
         value = node.value
@@ -177,15 +177,15 @@ class Reader:
 
     def _text_template(self, node: Node, step: str, field: str, decides: bool = False) -> AnyTemplate:
         try:
-            found = templates.compile_text(node.value, (self.playbook, step, field), decides)
-            if templates.SECRET_CALL in found.names and not self._secrets:
+            template = templates.compile_text(node.value, (self.playbook, step, field), decides)
+            if templates.SECRET_CALL in template.names and not self._secrets:
                 message = "secret() can stand in the fields, args and auth of a step with a tool only"
                 at = _SECRET_CALL.search(node.value)
                 line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
                 self.report(
                     line, column, "error", Code.SECRET, f"{field}: {message}: everything else is kept in the log"
                 )
-            return found
+            return template
         except templates.UnreadableTemplate as error:
             line, column = node.line, node.column
             if node.block:
@@ -211,11 +211,11 @@ class Reader:
             return Constant(value)
         if isinstance(value, str) and templates.is_template(value):
             stripped = Node("scalar", node.line, node.column, value=value.strip(), block=node.block)
-            found = self._text_template(stripped, step, field, decides=True)
-            if isinstance(found, (templates.Expression, templates.Path)) and found.sole:
-                return templates.Condition(found)
-            if found.constant:
-                return found  # it cannot be read, which has been reported
+            template = self._text_template(stripped, step, field, decides=True)
+            if isinstance(template, (templates.Expression, templates.Path)) and template.sole:
+                return templates.Condition(template)
+            if template.constant:
+                return template  # it cannot be read, which has been reported
             self.error(node, Code.CONDITION, f"{field} is mixed text, always true: write all of it in one {{{{ }}}}")
             return Constant(None)
         hint = f": write '{{{{ {value} }}}}'" if isinstance(value, str) and value.strip() else ""

@@ -44,10 +44,10 @@ NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 def limited_range(*bounds: int) -> range:
     """Return a range of at most so many numbers."""
-    found = range(*bounds)
-    if found[MAX_NUMBER:]:
+    numbers = range(*bounds)
+    if numbers[MAX_NUMBER:]:
         raise SecurityError(f"range() gives at most {MAX_NUMBER:,} numbers: make a longer list in a python step")
-    return found
+    return numbers
 
 
 MAX_CALL_DEPTH: Final = 100
@@ -201,27 +201,27 @@ class _PlainMaker:
         before = BUDGET.characters
         if isinstance(value, Mapping):
             BUDGET.charge_steps(1 + len(value) // 2)
-            found: Any = self.mapping(value, depth)
+            made: Any = self.mapping(value, depth)
         elif isinstance(value, _SEQUENCES):
             items: Iterable[Any] = iterate(value) if isinstance(value, Iterator) else value
             BUDGET.charge_steps(1 if isinstance(value, Iterator) else 1 + len(value) // 4)
-            found = []
+            made = []
             for item in items:
                 BUDGET.charge_characters(CHARACTERS_PER_VALUE)
-                found.append(self.value(item, depth + 1))
+                made.append(self.value(item, depth + 1))
         else:
             raise SecurityError(f"the value is a {type(value).__name__}, not data: is a call '()' missing?")
-        self.seen[id(value)] = (value, found, before - BUDGET.characters)
-        return found
+        self.seen[id(value)] = (value, made, before - BUDGET.characters)
+        return made
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        found = {}
+        made = {}
         for key, item in value.items():
             if not isinstance(key, str):
                 raise SecurityError(f"the key {brief(key)} is not text")
             BUDGET.charge_characters(CHARACTERS_PER_VALUE + len(key))
-            found[str.__str__(key)] = self.value(item, depth + 1)
-        return found
+            made[str.__str__(key)] = self.value(item, depth + 1)
+        return made
 
 
 _MAX_DEPTH: Final = 200

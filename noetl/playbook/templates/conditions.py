@@ -76,9 +76,9 @@ def to_bool(value: Any) -> bool:
         return bool(value)
     if isinstance(value, str) and len(value) <= _MAX_WORD_CHARACTERS:
         word = value.strip().casefold()
-        found = _BOOLEANS.get(word, _DIGITS.get(word)) if word else False
-        if found is not None:
-            return found
+        truth = _BOOLEANS.get(word, _DIGITS.get(word)) if word else False
+        if truth is not None:
+            return truth
     raise FilterArgumentError(
         f"bool: {brief(value, 80)} is no truth value: it reads true, yes, on, 1, false, no, off, 0 and nothing else"
     )

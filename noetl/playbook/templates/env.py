@@ -27,9 +27,9 @@ class Env(Mapping[str, str]):
         self._listed = frozenset(allowed)
 
     def __getitem__(self, name: str) -> str:
-        found = self._allowed.get(name)
-        if found is not None:
-            return found
+        value = self._allowed.get(name)
+        if value is not None:
+            return value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:

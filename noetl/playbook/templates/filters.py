@@ -115,12 +115,12 @@ def _extreme(first: Callable[[Any, Any], bool]) -> Filter:
     @pass_environment
     def call(environment: Environment, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
         find = look(environment, attribute, case=case_sensitive)
-        found, best, any_ = None, None, False
+        extreme, best, any_ = None, None, False
         for item in iterate(value):
             key = find(item)
             if not any_ or first(key, best):
-                found, best, any_ = item, key, True
-        return found if any_ else environment.undefined("No aggregated item, sequence was empty.")
+                extreme, best, any_ = item, key, True
+        return extreme if any_ else environment.undefined("No aggregated item, sequence was empty.")
 
     return call
 
@@ -134,14 +134,14 @@ def total(environment: Environment, value: Any, attribute: Any = None, start: An
     """Jinja's `sum`, bounded; lists are put one behind the other."""
     find = look(environment, attribute)
     if isinstance(start, list):
-        found = list(iterate(start))
+        items = list(iterate(start))
         for item in iterate(value):
             part = find(item)
             if not isinstance(part, list):
                 raise FilterArgumentError(f"sum: {brief(part)} is no list, as the start is")
             BUDGET.charge_characters(CHARACTERS_PER_VALUE * len(part))
-            found += part
-        return found
+            items += part
+        return items
     for item in iterate(value):
         each = find(item)
         plain = type(each) in _NUMBERS and type(start) in _NUMBERS
@@ -225,8 +225,8 @@ def backwards(value: Any) -> Any:
     if isinstance(value, str):
         BUDGET.charge_characters(len(value))
         return value[::-1]
-    found = list(iterate(value))
-    return iter(found[::-1])
+    items = list(iterate(value))
+    return iter(items[::-1])
 
 
 # ---- one by one --------------------------------------------------------------------------------------------------
@@ -241,10 +241,10 @@ def mapped(context: Context, value: Any, *args: Any, **kwargs: Any) -> Iterator[
             raise FilterArgumentError(f"map: there is no argument {brief(next(iter(kwargs)))}")
         change = look(context.environment, attribute, default=default)
     elif args:
-        name, given = args[0], args[1:]
+        name, arguments = args[0], args[1:]
 
         def change(item: Any) -> Any:
-            return context.environment.call_filter(name, item, given, kwargs, context=context)
+            return context.environment.call_filter(name, item, arguments, kwargs, context=context)
 
     else:
         raise FilterArgumentError("map requires a filter argument")
@@ -263,10 +263,10 @@ def _picks(name: str, *, attribute: bool, take: bool) -> Filter:
         rest = args[1:] if attribute else args
 
         def fits(item: Any) -> bool:
-            found = find(item)
+            value_of_item = find(item)
             if rest:
-                found = environment.call_test(rest[0], found, rest[1:], kwargs, context)
-            return bool(found) is take
+                value_of_item = environment.call_test(rest[0], value_of_item, rest[1:], kwargs, context)
+            return bool(value_of_item) is take
 
         return filter(fits, iterate(value))
 

@@ -70,12 +70,12 @@ def bounded(spec: FilterSpec) -> Callable[..., Any]:
             str(value)  # raises, with the name
         if not keeps:
             _refuse_reference(name, value)
-        found = function(*args, **kwargs)
-        if isinstance(found, str):
+        result = function(*args, **kwargs)
+        if isinstance(result, str):
             if not keeps:
-                _refuse_reference(name, found)
-            return str.__str__(found)
-        return found
+                _refuse_reference(name, result)
+            return str.__str__(result)
+        return result
 
     return call
 

@@ -218,11 +218,11 @@ def make_dict(pairs: Any = (), **named: Any) -> dict[Any, Any]:
     if isinstance(pairs, Mapping):
         BUDGET.charge_steps(len(pairs))
         return {**pairs, **named}
-    found = {}
+    made = {}
     for pair in iterate(pairs):
         key, value = pair if isinstance(pair, (list, tuple)) else list(islice(iterate(pair), 3))
-        found[hashable(key)] = value
-    return {**found, **named}
+        made[hashable(key)] = value
+    return {**made, **named}
 
 
 class _Ordered:

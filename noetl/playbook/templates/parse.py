@@ -139,7 +139,7 @@ def _refer(node: nodes.Node, placed: bool) -> bool:
     `placed`: whether a value in this place is given on. Elsewhere a reference would be looked at instead of the
     secret: an error.
     """
-    found = False
+    referred = False
     placed = placed and (isinstance(node, _CARRIERS) or _keeps(node))
     for name, value in node.iter_fields():
         many = value if isinstance(value, list) else None
@@ -147,15 +147,15 @@ def _refer(node: nodes.Node, placed: bool) -> bool:
             if not isinstance(child, nodes.Node):
                 continue
             if not _calls_secret(child):
-                found |= _refer(child, placed and name not in _LOOKED_AT)
+                referred |= _refer(child, placed and name not in _LOOKED_AT)
                 continue
             made = _reference(child, placed and name not in _LOOKED_AT)
             if many is not None:
                 many[index] = made
             else:
                 setattr(node, name, made)
-            found = True
-    return found
+            referred = True
+    return referred
 
 
 def _keeps(node: nodes.Node) -> bool:

@@ -81,8 +81,8 @@ class Method(Missing):
         obj, name = self._undefined_obj, self._undefined_name
         if name == "get" and args:
             operators.hashable(args[0])
-        found = getattr(obj, str(name))(*args, **kwargs)
-        return found if name == "get" else list(bounds.iterate(found))
+        result = getattr(obj, str(name))(*args, **kwargs)
+        return result if name == "get" else list(bounds.iterate(result))
 
 
 _MISSING_OBJ: Final[Any] = Undefined()._undefined_obj

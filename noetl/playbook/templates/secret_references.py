@@ -120,7 +120,7 @@ def inside_json(text: str) -> str:
 def in_json(text: str) -> str:
     """Return a JSON text whose references say that they stand in one."""
     return (
-        REFERENCE.sub(lambda found: f"{REFERENCE_MARK}{found[1]}{found[2]}+json:", text)
+        REFERENCE.sub(lambda match: f"{REFERENCE_MARK}{match[1]}{match[2]}+json:", text)
         if REFERENCE_MARK in text
         else text
     )

@@ -173,11 +173,11 @@ class Expression:
         return _run(self._program, scope, self.text, self.place)
 
 
-def _run(found: Program, scope: Mapping[str, Any], text: str, place: tuple[str, str, str]) -> Any:
+def _run(program: Program, scope: Mapping[str, Any], text: str, place: tuple[str, str, str]) -> Any:
     playbook, step, field = place
-    variables = found.read(scope)
+    variables = program.read(scope)
     try:
-        return found.run(scope, variables)
+        return program.run(scope, variables)
     except AmbiguousCondition as error:
         raise AmbiguousCondition(
             error.reason, playbook=playbook, step=step, field=field, template=_short(text)
@@ -247,16 +247,16 @@ class MappingTemplate:
 
     def text_of(self, key: str) -> str | None:
         """Return the text of a template that stands under a key, None where the value is no text with a template."""
-        found = [item for name, _, item in self._items if name == key]
-        return found[0].text if found and isinstance(found[0], Expression | Path) else None
+        templates = [item for name, _, item in self._items if name == key]
+        return templates[0].text if templates and isinstance(templates[0], Expression | Path) else None
 
     def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value if item is None else item.render(scope) for key, value, item in self._items}
 
-    def render_missing(self, scope: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def render_missing(self, scope: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the keys that are not given already; templates that are overridden do not run."""
         return {
-            key: value if item is None else item.render(scope) for key, value, item in self._items if key not in given
+            key: value if item is None else item.render(scope) for key, value, item in self._items if key not in known
         }
 
 

@@ -137,23 +137,23 @@ def urlencode(value: Any) -> str:
 
 
 def _as_text(value: Any) -> str:
-    found = text(value)
-    BUDGET.charge_steps(1 + len(found) // 20)
-    BUDGET.charge_characters(12 * len(found))
-    return found
+    source = text(value)
+    BUDGET.charge_steps(1 + len(source) // 20)
+    BUDGET.charge_characters(12 * len(source))
+    return source
 
 
 @pass_eval_context
 def urlize(context: EvalContext, value: Any, *args: Any, **kwargs: Any) -> str:
     """Jinja's `urlize`, word by word; a word beyond 200 characters is no link."""
-    given = sum(len(text(each)) for each in (*args, *kwargs.values()))
+    arguments_size = sum(len(text(each)) for each in (*args, *kwargs.values()))
     pieces = []
     for piece in re.split(r"(\s+)", text(value)):
-        BUDGET.charge_steps(30 + given // 50 + len(piece) ** 2 // 500 if len(piece) <= _LONG_WORD else 5)
+        BUDGET.charge_steps(30 + arguments_size // 50 + len(piece) ** 2 // 500 if len(piece) <= _LONG_WORD else 5)
         short = len(piece) <= _LONG_WORD and not piece.isspace()
-        found = filters.do_urlize(context, piece, *args, **kwargs) if short else str(escape(piece))
-        BUDGET.charge_characters(len(found))
-        pieces.append(str.__str__(found))
+        link = filters.do_urlize(context, piece, *args, **kwargs) if short else str(escape(piece))
+        BUDGET.charge_characters(len(link))
+        pieces.append(str.__str__(link))
     return "".join(pieces)
 
 
@@ -254,8 +254,8 @@ def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
     """Jinja's `replace`, bounded."""
     source, old, new = text(value), text(old), text(new)
     BUDGET.charge_steps(1 + len(source) // 50)
-    found = source.count(old) if count is None or count < 0 else min(source.count(old), count)
-    BUDGET.charge_characters(len(source) + found * len(new))
+    count_replaced = source.count(old) if count is None or count < 0 else min(source.count(old), count)
+    BUDGET.charge_characters(len(source) + count_replaced * len(new))
     return source.replace(old, new, -1 if count is None else count)
 
 

@@ -29,15 +29,15 @@ def read_expectations(
     if node is not None:
         keys = reader.mapping(node, f"expect of {label}") or {}
         reader.unknown(node, EXPECT_KEYS, f"expect of {label}")
-    found: list[Expectation] = []
+    expectations: list[Expectation] = []
     if "status" not in keys:
         default = ExecutionStatus.FAILED if "error" in keys else ExecutionStatus.COMPLETED
-        found.append(Expectation(node.line if node else line, "status", default.value))
+        expectations.append(Expectation(node.line if node else line, "status", default.value))
     expect = _Expect(reader, steps, label)
     for key, value in keys.items():
         if key in EXPECT_KEYS:
-            found += getattr(expect, key)(value)
-    return tuple(found)
+            expectations += getattr(expect, key)(value)
+    return tuple(expectations)
 
 
 class _Expect:
@@ -96,9 +96,9 @@ class _Expect:
             yield Expectation(node.keys[step].line, "calls", self._call(value, f"{step!r} of {inside}"), step)
 
     def duration(self, node: Node) -> Iterator[Expectation]:
-        found = self._reader.duration(node, f"duration in expect of {self._label}")
-        if found is not None:
-            yield Expectation(node.line, "duration", found)
+        seconds = self._reader.duration(node, f"duration in expect of {self._label}")
+        if seconds is not None:
+            yield Expectation(node.line, "duration", seconds)
 
     # -- parts
 

@@ -64,24 +64,24 @@ def _test(reader: Reader, node: Node, steps: Steps | None) -> Test | None:
         reader.error(keys["name"], Code.WRONG_TYPE, "the name of a test is empty: write what it shows")
     label = f"test {name!r}" if name else "a test"
     reader.unknown(node, TEST_KEYS, label)
-    given = {key: value for key, value in keys.items() if not value.null}
-    if "desc" in given:
-        reader.text(given["desc"], f"desc of {label}")
+    values = {key: value for key, value in keys.items() if not value.null}
+    if "desc" in values:
+        reader.text(values["desc"], f"desc of {label}")
     test = Test(
         name=name or "",
         line=node.line,
         file=reader.filename,
-        payload=_values(reader, given.get("payload"), f"payload of {label}"),
-        merge=bool("merge" in given and reader.boolean(given["merge"], f"merge of {label}")),
-        execution_id=_id(reader, given.get("execution_id"), f"execution_id of {label}"),
-        now=_moment(reader, given["now"], f"now of {label}") if "now" in given else None,
-        env=_texts(reader, given.get("env"), f"env of {label}"),
-        secrets=_values(reader, given.get("secrets"), f"secrets of {label}"),
-        credentials=_values(reader, given.get("credentials"), f"credentials of {label}"),
-        stubs=read_stubs(reader, given["stubs"], steps, label) if "stubs" in given else {},
-        children=_children(reader, given["children"], label) if "children" in given else {},
-        cancel_at=_cancels(reader, given.get("cancel_at"), label),
-        expectations=read_expectations(reader, given.get("expect"), steps, label, node.line),
+        payload=_values(reader, values.get("payload"), f"payload of {label}"),
+        merge=bool("merge" in values and reader.boolean(values["merge"], f"merge of {label}")),
+        execution_id=_id(reader, values.get("execution_id"), f"execution_id of {label}"),
+        now=_moment(reader, values["now"], f"now of {label}") if "now" in values else None,
+        env=_texts(reader, values.get("env"), f"env of {label}"),
+        secrets=_values(reader, values.get("secrets"), f"secrets of {label}"),
+        credentials=_values(reader, values.get("credentials"), f"credentials of {label}"),
+        stubs=read_stubs(reader, values["stubs"], steps, label) if "stubs" in values else {},
+        children=_children(reader, values["children"], label) if "children" in values else {},
+        cancel_at=_cancels(reader, values.get("cancel_at"), label),
+        expectations=read_expectations(reader, values.get("expect"), steps, label, node.line),
     )
     return test if test.name else None
 
@@ -90,8 +90,8 @@ def _values(reader: Reader, node: Node | None, label: str) -> Mapping[str, Any]:
     """Return a mapping of plain JSON values: data, never a template."""
     if node is None or reader.mapping(node, label) is None:
         return {}
-    found: dict[str, Any] = reader.data(node, label)
-    return found or {}
+    values: dict[str, Any] = reader.data(node, label)
+    return values or {}
 
 
 def _id(reader: Reader, node: Node | None, label: str) -> int:
@@ -118,19 +118,19 @@ def _moment(reader: Reader, node: Node, label: str) -> int | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         reader.error(node, Code.WRONG_TYPE, f"{label} is {text!r}: write a timestamp like 2026-01-31T08:00:00Z")
         return None
-    return round(((found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH).total_seconds() * 1_000_000)
+    return round(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds() * 1_000_000)
 
 
 def _cancels(reader: Reader, node: Node | None, label: str) -> tuple[float, ...]:
     if node is None:
         return ()
-    given = node.value if node.kind == "list" else [node]
-    found = [reader.duration(item, f"cancel_at of {label}") for item in given]
-    return tuple(seconds for seconds in found if seconds is not None)
+    items = node.value if node.kind == "list" else [node]
+    moments = [reader.duration(item, f"cancel_at of {label}") for item in items]
+    return tuple(seconds for seconds in moments if seconds is not None)
 
 
 def _children(reader: Reader, node: Node, label: str) -> Mapping[str, Child]:

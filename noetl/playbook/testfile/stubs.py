@@ -32,12 +32,12 @@ Steps = Mapping[str, str]
 def stubbed(steps: Iterable[Step], *, types: bool = True) -> Steps:
     """Return what stubs and expectations can speak of: steps and their blocks `save`, each with its type. `types`
     false: which type a step has is not known."""
-    found: dict[str, str] = {}
+    types_by_name: dict[str, str] = {}
     for step in steps:
-        found[step.name] = step.type if types else ""
+        types_by_name[step.name] = step.type if types else ""
         if step.save is not None or step.item_save is not None:
-            found[step.name + SAVE_SUFFIX] = "save"
-    return found
+            types_by_name[step.name + SAVE_SUFFIX] = "save"
+    return types_by_name
 
 
 def read_stubs(reader: Reader, node: Node, steps: Steps | None, label: str) -> Mapping[str, Stub]:
@@ -45,9 +45,9 @@ def read_stubs(reader: Reader, node: Node, steps: Steps | None, label: str) -> M
     stubs: dict[str, Stub] = {}
     for name, value in (reader.mapping(node, f"stubs of {label}") or {}).items():
         type_ = _type_of(reader, node.keys[name], name, steps, label)
-        found = _stub(reader, value, type_, f"the stub of {name!r} in {label}", node.keys[name].line)
-        if found is not None:
-            stubs[name] = found
+        stub = _stub(reader, value, type_, f"the stub of {name!r} in {label}", node.keys[name].line)
+        if stub is not None:
+            stubs[name] = stub
     return stubs
 
 
@@ -101,7 +101,7 @@ def _items(reader: Reader, node: Node, type_: str | None, label: str) -> Mapping
         pairs = [
             (key, node.keys[key], value) for key, value in (reader.mapping(node, f"items of {label}") or {}).items()
         ]
-    found: dict[str, Stub] = {}
+    stubs: dict[str, Stub] = {}
     for text, key, value in pairs:
         if not ITEM_INDEX.fullmatch(text):
             reader.error(key, Code.VALUE, f"items of {label}: {text!r} is no index: items count 0, 1, 2 ...")
@@ -112,8 +112,8 @@ def _items(reader: Reader, node: Node, type_: str | None, label: str) -> Mapping
                 value, Code.UNKNOWN_KEY, f"item {text} of {label} has items of its own: write '{text}/0' for them"
             )
         elif stub is not None:
-            found[text] = stub
-    return found
+            stubs[text] = stub
+    return stubs
 
 
 def _answer(
@@ -176,19 +176,19 @@ def _template(reader: Reader, node: Node | None, label: str) -> AnyTemplate | No
 
 def _error(reader: Reader, node: Node, type_: str | None, label: str) -> Mapping[str, Any]:
     """Return the uniform error value. Text is a message; without more said, the error is worth a retry."""
-    found = {"type": type_ or "error", "message": "", "retryable": True, "detail": None}
+    error = {"type": type_ or "error", "message": "", "retryable": True, "detail": None}
     if isinstance(node.value, str):
-        return {**found, "message": node.value}
+        return {**error, "message": node.value}
     keys = reader.mapping(node, f"error of {label}")
     if keys is None:
-        return found
+        return error
     reader.unknown(node, _ERROR_KEYS, f"error of {label}")
     for key, value in keys.items():
         inside = f"{key} in error of {label}"
         if key in ("type", "message", "cause"):
-            found[key] = reader.text(value, inside)
+            error[key] = reader.text(value, inside)
         elif key == "retryable":
-            found[key] = reader.boolean(value, inside)
+            error[key] = reader.boolean(value, inside)
         else:
-            found[key] = reader.data(value, inside)
-    return found
+            error[key] = reader.data(value, inside)
+    return error

@@ -66,23 +66,23 @@ def explain(text: str, problem: Any) -> Advice:
         return 0, 0, f"invalid YAML: {message}"
     place = _ParserPlace(rows(text), mark.line, mark.column, began.line, began.column, message)
     for rule in _RULES:
-        found = rule(place)
-        if found is not None:
-            line, column, sentence = found
+        advice = rule(place)
+        if advice is not None:
+            line, column, sentence = advice
             return line, column, f"invalid YAML: {sentence}"
     return mark.line, mark.column, f"invalid YAML: {message}"
 
 
 def open_template(row: str, column: int) -> tuple[int, str] | None:
     """Return column and sentence of a template in a row that no quotes surround, None where none begins before."""
-    found = next((one for one in _TEMPLATE.finditer(row[: column + 2]) if not _inside_quotes(row, one.start())), None)
-    if found is None:
+    opening = next((one for one in _TEMPLATE.finditer(row[: column + 2]) if not _inside_quotes(row, one.start())), None)
+    if opening is None:
         return None
-    rest = _without_comment(row[found.start() :])
-    flow = row[: found.start()].count("{") > row[: found.start()].count("}") or "[" in row[: found.start()]
+    rest = _without_comment(row[opening.start() :])
+    flow = row[: opening.start()].count("{") > row[: opening.start()].count("}") or "[" in row[: opening.start()]
     whole = _QUOTED_TEMPLATE.match(rest)
     value = whole[0] if flow and whole else rest
-    return found.start(), f"a value that begins with a template stands in quotes: write {_quoted(value)}"
+    return opening.start(), f"a value that begins with a template stands in quotes: write {_quoted(value)}"
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
@@ -91,9 +91,9 @@ def open_template(row: str, column: int) -> tuple[int, str] | None:
 def _template(place: _ParserPlace) -> Advice | None:
     for line in (place.line, place.began_line):
         row = place.row if line == place.line else place.began
-        found = open_template(row, place.column if line == place.line else len(row))
-        if found is not None:
-            return line, found[0], found[1]
+        opening = open_template(row, place.column if line == place.line else len(row))
+        if opening is not None:
+            return line, opening[0], opening[1]
     return None
 
 
@@ -163,10 +163,10 @@ def _quote_of_before(place: _ParserPlace) -> Advice | None:
         return None
     for line in range(place.line - 1, max(place.line - _LOOK_BACK, -1), -1):
         row = place.lines[line]
-        for found in _QUOTE.finditer(row):
-            at = found.start("quote")
-            if not _inside_quotes(row, at) and row.count(found["quote"], at) % 2 and place.row.count(found["quote"]):
-                return line, at, f"the quote {found['quote']} that opens here is not closed in its line"
+        for quote in _QUOTE.finditer(row):
+            at = quote.start("quote")
+            if not _inside_quotes(row, at) and row.count(quote["quote"], at) % 2 and place.row.count(quote["quote"]):
+                return line, at, f"the quote {quote['quote']} that opens here is not closed in its line"
     return None
 
 

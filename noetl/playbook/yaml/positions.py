@@ -18,8 +18,8 @@ def place_in(lines: Sequence[str], node: Node, index: int, token: str) -> tuple[
     if node.apart:
         return node.line, node.column  # written otherwise: no sign of it is in the file
     text: str = node.value
-    found = _in_block(lines, node, text, index) if node.block else _in_line(lines, node, text, index)
-    return found or _searched(lines, node, text[:index].count(token), token) or (node.line, node.column)
+    place = _in_block(lines, node, text, index) if node.block else _in_line(lines, node, text, index)
+    return place or _searched(lines, node, text[:index].count(token), token) or (node.line, node.column)
 
 
 def _in_block(lines: Sequence[str], node: Node, text: str, index: int) -> tuple[int, int] | None:
@@ -46,10 +46,10 @@ def _searched(lines: Sequence[str], node: Node, before: int, token: str) -> tupl
     """Return where a token stands in the file, the ones before it left out."""
     at = node.column - 1
     for number in range(node.line - 1, min(len(lines), node.line + _MAX_SEARCHED_LINES)):
-        while token and (found := lines[number].find(token, at)) >= 0:
+        while token and (place := lines[number].find(token, at)) >= 0:
             if before == 0:
-                return number + 1, found + 1
+                return number + 1, place + 1
             before -= 1
-            at = found + len(token)
+            at = place + len(token)
         at = 0
     return None

@@ -62,7 +62,7 @@ def _tagged(tag: str, text: str) -> Any:
     name = tag.removeprefix(_TAG)
     if name == "str":
         return text
-    found = _resolve(text)
+    resolved = _resolve(text)
     kinds: dict[str, Callable[[Any], bool]] = {
         "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
         "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -73,9 +73,9 @@ def _tagged(tag: str, text: str) -> Any:
         raise ValueError(
             f"the tag {tag_name(tag)} is not available: write the value plainly, or in quotes where it is text"
         )
-    if not kinds[name](found):
+    if not kinds[name](resolved):
         raise ValueError(f"{text!r} is no {name}")
-    return float(found) if name == "float" else found
+    return float(resolved) if name == "float" else resolved
 
 
 def tag_name(tag: str) -> str:

@@ -123,10 +123,10 @@ class _Builder:
     def no_key(self, node: Node, mark: Any) -> _Stop:
         """Return the end at a collection in the place of a key: mostly a template that no quotes surround."""
         row = self.rows[node.line - 1] if node.line <= len(self.rows) else ""
-        found = open_template(row, node.column)
-        if found is None:
+        opening = open_template(row, node.column)
+        if opening is None:
             return self.stop(mark, f"a key of a mapping is a {node.kind}: keys are text")
-        return self.stop(_FilePlace(node.line - 1, found[0]), f"invalid YAML: {found[1]}")
+        return self.stop(_FilePlace(node.line - 1, opening[0]), f"invalid YAML: {opening[1]}")
 
     # -- events
 

@@ -21,7 +21,7 @@ def text_fault(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "contains a lone surrogate, which is no valid Unicode text: encode it another way"
+        return "contains a lone surrogate, which is not valid Unicode text: encode it another way"
     return None
 
 

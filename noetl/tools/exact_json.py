@@ -69,4 +69,4 @@ def _too_big(text: str) -> NoReturn:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

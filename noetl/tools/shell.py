@@ -145,7 +145,7 @@ def _environment(call: Call) -> dict[str, str]:
 
 def _variable(name: str, value: Any) -> str:
     if not name or "=" in name or "\0" in name:
-        raise InvalidCall(f"env: {name!r} is no name for a variable")
+        raise InvalidCall(f"env: {name!r} is not a valid name of a variable")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list)):

@@ -143,7 +143,7 @@ def _assertion(key: Mapping[str, Any], audience: str, now: int) -> str:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         signer = None
     if not email or not isinstance(signer, RSAPrivateKey):
-        raise CloudError("the credential is no key of a service account: it needs client_email and private_key")
+        raise CloudError("the credential is not the key of a service account: it needs client_email and private_key")
     head = {"alg": "RS256", "typ": "JWT", **({"kid": key["private_key_id"]} if "private_key_id" in key else {})}
     claims = {"iss": email, "scope": ACCESS_SCOPE, "aud": audience, "iat": now, "exp": now + _ASSERTION_SECONDS}
     text = f"{_base64(orjson.dumps(head))}.{_base64(orjson.dumps(claims))}"

@@ -51,7 +51,7 @@ def request_of(call: Call) -> Request:
     fields = call.fields
     method = str(fields.get("method") or "GET").upper()
     if method not in HTTP_METHODS:
-        raise InvalidCall(f"method {method!r} is none of {', '.join(sorted(HTTP_METHODS))}")
+        raise InvalidCall(f"method {method!r} is not one of {', '.join(sorted(HTTP_METHODS))}")
     url = _address(fields.get("endpoint"))
     query, body, has_body = _query_and_body(fields, method)
     params = {**_mapping(fields, "params"), **query}
@@ -92,13 +92,13 @@ def _query_and_body(fields: Mapping[str, Any], method: str) -> tuple[Mapping[str
 
 def _address(url: Any) -> str:
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
-        raise InvalidCall(f"endpoint {url!r} is no address: give one that begins with http:// or https://")
+        raise InvalidCall(f"endpoint {url!r} is not an address: write one that begins with http:// or https://")
     try:
         port = urlsplit(url).port
     except ValueError:
         port = 0
     if port is not None and not 1 <= port <= _GREATEST_PORT:
-        raise InvalidCall(f"the port of endpoint {_host(url)!r} is no number between 1 and {_GREATEST_PORT}")
+        raise InvalidCall(f"the port of endpoint {_host(url)!r} is not between 1 and {_GREATEST_PORT}")
     return url
 
 
@@ -134,7 +134,7 @@ def _timeout(call: Call) -> float:
 
 def _big_as_text(choice: Any) -> bool:
     if choice not in (None, *BIG_NUMBERS):
-        raise InvalidCall(f"big_numbers {choice!r} is none of {', '.join(BIG_NUMBERS)}")
+        raise InvalidCall(f"big_numbers {choice!r} is not one of {', '.join(BIG_NUMBERS)}")
     return bool(choice == "text")
 
 
@@ -183,7 +183,7 @@ def _query(name: str, value: Any) -> Any:
 
 
 def _content(body: Any, headers: dict[str, str]) -> bytes:
-    """Return the bytes of a body: text unchanged, a form where the headers say so, else JSON. It may add Content-Type."""
+    """Return the bytes of a body: text unchanged, a form where the headers say so, else JSON. May add Content-Type."""
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if isinstance(body, str) and (not is_json(kind) or _is_document(body)):
         return _encoded(body, kind)

@@ -107,7 +107,7 @@ def _isolation(value: Any, once: bool) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or value.lower() not in ISOLATIONS:
-        raise InvalidCall(f"isolation {value!r} is none of {', '.join(ISOLATIONS)}")
+        raise InvalidCall(f"isolation {value!r} is not one of {', '.join(ISOLATIONS)}")
     if not once:
         raise InvalidCall("isolation is the level of the step's transaction, and with once: false there is none")
     return value.lower()

@@ -41,7 +41,7 @@ def storage_of(call: Call) -> str:
     """Return the storage of a call. Raises `InvalidCall`, also for fields that do not go with it."""
     storage = call.fields.get("storage") or EVENT_LOG
     if not isinstance(storage, str) or storage not in FIELDS:
-        raise InvalidCall(f"storage {storage!r} is none of {', '.join(FIELDS)}")
+        raise InvalidCall(f"storage {storage!r} is not one of {', '.join(FIELDS)}")
     names = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
     wrong = [name for name in names if name not in FIELDS[storage]]
     if wrong:
@@ -120,7 +120,7 @@ def _format(fields: Mapping[str, Any], path: str) -> str:
     named = fields.get("format")
     if named is not None:
         if named not in FORMATS:
-            raise InvalidCall(f"format {named!r} is none of {', '.join(FORMATS)}")
+            raise InvalidCall(f"format {named!r} is not one of {', '.join(FORMATS)}")
         return str(named)
     format_ = format_of(path)
     if format_ is None:

@@ -124,7 +124,7 @@ def name_parts(table: str) -> list[str]:
             after = len(table) if (point := table.find(".", at)) < 0 else point
             part = table[at:after].strip()
         if not part or (after < len(table) and table[after] != "."):
-            raise InvalidCall(f"table {table!r} is no name of a table: write it as name or schema.name")
+            raise InvalidCall(f"table {table!r} is not the name of a table: write it as name or schema.name")
         parts.append(part)
         if after >= len(table):
             return parts

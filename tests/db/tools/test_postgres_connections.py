@@ -229,8 +229,8 @@ def test_auth_names_the_database(steps: Steps, settings: Settings, changed: dict
         ),
         ({"": {"host": "h", "user": "u", "database": "d", "password": ["hush"]}}, "password of the credential must be"),
         ({"": {"host": "h", "user": "u", "database": "d", "port": "x"}}, "no connection to u@h:x/d"),
-        ({"": {"url": "postgresql://u:hush@[x"}}, "url of the credential is no connection string"),
-        ({"": {"url": "host=h user=u dbname=d password='hush"}}, "url of the credential is no connection string"),
+        ({"": {"url": "postgresql://u:hush@[x"}}, "url of the credential is not a connection string"),
+        ({"": {"url": "host=h user=u dbname=d password='hush"}}, "url of the credential is not a connection string"),
         ({"a": {}, "b": {}}, "auth has 2 credentials (a, b), and one is needed"),
     ],
 )

@@ -25,7 +25,7 @@ def test_a_level_that_is_set_by_sql_is_told_the_field(steps: Steps) -> None:
     """The inbox has been written before, so that Postgres refuses it."""
     error = steps.error("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT 1")
     assert "give the step the field isolation" in error["message"]
-    assert "isolation 'chaos' is none of read committed" in steps.error("SELECT 1", isolation="chaos")["message"]
+    assert "isolation 'chaos' is not one of read committed" in steps.error("SELECT 1", isolation="chaos")["message"]
     assert "with once: false there is none" in steps.error("SELECT 1", isolation="serializable", once=False)["message"]
 
 

@@ -274,8 +274,8 @@ def test_what_google_does_not_give_is_one_sentence(stub: Stub) -> None:
         assert raised.value.retryable is retryable
     for credential, told in (
         (account(stub), "token service answered 400: invalid_grant: Invalid JWT"),
-        ({**account(stub), "private_key": PEM[:200]}, "is no key of a service account"),
-        ({"a": "b"}, "is no key of a service account"),
+        ({**account(stub), "private_key": PEM[:200]}, "is not the key of a service account"),
+        ({"a": "b"}, "is not the key of a service account"),
     ):
         with pytest.raises(CloudError) as raised:
             client.fetch("db", version=None, project="p", credential=credential)

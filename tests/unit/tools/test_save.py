@@ -45,8 +45,8 @@ def test_the_event_log_keeps_the_data_as_the_steps_result(steps: Steps, data: An
     ("fields", "told"),
     [
         ({}, "there is nothing to save: give data"),
-        ({"storage": "s3", "data": {}}, "storage 's3' is none of event_log, postgres, duckdb, file"),
-        ({"storage": ["file"], "data": {}}, "storage ['file'] is none of"),
+        ({"storage": "s3", "data": {}}, "storage 's3' is not one of event_log, postgres, duckdb, file"),
+        ({"storage": ["file"], "data": {}}, "storage ['file'] is not one of"),
         ({"data": {"a": 1}, "table": "t"}, "table does not go with storage event_log: leave it out"),
         ({"storage": "postgres", "data": {"a": 1}, "path": "x"}, "path does not go with storage postgres"),
         ({"storage": "postgres", "data": {"a": 1}}, "storage postgres needs a table"),
@@ -56,7 +56,7 @@ def test_the_event_log_keeps_the_data_as_the_steps_result(steps: Steps, data: An
         ({"storage": "duckdb", "table": "t", "data": [{"a": 1}, 5]}, "data[1] must be a mapping of columns to values"),
         ({"storage": "duckdb", "table": "t", "data": [{"a": 1}, {}]}, "data[1] has no columns"),
         ({"storage": "duckdb", "table": 7, "data": {"a": 1}}, "table must be text, not a number"),
-        ({"storage": "duckdb", "table": "a..b", "data": {"a": 1}}, "table 'a..b' is no name of a table"),
+        ({"storage": "duckdb", "table": "a..b", "data": {"a": 1}}, "table 'a..b' is not the name of a table"),
         ({"storage": "duckdb", "table": "t", "data": {"a": 1}, "mode": "x"}, "mode 'x' is neither insert nor upsert"),
         ({"storage": "duckdb", "table": "t", "data": {"a": 1}, "key": "a"}, "key goes with mode: upsert"),
         ({"storage": "duckdb", "table": "t", "data": {"a": 1}, "mode": "upsert"}, "mode upsert needs a key"),
@@ -75,7 +75,7 @@ def test_the_event_log_keeps_the_data_as_the_steps_result(steps: Steps, data: An
         ({"storage": "duckdb", "statement": "COMMIT"}, "command_0 is COMMIT, but a step is one transaction"),
         ({"storage": "file", "data": {"a": 1}}, "path must be text, not nothing"),
         ({"storage": "file", "data": {"a": 1}, "path": "x.xls"}, "the path 'x.xls' does not say its format"),
-        ({"storage": "file", "data": {"a": 1}, "path": "x.csv", "format": "xml"}, "format 'xml' is none of parquet"),
+        ({"storage": "file", "data": {"a": 1}, "path": "x.csv", "format": "xml"}, "format 'xml' is not one of parquet"),
         ({"storage": "file", "data": {"a": 1}, "path": "none/x.csv"}, "there is no folder"),
         ({"storage": "file", "data": [], "path": "x.parquet"}, "data has no rows, and so no columns"),
         ({"storage": "file", "data": {"a": 1}, "path": "a\x00.csv"}, "path contains a NUL character"),
@@ -158,7 +158,7 @@ def test_a_tables_name_has_parts(name: str, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "a.", ".a", '"a', '"a"b', '""', "a. "])
 def test_what_is_no_name_is_told(name: str) -> None:
-    with pytest.raises(InvalidCall, match="is no name of a table"):
+    with pytest.raises(InvalidCall, match="is not the name of a table"):
         name_parts(name)
 
 

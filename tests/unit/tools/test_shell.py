@@ -168,7 +168,7 @@ def test_a_command_ended_by_a_signal_says_so() -> None:
         ({"command": "true", "shell": "zsh"}, "shell is 'zsh': write bash or sh"),
         ({"command": ["true"], "shell": "sh"}, "command a list, which no shell reads"),
         ({"command": "true", "env": "A=1"}, "env must be a mapping, not a str"),
-        ({"command": "true", "env": {"A=B": "1"}}, "env: 'A=B' is no name for a variable"),
+        ({"command": "true", "env": {"A=B": "1"}}, "env: 'A=B' is not a valid name of a variable"),
         ({"command": "true", "env": {"A": "\0"}}, "env.A contains a NUL character"),
         ({"command": "true", "cwd": "/no/such/folder"}, "cwd is '/no/such/folder': there is no such folder"),
         ({"command": "true", "cwd": 5}, "cwd is 5: there is no such folder"),

@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_told(sql: str, params: Any, told: str) -> None:
         ({"command": "SELECT '\x00'"}, "command contains a NUL character, which cannot be stored: remove it"),
         (
             {"command": "SELECT '\ud800'"},
-            "command contains a lone surrogate, which is no valid Unicode text: encode it another way",
+            "command contains a lone surrogate, which is not valid Unicode text: encode it another way",
         ),
     ],
 )

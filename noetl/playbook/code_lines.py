@@ -1,4 +1,4 @@
-"""Where the code of steps stands in a playbook's file, so that a traceback can name the file's own lines."""
+"""The lines of a playbook's file at which the code of its steps begins: tracebacks name the file's own lines."""
 
 from collections.abc import Iterator
 

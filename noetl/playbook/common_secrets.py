@@ -1,4 +1,4 @@
-"""Secrets that stand in other texts by chance: `demo` is in `a demonstration`.
+"""Common secrets: those that other texts contain by chance, as `demo` is in `a demonstration`.
 
 They are masked as whole words, and only in text that people read; in results, which are data, they stay. Light: the
 tools import it.

@@ -1,4 +1,4 @@
-"""What routing asks of a workflow, worked out once: sources, joins, handlers, ancestors, cycles."""
+"""The graph of a workflow: what routing needs, computed once (sources, joins, handlers, ancestors, cycles)."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of the language, for editors: built from the tables that the loader reads playbooks by."""
+"""The JSON Schema of the language, for editors: built from the tables by which the loader reads playbooks."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -206,7 +206,7 @@ def _values(spec: Field) -> Schema:
 
 
 def _needed(type_: str) -> list[Schema]:
-    """Return what a type's fields have to be together."""
+    """Return the rules that the fields of a type obey together."""
     required = sorted(name for name, spec in STEP_TYPES[type_].fields.items() if spec.required)
     rules: list[Schema] = [{"required": required}] if required else []
     one_of = STEP_TYPES[type_].one_of

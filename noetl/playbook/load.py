@@ -1,4 +1,4 @@
-"""A playbook's text in, a checked `Playbook` out; all problems at once."""
+"""The loader: from a playbook's text to a checked `Playbook`, with all problems at once."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -61,7 +61,7 @@ def lint(text: str, filename: str, credentials: Collection[str] | None = None) -
 def document_kind(text: str, filename: str) -> tuple[str, str, str, str]:
     """Return kind, path, name and description of a document of any kind. Raises `PlaybookError`.
 
-    Nothing else of it is looked at, unless a playbook's head has problems: then all of its problems are told.
+    Only the head is read, unless it has problems and the document is a playbook: then all problems are raised.
     """
     root, problems = read_document(text, filename)
     reader = Reader(filename, text)
@@ -169,7 +169,7 @@ def _check_tests(reader: Reader, node: Node | None, sections: list[StepList]) ->
 
 
 def _findings(problems: list[Problem]) -> list[Problem]:
-    """Return what is wrong or doubtful; a hint is neither."""
+    """Return errors and warnings, without hints."""
     return [problem for problem in problems if problem.severity != "hint"]
 
 

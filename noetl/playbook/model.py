@@ -1,4 +1,4 @@
-"""What a playbook is once it has been read: immutable, compiled, nothing left to normalise.
+"""The model of a playbook that has been read: immutable, compiled, in canonical words.
 
     Playbook
      ├── workload       Template, rendered once at start

@@ -1,4 +1,4 @@
-"""The names that a run may set: the keys of the workload, and what templates read as if it were one."""
+"""The parameters of a playbook, those names that a run may set: the workload's keys, and others that templates read."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping

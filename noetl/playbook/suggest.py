@@ -1,4 +1,4 @@
-"""Which name somebody probably meant."""
+"""Suggestions for misspelt names."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Virtual time: what is still to happen, and when. Nobody waits."""
+"""Virtual time: a clock, and the acts that are due, in order. Nothing waits."""
 
 import heapq
 from collections.abc import Callable
@@ -13,7 +13,7 @@ DEFAULT_NOW_MICROSECONDS: Final = 1_767_225_600 * MICROSECONDS_PER_SECOND
 
 
 class Agenda:
-    """A clock that jumps to what comes next. What falls on one moment happens in the order in which it came up.
+    """A clock that jumps to the next act. Acts due at the same moment happen in the order in which they were added.
 
     `now` and `began` are in microseconds since 1970.
     """
@@ -38,15 +38,15 @@ class Agenda:
         return (self.now - self.began) / MICROSECONDS_PER_SECOND
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
-        """Have something happen in so many seconds."""
+        """Add an act that happens in so many seconds."""
         self.at(self.now + round(seconds * MICROSECONDS_PER_SECOND), act)
 
     def at(self, moment: int, act: Callable[[], None]) -> None:
-        """Have something happen at a moment."""
+        """Add an act that happens at a moment."""
         self._made += 1
         heapq.heappush(self._acts, (max(moment, self.now), self._made, act))
 
     def step(self) -> None:
-        """Let the next thing happen."""
+        """Let the next act happen."""
         self.now, _, act = heapq.heappop(self._acts)
         act()

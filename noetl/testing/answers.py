@@ -1,4 +1,4 @@
-"""Which answer a call gets: the stubs of a test, tried in order."""
+"""The answers that calls get: the stubs of a test, tried in order."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -66,7 +66,7 @@ def _holds(answer: StubAnswer, scope: Mapping[str, Any]) -> bool:
 
 
 def outcome_of(answer: StubAnswer, call: CallRecord) -> Done | Failed:
-    """Return what an answer stands for. Raises `BrokenTest` where it cannot be made."""
+    """Return the outcome that an answer stands for. Raises `BrokenTest` where it cannot be made."""
     if answer.error is not None:
         return Failed(dict(answer.error))
     try:

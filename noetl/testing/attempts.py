@@ -1,4 +1,4 @@
-"""Carries out the attempts of steps in a test: answered by a stub, run for real, or waited for in virtual time."""
+"""The attempts of steps in a test: answered by a stub, carried out, or waited for in virtual time."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -91,7 +91,7 @@ class Attempts:
         return lambda: self._members.finish(member, row, outcome)
 
     def _attempt(self, member: Member, row: QueueRow) -> Act:
-        """Return what is to be done of an attempt now. Raises what wrong templates and fields raise."""
+        """Return the next act of an attempt. Raises the errors of wrong templates and fields."""
         job, execution = row.job, member.execution
         playbook, state = execution.playbook, execution.state
         if "end" in job.context:  # the items are done: a block `save` of the whole may be due
@@ -125,7 +125,7 @@ class Attempts:
         return call
 
     def _conclude(self, member: Member, row: QueueRow, outcome: Done | Failed, takes: float) -> None:
-        """End an attempt that took so long; what it gave is saved before, where its step says so."""
+        """End an attempt after `takes` seconds; its result is saved before, where its step has a block `save`."""
         if takes:
             self._agenda.after(takes, lambda: self._saved(member, row, outcome, takes))
         else:

@@ -1,4 +1,4 @@
-"""Why a test could not go on: the test itself has to be changed, whatever the playbook does."""
+"""The error of a test that cannot go on: the test has to be changed, whatever the playbook does."""
 
 
 class BrokenTest(Exception):

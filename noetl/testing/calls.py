@@ -1,4 +1,4 @@
-"""What a test keeps of each attempt of a step, and of each block `save`."""
+"""The records of calls: one for each attempt of a step, and for each block `save`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

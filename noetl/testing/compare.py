@@ -1,4 +1,4 @@
-"""How two JSON values differ, as lines for people."""
+"""The differences between two JSON values, as lines for people."""
 
 import json
 from collections.abc import Iterator

@@ -37,7 +37,7 @@ class QueueRow:
 
 @dataclass(slots=True)
 class Transaction:
-    """What one transaction came to: its events, the rows it put into the queue, the jobs it withdrew."""
+    """The result of one transaction: its events, the rows it put into the queue, the jobs it withdrew."""
 
     events: list[Event] = field(default_factory=list)
     inserted: list[QueueRow] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Execution:
         return carried
 
     def take(self, row: QueueRow) -> Job:
-        """Have somebody take a row's job."""
+        """Lease the job of a row."""
         row.job = row.job.again(attempts=row.job.attempts + 1)
         row.status = "leased"
         return row.job
@@ -127,7 +127,7 @@ class Execution:
     # -- values
 
     def loading(self, ask: Callable[[Values], T]) -> T:
-        """Ask for something that reads values of events; load what is missing, ask again."""
+        """Call `ask`, which reads values of events, until all values that it needs are loaded."""
         for _ in range(MOST_ROUNDS):
             try:
                 return ask(self._values)
@@ -136,7 +136,7 @@ class Execution:
         raise RuntimeError("a decision asks for ever more values: it does not remember what it was given")
 
     def load(self, values: Values, missing: NotLoaded) -> None:
-        """Give what is missing, as it stands in the log and in the collections."""
+        """Load missing values from the log and the collections."""
         for number in missing.events:
             event = self.log[number - 1]
             values.put_row(number, self.result_of(event), event.error, event.meta)
@@ -144,11 +144,11 @@ class Execution:
             values.put_chunk(key, orjson.loads(self.chunks[key]))
 
     def result_of(self, event: Event) -> Any:
-        """Return the result that an event stands for: of the one that began a loop, what its items gave."""
+        """Return the result that an event stands for; for the start of a loop, the results of its items."""
         return self.loop_result(event.event_id) if event.event_type is EventType.LOOP_STARTED else decoded(event.result)
 
     def loop_result(self, first: int) -> LoopResult:
-        """Return what the items of a loop gave that began with this event."""
+        """Return the results of the items of the loop that began with an event."""
         started = self.log[first - 1]
         results: dict[int, Any] = {}
         errors = []

@@ -1,4 +1,4 @@
-"""Whether a test came to what was expected of it."""
+"""The expectations of a test, compared with its run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class FailedExpectation:
 
 
 def check(expectation: Expectation, run: RunRecord) -> FailedExpectation | None:
-    """Return what is wrong, None where the expectation holds."""
+    """Return the failure of an expectation, None where it holds."""
     lines, got = EXPECTATION_CHECKS[expectation.kind](expectation, run)
     if not lines:
         return None

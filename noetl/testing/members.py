@@ -128,7 +128,7 @@ class Members:
             self.cancel_child(job)
 
     def carried(self, member: Member, carried: Transaction) -> None:
-        """See to what a transaction came to."""
+        """Follow up a transaction: queue its jobs, cancel children, wake a parent."""
         execution = member.execution
         at, path = self.agenda.seconds, execution.playbook.path
         self.timeline += [TimedEvent(at, execution.execution_id, path, event) for event in carried.events]

@@ -1,4 +1,4 @@
-"""Carries out python code of playbooks under test, in one child process that is started when it is first needed.
+"""The runner of Python code in tests: one child process, started when it is first needed.
 
 The child is killed when a call overruns, and replaced; code that ends it fails its step, and never the tests.
 """
@@ -55,7 +55,7 @@ class PythonChild:
         self.close()
 
     def run(self, call: Call, limit: float) -> tuple[Done | Failed, str]:
-        """Return what came of a call, and what it printed. Raises `Overran` after `limit` seconds."""
+        """Return the outcome of a call, and the text it printed. Raises `Overran` after `limit` seconds."""
         process = self._process or self._start()
         deadline = time.monotonic() + limit + (0 if self._used else START_LIMIT_SECONDS)
         body = orjson.dumps({name: getattr(call, name) for name in _FIELDS})
@@ -103,7 +103,7 @@ class PythonChild:
         return self._process
 
     def _read(self, process: "subprocess.Popen[bytes]", size: int, deadline: float) -> bytes:
-        """Return so many bytes of the child's answer. Raises `EOFError`, `Overran`."""
+        """Return `size` bytes of the child's answer. Raises `EOFError`, `Overran`."""
         assert process.stdout is not None
         descriptor, parts = process.stdout.fileno(), bytearray()
         while len(parts) < size:

@@ -61,7 +61,7 @@ def _serve(calls: int, answers: int, printed: int) -> None:
 
 
 def _printed(file: int) -> bytes:
-    """Return what was printed since the last time, and forget it."""
+    """Return the text printed since the last time, and drop it."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
@@ -75,7 +75,7 @@ def _printed(file: int) -> bytes:
 
 
 def _read(descriptor: int, size: int) -> bytes | None:
-    """Return so many bytes, None at the end of the stream."""
+    """Return `size` bytes, None at the end of the stream."""
     parts = bytearray()
     while len(parts) < size:
         part = os.read(descriptor, size - len(parts))

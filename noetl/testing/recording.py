@@ -1,4 +1,4 @@
-"""Writes a test from an execution that really ran: what it was given, what its steps got, how it ended."""
+"""The recorder: it writes a test from an execution that ran, with its input, the answers its steps got, and its end."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class Recording:
     # -- what it was given
 
     def _payload(self) -> dict[str, Any]:
-        """Return the workload without what the playbook gives anyway."""
+        """Return the workload without the playbook's own defaults."""
         root, _problems = read_document(self.content, self.playbook.path)
         node = root.value.get("workload") if root is not None else None
         defaults = node.plain() if node is not None and node.kind == "mapping" else {}
@@ -128,7 +128,7 @@ class Recording:
             yield step, item, answer
 
     def _answer(self, kind: EventType, event: EventRow) -> dict[str, Any] | None:
-        """Return what the call got that an event tells of, None where it tells of none."""
+        """Return the answer to a call that an event records, None where it records none."""
         error = event["error"] or {}
         if "loop" in (event["meta"] or {}) or (kind in _FAILURE and "index" in error and not _is_item(event)):
             return None  # the end of a loop: its items are told of themselves
@@ -141,7 +141,7 @@ class Recording:
         return None
 
     def _saved(self, kind: EventType, step: str, event: EventRow) -> dict[str, Any] | None:
-        """Return what the block `save` behind a call got, None where no event tells that it was called."""
+        """Return the answer to the block `save` of a call, None where no event records that it was called."""
         model_step, error = self.playbook.step(step), event["error"] or {}
         if (model_step.item_save if _is_item(event) else model_step.save) is None:
             return None

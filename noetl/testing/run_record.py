@@ -1,4 +1,4 @@
-"""What a test came to: the path its execution took, and how it ended."""
+"""The record of a test's run: the path of its execution, the calls, and the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class RunRecord:
 
 
 def record_of(simulation: Simulation) -> RunRecord:
-    """Return what a simulation came to, also where it did not come to its end."""
+    """Return the record of a simulation, also of one that did not end."""
     execution = simulation.root.execution if simulation.root is not None else None
     ended = simulation.root is not None and simulation.root.ended_at is not None
     path = _path(simulation)
@@ -92,6 +92,6 @@ def _path(simulation: Simulation) -> list[StepVisit]:
 
 
 def _result(execution: Execution, event: Event) -> Any:
-    """Return the result of a visit: of a loop that is over, what its items gave."""
+    """Return the result of a visit; of a loop that has ended, the results of its items."""
     completed = event.event_type is EventType.STEP_COMPLETED
     return raw(execution.result_of(execution.log[value_event(event) - 1] if completed else event))

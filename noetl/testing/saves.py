@@ -1,4 +1,4 @@
-"""Blocks `save` in a test: what would be saved is rendered and kept with the calls; a stub can make it fail."""
+"""Blocks `save` in a test: each is rendered and kept with the calls; a stub can make it fail."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from noetl.words import step_of
 
 
 def to_save(execution: Execution, job: Job, done: Done) -> Rendered | Done | Failed | None:
-    """Return what the block `save` of a job is to do with its result, None where it has none or nothing to do."""
+    """Return the call of a job's block `save`, None where there is none; done or failed where no call is needed."""
     playbook, state = execution.playbook, execution.state
     if save_of(playbook.step(step_of(job.node_id)), job) is None:
         return None

@@ -1,4 +1,4 @@
-"""Made-up secrets: what calls of a test get in the place of references. Nothing is read from where real ones are."""
+"""Made-up secrets: the values that calls of a test get in place of references. Real secrets are never read."""
 
 from collections.abc import Mapping
 from dataclasses import replace

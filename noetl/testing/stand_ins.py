@@ -1,4 +1,4 @@
-"""What steps get that need no stub although they reach outside: saves are recorded, secrets come from the test."""
+"""Stand-ins for effects that need no stub: saves are recorded, secrets come from the test."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from noetl.testing.calls import CallRecord
 
 
 def stand_in(call: CallRecord, test: Test) -> Done | Failed | None:
-    """Return what a call gets without a stub, None where it needs one."""
+    """Return the outcome of a call that needs no stub, None where it needs one."""
     if call.type == "save":
         return Done(plain(_saved(call), MAX_RESULT_BYTES, "result"))
     if call.type == "secrets" and call.fields.get("name") in test.secrets:

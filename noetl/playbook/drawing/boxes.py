@@ -1,4 +1,4 @@
-"""What a drawing of a workflow shows, whatever draws it: boxes with lines of text, and arrows with labels."""
+"""The content of a drawing of a workflow, in any format: boxes with lines of text, and arrows with labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class Picture:
 
 
 def pictures(playbook: Playbook) -> list[Picture]:
-    """Return what there is to draw of a playbook: its workflow, and `finally` where it has one."""
+    """Return the pictures of a playbook: its workflow, and `finally` where it has one."""
     workflow = [_picture("workflow", playbook.workflow)]
     return [*workflow, _picture("finally", playbook.finally_)] if playbook.finally_ is not None else workflow
 
@@ -92,7 +92,7 @@ def what_it_does(step: Step) -> str:
 
 
 def loop_text(loop: Loop) -> str:
-    """Say what a loop runs over, and how."""
+    """Return the text of a loop: its items and its options."""
     mode = "" if loop.sequential else ", async"
     return f"each {loop.iterator} in {expression(loop.items)}{mode}"
 

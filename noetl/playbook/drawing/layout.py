@@ -1,4 +1,4 @@
-"""Places a graph in layers, from the top to the bottom, so that most arrows lead down and few cross.
+"""The layout of a graph: layers from top to bottom, in which most arrows lead down and few cross.
 
 The method is that of Sugiyama, Tagawa and Toda (1981): arrows that would close a cycle are turned round, each node
 gets the layer below its lowest source, arrows over several layers get a point in each of them, the order within the

@@ -1,4 +1,4 @@
-"""Draws a playbook as Mermaid text, which many places where people read Markdown turn into a picture."""
+"""The Mermaid drawing of a playbook, which most places that show Markdown turn into a picture."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,4 +1,4 @@
-"""Tells a playbook in canonical words: its steps, what they do, where they lead."""
+"""The outline of a playbook in canonical words: its steps, their actions and their transitions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +36,7 @@ def _graphs(playbook: Playbook) -> list[tuple[str, Graph]]:
 
 
 def _traits(graph: Graph, step: Step) -> Iterator[str]:
-    """Yield what a step does and how it begins."""
+    """Yield the traits of a step: its action, and the way it starts."""
     yield what_it_does(step)
     yield from map(loop_text, step.loops)
     if step.name in graph.joins and (step.name != END or len(graph.sources[END]) > 1):

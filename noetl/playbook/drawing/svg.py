@@ -1,4 +1,4 @@
-"""Draws a playbook as SVG, on its own: no font, script or file from elsewhere."""
+"""The SVG drawing of a playbook, self-contained: it loads no font, script or file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def svg(playbook: Playbook) -> str:
 
 
 def _legend(shown: Sequence[Picture]) -> str:
-    """Return what the signs mean that the drawing has."""
+    """Return the legend of the signs in a drawing."""
     boxes = [box for picture in shown for box in picture.boxes]
     arrows = [arrow for picture in shown for arrow in picture.arrows]
     signs = (

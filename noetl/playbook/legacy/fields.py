@@ -60,7 +60,7 @@ def _plain(node: Node) -> tuple[str, str]:
 
 
 def imports(draft: Draft) -> None:
-    """Import at the end of some code what was a global and is not defined there: `main` is called after that."""
+    """Append imports of the former globals that some code uses without defining them; `main` is called after that."""
     node = draft.get("code")
     if node is None or not isinstance(node.value, str) or not any(name in node.value for name in words.GLOBALS):
         return

@@ -107,7 +107,7 @@ def _drop_labels(task: Draft, tasks: Tasks) -> None:
 
 
 def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Tasks) -> None:
-    """Make the step do what the innermost task does, in all the loops."""
+    """Move the innermost task's action to the step, inside all the loops."""
     action(task, tasks, type_of(task))
     inner = task.get("loop")
     _lift(step, task, loops[-1])
@@ -121,7 +121,7 @@ def _finish(step: Draft, task: Draft, loops: list[Draft], key: Node, tasks: Task
 
 
 def _lift(step: Draft, level: Draft, loop: Draft | None) -> None:
-    """Put what an iterator's task says of itself onto the step; the `save` of the innermost is its loop's."""
+    """Move the keys of an iterator's task to the step; the `save` of the innermost task belongs to its loop."""
     for name in level:
         if name == "type":
             step.put(name, *reversed(level.take(name)))

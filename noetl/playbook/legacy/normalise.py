@@ -1,4 +1,4 @@
-"""Older spellings, turned into the canonical one in front of the model, so that nothing behind knows them.
+"""The normaliser of older spellings: it rewrites them before the model is read, so that no later module knows them.
 
 The tree goes in as it was read and comes out canonical; what is moved keeps its line and column. Each spelling that
 was replaced is a note: `lint` points to the canonical one with it, and nothing else looks at it. Two spellings of one
@@ -44,7 +44,7 @@ def normalise(root: Node, filename: str, *, runs: bool = True) -> tuple[Node, li
 
 
 def _head(document: Draft) -> None:
-    """Put what the document says of itself into `metadata`, which wins where it says the same itself."""
+    """Move the document's own path, name and description into `metadata`, whose own values win."""
     keys = [name for name in words.HEAD if name in document]
     for name, reason in words.HEAD_IDLE.items():
         if name in document:
@@ -59,7 +59,7 @@ def _head(document: Draft) -> None:
 
 
 def _metadata(metadata: Draft) -> None:
-    """Rename what `metadata` says, and leave out what nobody reads and nobody can have misspelt."""
+    """Rename older keys of `metadata`, and drop those that nothing reads and that are no misspellings."""
     metadata.rename(words.METADATA)
     for name in metadata:
         if name not in METADATA_KEYS and nearest(name, METADATA_KEYS) is None:

@@ -114,7 +114,7 @@ def without_slash(draft: Draft, name: str) -> None:
 
 
 def action(draft: Draft, tasks: Tasks, type_: str) -> None:
-    """Rewrite what a step or a task does, and all that belongs to it."""
+    """Rewrite the action of a step or a task, and all keys that belong to it."""
     tool = tool_of(draft, tasks, type_)
     if tool == "save":
         save_step(draft)

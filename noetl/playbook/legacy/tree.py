@@ -1,4 +1,4 @@
-"""A mapping of the file being put into another spelling: copied before it is changed, each change noted."""
+"""Tools for rewriting the tree of a file: mappings are copied before a change, and each change is noted."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from noetl.playbook.yaml.tree import Node
 
 @dataclass(slots=True)
 class Notes:
-    """What is told of a file on the way: a hint for each spelling that was replaced, and errors."""
+    """The findings about older spellings of a file: a hint for each replaced one, and errors."""
 
     filename: str
     problems: list[Problem] = field(default_factory=list)
@@ -188,7 +188,7 @@ def each(node: Node, change: Callable[[Node], Node]) -> Node:
 
 
 def reword(notes: Notes, node: Node, words: Mapping[str, str], seen: dict[int, Node]) -> Node:
-    """Return a value with older names in its templates put into those of today. `seen`: what was looked at already."""
+    """Return a value in whose templates older names are replaced by today's. `seen` holds the values done already."""
     reworded = seen.get(id(node))
     if reworded is None:
         reworded = seen[id(node)] = _reworded(notes, node, words, seen)

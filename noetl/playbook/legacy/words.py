@@ -1,4 +1,4 @@
-"""The older words, as tables: what stands on the left is written on the right today."""
+"""The older words as tables: the word on the left is written as the word on the right today."""
 
 from collections.abc import Mapping
 from typing import Final

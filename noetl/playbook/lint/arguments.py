@@ -1,4 +1,4 @@
-"""Checks that what the `main` of a python step takes by name is given by somebody: ways, step, task or loop."""
+"""The check of arguments: each parameter of a python step's `main` is given by a transition, its step, task or loop."""
 
 import ast
 
@@ -20,7 +20,7 @@ _LOOP_PARAMETERS = frozenset({"value", "batch", "index"})
 
 
 def check_arguments(source: PlaybookSource) -> None:
-    """Report parameters without a default that nobody gives a value."""
+    """Report parameters without a default for which nothing gives a value."""
     for section in source.sections:
         for step in section.steps.values():
             if step.type == "python":

@@ -1,4 +1,4 @@
-"""The codes of findings: what a reader of a file, or a check of it, can report.
+"""The codes of findings, reported by the reader of a file and by the checks of lint.
 
 A new check takes a code here, a module beside this one, a line in `run.CHECKS`, and mistakes in `tests/lint`. The
 sentences are the table "Checking" of docs/playbooks.md, which a test compares.

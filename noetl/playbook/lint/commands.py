@@ -1,4 +1,4 @@
-"""Checks the texts of other languages in a step's fields: SQL commands and what a shell is to run."""
+"""The check of commands: SQL and shell texts in the fields of steps."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -66,7 +66,7 @@ def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
 
 
 def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, label: str) -> None:
-    """Check what can only be told of all commands of a field together."""
+    """Check all commands of a field together: transactions, and placeholders against `params`."""
     field, params, once = keys[name], keys.get("params"), keys.get("once")
     texts = [text for text in (field.value if field.kind == "list" else [field]) if isinstance(text.value, str)]
     if any(reader.has_error(text) for text in texts):
@@ -101,7 +101,7 @@ def _check_shell(reader: Reader, node: Node, type_: str, label: str) -> None:
 
 
 def _first_value(text: str) -> int | None:
-    """Return where the first template stands that brings data into a text: constants and what is raw bring none."""
+    """Return the index of the first template that puts data into a text; None where all are constant or raw."""
     reads = _data_in(text)
     if not reads:
         return None
@@ -130,7 +130,7 @@ def _secrets_in(text: str) -> list[int]:
 
 
 def _texts(reader: Reader, node: Node, name: str, label: str) -> Iterator[Node]:
-    """Yield the texts of a field that is a text or a list of texts; report what is neither."""
+    """Yield the texts of a field that is a text or a list of texts; report all other values."""
     for item in node.value if node.kind == "list" else [node]:
         if isinstance(item.value, str):
             yield item

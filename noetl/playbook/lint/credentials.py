@@ -1,4 +1,4 @@
-"""Credentials that `auth` and calls of `secret` name, against those that exist."""
+"""The check of credentials: those named in `auth` and in calls of `secret` exist."""
 
 from collections.abc import Collection, Iterator
 from typing import Final
@@ -17,7 +17,7 @@ _FIELDS_OF_AUTH: Final = frozenset(
 
 
 def check_credentials(source: PlaybookSource) -> None:
-    """Report credentials in an `auth` that do not exist, where it is known which do."""
+    """Report credentials in an `auth` that do not exist, where the existing ones are known."""
     for owner in source.steps_and_tasks:
         for holder in (owner.node, *owner.saves):
             for name in _names_in(holder.value["auth"]) if "auth" in holder.value else ():
@@ -27,7 +27,7 @@ def check_credentials(source: PlaybookSource) -> None:
 
 
 def missing_credential(name: str, credentials: Collection[str] | None) -> str:
-    """Return the message for a credential that does not exist, empty where it does, or nobody knows."""
+    """Return the message for a credential that does not exist; empty where it exists, or nothing is known."""
     if credentials is None or name in credentials:
         return ""
     return f"there is no credential {name!r}{did_you_mean(name, credentials)}"

@@ -1,4 +1,4 @@
-"""Cycles that are correct and probably not meant: without a way out, or with branches that multiply."""
+"""The check of cycles: those without a way out, and those in which branches multiply."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Steps that never start: transitions lead to them, and the conditions of all of these are never true."""
+"""The check of dead steps: steps that never start, since the conditions of all transitions to them are never true."""
 
 from noetl.playbook.graph import END
 from noetl.playbook.lint.codes import Code

@@ -1,4 +1,4 @@
-"""Expressions of templates that parse and never work: methods of Python, arithmetic with text, unknown functions.
+"""The check of expressions that parse and never work: methods of Python, arithmetic with text, unknown functions.
 
 Each sentence names the filter or the way that does it here, where there is one.
 """
@@ -131,7 +131,7 @@ class _Places:
 
 
 def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield word, pattern of its place, and sentence of what is wrong with one node."""
+    """Yield word, pattern of its position and message of each fault of a node."""
     if isinstance(node, nodes.Call):
         yield from _call(node.node, own)
     elif isinstance(node, nodes.Filter):
@@ -166,7 +166,7 @@ def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, s
 
 
 def _filter(node: nodes.Filter) -> Iterator[tuple[str, str, str]]:
-    """Yield the fault of a filter before which there is surely another kind of value than it takes."""
+    """Yield the fault of a filter that never takes the kind of value before it."""
     if node.name in FILTERS and node.node is not None:
         kind, takes = _kind(node.node), FILTERS[node.name].takes
         if (kind, takes) in _NEVER_TAKEN:

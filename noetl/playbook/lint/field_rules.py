@@ -1,4 +1,4 @@
-"""Checks what fields that are written out need of each other, by the rules of the tools that get them.
+"""The check of constant fields: what they require of each other, by the rules of the tools that get them.
 
 What a template gives is not known, and nothing is said about it.
 """

@@ -1,4 +1,4 @@
-"""Which steps have surely run before a step, and which may have: the ways through a workflow, for lint.
+"""The flow of a workflow: the steps that may have run before a step, and those that certainly have.
 
 A step can go on in several ways: each condition alone may be true, or none, or the step may fail. `before` asks for
 any way, `sure` for all of them. Sure behind a join is what no choice of ways to the join leaves out, since a join
@@ -40,8 +40,8 @@ def _constant(clause: Clause) -> bool | None:
 
 
 def _key(clause: Clause, clauses: Sequence[Clause], steps: Collection[str]) -> str:
-    """Return what a clause's condition is known by, where it says the same in every step: it reads nothing but the
-    workload and results. Of an `else`, the conditions of the others; empty where it cannot be compared."""
+    """Return a key of a clause's condition, equal where conditions of other steps mean the same: those that read
+    nothing but the workload and results. An `else` has the conditions of the other clauses; empty: not comparable."""
     conditions = [clause] if clause.when is not None else [other for other in clauses if other.when is not None]
     texts = sorted(" ".join(getattr(one.when, "text", "").split()) for one in conditions)
     names = {read.name for text in texts for read in reads_of(text).reads}
@@ -124,13 +124,13 @@ class Flow:
         return chosen
 
     def _same(self, step: Step, clause: Clause) -> set[str]:
-        """Return where the same condition has led in other steps: what it chose there has run."""
+        """Return the targets of the same condition in other steps: where it is true again, they have run."""
         others = self._chosen.get(_key(clause, step.next, self.steps), {})
         own = {edge.target for edge in clause.edges}
         return set().union(*(led for name, led in others.items() if name != step.name)) - own
 
     def _backwards(self, names: Iterable[str]) -> list[str]:
-        """Return steps in the order in which few rounds are enough: most lead to later ones."""
+        """Return steps in an order in which few rounds are enough, since most transitions lead to later ones."""
         return sorted(names, key=self._order.__getitem__, reverse=True)
 
     def _ways_of(self, step: Step) -> Iterator[Way]:
@@ -264,7 +264,7 @@ class Flow:
         return bool(leading) and all((source == wanted and way.done) or wanted in way.proves for way in leading)
 
     def _avoidable(self, wanted: str, gate: str, join: str) -> bool:
-        """Whether the join can be reached from its gate while `wanted`, which is behind the gate, gets no result."""
+        """Whether the join can be reached from its gate without a result of `wanted`, which lies between them."""
         inside, waiting = {gate, wanted}, [wanted] if wanted != gate else []
         while waiting:
             for source in self.sources[waiting.pop()] - inside:
@@ -298,7 +298,7 @@ class Flow:
         return self._always[key]
 
     def _avoid(self, wanted: str, inside: Collection[str], outside: set[str], failing: bool = True) -> set[str]:
-        """Return the steps from which everything comes to an end while `wanted` never gets a result.
+        """Return the steps from which an execution can come to its end without a result of `wanted`.
 
         Only those `inside` are looked at; `outside` are others of which it is known.
         """
@@ -314,7 +314,7 @@ class Flow:
         return avoiding
 
     def _without(self, wanted: str, name: str) -> Iterator[Way]:
-        """Yield the ways on which a step goes on although `wanted` has no result."""
+        """Yield the ways out of a step that do not need a result of `wanted`."""
         for way in self._ways[name]:
             if not (name == wanted and way.done) and wanted not in way.proves:
                 yield way

@@ -1,4 +1,4 @@
-"""Failure handlers whose branch ends, so that the failure counts as handled and is forgotten."""
+"""The check of failure handlers: those whose branch ends, so that the failure counts as handled and is forgotten."""
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.source import PlaybookSource

@@ -1,4 +1,4 @@
-"""Loops that do nothing, and orders that are none."""
+"""The check of loops: those over an empty list, and orders that are the same for every item."""
 
 from collections.abc import Iterator
 

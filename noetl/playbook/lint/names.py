@@ -1,4 +1,4 @@
-"""Checks the names and fields that templates read against what is there when they are rendered."""
+"""The check of names and fields: those that templates read exist when the templates are rendered."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -167,7 +167,7 @@ class _NameCheck:
         self._check_fields(place, read, ERROR, 0, near=True)
 
     def _resolve_step(self, place: "_TemplatePlace", read: Read, name: str, at: int) -> None:
-        """Check the use of a step's result; its name is the part `at` of what is read."""
+        """Check a read of a step's result; the step's name is part `at` of the path."""
         section = place.section_of(name)
         assert section is not None
         own = section is place.section and name == place.step.name
@@ -291,7 +291,7 @@ class _NameCheck:
                     self._report(node, read, 0, "error", Code.UNKNOWN_CREDENTIAL, message)
 
     def _report(self, node: Node, read: Read, part: int, severity: str, code: Code, message: str) -> None:
-        """Report a problem at a part of what is read: 0 is the name, 1 the first key behind it."""
+        """Report a problem at a part of a read: 0 is the name, 1 the first key behind it."""
         token = str(read.path[part - 1]) if part else read.name
         line, column = node.line, node.column
         if part < len(read.offsets):

@@ -1,4 +1,4 @@
-"""Numbers whose text is not their own: `1.10`, `01234`, `0e12`, which are perhaps meant as text."""
+"""The check of numbers whose text changes when they are read, as `1.10`, `01234`, `0e12`: they may be meant as text."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Hints at files that a step behind a pager writes anew with every page."""
+"""The check of overwritten files: those that a step behind a pager writes again with every page."""
 
 from collections.abc import Iterator
 

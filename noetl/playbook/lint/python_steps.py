@@ -1,4 +1,4 @@
-"""Checks the code of python steps for what parses and never works: undefined names, templates that stay as they are."""
+"""The check of Python code that parses and never works: undefined names, and templates, which code never is."""
 
 import ast
 import re

@@ -45,7 +45,7 @@ def literal(node: Node | None) -> Shape | None:
 
 
 def main_of(code: str) -> ast.FunctionDef | None:
-    """Return the function `main` where it is surely what the step calls: defined once, plainly, undecorated."""
+    """Return the function `main`, None where the step may call another: it is defined once, plainly, undecorated."""
     try:
         tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -71,7 +71,7 @@ def returned(code: str) -> Shape | None:
 
 
 def _own_nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Yield what a function's body consists of, other functions and classes left out."""
+    """Yield the nodes of a function's body, those of inner functions and classes left out."""
     stack: list[ast.AST] = list(body)
     while stack:
         node = stack.pop()
@@ -81,7 +81,7 @@ def _own_nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _union(values: list[ast.expr | None]) -> Shape | None:
-    """Return the shape of values of which each is a dict that is written out; None where one is not."""
+    """Return the shape of dicts that are written out; None where one of the values is anything else."""
     keys: dict[str, list[ast.expr | None]] = {}
     for value in values:
         if not isinstance(value, ast.Dict):

@@ -1,4 +1,4 @@
-"""Which names a template can read, by the step and the key where it stands: the engine's rules, seen beforehand."""
+"""The names that a template can read, by its step and key: the engine's rules, applied before the run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Args:
     open: bool = False
 
     def add(self, node: Node | None) -> None:
-        """Add the keys of a mapping; what a template gives cannot be known."""
+        """Add the keys of a mapping; those of a template are not known."""
         if node is None or node.null:
             return
         if node.kind == "mapping":
@@ -141,7 +141,7 @@ class Section:
 def make_section(
     steps: Sequence[Step], nodes: Mapping[str, Node], ways: Iterable[Target], after: Section | None
 ) -> Section:
-    """Put together what is known of the steps of `workflow` or `finally`."""
+    """Return the section of the steps of `workflow` or `finally`."""
     known = {step.name: step for step in steps}
     arriving: dict[str, list[Target]] = {}
     for way in ways:
@@ -160,7 +160,7 @@ class Local:
 
 
 def local_names(section: Section, step: Step, at: At, task: Node | None) -> Local:
-    """Return what the place of a template gives, beside step results and workload."""
+    """Return the names that a template's place gives, beside step results and workload."""
     node, names, args = section.nodes[step.name], set[str](), Args()
     transition = section.transition(step.name)
     args.sure |= transition.sure

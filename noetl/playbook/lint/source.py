@@ -1,4 +1,4 @@
-"""The source of a playbook: what the checks look at, its steps and tasks as they stand in the file."""
+"""The source of a playbook, as the checks see it: its tree, its steps and tasks, and the ways between them."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

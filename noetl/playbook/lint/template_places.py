@@ -1,4 +1,4 @@
-"""Where in a step templates stand."""
+"""The places of templates in a step and its task."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +16,7 @@ _KEYS_APART: Final = frozenset(
 
 
 def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At, str, Node]]:
-    """Yield everything in a step that can hold templates, with what it is called."""
+    """Yield the values of a step that can have templates, each with its place and its label."""
     node = section.nodes[step.name]
     for owner in (node, task):
         if owner is not None:
@@ -38,7 +38,7 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
 
 
 def _fields(owner: Node, step: Step, overridden: set[str], *, of_task: bool) -> Iterator[tuple[At, str, Node]]:
-    """Yield what a step or its task has; of its args those that no nearer ones (`given`) override."""
+    """Yield the values of a step or its task; of its args those that are not `overridden` by nearer ones."""
     own = fields_of(step.type)
     known = STEP_KEYS | own.keys()  # another key is a mistake itself
     raw = {name for name, spec in own.items() if spec.raw}

@@ -1,4 +1,4 @@
-"""What a template reads: every path from a name on, whether something guards it, and where it stands."""
+"""The reads of a template: every path from a name on, whether something guards it, and its position in the text."""
 
 import re
 from collections import defaultdict
@@ -57,7 +57,7 @@ NO_READS: Final = Reads()
 
 @lru_cache(maxsize=4096)
 def reads_of(text: str) -> Reads:
-    """Return what a template reads; of a text that is none, or cannot be read, nothing."""
+    """Return the reads of a template; none for a text that is no template, or cannot be parsed."""
     if not is_template(text):
         return NO_READS
     dotted = DOTTED.fullmatch(text)
@@ -73,7 +73,7 @@ def reads_of(text: str) -> Reads:
 
 
 def _dotted(match: re.Match[str]) -> Read:
-    """Return what a template that is nothing but a path reads."""
+    """Return the read of a template that is a single dotted path."""
     path: list[str | int] = []
     offsets = [match.start(1)]
     for part in PARTS.finditer(match[2]):
@@ -90,7 +90,7 @@ def _own_names(tree: nodes.Template) -> frozenset[str]:
 
 
 class _Positions:
-    """Where the paths of a template stand, in the order of its text. It is read again only when somebody asks."""
+    """The positions of a template's paths, in the order of its text, which is lexed only where they are needed."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -149,7 +149,7 @@ class _Positions:
 
 @dataclass(slots=True)
 class _ReadCollector:
-    """Walks a template's tree and gathers what it reads."""
+    """Collects the reads in a template's tree."""
 
     positions: _Positions
     own: frozenset[str]

@@ -1,4 +1,5 @@
-"""Words in the workload that YAML 1.1 read as truth values, and that are text today: `yes`, `on`, `no`, `off`."""
+"""The check of truth words: `yes`, `on`, `no`, `off` in the workload, which YAML 1.1 read as truth values, and are
+text."""
 
 from collections.abc import Mapping
 from typing import Final

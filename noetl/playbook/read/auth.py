@@ -1,4 +1,4 @@
-"""Checks `auth` as far as it stands in the file: types, fields and names; what templates give is seen at the call.
+"""The reader of `auth`: it checks types, fields and names that are written out; templates are checked at the call.
 
 Its forms:
 
@@ -25,7 +25,7 @@ _STANDS_FOR: Final = "x"
 
 
 def check_auth(reader: Reader, node: Node, tool: str | None, label: str) -> None:
-    """Report what is wrong with a value of `auth`. `tool`: its step's type, None where that is not known."""
+    """Report problems of an `auth`. `tool` is the type of its step, None where it is not known."""
     if node.kind != "mapping":
         _check_name(reader, node, label)
     elif node.value.keys() & {"type", "key"}:

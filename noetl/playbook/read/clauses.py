@@ -1,4 +1,4 @@
-"""Reads the clauses of `next` and `on_error`: every form of them gives the same clauses and edges."""
+"""The reader of `next` and `on_error`: every form of them gives the same clauses and edges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Reads the head of a document: its kind, and the path, name and description that `metadata` gives."""
+"""The reader of a document's head: its kind, and the path, name and description in `metadata`."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _CATALOG_PATH: Final = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says of itself."""
+    """The head of a document."""
 
     kind: str
     path: str
@@ -27,7 +27,7 @@ class Document:
 
 
 def read_head(reader: Reader, root: Node) -> Document | None:
-    """Read what the head of a document says; None where it has no usable path."""
+    """Read the head of a document; None where it has no usable path."""
     keys = reader.mapping(root, "the document")
     if keys is None:
         return None

@@ -1,4 +1,4 @@
-"""Reads the fields that belong to a step's type, and the timeout and retry that steps and tasks share."""
+"""The reader of a step type's own fields, and of the keys that steps and tasks share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -93,7 +93,7 @@ class KeyReader:
         return reader.template(node, self.place, name)
 
     def require(self, type_: str, fields: Mapping[str, AnyTemplate]) -> None:
-        """Report what a type needs and nobody gives."""
+        """Report required fields of a type that are missing."""
         for name, spec in STEP_TYPES[type_].fields.items():
             if spec.required and name not in fields and self.given(name) is None:
                 self.reader.error(self.node, Code.MISSING, f"{self.label} of type {type_} has no {name!r}: add it")
@@ -105,7 +105,10 @@ class KeyReader:
     # -- keys of any step
 
     def auth(self, type_: str | None) -> AnyTemplate | None:
-        """Return what the tool logs in with: a credential's name, a mapping, or a template. `type_`: the tool's."""
+        """Return the template of a step's login: a credential's name, a mapping, or a template.
+
+        `type_` is the step's type.
+        """
         node = self.given("auth")
         if node is None:
             return None

@@ -1,4 +1,4 @@
-"""The words of other systems, and how the same is said here: for keys and types that mean nothing in a playbook.
+"""The words of other systems, each with its equivalent here, for keys and types that mean nothing in a playbook.
 
 They come from Airflow, Argo, Ansible, Dagster, GitHub Actions, Kestra, Prefect, Step Functions, Temporal, from Compose
 and from clients of HTTP. A word is looked up in lower case with `_` between its parts, so that `runIf`, `run-if` and
@@ -203,7 +203,7 @@ def meant(word: str, known: Collection[str], place: str = "") -> str:
 
 
 def unknown_type(name: str) -> str:
-    """Return the sentence for a type of step that there is not."""
+    """Return the sentence for an unknown type of step."""
     said = _TYPES.get(_lowered(name))
     known = sorted(({*STEP_TYPES, WORKBOOK} - {ROUTER}) | ROUTER_TYPES)
     hint = f": {said}" if said else did_you_mean(name, known) or ": the types are " + ", ".join(known)

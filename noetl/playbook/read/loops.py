@@ -1,4 +1,4 @@
-"""Reads `loop`: one mapping, or a list of them from the outermost to the innermost, and the `save` of its items."""
+"""The reader of `loop`: one mapping or a list of them, the outermost first, with the `save` of the items."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ MAX_LOOP_LEVELS: Final = 5
 
 
 def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
-    """Return the loops of a step, the outermost first, and what is saved per item of the innermost."""
+    """Return the loops of a step, the outermost first, and the `save` of the innermost loop's items."""
     node = owner.given("loop")
     if node is None:
         return (), None

@@ -11,7 +11,7 @@ def written_alike(text: str, own: str) -> bool:
 
 
 def as_texts(node: Node) -> Node:
-    """Return a mapping in which numbers are the texts that stand in the file: for fields whose values are texts."""
+    """Return a mapping with its numbers as the texts in the file, for fields whose values are texts."""
     if node.kind == "scalar":
         number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
         return replace(node, value=node.text) if number else node

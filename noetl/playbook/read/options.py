@@ -1,4 +1,4 @@
-"""The keys of a document beside its lists: what the head may say, the workload, and the options of its executions."""
+"""The reader of a document's keys beside its lists: apiVersion and kind, the workload, the options of executions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PRIORITIES: Final = range(-(2**31), 2**31)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a playbook says of its executions. `timeout` is in seconds."""
+    """The options of a playbook's executions. `timeout` is in seconds."""
 
     timeout: float | None
     pool: str | None
@@ -56,7 +56,7 @@ def read_workload(reader: Reader, node: Node | None) -> AnyTemplate:
 
 
 def read_options(reader: Reader, keys: Mapping[str, Node]) -> Options:
-    """Read what a playbook says of its executions."""
+    """Read the options of a playbook's executions."""
     pool = reader.name(keys["pool"], "pool") if "pool" in keys else None
     additional = "additional" in keys and reader.boolean(keys["additional"], "additional") is True
     return Options(_timeout(reader, keys), pool, _priority(reader, keys), _labels(reader, keys), additional)

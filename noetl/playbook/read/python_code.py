@@ -1,4 +1,4 @@
-"""Checks the code of python steps: syntax, with the line in the file, and a `main`."""
+"""The reader of Python code: it checks the syntax, with the line in the file, and that there is a `main`."""
 
 import ast
 import warnings
@@ -21,7 +21,7 @@ def parsed(code: str) -> ast.Module:
 
 
 def check(reader: Reader, node: Node, label: str) -> None:
-    """Report what is wrong with the code of a python step."""
+    """Report problems of the code of a python step."""
     code: str = node.value
     try:
         tree = parsed(code)

@@ -1,4 +1,4 @@
-"""Names in the code of python steps that nothing defines: using one raises `NameError`.
+"""The undefined names in Python code: reading one raises `NameError`.
 
 Python's own symbol table says which names each scope takes from the module; what the module never binds, and Python
 does not have, is undefined. Where code can bind names that no table shows (a star import, `exec`, `globals()`), or

@@ -1,4 +1,4 @@
-"""Reads typed values off the YAML tree and gathers every problem with its place."""
+"""The reader of typed values in the YAML tree, which gathers every problem with its place."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ MAX_DATA_BYTES = 32 * 1024 * 1024
 
 
 class Reader:
-    """One file being read. Each method reports what is wrong and goes on; None stands for an unusable value."""
+    """One file being read. Each method reports its problems and goes on; None stands for an unusable value."""
 
     def __init__(self, filename: str, text: str) -> None:
         self.filename = filename

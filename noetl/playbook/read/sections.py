@@ -1,4 +1,4 @@
-"""The lists of a playbook, `workbook`, `workflow` and `finally`: what is read of them, and where it stands."""
+"""The reader of a playbook's lists: `workbook`, `workflow` and `finally`, with the places of their items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

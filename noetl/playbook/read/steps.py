@@ -1,4 +1,4 @@
-"""Reads steps and the workbook's tasks."""
+"""The reader of steps and of the workbook's tasks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """What a step does."""
+    """The action of a step: its type, and the task that it comes from."""
 
     type: str
     task: Task | None = None
@@ -109,7 +109,7 @@ def read_step(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None]
 
 
 def _action(owner: KeyReader, tasks: Mapping[str, Task | None]) -> _Action | None:
-    """Return what a step does, its keys checked; None where its type is unknown."""
+    """Return the action of a step, its keys checked; None where its type is unknown."""
     reader, node = owner.reader, owner.node
     common = STEP_KEYS | {"result"}
     if "type" not in owner.keys:

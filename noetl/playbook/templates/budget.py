@@ -43,7 +43,7 @@ NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def limited_range(*bounds: int) -> range:
-    """Return a range of at most so many numbers."""
+    """Return a range of at most 100,000 numbers."""
     numbers = range(*bounds)
     if numbers[MAX_NUMBER:]:
         raise SecurityError(f"range() gives at most {MAX_NUMBER:,} numbers: make a longer list in a python step")
@@ -55,7 +55,7 @@ MAX_CALL_DEPTH: Final = 100
 
 
 class Budget(threading.local):
-    """What the render under way in this thread may still spend, and the scope it reads."""
+    """The budget of the render under way in this thread, and the scope it reads."""
 
     steps: int = MAX_STEPS
     characters: int = MAX_CHARACTERS
@@ -76,7 +76,7 @@ class Budget(threading.local):
             self._next_look = _FIRST_LOOK
 
     def share(self, times: int) -> None:
-        """Give the renders that follow, until `unshare`, so many times the budget of one for all of them."""
+        """Let the renders that follow, until `unshare`, share one budget, `times` as large as that of one."""
         self.shared = True
         self.steps, self.characters, self._most = MAX_STEPS * times, MAX_CHARACTERS * times, MAX_SECONDS * times
         self._first_look = self._next_look = self.steps - _STEPS_PER_CLOCK_LOOK
@@ -130,7 +130,7 @@ BUDGET: Final = Budget()
 
 
 def on_one_budget(compute: Callable[..., Result], *args: Any, times: int = 1) -> Result:
-    """Return `compute(*args)`, all of whose renders together have the budget of one, or of so many."""
+    """Return `compute(*args)`; all its renders together share the budget of one render, or of `times`."""
     if BUDGET.shared:
         return compute(*args)
     BUDGET.share(times)
@@ -265,7 +265,7 @@ def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
 
 
 def iterate(value: Any, weight: int = 1) -> Any:
-    """Return what a `for` runs over, each round within the budget; `weight` is what one takes."""
+    """Return the values of a `for`, each round charged `weight` steps."""
     if isinstance(value, (list, tuple, dict, str, range)):
         BUDGET.charge_steps(len(value) * weight)
         return value

@@ -42,7 +42,7 @@ def check_condition(value: Any) -> Any:
 def ambiguity(text: str) -> str | None:
     """Return why a text is no condition, with the way to write one; None where its truth is clear.
 
-    >>> unclear("https://example.com/?page=2") is None and unclear("") is None
+    >>> ambiguity("https://example.com/?page=2") is None and ambiguity("") is None
     True
     """
     word = text.strip() if text else "-"

@@ -1,4 +1,4 @@
-"""The boundary around all that evaluates what a user or their data wrote.
+"""The boundary around the evaluation of templates, which are written by users and filled with their data.
 
 Evaluating somebody's text can raise anything: Jinja's compiled code a `SyntaxError`, a filter an `AssertionError`, a
 date an `OverflowError`, a deep value a `RecursionError`, a huge one a `MemoryError`. No list of types holds them all,
@@ -20,7 +20,7 @@ _MAX_REASON_CHARACTERS: Final = 1000
 
 
 def evaluated(compute: Callable[..., Result], *args: Any) -> Result:
-    """Return `compute(*args)`, which works on what somebody wrote. Raises `InputError`, whatever that raises."""
+    """Return `compute(*args)`, which evaluates what a user wrote. Raises `InputError` for every exception of it."""
     try:
         return compute(*args)
     except InputError:

@@ -1,4 +1,4 @@
-"""Formatting with `%` and `format`, bounded: what comes out is charged before it is made."""
+"""Formatting with `%` and `format`, within the budget: the size of the result is charged before it is made."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -78,7 +78,7 @@ def _charge(pattern: str, values: Any) -> None:
 
 
 def _size(value: Any, conversion: str) -> int:
-    """Return the most characters that a value comes to."""
+    """Return the largest size that a value can have as text, in characters."""
     if not isinstance(value, (str, list, dict)):
         return _MAX_NUMBER_CHARACTERS
     size = len(value) if isinstance(value, str) else len(text(value))

@@ -1,4 +1,4 @@
-"""What templates may call and test, and the wrapping of every filter and test."""
+"""The functions and tests of templates, and the wrapper of every filter and test."""
 
 import functools
 import re

@@ -1,4 +1,4 @@
-"""What compiled templates call by themselves: methods of their environment that no template and no data can name.
+"""Internal calls of compiled templates: methods of the environment that neither a template nor data can name.
 
 In the tree of a template they are attributes of the environment, which have no spelling; they stand in no table of
 filters, where `map(name)` looks names up at run time.

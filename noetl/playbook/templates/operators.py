@@ -1,4 +1,4 @@
-"""The operators of templates: each is charged before it works, by what it may come to.
+"""The operators of templates: each charges the budget before it works, by the largest result it can have.
 
 Python compares, hashes and adds in one go, however large the values are, and a value in which a part stands many times
 (`[a, a]` of `[b, b]` of ...) counts each of them anew. So containers are compared here, item by item.

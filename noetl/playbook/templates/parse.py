@@ -1,4 +1,4 @@
-"""Reads a template's text: what it may not contain, which names it reads, whether it is one expression."""
+"""The parser of templates: it refuses what is not available, collects the names, and finds single expressions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

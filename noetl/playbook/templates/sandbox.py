@@ -89,7 +89,7 @@ _MISSING_OBJ: Final[Any] = Undefined()._undefined_obj
 
 
 def missing_key(obj: Any, name: Any) -> str:
-    """Return the sentence that says which key is missing in what."""
+    """Return the sentence for a missing key of a value."""
     shown = brief(name, 80)
     if obj is None:
         return f"None has no key {shown}"
@@ -226,7 +226,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def take(steps: int) -> str:
-        """Take what a round or a call costs from the budget."""
+        """Charge the steps of a round or a call."""
         BUDGET.charge_steps(steps)
         return ""
 

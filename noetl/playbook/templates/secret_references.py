@@ -50,7 +50,7 @@ class Source:
 
 
 def read_source(text: object) -> Source:
-    """Return what the argument of `secret()` means. Raises `InputError`."""
+    """Return the source of a secret that the argument of `secret()` names. Raises `InputError`."""
     if not isinstance(text, str) or not text:
         raise InputError("secret() takes a text: the name of a credential, 'env:NAME' or 'file:/path'")
     kind, colon, name = text.partition(":")

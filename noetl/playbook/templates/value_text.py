@@ -1,4 +1,4 @@
-"""The text of values in templates: text as it is, everything else as JSON writes it, and null not at all."""
+"""The text of values in templates: text as it is, all other values as JSON, and an error for null."""
 
 import json
 from typing import Any, Final
@@ -19,7 +19,7 @@ class NullInText(SecurityError):
 def json_text(value: Any) -> str:
     """Return the text of a value of plain JSON types: `true`, `{"a":1}`. Raises `NullInText`.
 
-    >>> written({"a": [1.5, None, True]})
+    >>> json_text({"a": [1.5, None, True]})
     '{"a":[1.5,null,true]}'
     """
     if isinstance(value, str):

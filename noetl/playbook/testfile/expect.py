@@ -1,4 +1,4 @@
-"""Reads `expect` of a test: each thing that must be so, with the line it stands in."""
+"""The reader of a test's `expect`: one expectation per requirement, with its line."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -24,7 +24,7 @@ Steps = Mapping[str, str]
 def read_expectations(
     reader: Reader, node: Node | None, steps: Steps | None, label: str, line: int
 ) -> tuple[Expectation, ...]:
-    """Return what a test expects. Without a status it is `completed`, or `failed` where an error is expected."""
+    """Return the expectations of a test. The default status is `completed`, or `failed` where an error is expected."""
     keys: Mapping[str, Node] = {}
     if node is not None:
         keys = reader.mapping(node, f"expect of {label}") or {}

@@ -1,4 +1,4 @@
-"""What a test of a playbook is once it has been read: immutable, every part with the line it stands in.
+"""The model of a playbook's test that has been read: immutable, every part with its line.
 
 Test
  ├── stubs           Stub by step, or by type of step

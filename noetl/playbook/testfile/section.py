@@ -1,4 +1,4 @@
-"""Reads the section `tests`: every problem with its place, all of them at once."""
+"""The reader of the section `tests`: every problem with its place, all at once."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

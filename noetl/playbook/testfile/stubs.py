@@ -1,4 +1,4 @@
-"""Reads `stubs` of a test: what steps get instead of being carried out."""
+"""The reader of a test's `stubs`: the answers that steps get instead of being carried out."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -30,8 +30,10 @@ Steps = Mapping[str, str]
 
 
 def stubbed(steps: Iterable[Step], *, types: bool = True) -> Steps:
-    """Return what stubs and expectations can speak of: steps and their blocks `save`, each with its type. `types`
-    false: which type a step has is not known."""
+    """Return the types of all steps and blocks `save` that stubs and expectations can name.
+
+    `types` false: types are not known.
+    """
     types_by_name: dict[str, str] = {}
     for step in steps:
         types_by_name[step.name] = step.type if types else ""
@@ -63,7 +65,7 @@ def _type_of(reader: Reader, key: Node, name: str, steps: Steps | None, label: s
 
 
 def wrong_name(name: str, steps: Steps) -> str | None:
-    """Say what is wrong with the name of a stub, None if it names a step or a type."""
+    """Return the fault of a stub's name; None if it names a step or a type."""
     if name in steps:
         message = f"the step {name!r} has no action: the engine itself decides it, there is nothing to stub"
         return message if steps[name] in TYPES_WITHOUT_CALLS else None

@@ -1,4 +1,4 @@
-"""What somebody probably meant where a file is no YAML: the sentence that names the cause, at its place.
+"""Advice for files that are not YAML: a sentence that names the likely cause, at its place.
 
 The parser tells where it could not go on; the cause often stands before: a quote that is never closed, a template that
 no quotes surround. Each rule looks at the lines themselves, so that it holds whatever words the parser uses.
@@ -58,7 +58,7 @@ def rows(text: str) -> list[str]:
 
 
 def explain(text: str, problem: Any) -> Advice:
-    """Return place and sentence for what the parser raised (`yaml.MarkedYAMLError`)."""
+    """Return place and sentence for an error of the parser (`yaml.MarkedYAMLError`)."""
     mark = problem.problem_mark or problem.context_mark
     began = problem.context_mark or mark
     message = ", ".join(part for part in (problem.context, problem.problem) if part)

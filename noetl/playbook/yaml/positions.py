@@ -1,4 +1,4 @@
-"""Where a character of a scalar's text stands in the file."""
+"""The positions of characters of a scalar in the file."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What YAML scalars stand for, by YAML 1.2's core schema: `on`, `yes` and dates stay text."""
+"""The values of YAML scalars by YAML 1.2's core schema: `on`, `yes` and dates stay text."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def scalar_value(text: str, tag: str | None, plain: bool) -> Any:
 
 
 def _resolve(text: str) -> Any:
-    """Return what a plain scalar stands for in YAML 1.2's core schema."""
+    """Return the value of a plain scalar by YAML 1.2's core schema."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:

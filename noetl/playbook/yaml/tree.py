@@ -75,7 +75,7 @@ class Node:
                 yield node
 
     def describe(self) -> str:
-        """Say in a word or two what this is, for error messages."""
+        """Return a word or two for this value, for error messages."""
         if self.kind != "scalar":
             return f"a {self.kind}"
         if self.value is None:

@@ -1,4 +1,4 @@
-"""Writes plain JSON values as YAML that people like to read and that reads back as the same values."""
+"""The YAML writer: plain JSON values in a readable form that gives the same values when it is read."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ class _Writer(yaml.SafeDumper):
 
 
 def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Write text plainly only where it reads back as text; of several lines, as a block."""
+    """Write a text plainly only where it is read as text; several lines become a block."""
     style = None
     if not all(char.isprintable() or char == "\n" for char in text):
         style = '"'

@@ -90,7 +90,7 @@ def test_a_connection_is_never_with_two_calls(steps: Steps, observer: Connection
 def test_waiting_for_a_connection_has_an_end(
     steps: Steps, monkeypatch: pytest.MonkeyPatch, observer: Connection
 ) -> None:
-    monkeypatch.setattr(postgres_pool, "LIMIT", 1)
+    monkeypatch.setattr(postgres_pool, "MAX_CONNECTIONS", 1)
     call = steps.call({"command": "SELECT pg_sleep(30)"})
     thread = threading.Thread(target=steps.tool.run, args=(call,))
     thread.start()

@@ -119,7 +119,7 @@ def test_data_params_and_payload_go_where_they_belong(
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"endpoint": None}, "no address"),
+        ({"endpoint": None}, "is not an address"),
         ({"endpoint": "example.org/x"}, "begins with http://"),
         ({"endpoint": "file:///etc/passwd"}, "begins with http://"),
         ({"endpoint": "http://"}, ""),

@@ -18,7 +18,7 @@ app = typer.Typer(help="The catalog of playbooks: register, list, show.", no_arg
 
 @app.command()
 def register(
-    files: Annotated[list[str], typer.Argument(metavar="FILE|DIR...", help="Files, or folders with all below.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE|DIR...", help="Files, and folders with all files below.")],
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -42,8 +42,8 @@ def register(
 
 @app.command("list")
 def list_catalog(
-    kind: Annotated[str | None, typer.Option("--kind", help="Only documents of this kind.")] = None,
-    path: Annotated[str | None, typer.Option("--path", help="All versions of this path.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Kind of the documents. Default: all.")] = None,
+    path: Annotated[str | None, typer.Option("--path", help="Path of which all versions are listed.")] = None,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -60,12 +60,14 @@ def list_catalog(
 
 @app.command()
 def show(
-    path: Annotated[str, typer.Argument(metavar="PATH[@VERSION]")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH[@VERSION]", help="Path in the catalog. Default: its newest version.")
+    ],
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Print a document as it was registered; with --json what is known about it, too."""
+    """Print a document as it was registered; with --json also its kind, hash, time and author."""
     name, version = split_version(path)
     found = connect_to_read(load_settings(), host, port).get(
         "/api/catalog/" + "/".join(segment(part) for part in catalog_path(name).split("/")), {"version": version}

@@ -20,26 +20,29 @@ from noetl.settings import load_settings
 
 app = typer.Typer(help="Credentials: add, list, show, remove, rotate.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the credential.")]
 
 
 @app.command()
 def add(
     name: Name,
-    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"One of {', '.join(CREDENTIAL_TYPES)}.")],
+    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"Type: one of {', '.join(CREDENTIAL_TYPES)}.")],
     sets: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="K=V",
-            help="A field; may be repeated. K=- asks for the value, K=@FILE reads it, K=env:NAME takes a variable's.",
+            help="Field with its value: K=- asks for it, K=@FILE reads it, K=env:NAME takes a variable's. Repeatable.",
         ),
     ] = None,
     input_file: Annotated[
-        str | None, typer.Option("--input", metavar="FILE", help="A JSON object with fields; - is stdin.")
+        str | None,
+        typer.Option("--input", metavar="FILE", help="File with the fields as a JSON object; - reads stdin."),
     ] = None,
-    description: Annotated[str, typer.Option("--description", help="A sentence for people.")] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of the one of this name.")] = False,
+    description: Annotated[str, typer.Option("--description", help="Sentence that is shown in lists.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite the credential of this name. Default: an error.")
+    ] = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -70,7 +73,7 @@ def add(
 
 @app.command("list")
 def list_credentials(
-    type_: Annotated[str | None, typer.Option("--type", help="Only those of this type.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Type of the credentials. Default: all.")] = None,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -88,7 +91,10 @@ def list_credentials(
 def show(
     name: Name,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show the values; only where NOETL_CREDENTIAL_REVEAL=true of the server.")
+        bool,
+        typer.Option(
+            "--reveal", help="Show the values, if the server has NOETL_CREDENTIAL_REVEAL=true. Default: masked."
+        ),
     ] = False,
     host: Host = None,
     port: Port = None,

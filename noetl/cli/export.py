@@ -14,13 +14,19 @@ from noetl.settings import load_settings
 
 
 def export(
-    execution_id: Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")],
-    directory: Annotated[Path, typer.Option("--dir", help="Where the files go.")] = Path("logs"),
+    execution_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Folder for the files.")] = Path("logs"),
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="TABLE", help="Only this table; may be given more than once.")
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="TABLE", help="Table to write. Default: all but output and payload. Repeatable."
+        ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Write results that are stored by reference into their events.")
+        bool,
+        typer.Option(
+            "--follow", help="Write results stored by reference into their events. Default: `result_ref` names them."
+        ),
     ] = False,
 ) -> None:
     """Write one JSON array per table to DIR/TABLE.json: event_log, queue, workload, workflow, transition, workbook,

@@ -38,7 +38,7 @@ TICK = 0.05
 
 def run(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The playbook's file (.yaml may be left out).", autocompletion=files)
+        str, typer.Argument(metavar="FILE", help="Playbook file (.yaml may be left out).", autocompletion=files)
     ],
     payload: Payload = None,
     input_file: Input = None,
@@ -46,7 +46,10 @@ def run(
     set_strings: SetString = None,
     merge: Merge = False,
     label: Label = None,
-    slots: Annotated[int | None, typer.Option("--slots", min=1, max=1024, help="Calls at once.")] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", min=1, max=1024, help="Most calls at a time. Default: NOETL_WORKER_SLOTS, else 16."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Execute a playbook's file in this process, without a server.

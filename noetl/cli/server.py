@@ -15,11 +15,12 @@ app = typer.Typer(help="The HTTP API: start, stop, status.", no_args_is_help=Tru
 
 STOP_LIMIT = 15.0
 
-Host = Annotated[str | None, typer.Option("--host", help="Address to bind to (NOETL_HOST).")]
+Host = Annotated[str | None, typer.Option("--host", help="Address to bind to. Default: NOETL_HOST, else 127.0.0.1.")]
 Port = Annotated[
-    int | None, typer.Option("--port", min=1, max=65535, help="Port (NOETL_PORT); without: 8082 or the next free one.")
+    int | None,
+    typer.Option("--port", min=1, max=65535, help="Port. Default: NOETL_PORT, else 8082 or the next free one."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on stdout.")]
 
 
 def server_of(settings: Settings) -> Background:
@@ -32,11 +33,14 @@ def start(
     host: Host = None,
     port: Port = None,
     init_db: Annotated[
-        bool | None, typer.Option("--init-db/--no-init-db", help="Apply the schema first (NOETL_INIT_DB).")
+        bool | None,
+        typer.Option("--init-db/--no-init-db", help="Apply the schema first. Default: NOETL_INIT_DB, else not."),
     ] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run in the foreground. Default: in the background.")
+    ] = False,
 ) -> None:
-    """Start the server, in the background unless told otherwise, and wait until it serves."""
+    """Start the server, in the background by default, and wait until it serves."""
     settings = load_settings(host=host, port=port, init_db=init_db)
     if foreground:
         run_server(settings)
@@ -46,7 +50,7 @@ def start(
 
 @app.command()
 def stop(
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds before it is killed.")] = STOP_LIMIT,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds until it is killed.")] = STOP_LIMIT,
 ) -> None:
     """Stop the server."""
     settings = load_settings()
@@ -57,7 +61,7 @@ def stop(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say whether the server runs, where, and whether it can serve. Exit code 1: it does not run."""
+    """Show whether the server runs, its address, and whether it can serve. Exit code 1: it does not run."""
     settings = load_settings()
     pid = server_of(settings).pid()
     about = (read_address(settings.home) or {}) if pid is not None else {}

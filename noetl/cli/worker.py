@@ -7,16 +7,17 @@ import typer
 
 from noetl.cli.background import Background, of_kind
 from noetl.cli.connection.database_client import connect_to_read
+from noetl.cli.options import Host, Json, Port
 from noetl.cli.terminal import note, print_json, print_table
 from noetl.errors import Conflict, InputError
 from noetl.settings import Settings, load_settings
 
-app = typer.Typer(help="The processes that do the work: start, stop, list.", no_args_is_help=True)
+app = typer.Typer(help="Workers, which run the steps: start, stop, list.", no_args_is_help=True)
 
 STOP_LIMIT = 40.0
 """Seconds that workers get to drain before they are killed; what they held runs again elsewhere."""
 
-Name = Annotated[str, typer.Option("--name", help="A name, where one home has several.")]
+Name = Annotated[str, typer.Option("--name", help="Name of this group of workers, if a home has several.")]
 
 
 def workers_of(settings: Settings, name: str) -> Background:
@@ -29,18 +30,30 @@ def workers_of(settings: Settings, name: str) -> Background:
 @app.command()
 def start(
     processes: Annotated[
-        int | None, typer.Option("--processes", min=1, max=256, help="Worker processes (NOETL_WORKER_PROCESSES).")
+        int | None,
+        typer.Option(
+            "--processes", min=1, max=256, help="Number of worker processes. Default: NOETL_WORKER_PROCESSES, else 1."
+        ),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, max=1024, help="Calls at once per process (NOETL_WORKER_SLOTS).")
+        int | None,
+        typer.Option(
+            "--slots",
+            min=1,
+            max=1024,
+            help="Most calls at a time of each process. Default: NOETL_WORKER_SLOTS, else 16.",
+        ),
     ] = None,
     pool: Annotated[
-        list[str] | None, typer.Option("--pool", help="A pool to work for; may be given more than once.")
+        list[str] | None,
+        typer.Option("--pool", help="Pool to serve. Default: NOETL_WORKER_POOLS, else default. Repeatable."),
     ] = None,
     name: Name = "default",
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run in the foreground. Default: in the background.")
+    ] = False,
 ) -> None:
-    """Start workers, in the background unless told otherwise, and keep that many alive."""
+    """Start workers, in the background by default, and keep that many alive."""
     settings = load_settings(processes=processes, slots=slots, pools=pool or None)
     if foreground:
         run_workers(settings, name)
@@ -50,12 +63,14 @@ def start(
 
 @app.command()
 def stop(
-    name: Annotated[str | None, typer.Option("--name", help="Stop only these; without: all of this home.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the group to stop. Default: all of this home.")
+    ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, help="Seconds to drain before they are killed.")
+        float, typer.Option("--timeout", min=0, help="Seconds until calls that still run are killed.")
     ] = STOP_LIMIT,
 ) -> None:
-    """Let the workers finish what runs, and stop them."""
+    """Stop the workers when their running calls have ended."""
     settings = load_settings()
     wanted = of_kind(settings, "worker-") if name is None else [workers_of(settings, name)]
     stopped = [each.name for each in wanted if each.stop(timeout)]
@@ -67,13 +82,13 @@ def stop(
 
 @app.command("list")
 def list_workers(
-    everything: Annotated[bool, typer.Option("--all", help="Also those that have gone.")] = False,
-    host: Annotated[str | None, typer.Option("--host", help="The server's host.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="The server's port.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List also workers that have ended.")] = False,
+    host: Host = None,
+    port: Port = None,
+    as_json: Json = False,
 ) -> None:
-    """List the workers of the whole instance, on whatever machine."""
-    client = connect_to_read(load_settings(host=host, port=port), host, port)
+    """List the workers of the whole instance, on all machines."""
+    client = connect_to_read(load_settings(), host, port)
     found = client.items("/api/runtime", {"kind": "worker"})
     rows = [row for row in found if everything or row["status"] in ("running", "draining")]
     if as_json:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The schema and the embedded Postgres.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DdlFile = Annotated[Path | None, typer.Option("--file", help="Another DDL file than the packaged one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on stdout.")]
+DdlFile = Annotated[Path | None, typer.Option("--file", help="DDL file. Default: the packaged one.")]
 EnsureRole = Annotated[
     bool | None,
     typer.Option(
         "--ensure-role/--no-ensure-role",
-        help="Create the logins with their passwords first, as far as rights allow. Default: on the embedded "
+        help="Create the logins first, with their passwords, as far as rights allow. Default: on the embedded "
         "server only.",
     ),
 ]
@@ -34,7 +34,7 @@ app.command("remove")(remove)
 
 @app.command("apply-schema")
 def apply_schema(file: DdlFile = None, ensure_role: EnsureRole = None, as_json: Json = False) -> None:
-    """Apply the schema; applying it again changes nothing. Exit code 1: what stands there differs from the DDL."""
+    """Apply the schema; a second time changes nothing. Exit code 1: the schema differs from the DDL."""
     from noetl.database import schema
     from noetl.database.connect import open_admin
 
@@ -48,10 +48,10 @@ def apply_schema(file: DdlFile = None, ensure_role: EnsureRole = None, as_json: 
 def reset_schema(
     file: DdlFile = None,
     ensure_role: EnsureRole = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also when workers are live.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Reset without asking, also under live workers.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Drop the schema with everything in it and apply it anew; on an error all is as before."""
+    """Drop the schema with all its data and apply it anew; an error changes nothing."""
     from noetl.database import schema
     from noetl.database.connect import open_admin
 
@@ -222,10 +222,12 @@ def psql(context: typer.Context) -> None:
 
 @app.command()
 def inbox(
-    where: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host:port/database")],
+    where: Annotated[
+        str, typer.Argument(metavar="URL", help="URL of the database: postgresql://user@host:port/database.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Make the inbox table in a database, which makes playbooks' SQL there exactly-once."""
+    """Make the inbox table in a database, so that playbooks' SQL runs there exactly once."""
     from noetl.database.inbox import make_inbox
 
     database, created = make_inbox(where)

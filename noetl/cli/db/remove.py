@@ -13,7 +13,7 @@ STOP_LIMIT = 10.0
 
 
 def remove(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
     """Stop the embedded Postgres of this home and delete its data: every playbook, execution and credential.
 

@@ -32,9 +32,11 @@ STOP_LIMIT = 10.0
 
 
 def dev(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the playbooks stand.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Folder of the playbooks. Default: the working folder.")
+    ] = Path(),
     run: Annotated[
-        str | None, typer.Option("--run", metavar="PATH", help="Execute this one at first and after each save.")
+        str | None, typer.Option("--run", metavar="PATH", help="Playbook to execute at first and after each save.")
     ] = None,
     sets: Set = None,
     set_strings: SetString = None,

@@ -2,16 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
 
 from noetl.cli.account import account_name
-from noetl.cli.catalog import put
 from noetl.cli.completion import playbooks
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import DatabaseClient, connect_to_read
@@ -20,16 +19,20 @@ from noetl.cli.execute.options import ExecutionId, Input, Label, Merge, Payload,
 from noetl.cli.execute.output_reporter import step_label
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, labels_text, print_outcome, print_status, took
+from noetl.cli.execute.start import start_execution, start_missing
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.playbook_files import catalog_path, find_file, register_tree
+from noetl.cli.playbook_files import catalog_path, find_file
 from noetl.cli.terminal import note, print_json, print_table, safe
-from noetl.errors import AnswerLost, InputError, NotFound
+from noetl.errors import AnswerLost, InputError
 from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
 from noetl.words import TERMINAL, ExecutionStatus
 
-app = typer.Typer(help="Executions: start, follow, look at, cancel.", no_args_is_help=True)
+POLL_SECONDS = 0.3
+"""Seconds between two reads of the output."""
+
+app = typer.Typer(help="Executions: start, watch, show, cancel.", no_args_is_help=True)
 
 
 @app.command()
@@ -37,7 +40,7 @@ def playbook(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="A file (.yaml may be left out), or a catalog path.", autocompletion=playbooks
+            metavar="PATH", help="Playbook file (.yaml may be left out) or catalog path.", autocompletion=playbooks
         ),
     ],
     payload: Payload = None,
@@ -45,13 +48,22 @@ def playbook(
     sets: Set = None,
     set_strings: SetString = None,
     merge: Merge = False,
-    version: Annotated[int | None, typer.Option("--version", min=1, help="Not the newest version.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Version in the catalog. Default: the newest.")
+    ] = None,
     label: Label = None,
-    priority: Annotated[int | None, typer.Option("--priority", help="Greater runs sooner.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Start once: a second start gives the first one.")] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit with 0 once it is accepted.")] = False,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            "--priority", help="Priority of its jobs; greater ones run sooner. Default: the playbook's, else 0."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Key of the start; a second start with it returns the first execution.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit with 0 when the execution is accepted.")] = False,
     start: Annotated[
-        bool, typer.Option("--start", help="Start database, schema, server and worker where none runs.")
+        bool, typer.Option("--start", help="Start the database with its schema, the server and a worker, if none runs.")
     ] = False,
     prints: WithPrints = False,
     as_json: Json = False,
@@ -60,63 +72,33 @@ def playbook(
 ) -> None:
     """Execute a playbook and wait for its end.
 
-    A file is registered first, with the child playbooks it names.
+    A file is registered first, with the child playbooks that it names.
     """
+    if start and (host is not None or port is not None):
+        raise InputError("--start starts this home's own server: leave --host and --port out")
     settings = load_settings()
-    body: dict[str, Any] = {
+    request = {
         "payload": read_payload(payload, input_file),
         "set": read_sets(sets or [], set_strings or []),
+        "labels": read_labels(label or []),
+        "merge": merge,
+        "priority": priority,
+        # With a key of our own the start can be asked for again where its answer was lost.
+        "key": f"cli:{uuid4()}" if key is None else key,
+        "by": account_name(),
     }
-    body |= {"labels": read_labels(label or []), "merge": merge, "by": account_name()}
-    # With a key of our own the start can be asked for again where its answer was lost.
-    body |= {"key": f"cli:{uuid4()}" if key is None else key}
-    body |= {"priority": priority} if priority is not None else {}
     if start:
-        if host is not None or port is not None:
-            raise InputError("--start starts this home's own server: leave --host and --port out")
-        ensure_running(settings)
+        start_missing(settings)
     client = connect(settings, host, port)
-    body |= target(client, path, version)
-    try:
-        started = client.post("/api/executions", body, repeat=True)
-    except NotFound as error:
-        if find_file(path) is not None:
-            raise
-        what = "a folder" if Path(path).is_dir() else "no file here"
-        raise NotFound(f"{path} is {what}, and {error}") from None
-    execution_id = started["execution_id"]
+    started = start_execution(client, path, version, request)
     again = "" if key is None or started["created"] else " (started before with this key)"
-    note(f"execution {execution_id} of {started['path']} version {started['version']}{again}")
+    note(f"execution {started['execution_id']} of {started['path']} version {started['version']}{again}")
     if no_wait:
-        print_json(started) if as_json else print(execution_id)
+        print_json(started) if as_json else print(started["execution_id"])
         return
-    reconnect = lambda: connect(settings, host, port)  # noqa: E731
-    watch_to_the_end(client, execution_id, as_json, reconnect, place=code_place(find_file(path)), prints=prints)
-
-
-def ensure_running(settings: Settings) -> None:
-    """Start what an execution needs and is not there: the embedded database with its schema, server, worker."""
-    from noetl.cli.background import alone
-    from noetl.cli.server import ensure_server
-    from noetl.cli.worker import ensure_workers
-
-    with alone(settings.home / "start.lock"):  # two that start at once would be in each other's way
-        ensure_server(settings)
-        ensure_workers(settings)
-
-
-def target(client: Client, path: str, version: int | None) -> dict[str, Any]:
-    """Return path and version to run; a file is registered first. Raises `InputError` with all its problems."""
-    file = find_file(path)
-    if file is None:
-        return {"path": catalog_path(path), **({"version": version} if version is not None else {})}
-    if version is not None:
-        raise InputError(f"{file} is a file and has no versions: leave --version out, or give its catalog path")
-    entries = register_tree(file, lambda content, filename: put(client, content, filename))
-    for entry in entries:
-        if entry.created:
-            note(f"registered {entry.path} version {entry.version}")
-    return {"path": entries[0].path, "version": entries[0].version}
+    reconnect = partial(connect, settings, host, port)
+    place = code_place(find_file(path))
+    watch_to_the_end(client, started["execution_id"], as_json, reconnect, place=place, prints=prints)
 
 
 def watch_to_the_end(
@@ -142,9 +124,9 @@ def watch_to_the_end(
 
 @app.command()
 def status(execution_id: ExecutionId, host: Host = None, port: Port = None, as_json: Json = False) -> None:
-    """Show where an execution stands, its steps, why what failed has failed, and what it waits for.
+    """Show the status of an execution: its steps, the reasons of failures, and for what it waits.
 
-    Exit code 1: it has failed or was cancelled.
+    Exit code 1: it failed or was cancelled.
     """
     client = connect_to_read(load_settings(), host, port)
     path = f"/api/executions/{segment(execution_id)}"
@@ -159,13 +141,21 @@ def status(execution_id: ExecutionId, host: Host = None, port: Port = None, as_j
 @app.command()
 def result(
     execution_id: ExecutionId,
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Of this step, not of the execution.")] = None,
-    visit: Annotated[int | None, typer.Option("--visit", min=1, help="Not of its last visit.")] = None,
-    item: Annotated[str | None, typer.Option("--item", metavar="N", help="Of one item of its loop: 3, or 3/5.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Argument(metavar="[STEP]", help="Step whose result is printed. Default: the execution's result."),
+    ] = None,
+    visit: Annotated[
+        int | None, typer.Option("--visit", min=1, help="Visit of the step, from 1. Default: the last one.")
+    ] = None,
+    item: Annotated[
+        str | None,
+        typer.Option("--item", metavar="N", help="Item of the step's loop, from 0: 3, or 3/5 in a loop within a loop."),
+    ] = None,
     host: Host = None,
     port: Port = None,
 ) -> None:
-    """Print a result as JSON, however large it is. Exit code 1: there is an error, which goes to stderr."""
+    """Print a result as JSON, however large it is. Exit code 1: it is an error, which goes to stderr."""
     client = connect_to_read(load_settings(), host, port)
     path = f"/api/executions/{segment(execution_id)}"
     if step is None:
@@ -184,54 +174,64 @@ def result(
 def watch(
     execution_id: ExecutionId, prints: WithPrints = False, host: Host = None, port: Port = None, as_json: Json = False
 ) -> None:
-    """Follow an execution to its end, from its beginning on."""
+    """Follow an execution from its beginning to its end."""
     settings = load_settings()
     client = connect_to_read(settings, host, port)
-    reconnect = lambda: client if isinstance(client, DatabaseClient) else connect(settings, host, port)  # noqa: E731
+    reconnect = partial(_reconnected, client, settings, host, port)
     watch_to_the_end(client, execution_id, as_json, reconnect, prints=prints)
+
+
+def _reconnected(client: Client, settings: Settings, host: str | None, port: int | None) -> Client:
+    """Return a client of wherever the server is now; a client without a server stays."""
+    return client if isinstance(client, DatabaseClient) else connect(settings, host, port)
 
 
 @app.command()
 def logs(
     execution_id: ExecutionId,
-    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")] = False,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the execution has ended.")] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Send control characters to a terminal as they are; a pipe gets them anyway.")
+        bool, typer.Option("--raw", help="Write control characters to a terminal unchanged, as a pipe gets them.")
     ] = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Print what the steps of an execution printed, in order.
+    """Print the output of an execution's steps, in order.
 
-    What a step prints is there once its attempt has ended. A terminal gets control characters as \\x1b, unless --raw.
+    Output is kept when its attempt ends. A terminal gets control characters as \\x1b, unless --raw is given.
     """
     client = connect_to_read(load_settings(), host, port)
     path = f"/api/executions/{segment(execution_id)}"
+    if as_json and follow_on:
+        raise InputError("--follow prints text as it comes: leave --json out")
     if as_json:
-        if follow_on:
-            raise InputError("--follow prints text as it comes: leave --json out")
         print_json(client.items(f"{path}/output"))
         return
-    after, shown, over = None, 0, False
-    while True:
+    printed = False
+    for row in _output(client, path, follow_on):
+        _print_output(row, raw)
+        printed = True
+    if not printed:
+        note("nothing was printed")
+
+
+def _output(client: Client, path: str, follow_on: bool) -> Iterator[dict[str, Any]]:
+    """Give what an execution has printed; with `follow_on` also what it prints until it has ended."""
+    after, over = None, False
+    while not over:
         over = not follow_on or client.get(path)["status"] in TERMINAL  # asked first: what follows is all there is
         more = True
         while more:
             page = client.get(f"{path}/output", {"after": after, "limit": 500})
-            for row in page["items"]:
-                _print_output(row, raw)
-            shown += len(page["items"])
+            yield from page["items"]
             after, more = page["last"] or after, page["next"] is not None
-        if over:
-            break
-        time.sleep(0.3)
-    if not shown:
-        note("nothing was printed")
+        if not over:
+            time.sleep(POLL_SECONDS)
 
 
 def _print_output(row: dict[str, Any], raw: bool) -> None:
-    """Print what one attempt printed, with a head on stderr."""
+    """Print the output of one attempt, with a head on stderr."""
     visit = f" visit {row['visit']}" if row["visit"] > 1 else ""
     attempt = f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
     note(f"--- {step_label(row)}{visit}{attempt}, {row['created_at']}")
@@ -241,16 +241,20 @@ def _print_output(row: dict[str, Any], raw: bool) -> None:
 
 @app.command("list")
 def list_executions(
-    state: Annotated[list[str] | None, typer.Option("--status", help="May be given more than once.")] = None,
-    path: Annotated[str | None, typer.Option("--path", help="Only of this playbook.")] = None,
+    state: Annotated[list[str] | None, typer.Option("--status", help="Status of the executions. Repeatable.")] = None,
+    path: Annotated[str | None, typer.Option("--path", help="Catalog path of their playbook.")] = None,
     label: Label = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="AGE|TIME", help="Started since: 90m, 2h, 7d, or an ISO time (UTC)."),
+        typer.Option(
+            "--since", metavar="AGE|TIME", help="Earliest start: an age as 90m, 2h, 7d, or an ISO time (UTC)."
+        ),
     ] = None,
-    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Only children of this one.")] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="ID", help="Execution of which they are children.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most N, newest first.", metavar="N")] = 20,
-    wide: Annotated[bool, typer.Option("--wide", help="Cut nothing, however narrow the terminal is.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show all columns whole, also in a narrow terminal.")] = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -293,12 +297,12 @@ def read_since(text: str, now: datetime) -> datetime:
 @app.command()
 def cancel(
     execution_id: ExecutionId,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the log.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Reason, kept in the event log.")] = "",
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Ask an execution to end; a second time ends its `finally`, too."""
+    """Cancel an execution; a second time also ends its `finally`."""
     client = connect(load_settings(), host, port)
     answer = ask_to_end(client, execution_id, reason)
     if as_json:

@@ -6,16 +6,30 @@ import typer
 
 from noetl.cli.completion import execution_ids
 
-ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
-Payload = Annotated[str | None, typer.Option("--payload", metavar="JSON", help="Laid over the workload.")]
-Input = Annotated[str | None, typer.Option("--input", metavar="FILE", help="The payload from a file; - is stdin.")]
+ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.", autocompletion=execution_ids)]
+Payload = Annotated[
+    str | None, typer.Option("--payload", metavar="JSON", help="Object laid over the playbook's workload. Default: {}.")
+]
+Input = Annotated[
+    str | None, typer.Option("--input", metavar="FILE", help="File with the payload as JSON; - reads stdin.")
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="a.b=v", help="Laid deep, and last; v is JSON if it parses, else text."),
+    typer.Option(
+        "--set",
+        metavar="a.b=v",
+        help="One value, laid over workload and payload: JSON if it parses, else text. Repeatable.",
+    ),
 ]
 SetString = Annotated[
-    list[str] | None, typer.Option("--set-string", metavar="a.b=v", help="As --set, and over it; v is always text.")
+    list[str] | None,
+    typer.Option("--set-string", metavar="a.b=v", help="One value as text, laid over those of --set. Repeatable."),
 ]
-Merge = Annotated[bool, typer.Option("--merge", help="Lay the payload over the workload deep, not shallow.")]
-WithPrints = Annotated[bool, typer.Option("--prints", help="Show what the steps print, too, as each attempt ends.")]
-Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help="May be given more than once.")]
+Merge = Annotated[
+    bool,
+    typer.Option(
+        "--merge", help="Merge the payload into the workload at all depths. Default: its top-level names replace."
+    ),
+]
+WithPrints = Annotated[bool, typer.Option("--prints", help="Show the output of each attempt, too, when it ends.")]
+Label = Annotated[list[str] | None, typer.Option("--label", metavar="k=v", help="Label of the execution. Repeatable.")]

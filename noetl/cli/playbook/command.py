@@ -22,7 +22,7 @@ app = typer.Typer(help="Playbook files: lint, test, graph, show, schema.", no_ar
 
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="A playbook file; the suffix may be left out.", autocompletion=complete_files),
+    typer.Argument(metavar="FILE", help="Playbook file; the suffix may be left out.", autocompletion=complete_files),
 ]
 
 DRAWINGS = ("mermaid", "svg")
@@ -30,12 +30,14 @@ DRAWINGS = ("mermaid", "svg")
 
 @app.command()
 def lint(
-    files: Annotated[list[str], typer.Argument(metavar="FILE|DIR...", help="Files, or folders with all below.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE|DIR...", help="Files, and folders with all files below.")],
     credentials: Annotated[
         list[str] | None,
-        typer.Option("--credential", metavar="NAME", help="A credential that exists; others are errors then."),
+        typer.Option(
+            "--credential", metavar="NAME", help="Name of a credential that exists; others are errors then. Repeatable."
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also on warnings.")] = False,
     as_json: Json = False,
 ) -> None:
     """Report all problems as file:line:column: severity: code: message. Exit code 1: there are errors."""
@@ -82,8 +84,8 @@ def _sum(problems: Sequence[Problem], files: int) -> str:
 @app.command()
 def graph(
     file: File,
-    format: Annotated[str, typer.Option("--format", help="mermaid or svg.")] = "mermaid",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
+    format: Annotated[str, typer.Option("--format", help="Format: mermaid or svg.")] = "mermaid",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: stdout.")] = None,
 ) -> None:
     """Draw the workflow."""
     if format not in DRAWINGS:

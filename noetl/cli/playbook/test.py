@@ -31,15 +31,22 @@ class Tests:
 
 
 def run_playbook_tests(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE|DIR...", help="Playbooks with tests.")] = None,
-    name: Annotated[str | None, typer.Option("-k", metavar="NAME", help="Only tests with this in their name.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what happened when, and what was printed.")] = (
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE|DIR...", help="Playbooks with tests, and folders with all files below."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("-k", metavar="NAME", help="Part of the names of the tests to run. Default: all.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each event with its time, and the output.")] = (
         False
     ),
     record: Annotated[
-        str | None, typer.Option("--record", metavar="ID", help="Write a test from an execution.")
+        str | None, typer.Option("--record", metavar="ID", help="Id of the execution from which a test is written.")
     ] = None,
-    output: Annotated[str | None, typer.Option("--output", metavar="FILE", help="Where --record writes.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="File that --record writes. Default: stdout.")
+    ] = None,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,

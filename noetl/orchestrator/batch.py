@@ -218,7 +218,7 @@ def _add_end(
     part: BatchPart, item: Finished, outcome: Done | Failed | Expired | Collected, withdraw: Withdraw | None
 ) -> None:
     job = item.job
-    if isinstance(outcome, Done | Failed) and outcome.output:
+    if isinstance(outcome, (Done, Failed)) and outcome.output:
         part.outputs.append(Output(job.node_id, job.visit, job.item_index, job.failures + 1, outcome.output))
     apply(part, AttemptEnded(job, outcome, item.worker_id, item.duration, item.queued, item.jitter), withdraw)
     given_up = isinstance(outcome, Expired) and all(again.job_id != job.job_id for again in part.jobs)

@@ -107,7 +107,7 @@ class Mask:
         return value
 
     def _masked(self, pattern: re.Pattern[str], text: str) -> str:
-        text = _WRAPPED_BASE64_PATTERN.sub(lambda found: MASK_TEXT if self._is_encoded_in(found[0]) else found[0], text)
+        text = _WRAPPED_BASE64_PATTERN.sub(lambda match: MASK_TEXT if self._is_encoded_in(match[0]) else match[0], text)
         pieces = CUT_SIGN.split(pattern.sub(MASK_TEXT, text))  # text, sign, text, sign, text
         is_long = len(text) >= _LONG_TEXT_CHARACTERS
         for index in range(0, len(pieces), 2):
@@ -118,7 +118,7 @@ class Mask:
         return "".join(pieces)
 
     def _is_wrapped_in(self, text: str) -> bool:
-        return any(self._is_encoded_in(found[0]) for found in _WRAPPED_BASE64_PATTERN.finditer(text))
+        return any(self._is_encoded_in(match[0]) for match in _WRAPPED_BASE64_PATTERN.finditer(text))
 
     def _is_encoded_in(self, lines: str) -> bool:
         joined = _LINE_END_PATTERN.sub("", lines)
@@ -150,7 +150,7 @@ def _as_word(text: str) -> str:
 def _pattern(text: str) -> str:
     """Return the pattern of a text, each of its characters as it is or in any form in which programs write it."""
     return _UNUSUAL_PATTERN.sub(
-        lambda found: _backslashes(found[0]) if found[0][0] == "\\" else _character(found[0]), text
+        lambda match: _backslashes(match[0]) if match[0][0] == "\\" else _character(match[0]), text
     )
 
 
@@ -234,7 +234,7 @@ def _shown(value: str) -> Iterator[str]:
     yield repr(value)[1:-1]
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
-        yield re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)
+        yield re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
 
 
 def _in_base64(value: str) -> Iterator[str]:

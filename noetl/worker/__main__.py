@@ -24,22 +24,24 @@ def main() -> int:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--slots", type=int)
     parser.add_argument("--pool", action="append", default=[])
-    given = parser.parse_args()
+    options = parser.parse_args()
     log_to_stderr()
-    os.set_inheritable(given.channel, False)
+    os.set_inheritable(options.channel, False)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    ready = watch_channel(given.channel, stop)
+    ready = watch_channel(options.channel, stop)
     try:
         settings = load_settings()
         with open_database(settings, application="noetl worker") as database:
             require_schema(database)
         ready()
         pulse, ended = Pulse(), threading.Event()
-        beating = beat(given.channel, pulse, ended)
+        beating = beat(options.channel, pulse, ended)
         try:
-            run_worker(settings, pools=tuple(given.pool) or settings.pools, slots=given.slots, stop=stop, pulse=pulse)
+            run_worker(
+                settings, pools=tuple(options.pool) or settings.pools, slots=options.slots, stop=stop, pulse=pulse
+            )
         finally:
             ended.set()
             beating.join()

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import psycopg
@@ -20,7 +20,8 @@ from noetl.orchestrator.lost import quarantine_jobs
 from noetl.outcomes import Done, Failed, save_failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.settings import Settings
-from noetl.worker.executor import Computed, Executor, First
+from noetl.worker.answers import Computed, First
+from noetl.worker.executor import Executor
 from noetl.worker.held_jobs import HeldJobs
 from noetl.worker.secrets.inject import Secrets
 
@@ -39,6 +40,10 @@ class Claimer:
     executor: Executor
     held_jobs: HeldJobs
     secrets: Secrets
+    _result_limit: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._result_limit = self.settings.result_limit  # asked for with each job
 
     def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
         """Lease up to `free` jobs."""
@@ -108,7 +113,7 @@ class Claimer:
             self.finish(leased, prepared)
 
     def _prepare(self, conn: Connection, leased: Leased) -> Call | LongLoop | JobOutcome:
-        prepared = prepare_job(leased, self.settings.result_limit)
+        prepared = prepare_job(leased, self._result_limit)
         if isinstance(prepared, NewChild):
             return start_child(conn, self.cache, prepared)
         if isinstance(prepared, AwaitChild):
@@ -128,7 +133,7 @@ class Claimer:
             return Computed(loop)
 
         where = f"{leased.execution.playbook.path}#{leased.job.node_id} loop"
-        call = Call("loop", where, where, {}, {}, math.inf, self.settings.result_limit, {})
+        call = Call("loop", where, where, {}, {}, math.inf, self._result_limit, {})
         self._submit(leased, call, choose, lambda _call: loop.give_up())
 
     def _submit(

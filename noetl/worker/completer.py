@@ -180,7 +180,7 @@ class Completer:
         """Write an outcome as what it is, else as a failure; quarantine its job where not even that can be written."""
         reason = self._refused(conn, item, waiting)
         if reason is not None:
-            message = f"what came of the step cannot be stored: {reason}"
+            message = f"the outcome of the step cannot be stored: {reason}"
             log.error("execution %s: %s", item.execution.execution_id, message)
             item.outcome = Failed(error_value("not_stored", message))
             reason = self._refused(conn, item, waiting)

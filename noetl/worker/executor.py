@@ -15,6 +15,7 @@ for as long as that has waited less than 50 ms.
 """
 
 import contextlib
+import math
 import os
 import selectors
 import socket
@@ -22,18 +23,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from noetl.calls import Call
-from noetl.orchestrator.attempt import LongLoop
 from noetl.outcomes import Done, Failed, error_value
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.rules.text import storable
-from noetl.tools.base import Place, Tool
+from noetl.tools.base import Tool
 from noetl.tools.masking import mask_of
 from noetl.tools.registry import TOOLS
-from noetl.words import fact
-from noetl.worker.executor_threads import Threads
+from noetl.worker.answers import Answer, Computed, First, NotBegun, Report
+from noetl.worker.executor_threads import Threads, ThreadTask
 from noetl.worker.runner.pool import RunnerPool
 from noetl.worker.runner.process import SentCall, runner_environment
 
@@ -65,41 +65,11 @@ _MAX_STEP_SECONDS: Final = 2 * FAST_SECONDS
 in a row do."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotBegun:
-    """The call was not begun: it can be run again as if nothing had been.
-
-    `surplus`: more is held than can run here soon; another worker may have room for it.
-    """
-
-    surplus: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A long loop whose items have been chosen, in a thread and instead of a call."""
-
-    loop: LongLoop
-
-
-First = Callable[[Call], Call | Done | Failed | NotBegun | Computed]
-"""What is done before a call: it gives the call as it is to be made, or what it came to without being made."""
-
-
-@fact
-class Report:
-    """What came of a submitted call. `seconds` it ran, measured where it ran."""
-
-    token: int
-    answer: Done | Failed | NotBegun | Computed
-    seconds: float
-
-
 @dataclass(slots=True)
 class _PendingCall:
     token: int
     call: Call
-    tool: Tool
+    task: ThreadTask | None  # None: for a runner
     timeout: float | None
     since: float
 
@@ -107,7 +77,7 @@ class _PendingCall:
 @dataclass(frozen=True, slots=True)
 class _ThreadCall:
     number: int
-    tool: Tool
+    task: ThreadTask
     call: Call
     started: float
     timeout: float | None
@@ -139,7 +109,7 @@ class Executor:
         self._reports: list[Report] = []
         self._seconds: dict[str, float] = {}  # by step: how long its last runs took
         self._pace: float | None = None
-        self._threads_check_at = float("inf")
+        self._threads_check_at = math.inf
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()  # not a pipe: once closed, it is nobody else's number
         self._woken.setblocking(False)
@@ -173,17 +143,21 @@ class Executor:
         `give_up` tells `first` that nobody waits for it any more."""
         if token in self._held:
             raise ValueError(f"token {token} is held already")
-        tool = self._tools.get(call.type) if first is None else _first_tool(call.type, first, give_up)
-        if tool is None:
+        self._held.add(token)
+        task: ThreadTask | None
+        timeout: float | None
+        tool = self._tools.get(call.type)
+        if first is not None:
+            task, timeout = ThreadTask(call.type, first, give_up), FIRST_TIMEOUT_SECONDS
+        elif tool is not None:
+            task, timeout = _task_of(tool, call), tool.default_timeout
+        else:
             known = ", ".join(sorted(self._tools))
-            self._held.add(token)
             self._report(token, Failed(error_value("validation", f"{call.where}: no tool {call.type!r} ({known})")))
             return
-        timeout = tool.default_timeout if call.timeout is None else call.timeout
-        if timeout == float("inf"):
-            timeout = None
-        self._held.add(token)
-        self._pending.append(_PendingCall(token, call, tool, timeout, time.monotonic()))
+        if call.timeout is not None:
+            timeout = None if call.timeout == math.inf else call.timeout
+        self._pending.append(_PendingCall(token, call, task, timeout, time.monotonic()))
 
     def kill(self, token: int) -> None:
         """Stop a call: running, it fails as `cancelled`, else it is `NotBegun`. The next `poll` reports it.
@@ -201,7 +175,7 @@ class Executor:
         if in_thread is None:
             self._runners.kill(token)
             return
-        self._threads.cancel(in_thread.tool, in_thread.call)
+        self._threads.cancel(in_thread.task, in_thread.call)
         text = f"{in_thread.call.where}: cancelled while it ran"
         self._report(token, Failed(error_value("cancelled", text)), time.monotonic() - in_thread.started)
 
@@ -274,16 +248,15 @@ class Executor:
             self._threads_check_at = min(self._threads_check_at, ripe if ripe > now else now + SURPLUS_SECONDS)
 
     def _begin(self, waiting: _PendingCall, now: float) -> bool:
-        token, call = waiting.token, waiting.call
-        tool = waiting.tool
-        if (STEP_TYPES[tool.type].place if tool.place_of is None else tool.place_of(call)) == "thread":
+        token, call, task = waiting.token, waiting.call, waiting.task
+        if task is not None:
             if len(self._in_threads) >= self.count:
                 return False
             self._number += 1
-            self._in_threads[token] = _ThreadCall(self._number, waiting.tool, call, now, waiting.timeout)
+            self._in_threads[token] = _ThreadCall(self._number, task, call, now, waiting.timeout)
             if waiting.timeout is not None:
                 self._threads_check_at = min(self._threads_check_at, now + waiting.timeout + THREAD_GRACE_SECONDS)
-            self._threads.start((token, self._number), waiting.tool, call)
+            self._threads.start((token, self._number), task, call)
             return True
         fast = self._seconds.get(call.where, 1.0) < FAST_SECONDS
         try:
@@ -314,11 +287,9 @@ class Executor:
 
     def again(self, sent: SentCall) -> None:
         """A call did not run where it was sent, and is pending again (said by the runners)."""
-        call = sent.call
-        tool = self._tools[call.type]
-        self._pending.appendleft(_PendingCall(sent.token, call, tool, sent.timeout, time.monotonic()))
+        self._pending.appendleft(_PendingCall(sent.token, sent.call, None, sent.timeout, time.monotonic()))
 
-    def _report(self, token: int, answer: Done | Failed | NotBegun | Computed, seconds: float = 0.0) -> None:
+    def _report(self, token: int, answer: Answer, seconds: float = 0.0) -> None:
         self._held.discard(token)
         self._reports.append(Report(token, answer, seconds))
 
@@ -339,7 +310,7 @@ class Executor:
 
     def _check(self, now: float) -> None:
         """Give up threads that overran, and give back what waits too long."""
-        self._threads_check_at = float("inf")
+        self._threads_check_at = math.inf
         for token, in_thread in list(self._in_threads.items()):
             if in_thread.timeout is None:
                 continue
@@ -348,7 +319,7 @@ class Executor:
                 self._threads_check_at = min(self._threads_check_at, due)
                 continue
             del self._in_threads[token]
-            self._threads.cancel(in_thread.tool, in_thread.call)
+            self._threads.cancel(in_thread.task, in_thread.call)
             text = f"{in_thread.call.where}: no answer within its timeout of {in_thread.timeout:g} s"
             failed = Failed(error_value("timeout", text, retryable=True))
             self.finished(token, in_thread.call, failed, now - in_thread.started)
@@ -364,13 +335,10 @@ class Executor:
             self._threads_check_at = min(self._threads_check_at, now + SURPLUS_SECONDS)
 
 
-def _in_thread(_: Call) -> Place:
-    return "thread"
-
-
-def _first_tool(type_: str, first: First, give_up: Callable[[Call], None] | None) -> Tool:
-    run = cast(Any, first)  # it may give more than a tool does
-    return Tool(type_, run, FIRST_TIMEOUT_SECONDS, cancel=give_up, place_of=_in_thread)
+def _task_of(tool: Tool, call: Call) -> ThreadTask | None:
+    """Return what a thread does with a call; None for one that runs in a runner."""
+    place = STEP_TYPES[tool.type].place if tool.place_of is None else tool.place_of(call)
+    return ThreadTask(tool.type, tool.run, tool.cancel) if place == "thread" else None
 
 
 def _rank(event: tuple[int, object, object] | None) -> int:

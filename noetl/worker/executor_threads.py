@@ -6,16 +6,13 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
 
 from noetl.calls import Call
 from noetl.outcomes import Failed, error_value
 from noetl.rules.text import storable
-from noetl.tools.base import Tool
-
-Answer = Any
-"""`Done` or `Failed`; of what is done before a call also the call itself, or that it was not begun."""
+from noetl.worker.answers import Answer, First
 
 log = logging.getLogger("noetl.worker")
 
@@ -23,18 +20,28 @@ Name = tuple[int, int]
 """What a call is known by: its token, and a number that is never used again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadTask:
+    """What a thread does with a call: a tool of a type, or what comes before it. `cancel` ends what is still done of a
+    call that has been given up; it may wait."""
+
+    type: str
+    run: First
+    cancel: Callable[[Call], None] | None = None
+
+
 class Threads:
     """Runs calls in daemon threads, started on demand and kept. `wake` is called from them after each answer."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._tasks: SimpleQueue[tuple[Name, Tool, Call] | None] = SimpleQueue()
-        self._answers: deque[tuple[Name, Answer, float]] = deque()
+        self._tasks: SimpleQueue[tuple[Name, ThreadTask, Call] | None] = SimpleQueue()
+        self._answers: deque[tuple[Name, Call | Answer, float]] = deque()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
 
-    def start(self, name: Name, tool: Tool, call: Call) -> None:
+    def start(self, name: Name, task: ThreadTask, call: Call) -> None:
         """Begin a call, in a new thread if none is idle."""
         with self._lock:
             if self._idle:
@@ -42,17 +49,17 @@ class Threads:
             else:
                 self._threads += 1
                 threading.Thread(target=self._serve, name=f"noetl-tool-{self._threads}", daemon=True).start()
-        self._tasks.put((name, tool, call))
+        self._tasks.put((name, task, call))
 
-    def answers(self) -> list[tuple[Name, Answer, float]]:
+    def answers(self) -> list[tuple[Name, Call | Answer, float]]:
         """Return what has come since: name, answer, seconds it ran."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     @staticmethod
-    def cancel(tool: Tool, call: Call) -> None:
+    def cancel(task: ThreadTask, call: Call) -> None:
         """Have a call ended that was given up, where its tool can do that; it happens beside everything else."""
-        if tool.cancel is not None:
-            threading.Thread(target=_cancel, args=(tool, call), name="noetl-cancel", daemon=True).start()
+        if task.cancel is not None:
+            threading.Thread(target=_cancel, args=(task, call), name="noetl-cancel", daemon=True).start()
 
     def close(self) -> None:
         """Let the threads end, each when its call has."""
@@ -60,28 +67,28 @@ class Threads:
             self._tasks.put(None)
 
     def _serve(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            name, tool, call = task
+        while (job := self._tasks.get()) is not None:
+            name, task, call = job
             start = time.monotonic()
-            answer = _run(tool, call)
+            answer = _run(task, call)
             with self._lock:
                 self._idle += 1
             self._answers.append((name, answer, time.monotonic() - start))
-            del task, name, tool, call, answer  # large as they may be, they would be kept until the next call
+            del job, name, task, call, answer  # large as they may be, they would be kept until the next call
             self._wake()
 
 
-def _cancel(tool: Tool, call: Call) -> None:
-    assert tool.cancel is not None
+def _cancel(task: ThreadTask, call: Call) -> None:
+    assert task.cancel is not None
     try:
-        tool.cancel(call)
+        task.cancel(call)
     except Exception:  # the outermost frame of its thread: the call has been given up in any case
-        log.exception("%s: the tool %s could not be cancelled", call.where, tool.type)
+        log.exception("%s: the tool %s could not be cancelled", call.where, task.type)
 
 
-def _run(tool: Tool, call: Call) -> Answer:
+def _run(task: ThreadTask, call: Call) -> Call | Answer:
     try:
-        return tool.run(call)
+        return task.run(call)
     except Exception as failure:  # noqa: BLE001  the outermost frame of its thread: a fault of ours fails the step
-        text = f"{call.where}: the tool {tool.type} broke: {type(failure).__name__}: {failure}"
+        text = f"{call.where}: the tool {task.type} broke: {type(failure).__name__}: {failure}"
         return Failed(error_value("internal", storable(text), retryable=True, detail=storable(traceback.format_exc())))

@@ -28,9 +28,9 @@ from noetl.logs import TroubleLog
 from noetl.orchestrator.batch import Finished
 from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
 from noetl.outcomes import Done, Expired, Failed, error_value
+from noetl.worker.answers import Computed, NotBegun, Report
 from noetl.worker.claimer import Claimer
 from noetl.worker.completer import Completer
-from noetl.worker.executor import Computed, NotBegun, Report
 from noetl.worker.pulse import Pulse
 
 log = logging.getLogger("noetl.worker")

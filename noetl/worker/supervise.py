@@ -76,7 +76,7 @@ class Supervisor:
         self._places = [_Worker() for _ in range(processes)]
         self._command = list(command)
         self._on_ready = on_ready
-        self._told = False
+        self._all_ready = False
         self._stopping = 0
         self._silence = silence
         self._looked = time.monotonic()
@@ -109,7 +109,7 @@ class Supervisor:
             code = place.process.poll()
             if code is None:
                 return
-            if not self._told and not place.ready:
+            if not self._all_ready and not place.ready:
                 raise WorkerDied("a worker ended before it was ready; what it said stands above")
             if now - place.begun >= STEADY_SECONDS:
                 place.delay = FIRST_RESTART_SECONDS
@@ -146,8 +146,8 @@ class Supervisor:
                 place.ready = True
                 log.info("worker %d is ready", place.process.pid)
         self._end_silent()
-        if not self._told and all(place.ready for place in self._places):
-            self._told = True
+        if not self._all_ready and all(place.ready for place in self._places):
+            self._all_ready = True
             self._on_ready()
 
     def _end_silent(self) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from noetl.calls import Call
-from noetl.worker.executor import Executor, Report
+from noetl.worker.answers import Report
+from noetl.worker.executor import Executor
 
 LIMIT = 20.0
 """Seconds that any wait in these tests may take at most."""

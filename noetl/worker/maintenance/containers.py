@@ -57,8 +57,8 @@ class LeftContainers:
 
     def remove(self) -> None:
         """Remove the containers that their workers no longer hold."""
-        found = [(_execution(each), each) for each in list_containers(self.labels[DATABASE_LABEL])]
-        known = [(execution, each) for execution, each in found if execution is not None]
+        labelled = [(_execution(each), each) for each in list_containers(self.labels[DATABASE_LABEL])]
+        known = [(execution, each) for execution, each in labelled if execution is not None]
         if not known:
             return
         held = [(execution, each.key, each.worker) for execution, each in known]

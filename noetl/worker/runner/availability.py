@@ -45,8 +45,8 @@ class Availability:
         """Take note of a runner that ended before it was ready. A few in a row count as a failure to start any."""
         self._failed_starts += 1
         if self._failed_starts >= MAX_FAILED_STARTS:
-            said = f": {output.strip()[-500:]}" if output.strip() else ""
-            self.process_failed(f"no runner process can be started, it {how}{said}", now, left=left)
+            printed = f": {output.strip()[-500:]}" if output.strip() else ""
+            self.process_failed(f"no runner process can be started, it {how}{printed}", now, left=left)
 
     def try_again(self) -> None:
         """Let the next call show whether processes can be made again."""

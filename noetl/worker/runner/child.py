@@ -177,9 +177,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))  # writing a core can take a minute
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:
         file.write(_OOM_SCORE_ADJ)
-    given = [int(text) for text in sys.argv[1:4]]
-    calls, answers, board = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high_number()) for fd in given)
-    for descriptor in given:
+    inherited = [int(text) for text in sys.argv[1:4]]
+    calls, answers, board = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high_number()) for fd in inherited)
+    for descriptor in inherited:
         os.close(descriptor)
     die_with_parent(True)
     adopt()

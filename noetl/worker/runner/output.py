@@ -24,12 +24,12 @@ class RunnerOutput:
         mark, tail = self._mark, self._tail
         at = max(0, len(tail) - len(mark) - _NUMBER_BYTES)
         tail += data
-        while (found := tail.find(mark, at)) >= 0:
-            end = found + len(mark) + _NUMBER_BYTES
+        while (mark_at := tail.find(mark, at)) >= 0:
+            end = mark_at + len(mark) + _NUMBER_BYTES
             if len(tail) < end:
                 break
-            number = int.from_bytes(tail[found + len(mark) : end], "little")
-            self._ended[number] = self._text(bytes(tail[:found]))
+            number = int.from_bytes(tail[mark_at + len(mark) : end], "little")
+            self._ended[number] = self._text(bytes(tail[:mark_at]))
             del tail[:end]
             at = 0
         if len(tail) > 2 * MAX_OUTPUT_BYTES:

@@ -28,7 +28,7 @@ from noetl.rules.choices import SECRET_PROVIDERS
 from noetl.rules.text import storable
 from noetl.tools.clouds.service import CloudError
 from noetl.tools.masking import mask_of
-from noetl.worker.executor import First, NotBegun
+from noetl.worker.answers import First, NotBegun
 from noetl.worker.secrets.seals import Fetch, Seals, holds_reference
 from noetl.worker.secrets.sources import Sources, credential_value, part_of
 
@@ -68,13 +68,13 @@ class Secrets:
 
     def _first(self, call: Call, root: int) -> Call | Done | Failed | NotBegun:
         """Return the call with its secrets, or what it came to without being made."""
-        found = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
+        lookup = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
         try:
             if call.type == SECRETS_TYPE:
-                return self._step(found, call, root)
-            fields, args = found.put_in(call.fields), found.put_in(call.args)
-            logins = found.logins(call.named_auth, call.type)
-            return replace(call, fields=fields, args=args, auth=logins, secrets=tuple(found.used))
+                return self._step(lookup, call, root)
+            fields, args = lookup.put_in(call.fields), lookup.put_in(call.args)
+            logins = lookup.logins(call.named_auth, call.type)
+            return replace(call, fields=fields, args=args, auth=logins, secrets=tuple(lookup.used))
         except DatabaseError as problem:
             log.warning("%s: the database does not answer (%s): trying again", call.where, problem)
             time.sleep(_RETRY_SECONDS)
@@ -83,16 +83,16 @@ class Secrets:
             failed = error_value(SECRETS_TYPE, storable(f"{call.where}: {problem}"), retryable=problem.retryable)
         except InputError as problem:
             failed = error_value("validation", storable(f"{call.where}: {problem}"))
-        return mask_of((*found.used, *found.asked)).answer(Failed(failed))
+        return mask_of((*lookup.used, *lookup.asked)).answer(Failed(failed))
 
-    def _step(self, found: "_Lookup", call: Call, root: int) -> Done:
+    def _step(self, lookup: "_Lookup", call: Call, root: int) -> Done:
         """Fetch a secret for a step of this type; its result names it and holds the reference."""
         fields = {name: value for name, value in call.fields.items() if value is not None}
         fetch = _fetch(fields, call.named_auth)
-        _, version = found.fetched(fetch)
+        _, version = lookup.fetched(fetch)
         pinned = replace(fetch, version=version) if fetch.provider in ("google", "aws") else fetch
         result = {
-            "secret_value": self._seals.seal(pinned, root, found.bound),
+            "secret_value": self._seals.seal(pinned, root, lookup.bound),
             "version": version,
             "provider": fetch.provider,
         }
@@ -101,7 +101,7 @@ class Secrets:
 
 def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
     """Return what a step of type secrets asks for. Raises `InputError`."""
-    given: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for name in ("provider", "name", "version", "project", "region", "field"):
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and name == "version":
@@ -109,11 +109,11 @@ def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
         if value is not None and (not isinstance(value, str) or REFERENCE_MARK in value):
             raise InputError(f"{name} must be text, and no secret")
         if value:
-            given[name] = value
+            asked[name] = value
     for name in ("provider", "name"):
-        if name not in given:
+        if name not in asked:
             raise InputError(f"{name} is empty: a step of type secrets needs it")
-    return Fetch(**{**given, "provider": given["provider"].lower()}, auth=auth)
+    return Fetch(**{**asked, "provider": asked["provider"].lower()}, auth=auth)
 
 
 @dataclass(slots=True)
@@ -142,8 +142,8 @@ class _Lookup:
     def _put_into_text(self, text: str) -> Any:
         sole = REFERENCE.fullmatch(text)
         if sole and not sole[2]:
-            found = self._value(sole[1])
-            return text if found is _NO_REFERENCE else found
+            value = self._value(sole[1])
+            return text if value is _NO_REFERENCE else value
         return REFERENCE.sub(self._as_text, text)
 
     def _as_text(self, reference: Any) -> str:
@@ -184,13 +184,13 @@ class _Lookup:
             return credential_value(sources.credential(name), fetch.field or ""), None
         login = None if fetch.auth is None else self._login_to_fetch(fetch.auth)
         if provider == "google":
-            found = sources.google(name, fetch.version, fetch.project, login)
+            secret = sources.google(name, fetch.version, fetch.project, login)
         elif provider == "aws":
-            found = sources.aws(name, fetch.version, fetch.region, login)
+            secret = sources.aws(name, fetch.version, fetch.region, login)
         else:
             hint = did_you_mean(provider, SECRET_PROVIDERS) or f": {', '.join(SECRET_PROVIDERS)}"
             raise InputError(f"unknown provider {provider!r}{hint}")
-        return found.value, found.version
+        return secret.value, secret.version
 
     def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:
         inner = _Lookup(self.sources, self.seals, self.root, self.bound, self.depth + 1)
@@ -225,40 +225,40 @@ class _Lookup:
             raise InputError(f"auth has no type: a step of type {tool} takes one credential, by name or with a type")
         return {alias: self._login(each, tool, f"auth.{alias}") for alias, each in auth.items()}
 
-    def _login(self, given: Any, tool: str, what: str) -> Mapping[str, Any]:
-        if isinstance(given, str):
-            return self._stored(given, None, tool, what)
-        if not isinstance(given, Mapping):
-            raise InputError(f"{what} is a {type(given).__name__}: it must be the name of a credential, or a mapping")
-        type_ = None if given.get("type") is None else check_type(given["type"])
-        if given.get("key") is not None:
-            if given.keys() - {"type", "key"}:
-                raise InputError(f"{what} has a key, so all else comes from that credential: leave the rest out")
-            return self._stored(given["key"], type_, tool, what)
+    def _login(self, entry: Any, tool: str, place: str) -> Mapping[str, Any]:
+        if isinstance(entry, str):
+            return self._stored(entry, None, tool, place)
+        if not isinstance(entry, Mapping):
+            raise InputError(f"{place} is a {type(entry).__name__}: it must be the name of a credential, or a mapping")
+        type_ = None if entry.get("type") is None else check_type(entry["type"])
+        if entry.get("key") is not None:
+            if entry.keys() - {"type", "key"}:
+                raise InputError(f"{place} has a key, so all else comes from that credential: leave the rest out")
+            return self._stored(entry["key"], type_, tool, place)
         if type_ is None:
-            raise InputError(f"{what} has no type: say what it is, or name a credential by 'key'")
-        inline = self.put_in({name: value for name, value in given.items() if name != "type"})
-        return self._checked(Credential("", type_, check_fields(type_, inline)), tool, what)
+            raise InputError(f"{place} has no type: say what it is, or name a credential by 'key'")
+        inline = self.put_in({name: value for name, value in entry.items() if name != "type"})
+        return self._checked(Credential("", type_, check_fields(type_, inline)), tool, place)
 
-    def _stored(self, name: Any, type_: str | None, tool: str, what: str) -> Mapping[str, Any]:
+    def _stored(self, name: Any, type_: str | None, tool: str, place: str) -> Mapping[str, Any]:
         if not isinstance(name, str) or REFERENCE_MARK in name:
-            raise InputError(f"{what} names no credential: a secret's value cannot be a name")
-        found = self.sources.credential(name)
-        if type_ is not None and found.type != type_:
-            raise InputError(f"{what}: the credential {name!r} is of type {found.type}, not {type_}")
-        return self._checked(found, tool, what)
+            raise InputError(f"{place} names no credential: a secret's value cannot be a name")
+        credential = self.sources.credential(name)
+        if type_ is not None and credential.type != type_:
+            raise InputError(f"{place}: the credential {name!r} is of type {credential.type}, not {type_}")
+        return self._checked(credential, tool, place)
 
-    def _checked(self, found: Credential, tool: str, what: str) -> Mapping[str, Any]:
+    def _checked(self, credential: Credential, tool: str, place: str) -> Mapping[str, Any]:
         takes = STEP_TYPES[tool].credentials
-        if found.type not in takes:
-            named = f" {found.name!r}" if found.name else ""
+        if credential.type not in takes:
+            named = f" {credential.name!r}" if credential.name else ""
             raise InputError(
-                f"{what}: the credential{named} is of type {found.type}, but a step of type {tool} takes"
+                f"{place}: the credential{named} is of type {credential.type}, but a step of type {tool} takes"
                 f" {' or '.join(takes) or 'none'}"
             )
-        self._use(secret_values(found.type, found.fields))
-        return {**found.fields, "type": found.type}
+        self._use(secret_values(credential.type, credential.fields))
+        return {**credential.fields, "type": credential.type}
 
 
 _NO_REFERENCE: Final[Any] = object()
-"""Stands for what only looks like a reference."""
+"""Stands for text that only looks like a reference."""

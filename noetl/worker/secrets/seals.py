@@ -6,6 +6,7 @@ another key, or changed by a character it is no reference, but text.
 
 import base64
 import binascii
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,8 +59,8 @@ class Seals:
             plain = self._keys.decrypting(REFERENCE).decrypt(key, data, str(root))
         except (Undecryptable, binascii.Error):
             return None
-        found = orjson.loads(plain)
-        parts, sources = found["fetch"], [read_source(each) for each in found["sources"]]
+        sealed = orjson.loads(plain)
+        parts, sources = sealed["fetch"], [read_source(each) for each in sealed["sources"]]
         return Fetch(**{**parts, "auth": _each_text(parts["auth"], lambda text: _put_back(text, sources, bound))})
 
 
@@ -81,10 +82,10 @@ def holds_reference(value: Any) -> bool:
 def _take_out(text: str, sources: list[str], bound: str) -> str:
     """Put numbers in the places of what `secret()` gave, which is good in this process only."""
 
-    def number(found: Any) -> str:
-        source = source_of(found[1], bound)
+    def number(match: re.Match[str]) -> str:
+        source = source_of(match[1], bound)
         if source is None:
-            return str(found[0])
+            return match[0]
         sources.append(str(source))
         return f"{_PLACEHOLDER}{len(sources) - 1}{_PLACEHOLDER}"
 

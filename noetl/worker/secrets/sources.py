@@ -96,9 +96,9 @@ class Sources:
         if sealed is None:
             hint = did_you_mean(name, names) or ": noetl credential add makes one"
             raise NotFound(f"there is no credential {name!r}{hint}")
-        found = sealed.open(self._keys.decrypting(CREDENTIAL), self._keys.advice)
-        self._credentials.put(name, found)
-        return found
+        credential = sealed.open(self._keys.decrypting(CREDENTIAL), self._keys.advice)
+        self._credentials.put(name, credential)
+        return credential
 
     def value(self, source: Source) -> Any:
         """Return what `secret()` stands for: text, or whatever a field of a generic credential holds."""
@@ -157,10 +157,10 @@ class Sources:
         known = self._versions.get(name) if name[2] else None
         if known is not None:
             return known
-        found = fetch()
-        _sized(found.value, f"the secret {name[1]!r}")
-        self._versions.put((name[0], name[1], found.version, *name[3:]), found)
-        return found
+        secret = fetch()
+        _sized(secret.value, f"the secret {name[1]!r}")
+        self._versions.put((name[0], name[1], secret.version, *name[3:]), secret)
+        return secret
 
     def _check_place(self, path: str, real: Path) -> None:
         if real.is_relative_to(self._home.resolve()):
@@ -177,23 +177,25 @@ def credential_value(credential: Credential, field: str) -> Any:
         name = next(iter(fields))
     if name in fields:
         return fields[name]
-    told = f"the credential {credential.name!r} (type {credential.type}) has no field {name!r}"
+    problem = f"the credential {credential.name!r} (type {credential.type}) has no field {name!r}"
     if not field:
-        told = f"the credential {credential.name!r} does not say which of its values is meant"
-    raise InputError(f"{told}: it has {', '.join(sorted(fields))}, as in 'credential:{credential.name}.{min(fields)}'")
+        problem = f"the credential {credential.name!r} does not say which of its values is meant"
+    raise InputError(
+        f"{problem}: it has {', '.join(sorted(fields))}, as in 'credential:{credential.name}.{min(fields)}'"
+    )
 
 
-def part_of(value: Any, field: str, what: str) -> Any:
+def part_of(value: Any, field: str, name: str) -> Any:
     """Return a field of a secret whose text is a JSON object. Raises `InputError`, which shows nothing of it."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise InputError(f"{what} is not JSON, so it has no field {field!r}: leave out 'field'") from None
+            raise InputError(f"{name} is not JSON, so it has no field {field!r}: leave out 'field'") from None
     if not isinstance(value, dict):
-        raise InputError(f"{what} is no JSON object, so it has no field {field!r}: leave out 'field'")
+        raise InputError(f"{name} is no JSON object, so it has no field {field!r}: leave out 'field'")
     if field not in value:
-        raise InputError(f"{what} has no field {field!r}{did_you_mean(field, value)}")
+        raise InputError(f"{name} has no field {field!r}{did_you_mean(field, value)}")
     return value[field]
 
 
@@ -207,9 +209,9 @@ def _read(path: Path) -> bytes | None:
         return file.read(MAX_CREDENTIAL_BYTES + 1)
 
 
-def _sized(text: str, what: str) -> str:
+def _sized(text: str, name: str) -> str:
     if len(text.encode("utf-8", "surrogateescape")) > MAX_CREDENTIAL_BYTES:
-        raise InputError(f"{what} is larger than {MAX_CREDENTIAL_BYTES:,} bytes: a secret is a short text")
+        raise InputError(f"{name} is larger than {MAX_CREDENTIAL_BYTES:,} bytes: a secret is a short text")
     return text
 
 

@@ -18,8 +18,9 @@ from noetl.orchestrator import execution_cache
 from noetl.settings import Settings
 from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
+from noetl.worker.answers import First, NotBegun, Report
 from noetl.worker.completer import passes
-from noetl.worker.executor import Executor, First, NotBegun, Report
+from noetl.worker.executor import Executor
 from noetl.worker.loop import OWN_PROMOTION_ROWS, WorkerLoop
 from tests.support.due import WAITED, due_jobs
 from tests.support.hand import with_hand

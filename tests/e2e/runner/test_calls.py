@@ -12,7 +12,8 @@ import pytest
 from noetl.errors import SettingsError
 from noetl.outcomes import Done, Failed
 from noetl.tools.registry import TOOLS
-from noetl.worker.executor import Executor, NotBegun
+from noetl.worker.answers import NotBegun
+from noetl.worker.executor import Executor
 from noetl.worker.runner.process import runner_environment
 from tests.support.calls import LIMIT, alive, collect, python, read_pid, run, until
 

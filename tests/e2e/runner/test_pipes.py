@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noetl.outcomes import Done, Failed
-from noetl.worker.executor import Executor, NotBegun, Report
+from noetl.worker.answers import NotBegun, Report
+from noetl.worker.executor import Executor
 from noetl.worker.runner.process import Runner, SentCall
 from tests.support.calls import LIMIT, collect, python, read_pid, until
 

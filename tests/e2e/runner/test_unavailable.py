@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from noetl.outcomes import Done
-from noetl.worker.executor import Executor, NotBegun
+from noetl.worker.answers import NotBegun
+from noetl.worker.executor import Executor
 from tests.support.calls import collect, python, run, until
 
 QUICK = "def main(a=0):\n    return a\n"

@@ -11,7 +11,8 @@ from noetl.outcomes import Done, Failed
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.tools.base import Tool
 from noetl.tools.registry import TOOLS
-from noetl.worker.executor import Executor, NotBegun
+from noetl.worker.answers import NotBegun
+from noetl.worker.executor import Executor
 from tests.support.calls import collect, until
 
 

@@ -84,7 +84,9 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
     except (psycopg.Error, UnicodeError):  # the message may quote a password
         parts = {}
     if not parts:
-        raise InvalidCall(f"{what} is not a connection string: write it as postgresql://user:password@host:port/database")
+        raise InvalidCall(
+            f"{what} is not a connection string: write it as postgresql://user:password@host:port/database"
+        )
     refused = sorted(parts.keys() - set(PART_NAMES.values()) - _ONLY_IN_URLS)
     if refused:
         raise InvalidCall(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")

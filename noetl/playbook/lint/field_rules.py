@@ -58,7 +58,7 @@ def _check_save(reader: Reader, node: Node, label: str) -> None:
     if not isinstance(storage, str) or storage not in save_rules.FIELDS:
         return  # a template, or reported already
     for name in fields.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
-        default = "" if chosen is not None else ", which is meant where none is given"
+        default = "" if chosen is not None else ", the default"
         message = f"{name} of {label} does not go with storage {storage}{default}"
         reader.error(node.keys[name], Code.VALUE, message)
     if storage == "file":
@@ -82,7 +82,7 @@ def _check_table(reader: Reader, node: Node, fields: Mapping[str, Node], label: 
         reader.error(node, Code.MISSING, f"{label} has {fault}")
     elif "statement" in fields:
         for name in fields.keys() & {"mode", "key"}:
-            message = f"{name} of {label} goes with a table: a statement says itself what it does"
+            message = f"{name} of {label} goes with a table, not with a statement"
             reader.error(node.keys[name], Code.VALUE, message)
     else:
         _check_rows(reader, node, fields, label)

@@ -159,7 +159,9 @@ class _NameCheck:
         section, name = place.section, place.step.name
         if name not in section.behind_failures:
             if not place.excused(read):
-                message = f"{place.label} reads 'error', but no failure leads here: it is there behind 'on_error'"
+                message = (
+                    f"{place.label} reads 'error', but no failure leads here: only steps behind 'on_error' have it"
+                )
                 self._report(place.node, read, 0, "error", Code.UNKNOWN_NAME, message)
             return
         if name in section.flow.reached(failing=False):
@@ -213,7 +215,7 @@ class _NameCheck:
         name = read.name
         hint = did_you_mean(name, place.known(self.keys))
         if not hint and not self.keys and name in place.section.nodes[place.step.name].value:
-            message = f"{place.label} reads {name!r}, a field of the step and no name: read what the field is made of"
+            message = f"{place.label} reads {name!r}, a field of the step, not a name: read the names in the field"
             self._report(place.node, read, 0, "warning", Code.UNKNOWN_NAME, message)
         if not hint and not self.keys:
             return  # without a workload, everything can come with the run
@@ -222,7 +224,7 @@ class _NameCheck:
             hint = ": it is a loop's iterator, there in its own step only" if name in iterators else ""
         # What nobody could have meant otherwise may still come with the run: that is no reason to refuse a playbook.
         severity = "error" if hint else "warning"
-        hint = hint or ": no step, argument or key of the workload has that name; what runs are given, 'workload' names"
+        hint = hint or ": no step, argument or workload key has that name; declare names of the payload in 'workload'"
         self._report(place.node, read, 0, severity, Code.UNKNOWN_NAME, f"{place.label} reads {name!r}{hint}")
 
     def _uncertain(self, place: "_TemplatePlace", read: Read, reason: str, at: int = 0) -> None:
@@ -281,7 +283,7 @@ class _NameCheck:
             if is_secret_name(name):
                 message = f"env.{name} is named like a secret: use secret('env:{name}') in a field of a tool"
                 if read.guarded:
-                    message += "; what is written here is always the default"
+                    message += "; here it is always the default"
                 self._report(node, read, 1, "warning" if read.guarded else "error", Code.SECRET, message)
         elif read.called and read.argument and is_source(read.argument):
             secret = read_source(read.argument)

@@ -30,8 +30,8 @@ def _check_section(reader: Reader, section: Section) -> None:
             storage = save.value.get("storage")
             if path is not None and storage is not None and storage.value == "file" and _same(path):
                 message = (
-                    f"the step {name!r} runs each time that {source!r} leads to it while {source!r} goes on, and writes"
-                    " the same file each time: add 'join: true' to run it once, after the last"
+                    f"the step {name!r} runs each time that {source!r} leads to it, and writes the same file each time:"
+                    " add 'join: true' to run it once, after the last time"
                 )
                 reader.report(path.line, path.column, "hint", Code.EACH_PAGE, message)
 

@@ -83,7 +83,7 @@ def check_targets(
             reason = f"which is a step of {name}: only steps of the same workflow can follow"
         else:
             advice = ": add '- step: end'" if target.name == END else did_you_mean(target.name, home)
-            reason = f"which there is not{advice}"
+            reason = f"which does not exist{advice}"
         reader.error(target.node, Code.DANGLING, f"step {target.step!r} leads to {target.name!r}, {reason}")
 
 

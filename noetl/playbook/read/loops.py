@@ -114,7 +114,7 @@ def _iterator(owner: KeyReader, node: Node | None) -> str:
         return DEFAULT_ITERATOR
     if name in RESERVED_NAMES or not (name.isascii() and name.isidentifier()):
         reason = "is reserved" if name in RESERVED_NAMES else "is no identifier"
-        owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.label} {reason}: call it otherwise")
+        owner.reader.error(node, Code.BAD_NAME, f"the iterator {name!r} of {owner.label} {reason}: choose another name")
     return name
 
 

@@ -30,7 +30,7 @@ def check(reader: Reader, node: Node, label: str) -> None:
             compile(tree, "<code>", "exec", dont_inherit=True)
     except SyntaxError as error:
         line, column = place_of(reader, node, error.lineno or 1, error.offset or 1, code)
-        where = f" (line {error.lineno} of what is encoded)" if node.apart else ""
+        where = f" (line {error.lineno} of the decoded text)" if node.apart else ""
         template = " (code is never a template: give the value in 'args')" if "{{" in (error.text or "") else ""
         reader.report(line, column, "error", Code.PYTHON, f"code of {label}: {error.msg}{where}{template}")
         return

@@ -41,7 +41,7 @@ def read_workbook(reader: Reader, node: Node | None) -> Workbook:
         if name is None:
             continue
         if name in workbook.tasks:
-            message = f"the task {name!r} stands here a second time: rename one of them"
+            message = f"the task {name!r} is defined twice: rename one of them"
             reader.error(item.value["name"], Code.DUPLICATE_TASK, message)
         workbook.tasks[name] = task
         workbook.nodes[name] = item
@@ -61,7 +61,7 @@ def read_steps(reader: Reader, clauses: Clauses, tasks: Mapping[str, Task | None
             section.lost.append(item)
         elif step.name in section.nodes:
             first = section.places[step.name].line
-            message = f"the step {step.name!r} stands here a second time (first in line {first}): rename one of them"
+            message = f"the step {step.name!r} is defined twice (first in line {first}): rename one of them"
             reader.error(item.value["step"], Code.DUPLICATE_STEP, message)
         else:
             section.steps.append(step)

@@ -136,7 +136,7 @@ def _check_common(owner: KeyReader, type_: str) -> None:
         kind = "without an action" if type_ == ROUTER else f"of type {type_}"
         for key in ("loop", "save"):
             if owner.given(key):
-                owner.error(key, Code.UNKNOWN_KEY, f"{owner.label} is {kind}: it has nothing for {key!r} to work on")
+                owner.error(key, Code.UNKNOWN_KEY, f"{owner.label} is {kind}: {key!r} has nothing to work on")
     if not STEP_TYPES[type_].credentials and owner.given("auth"):
         takes = ", ".join(sorted(name for name, each in STEP_TYPES.items() if each.credentials))
         owner.error("auth", Code.UNKNOWN_KEY, f"{owner.label} is of type {type_}, which takes no auth: {takes} do")
@@ -166,7 +166,7 @@ def _workbook(owner: KeyReader, common: frozenset[str], tasks: Mapping[str, Task
         listed = f": the workbook's tasks are {', '.join(sorted(tasks))}" if tasks else ": the workbook is empty"
         hint = did_you_mean(wanted, tasks) or listed
         reader.error(
-            owner.keys["task"], Code.UNKNOWN_TASK, f"{label} names the task {wanted!r}, which there is not{hint}"
+            owner.keys["task"], Code.UNKNOWN_TASK, f"{label} names the task {wanted!r}, which does not exist{hint}"
         )
         return None
     task = tasks[wanted]

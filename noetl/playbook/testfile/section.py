@@ -46,7 +46,7 @@ def read_tests(reader: Reader, node: Node | None, steps: Steps | None) -> tuple[
             continue
         if test.name in tests:
             line = tests[test.name].line
-            message = f"the test {test.name!r} stands here a second time (first in line {line}): rename one of them"
+            message = f"the test {test.name!r} is defined twice (first in line {line}): rename one of them"
             reader.error(item.value["name"], Code.DUPLICATE_TEST, message)
             continue
         tests[test.name] = test

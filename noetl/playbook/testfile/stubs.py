@@ -139,7 +139,7 @@ def _answer(
     if not kinds and keys.keys() - _ANSWER_KEYS - also:
         return None  # a misspelt key is one problem, not two
     if len(kinds) != 1:
-        has = f"has both {kinds[0]!r} and {kinds[1]!r}" if kinds else "says nothing of what its calls get"
+        has = f"has both {kinds[0]!r} and {kinds[1]!r}" if kinds else "does not say what its calls get"
         reader.error(node, Code.MISSING, f"{label} {has}: give it one of result, render, error, run")
         return None
     when = reader.condition(keys["when"], "", f"when of {label}") if "when" in keys else None

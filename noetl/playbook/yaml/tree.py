@@ -203,10 +203,8 @@ class _Builder:
         """Note an anchor whose value is not complete yet; warn of one that was given before."""
         first = self.anchors.get(name)
         if first is not None:
-            message = (
-                f"the anchor &{name} stands here a second time (first in line {first.line}): aliases mean this one"
-            )
-            self.warn(line, column, f"{message} from here on: call one of them otherwise")
+            message = f"the anchor &{name} is defined twice (first in line {first.line}): aliases refer to this one"
+            self.warn(line, column, f"{message} from here on: rename one of them")
         self.anchors[name] = None
 
     def anchor(self, name: str | None, node: Node) -> None:
@@ -238,7 +236,7 @@ class _Builder:
                 key.column,
                 "error",
                 Code.DUPLICATE_KEY,
-                f"the key {name!r} stands here a second time (first in line {first}): remove one of them",
+                f"the key {name!r} is defined twice (first in line {first}): remove one of them",
             )
             self.problems.append(position)
             return

@@ -92,7 +92,7 @@ def _key(fields: Mapping[str, Any]) -> tuple[str, ...]:
 def _statement(fields: Mapping[str, Any], storage: str) -> Order:
     for name in ("mode", "key"):
         if fields.get(name) is not None:
-            raise InvalidCall(f"{name} goes with a table: a statement says itself what it does")
+            raise InvalidCall(f"{name} goes with a table, not with a statement")
     text, params, data = _text(fields, "statement"), fields.get("params"), fields.get("data")
     commands = split(text)
     if not commands:

@@ -111,7 +111,7 @@ def test_everything_that_can_stand_in_a_test_is_read() -> None:
         ("- text", "1:3: wrong-type: a test is 'text': it must be a mapping"),
         (
             "- {name: t}\n- {name: t}",
-            "2:10: duplicate-test: the test 't' stands here a second time (first in line 10): rename one of them",
+            "2:10: duplicate-test: the test 't' is defined twice (first in line 10): rename one of them",
         ),
         ("- {name: t, expects: {}}", "1:13: unknown-key: unknown key 'expects' in test 't' (did you mean 'expect'?)"),
         ("- {name: t, payload: [1]}", "1:22: wrong-type: payload of test 't' is a list: it must be a mapping"),

@@ -121,13 +121,13 @@ def test_two_spellings_of_one_thing_are_one_error_that_names_both(step: str, mes
         ("type: python, code_b64: cGFzcw==", "4:37: code of step 's' has no 'def main(...)': the step calls it"),
         (
             "type: python, code_b64: ZGVmIG1haW4oKToKICAgIHJldHVybiAxICsK",
-            "4:37: code of step 's': invalid syntax (line 2 of what is encoded)",
+            "4:37: code of step 's': invalid syntax (line 2 of the decoded text)",
         ),
         ("type: postgres, commands_b64: c2VsZWN0IDEKe3sgYSBiIH19", "4:43: commands: expected token"),
         ("type: iterator, task: t", "4:19: step 's' of type iterator has no 'collection': add what it runs over"),
         ("OVER", "4:19: step 's' of type iterator has no 'task': add what is done per item"),
         ("OVER, task: [t]", "the task of step 's' is a list: it must be"),
-        ("OVER, task: u", "step 's' names the task 'u', which there is not"),
+        ("OVER, task: u", "step 's' names the task 'u', which does not exist"),
         (
             "type: iterator, colection: [], collection: [], task: t",
             "unknown key 'colection' in step 's' (did you mean 'collection'?)",
@@ -195,4 +195,4 @@ def test_a_playbook_of_every_generation_is_the_one_of_today(today: Path, generat
 
 
 def test_a_target_that_there_is_not_is_one_error_that_names_both_steps() -> None:
-    assert once("next: [{condition: true, step: sss}]").endswith("step 's' leads to 'sss', which there is not")
+    assert once("next: [{condition: true, step: sss}]").endswith("step 's' leads to 'sss', which does not exist")

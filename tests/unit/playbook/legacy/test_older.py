@@ -100,7 +100,7 @@ def test_a_variable_named_like_a_secret_is_its_default(template: str) -> None:
     assert render(template, env=env) == "demo"
     (found,) = told(f'metadata: {{path: p}}\nworkload: {{a: "{template}"}}\nworkflow: [{{step: start}}]\n')
     assert "warning: secret: env." in found
-    assert "what is written here is always the default" in found
+    assert "here it is always the default" in found
 
 
 def test_without_a_default_it_stays_an_error() -> None:

@@ -80,7 +80,7 @@ def test_the_sentence_says_what_to_do() -> None:
     fields = {"type": "save", "storage": "postgres", "data": ROW, "table": "t", "mode": "upsert"}
     assert errors(fields) == ["step 'start' has mode upsert and no 'key': add the column, or a list of columns"]
     assert errors({"type": "save", "data": ROW, "table": "t"}) == [
-        "table of step 'start' does not go with storage event_log, which is meant where none is given"
+        "table of step 'start' does not go with storage event_log, the default"
     ]
 
 

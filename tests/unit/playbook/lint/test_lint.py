@@ -151,7 +151,7 @@ def test_a_default_guards_what_it_follows_and_not_what_it_gives(template: str) -
             "workflow: [{step: start, args: {x: '{{ error.message }}'}}]\n",
             [
                 "3:40: error: unknown-name: args of step 'start' reads 'error', but no failure leads here:"
-                " it is there behind 'on_error'"
+                " only steps behind 'on_error' have it"
             ],
         ),
         (
@@ -164,7 +164,7 @@ def test_a_default_guards_what_it_follows_and_not_what_it_gives(template: str) -
         (
             "workflow:\n- {step: start, type: python, code: 'def main(): pass', args: {x: 1},\n"
             "   next: {step: b, args: {y: '{{ x }}'}}}\n- {step: b}\n",
-            ["5:34: warning: unknown-name: next.args of step 'start' reads 'x': no step, argument or key"],
+            ["5:34: warning: unknown-name: next.args of step 'start' reads 'x': no step, argument or workload key"],
         ),
         (
             "workflow:\n- {step: start, type: http, args: {rows: [1]}, endpoint: x,"
@@ -380,8 +380,8 @@ def test_the_conditions_of_retry_know_what_an_attempt_gave_and_no_other_names() 
         assert [one for one in fine if "hint: spelling" not in one] == []
         wrong = [one for one in findings(step.format("{{ nobody }}", "{{ dta.x }}")) if "hint: spelling" not in one]
         assert [one.partition("unknown-name: ")[2] for one in wrong] == [
-            "retry.when of step 'start' reads 'nobody': no step, argument or key of the workload has that name; what"
-            " runs are given, 'workload' names",
+            "retry.when of step 'start' reads 'nobody': no step, argument or workload key has that name;"
+            " declare names of the payload in 'workload'",
             "retry.until of step 'start' reads 'dta' (did you mean 'data'?)",
         ]
 

@@ -53,7 +53,7 @@ workflow:
         "5:25: error: template: workload.x: expected token 'end of print statement', got 'b' in '{{ a b }}'",
         "8:5: error: unknown-key: unknown key 'nxt' in step 'start' (did you mean 'next'?)",
         "10:15: error: condition: next.when is 'a == 1': it must be true, false or {{ ... }}: write '{{ a == 1 }}'",
-        "11:23: error: dangling: step 'start' leads to 'gret', which there is not (did you mean 'greet'?)",
+        "11:23: error: dangling: step 'start' leads to 'gret', which does not exist (did you mean 'greet'?)",
         "12:5: error: missing: step 'greet' of type http has no 'endpoint': add it",
         "12:11: error: clash: the step 'greet' has the name of a workload key (line 5): rename one",
         "14:13: error: unknown-key: unknown key 'max' in retry of step 'greet': write 'max_attempts', which counts the"
@@ -101,7 +101,7 @@ workflow:
         ("finally: []\nworkflow: [{step: a}]\n", "finally has no steps"),
         ("steps: []\nworkflow: [{step: a}]\n", "the playbook has both 'workflow' and 'steps': leave one out"),
         # names
-        ("workflow: [{step: a, next: a}, {step: a}]\n", "the step 'a' stands here a second time (first in line 2)"),
+        ("workflow: [{step: a, next: a}, {step: a}]\n", "the step 'a' is defined twice (first in line 2)"),
         ("workflow: [{step: a}]\nfinally: [{step: a}]\n", "the step 'a' of finally is in workflow too (line 2)"),
         (
             "workload: {a: 1}\nworkflow: [{step: b}]\nfinally: [{step: a}]\n",
@@ -129,9 +129,9 @@ workflow:
         (one_step("retry: {jitter: 1}"), "retry.jitter of step 's' is 1: it must be true or false"),
         (one_step("retry: {initial_delay: x}"), "retry.initial_delay of step 's': 'x' is not a duration"),
         (one_step("retry: {when: error.retryable}"), "write '{{ error.retryable }}'"),
-        (one_step("loop: {in: [1]}"), "step 's' is without an action: it has nothing for 'loop' to work on"),
-        (one_step("loop: {}"), "step 's' is without an action: it has nothing for 'loop' to work on"),
-        (one_step("type: fail\nloop: {in: [1]}"), "step 's' is of type fail: it has nothing for 'loop' to work on"),
+        (one_step("loop: {in: [1]}"), "step 's' is without an action: 'loop' has nothing to work on"),
+        (one_step("loop: {}"), "step 's' is without an action: 'loop' has nothing to work on"),
+        (one_step("type: fail\nloop: {in: [1]}"), "step 's' is of type fail: 'loop' has nothing to work on"),
         (one_step("type: wait\nfor: 1s\nauth: a"), "step 's' is of type wait, which takes no auth: container, duckdb"),
         (one_step("type: http\nendpoint: x\nauth: 5"), "auth of step 's' is 5: it must be the name of a credential"),
         (one_step("type: http\nendpoint: x\nsave: 5"), "save of step 's' is 5: it must be a mapping"),
@@ -192,11 +192,14 @@ workflow:
         (one_step("type: python\ncode: 'def main(): pass'\nresult: 5"), "'result' of step 's': only 'end' and steps"),
         # workbook
         (one_step("type: workbook"), "step 's' of type workbook names no task: add 'task: name'"),
-        (one_step("type: workbook\ntask: t"), "step 's' names the task 't', which there is not: the workbook is empty"),
+        (
+            one_step("type: workbook\ntask: t"),
+            "step 's' names the task 't', which does not exist: the workbook is empty",
+        ),
         (
             "workbook: [{name: greet, type: python, code: 'def main(): pass'}]\n"
             + one_step("type: workbook\ntask: gret"),
-            "step 's' names the task 'gret', which there is not (did you mean 'greet'?)",
+            "step 's' names the task 'gret', which does not exist (did you mean 'greet'?)",
         ),
         (
             "workbook: [{name: t, type: python, code: 'def main(): pass'}]\n"
@@ -220,13 +223,13 @@ workflow:
         ),
         (
             "workbook:\n- {name: t, type: fail}\n- {name: t, type: fail}\nworkflow: [{step: a}]\n",
-            "4:10: error: duplicate-task: the task 't' stands here a second time",
+            "4:10: error: duplicate-task: the task 't' is defined twice",
         ),
         ("workbook: [{name: t, type: fail, next: a}]\nworkflow: [{step: a}]\n", "unknown key 'next' in task 't'"),
         # routing
-        (one_step("next: nowhere"), "dangling: step 's' leads to 'nowhere', which there is not"),
-        (one_step("next: end"), "step 's' leads to 'end', which there is not: add '- step: end'"),
-        (one_step("on_error: nowhere"), "dangling: step 's' leads to 'nowhere', which there is not"),
+        (one_step("next: nowhere"), "dangling: step 's' leads to 'nowhere', which does not exist"),
+        (one_step("next: end"), "step 's' leads to 'end', which does not exist: add '- step: end'"),
+        (one_step("on_error: nowhere"), "dangling: step 's' leads to 'nowhere', which does not exist"),
         (one_step("next: {when: true, then: [{step: nowhere}]}"), "step 's' leads to 'nowhere'"),
         (one_step("next: f") + "finally: [{step: f}]\n", "step 's' leads to 'f', which is a step of finally"),
         (
@@ -278,7 +281,7 @@ def test_one_mistake_is_one_problem() -> None:
     assert len(findings(text)) == 1
     text = "workflow:\n- {step: start, next: fech}\n- {step: fetch, next: end}\n- {step: end}\n"
     assert findings(text) == [
-        "3:23: error: dangling: step 'start' leads to 'fech', which there is not (did you mean 'fetch'?)"
+        "3:23: error: dangling: step 'start' leads to 'fech', which does not exist (did you mean 'fetch'?)"
     ]
 
 

@@ -74,8 +74,8 @@ def test_duplicate_keys_are_problems_at_their_place() -> None:
     """Also deep inside, and each of them."""
     text = "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\na: 2\n"
     assert problems_of(text) == [
-        "f.yaml:5:3: error: duplicate-key: the key 'c' stands here a second time (first in line 3): remove one of them",
-        "f.yaml:6:1: error: duplicate-key: the key 'a' stands here a second time (first in line 1): remove one of them",
+        "f.yaml:5:3: error: duplicate-key: the key 'c' is defined twice (first in line 3): remove one of them",
+        "f.yaml:6:1: error: duplicate-key: the key 'a' is defined twice (first in line 1): remove one of them",
     ]
 
 

@@ -3,7 +3,9 @@
 Every list is bounded. Runs in a transaction that already has the search path.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from noetl.database.paging import Connection, Row, fetch
 from noetl.database.runtime import STALE_SECONDS
@@ -26,14 +28,61 @@ _STEP_EVENTS = [
 ]
 
 
-def read_steps(conn: Connection, execution_id: int) -> list[Row]:
+class JobFacts(NamedTuple):
+    """A job as it is explained: times are ISO texts. `due` is when its wait is over, in microseconds since 1970."""
+
+    id: str
+    node_id: str
+    visit: int
+    item_index: int
+    status: str
+    pool: str
+    priority: int
+    attempts: int
+    failures: int
+    lost: int
+    available_at: str | None
+    lease_until: str | None
+    worker_id: str | None
+    child: str | None
+    due: int | None
+    expired: bool | None
+
+
+class StepFacts(NamedTuple):
+    """The newest event of a step. `result` is the beginning of its JSON, `loop` the counters of a loop that runs."""
+
+    step: str
+    type: str
+    event_type: str
+    visit: int
+    attempt: int | None
+    worker_id: str | None
+    duration: float | None
+    queued_at: datetime | None
+    at: datetime
+    result: str | None
+    result_ref: int | None
+    error: Mapping[str, Any] | None
+    looped: bool
+    loop: Mapping[str, Any] | None
+
+
+class FailedAttempt(NamedTuple):
+    """An attempt that failed."""
+
+    attempt: int
+    error: Mapping[str, Any] | None
+    meta: Mapping[str, Any] | None
+
+
+def read_steps(conn: Connection, execution_id: int) -> list[StepFacts]:
     """Return the newest event of each step that has begun, in the order in which they began, with its result's
     beginning and, while a loop runs, the loop's counters."""
     kinds = [str(kind) for kind in _STEP_EVENTS]
-    with conn.cursor() as cursor:
-        cursor.execute(sql("select_steps"), {"execution": execution_id, "kinds": kinds})
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+    return [
+        StepFacts._make(row) for row in conn.execute(sql("select_steps"), {"execution": execution_id, "kinds": kinds})
+    ]
 
 
 def read_failures(conn: Connection, execution_id: int) -> list[Row]:
@@ -41,9 +90,9 @@ def read_failures(conn: Connection, execution_id: int) -> list[Row]:
     return fetch(conn, sql("select_failures"), {"execution": execution_id, "limit": FAILURES})
 
 
-def read_jobs(conn: Connection, execution_id: int) -> list[Row]:
+def read_jobs(conn: Connection, execution_id: int) -> list[JobFacts]:
     """Return what of an execution stands in the queue, the oldest first."""
-    return fetch(conn, sql("select_jobs"), {"execution": execution_id, "limit": JOBS})
+    return [JobFacts(**row) for row in fetch(conn, sql("select_jobs"), {"execution": execution_id, "limit": JOBS})]
 
 
 def read_workers(conn: Connection) -> dict[str, tuple[int, int]]:
@@ -63,18 +112,18 @@ def read_silence(conn: Connection, workers: Iterable[str]) -> dict[str, float]:
     return dict(conn.execute(sql("select_silence"), {"workers": sorted(workers)}).fetchall())
 
 
-def jobs_before(conn: Connection, job: Row) -> int:
+def jobs_before(conn: Connection, job: JobFacts) -> int:
     """Return how many jobs of its pool are claimed before a queued one, at most `AHEAD`."""
-    given = {"pool": job["pool"], "priority": job["priority"], "job": int(job["id"]), "limit": AHEAD}
+    given = {"pool": job.pool, "priority": job.priority, "job": int(job.id), "limit": AHEAD}
     row = conn.execute(sql("count_jobs_before"), given).fetchone()
     return int(row[0]) if row else 0
 
 
-def last_failure(conn: Connection, execution_id: int, job: Row) -> Row | None:
-    """Return attempt, error and meta of a job's last attempt that failed, or None."""
-    given = {"execution": execution_id, "node": job["node_id"], "visit": job["visit"], "item": job["item_index"]}
-    rows = fetch(conn, sql("select_last_failure"), given)
-    return rows[0] if rows else None
+def last_failure(conn: Connection, execution_id: int, job: JobFacts) -> FailedAttempt | None:
+    """Return a job's last attempt that failed, or None."""
+    given = {"execution": execution_id, "node": job.node_id, "visit": job.visit, "item": job.item_index}
+    row = conn.execute(sql("select_last_failure"), given).fetchone()
+    return None if row is None else FailedAttempt._make(row)
 
 
 def why_quarantined(conn: Connection, execution_id: int, node_id: str) -> str:

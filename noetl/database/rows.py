@@ -52,6 +52,13 @@ JOB_COLUMNS = {
 as `{job_...}` (`noetl.database.sql`)."""
 
 
+def job_of(columns: Sequence[Any]) -> Job:
+    """Return the job of a row's first columns."""
+    values = list(columns[: len(JOB_COLUMNS)])
+    values[-1] = orjson.loads(values[-1])  # the context
+    return Job(*values)
+
+
 class JobRow(NamedTuple):
     """A job with what its worker needs to know about the execution. Times are microseconds since 1970."""
 
@@ -68,17 +75,10 @@ class JobRow(NamedTuple):
     parent_job_id: int | None
     status: str
 
-
-def job_of(columns: Sequence[Any]) -> Job:
-    """Return the job of a row's first columns."""
-    values = list(columns[: len(JOB_COLUMNS)])
-    values[-1] = orjson.loads(values[-1])  # the context
-    return Job(*values)
-
-
-def job_row(columns: Sequence[Any]) -> JobRow:
-    """Return a row of the statements that lease jobs, or read leased ones."""
-    return JobRow(job_of(columns), *columns[len(JOB_COLUMNS) :])
+    @classmethod
+    def of(cls, columns: Sequence[Any]) -> "JobRow":
+        """Return the row of a statement that leases jobs, or reads leased ones."""
+        return cls(job_of(columns), *columns[len(JOB_COLUMNS) :])
 
 
 class FinishedJob(NamedTuple):

@@ -29,7 +29,6 @@ from noetl.database.rows import (
     StoredChunk,
     StoredEvent,
     job_of,
-    job_row,
 )
 from noetl.database.rows import JobRow as JobRow
 from noetl.database.rows import Lock as Lock
@@ -142,7 +141,7 @@ def send_claim(conn: Connection, *, worker: str, pool: str, slots: int, lease: f
 
 def _in_order(rows: list[Row]) -> list[JobRow]:
     """Return claimed jobs in the order in which they are to begin; what an UPDATE returns has none."""
-    return sorted(map(job_row, rows), key=lambda row: (-row.job.priority, row.job.job_id))
+    return sorted(map(JobRow.of, rows), key=lambda row: (-row.job.priority, row.job.job_id))
 
 
 def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: float) -> list[JobRow]:
@@ -153,7 +152,7 @@ def claim_jobs(conn: Connection, *, worker: str, pool: str, slots: int, lease: f
 def claim_lost_job(conn: Connection, *, worker: str, pool: str, lease: float) -> list[JobRow]:
     """Lease one job that brought a worker down, or seems to have."""
     cursor = _run(conn, "claim_lost_job", {"worker": worker, "pool": pool, "lease": lease})
-    return [job_row(row) for row in cursor.fetchall()]
+    return [JobRow.of(row) for row in cursor.fetchall()]
 
 
 def claim_tree_jobs(conn: Connection, *, worker: str, root: int, slots: int, lease: float) -> list[JobRow]:
@@ -181,7 +180,7 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
 def select_expired_jobs(conn: Connection, *, limit: int, seconds: float = 0.0) -> list[JobRow]:
     """Return jobs whose lease expired so many seconds ago at least, the oldest first."""
     found = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
-    return [job_row(row) for row in found.fetchall()]
+    return [JobRow.of(row) for row in found.fetchall()]
 
 
 def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:

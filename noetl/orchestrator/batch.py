@@ -27,9 +27,6 @@ from noetl.words import CANCEL_NODE, EventType
 
 log = logging.getLogger("noetl.orchestrator")
 
-QUARANTINED_DELAY = -1.0
-"""The `delay` of a job that is quarantined."""
-
 CHILD_ABANDONED_ERRORS = frozenset({"timeout", "cancelled"})
 """Types of errors with which an attempt leaves a child that still runs."""
 
@@ -154,6 +151,7 @@ class BatchPart:
     cancelled_children: list[CancelledChild] = field(default_factory=list)
     children: list["BatchPart"] = field(default_factory=list)
     ended: bool = False
+    quarantined: bool = False  # its jobs are put back as such
     new: NewExecution | None = None
 
     def add(self, decision: Decision) -> None:
@@ -272,7 +270,7 @@ def _unborn(part: BatchPart, within: str | None) -> tuple[list[Job], set[str]]:
 def quarantine(execution: CachedExecution, finished: Sequence[Finished], reason: str) -> BatchPart:
     """Quarantine the jobs of an execution that cannot be decided: nothing of them is lost."""
     execution.values.begin()
-    part = BatchPart(execution, execution.state)
+    part = BatchPart(execution, execution.state, quarantined=True)
     for item in finished:
         job = item.job
         part.errors.append(
@@ -286,5 +284,5 @@ def quarantine(execution: CachedExecution, finished: Sequence[Finished], reason:
                 message=reason,
             )
         )
-        part.jobs.append(job.again(delay=QUARANTINED_DELAY))
+        part.jobs.append(job)
     return part

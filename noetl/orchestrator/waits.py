@@ -5,6 +5,7 @@ from typing import Any
 
 from noetl.database import explain as facts
 from noetl.database import read
+from noetl.database.explain import JobFacts
 from noetl.database.paging import Connection, Row
 from noetl.errors import NotFound
 from noetl.reasons import heading
@@ -28,7 +29,7 @@ class Waits:
         self._turns: set[str] = set()  # pools whose queue has been described
         self._own: dict[str, bool] = {}  # by root: whether a worker is there for this tree alone
 
-    def of_execution(self, shown: Row, jobs: list[Row], depth: int) -> None:
+    def of_execution(self, shown: Row, jobs: list[JobFacts], depth: int) -> None:
         """Add what the jobs of an execution wait for; `shown` is the execution."""
         if shown["status"] == ExecutionStatus.PAUSED:
             self._add(shown, None, "paused", "it was paused: nothing begins until somebody resumes it")
@@ -37,14 +38,14 @@ class Waits:
             self._add(shown, None, "cancel", f"its cancel was asked for at {asked}: what runs is being ended")
         if not jobs:
             self._add(shown, None, "unqueued", "no job of it stands in the queue: noetl db verify tells why")
-        silence = facts.read_silence(self._conn, {job["worker_id"] for job in jobs if job["worker_id"]})
+        silence = facts.read_silence(self._conn, {job.worker_id for job in jobs if job.worker_id})
         for job in jobs:
             if len(self.waits) >= MAX_WAITS:
                 return
             self._of_job(shown, job, silence, depth)
 
-    def _of_job(self, shown: Row, job: Row, silence: dict[str, float], depth: int) -> None:
-        match job["status"]:
+    def _of_job(self, shown: Row, job: JobFacts, silence: dict[str, float], depth: int) -> None:
+        match job.status:
             case JobStatus.QUEUED:
                 self._queued(shown, job)
             case JobStatus.LEASED:
@@ -52,18 +53,18 @@ class Waits:
             case JobStatus.WAITING:
                 self._waiting(shown, job, depth)
             case _:
-                reason = facts.why_quarantined(self._conn, int(shown["execution_id"]), job["node_id"])
+                reason = facts.why_quarantined(self._conn, int(shown["execution_id"]), job.node_id)
                 text = f"its job is quarantined{': ' if reason else ''}{reason}; it is tried again when a worker starts"
                 self._add(shown, job, "quarantined", text)
 
-    def _queued(self, shown: Row, job: Row) -> None:
-        pool = job["pool"]
+    def _queued(self, shown: Row, job: JobFacts) -> None:
+        pool = job.pool
         own = self._own_worker(shown["root_execution_id"])
         if not own and pool not in self._workers:
             self._add(shown, job, "worker", no_worker(pool), pool=pool)
             return
-        if job["lost"]:
-            again = "once" if job["lost"] == 1 else f"{job['lost']} times"
+        if job.lost:
+            again = "once" if job.lost == 1 else f"{job.lost} times"
             self._add(shown, job, "lost", f"its worker was lost {again}; it waits for a worker that has nothing else")
             return
         if own:
@@ -83,54 +84,54 @@ class Waits:
             self._own[root] = facts.has_own_worker(self._conn, root)
         return self._own[root]
 
-    def _leased(self, shown: Row, job: Row, silence: dict[str, float]) -> None:
-        worker, lease = job["worker_id"], clock(job["lease_until"])
-        silent = silence.get(worker)
-        if job["expired"]:
-            served = "another worker takes it at once" if job["pool"] in self._workers else no_worker(job["pool"])
+    def _leased(self, shown: Row, job: JobFacts, silence: dict[str, float]) -> None:
+        worker, lease = job.worker_id, clock(job.lease_until)
+        silent = silence.get(worker or "")
+        if job.expired:
+            served = "another worker takes it at once" if job.pool in self._workers else no_worker(job.pool)
             self._add(shown, job, "lease", f"the lease of worker {worker} expired at {lease}: {served}")
         elif silent is not None and silent > SILENT_WORKER_SECONDS:
             text = f"worker {worker} has been silent for {silent:.0f} s; its lease expires at {lease}"
-            self._add(shown, job, "lease", text, until=job["lease_until"])
+            self._add(shown, job, "lease", text, until=job.lease_until)
         else:
             self._add(shown, job, "running", f"it runs on worker {worker}")
 
-    def _waiting(self, shown: Row, job: Row, depth: int) -> None:
-        if job["child"]:
-            self._child(shown, job, depth)
-        elif job["due"] is not None:
-            until = datetime.fromtimestamp(job["due"] / 1_000_000, UTC).isoformat()
+    def _waiting(self, shown: Row, job: JobFacts, depth: int) -> None:
+        until = job.available_at
+        if job.child is not None:
+            self._child(shown, job, job.child, depth)
+        elif job.due is not None:
+            until = datetime.fromtimestamp(job.due / 1_000_000, UTC).isoformat()
             self._add(shown, job, "time", f"it waits until {clock(until)}", until=until)
-        elif job["failures"]:
+        elif job.failures:
             self._again(shown, job)
         else:
-            until = job["available_at"]
             self._add(shown, job, "time", f"it waits until {clock(until)}" if until else "it waits", until=until)
 
-    def _again(self, shown: Row, job: Row) -> None:
+    def _again(self, shown: Row, job: JobFacts) -> None:
         failed = facts.last_failure(self._conn, int(shown["execution_id"]), job)
-        most = ((failed["meta"] or {}).get("max_attempts")) if failed else None
-        number = f"attempt {job['failures'] + 1}" + (f" of {most}" if most else "")
-        cause = heading((failed["error"] or {}).get("message")) if failed else ""
-        text = f"{number} follows at {clock(job['available_at'])}" + (f", after: {cause}" if cause else "")
-        self._add(shown, job, "retry", text, until=job["available_at"])
+        most = ((failed.meta or {}).get("max_attempts")) if failed else None
+        number = f"attempt {job.failures + 1}" + (f" of {most}" if most else "")
+        cause = heading((failed.error or {}).get("message")) if failed else ""
+        text = f"{number} follows at {clock(job.available_at)}" + (f", after: {cause}" if cause else "")
+        self._add(shown, job, "retry", text, until=job.available_at)
 
-    def _child(self, shown: Row, job: Row, depth: int) -> None:
+    def _child(self, shown: Row, job: JobFacts, child_id: str, depth: int) -> None:
         try:
-            child = read.show_execution(self._conn, int(job["child"]))
+            child = read.show_execution(self._conn, int(child_id))
         except NotFound:
-            self._add(shown, job, "child", f"child execution {job['child']} is no longer there", child=job["child"])
+            self._add(shown, job, "child", f"child execution {child_id} is no longer there", child=child_id)
             return
-        text = f"it waits for child execution {job['child']} of {child['path']}, which is {child['status']}"
-        self._add(shown, job, "child", text, child=job["child"])
+        text = f"it waits for child execution {child_id} of {child['path']}, which is {child['status']}"
+        self._add(shown, job, "child", text, child=child_id)
         if depth > 0 and child["status"] not in TERMINAL:
-            self.of_execution(child, facts.read_jobs(self._conn, int(job["child"])), depth - 1)
+            self.of_execution(child, facts.read_jobs(self._conn, int(child_id)), depth - 1)
 
-    def _add(self, shown: Row, job: Row | None, kind: str, text: str, **more: Any) -> None:
+    def _add(self, shown: Row, job: JobFacts | None, kind: str, text: str, **more: Any) -> None:
         of_job: Row = {"step": None, "visit": None, "item_index": NO_ITEM}
         if job is not None:
-            step = "the cancel" if job["node_id"] == CANCEL_NODE else job["node_id"]
-            of_job = {"step": step, "visit": job["visit"], "item_index": job["item_index"]}
+            step = "the cancel" if job.node_id == CANCEL_NODE else job.node_id
+            of_job = {"step": step, "visit": job.visit, "item_index": job.item_index}
         where = {"execution_id": shown["execution_id"], "path": shown["path"], **of_job}
         self.waits.append({**where, "kind": kind, "until": None, "child": None, "pool": None, "text": text, **more})
 

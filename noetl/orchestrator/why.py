@@ -8,6 +8,7 @@ from typing import Any
 
 from noetl.database import explain as facts
 from noetl.database import read
+from noetl.database.explain import JobFacts, StepFacts
 from noetl.database.paging import Connection, Row, plain_row
 from noetl.orchestrator.waits import Waits
 from noetl.playbook.code_lines import code_lines
@@ -17,7 +18,7 @@ from noetl.words import TERMINAL, EventType, JobStatus, step_of
 CHILD_DEPTH = 5
 """Levels of children that are described below an execution."""
 
-_STATUS = {
+_STATUS: Mapping[str, str] = {
     EventType.STEP_COMPLETED: "completed",
     EventType.STEP_FAILED: "failed",
     EventType.STEP_SKIPPED: "skipped",
@@ -58,7 +59,7 @@ def waits_of(conn: Connection, execution_id: int) -> list[Row]:
     return [] if shown["status"] in TERMINAL else _waits(conn, shown, facts.read_jobs(conn, execution_id))
 
 
-def _waits(conn: Connection, shown: Row, jobs: list[Row]) -> list[Row]:
+def _waits(conn: Connection, shown: Row, jobs: list[JobFacts]) -> list[Row]:
     waits = Waits(conn)
     waits.of_execution(shown, jobs, CHILD_DEPTH)
     return waits.waits
@@ -67,49 +68,49 @@ def _waits(conn: Connection, shown: Row, jobs: list[Row]) -> list[Row]:
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-def _step(row: Row, jobs: list[Row], over: bool) -> Row:
+def _step(row: StepFacts, jobs: list[JobFacts], over: bool) -> Row:
     """Return a step's newest visit as it is shown."""
-    own = [job for job in jobs if step_of(job["node_id"]) == row["step"]]
-    job = next((job for job in own if job["node_id"] == row["step"]), None)
-    status = _STATUS.get(row["event_type"])
+    own = [job for job in jobs if step_of(job.node_id) == row.step]
+    job = next((job for job in own if job.node_id == row.step), None)
+    status = _STATUS.get(row.event_type)
     ended = status is not None
-    error = row["error"] if status == "failed" else None
+    error = row.error if status == "failed" else None
     return plain_row(
         {
-            "step": row["step"],
-            "type": row["type"],
-            "visit": row["visit"],
+            "step": row.step,
+            "type": row.type,
+            "visit": row.visit,
             "status": status or _going_on(own, over),
-            "attempt": row["attempt"] if ended or job is None else job["failures"] + 1,
-            "max_attempts": (row["error"] or {}).get("max_attempts"),
+            "attempt": row.attempt if ended or job is None else job.failures + 1,
+            "max_attempts": (row.error or {}).get("max_attempts"),
             "items": _items(row),
-            "started_at": row["queued_at"],
-            "ended_at": row["at"] if ended else None,
-            "duration": row["duration"] if ended else None,
-            "worker_id": row["worker_id"] if ended or job is None else job["worker_id"],
+            "started_at": row.queued_at,
+            "ended_at": row.at if ended else None,
+            "duration": row.duration if ended else None,
+            "worker_id": row.worker_id if ended or job is None else job.worker_id,
             "result": _beginning(row) if status == "completed" else None,
             "error": None if error is None else error.get("message"),
         }
     )
 
 
-def _going_on(jobs: list[Row], over: bool) -> str:
+def _going_on(jobs: list[JobFacts], over: bool) -> str:
     """Return where a step stands that has not ended, by its jobs."""
     if over:
         return ""
-    statuses = {str(job["status"]) for job in jobs}
+    statuses = {str(job.status) for job in jobs}
     for status, word in _OF_JOB.items():
         if status in statuses:
             return word
     return "running"
 
 
-def _items(row: Row) -> Row | None:
+def _items(row: StepFacts) -> Row | None:
     """Return how many items of a step's loop have ended and failed, of how many."""
-    if row["loop"] is not None:
-        loop = row["loop"]
+    if row.loop is not None:
+        loop = row.loop
         return {"ended": loop.get("ended", 0), "failed": loop.get("failed", 0), "count": loop.get("count", 0)}
-    counts = _json(row["result"]) if row["looped"] else None
+    counts = _json(row.result) if row.looped else None
     if isinstance(counts, Mapping) and "count" in counts:
         return {"ended": counts["count"], "failed": counts.get("failed", 0), "count": counts["count"]}
     return None
@@ -121,11 +122,11 @@ def _json(text: str | None) -> Any:
     return orjson.loads(text) if text is not None and len(text) < 400 else None
 
 
-def _beginning(row: Row) -> str | None:
+def _beginning(row: StepFacts) -> str | None:
     """Return the beginning of a step's result as JSON text; a loop's is told by its items."""
-    if row["looped"]:
+    if row.looped:
         return None
-    return "a large result" if row["result_ref"] is not None else row["result"]
+    return "a large result" if row.result_ref is not None else row.result
 
 
 # ---- failures --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from noetl.database.rows import JobIds, Pending
 from noetl.engine.decision import Chunk
 from noetl.engine.events import Event
 from noetl.jobs import Job
-from noetl.orchestrator.batch import QUARANTINED_DELAY, BatchPart, CancelledChild
+from noetl.orchestrator.batch import BatchPart, CancelledChild
 from noetl.words import CANCEL_NODE, EventType, JobStatus
 
 Row = dict[str, Any]
@@ -62,7 +62,9 @@ def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, staying: S
         rows.executions.append(_execution_row(part, at))
         if part.ended and parent_job_id is not None:
             rows.woken[parent_job_id] = execution_id
-    rows.jobs += [job_row(execution_id, job, at, id(job) in staying) for job in part.jobs]
+    rows.jobs += [
+        job_row(execution_id, job, at, leased=id(job) in staying, quarantined=part.quarantined) for job in part.jobs
+    ]
     rows.chunks += [_chunk_row(execution_id, chunk) for chunk in part.chunks]
     rows.errors += [
         {**asdict(error), "execution_id": execution_id, "message": storable(error.message)} for error in part.errors
@@ -153,7 +155,7 @@ def _add_result(rows: Rows, row: Row, result: bytes, inline_limit: int) -> None:
     )
 
 
-def job_row(execution_id: int, job: Job, at: int, leased: bool) -> Row:
+def job_row(execution_id: int, job: Job, at: int, *, leased: bool, quarantined: bool) -> Row:
     """Return a queue row; its status says when it may run."""
     delay = job.delay
     row: Row = {"execution_id": execution_id, **job.columns(), "created_at": at}
@@ -162,10 +164,10 @@ def job_row(execution_id: int, job: Job, at: int, leased: bool) -> Row:
     if leased:
         row["status"] = JobStatus.LEASED
         row["attempts"] = job.attempts + 1
+    elif quarantined:
+        row["status"] = JobStatus.QUARANTINED
     elif delay is None:
         row["status"] = JobStatus.QUEUED
-    elif delay == QUARANTINED_DELAY:
-        row["status"] = JobStatus.QUARANTINED
     else:
         row["status"] = JobStatus.WAITING
         if math.isfinite(delay):

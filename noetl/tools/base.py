@@ -5,7 +5,7 @@ A tool opens what its call names and never sees the engine's database.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed, error_value
@@ -38,7 +38,7 @@ class InvalidCall(Exception):
 
 
 def failed_at(
-    where: str, type_: str, problem: object, *, retryable: bool = False, detail: Any = None, output: str = ""
+    where: str, type_: str, problem: object, *, retryable: bool = False, detail: object = None, output: str = ""
 ) -> Failed:
     """Return the failure of a call. Its message is the problem behind its place in the playbook, as it can be stored.
 

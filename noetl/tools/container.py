@@ -159,7 +159,7 @@ def _options(call: Call) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _command(command: Any) -> Any:
+def _command(command: object) -> Any:
     if command is None or isinstance(command, str):
         return command
     if not isinstance(command, list) or any(isinstance(part, (dict, list, bool)) or part is None for part in command):
@@ -167,7 +167,7 @@ def _command(command: Any) -> Any:
     return [str(part) for part in command]
 
 
-def _environment(env: Any) -> dict[str, str]:
+def _environment(env: object) -> dict[str, str]:
     if env is None:
         return {}
     if not isinstance(env, Mapping):
@@ -175,11 +175,11 @@ def _environment(env: Any) -> dict[str, str]:
     return {name: _variable(value) for name, value in env.items() if value is not None}
 
 
-def _variable(value: Any) -> str:
+def _variable(value: object) -> str:
     return value if isinstance(value, str) else plain(value, 1 << 20, "env").decode()
 
 
-def _volumes(volumes: Any) -> Any:
+def _volumes(volumes: object) -> Any:
     """Return volumes as `source:target:mode` texts."""
     if volumes is None:
         return None
@@ -194,7 +194,7 @@ def _volumes(volumes: Any) -> Any:
     return volumes
 
 
-def _name(name: str, value: Any) -> str | None:
+def _name(name: str, value: object) -> str | None:
     if value is None or (isinstance(value, str) and value.strip()):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,7 +1,7 @@
 """Credentials of type postgres as parts of a connection, under the client library's names."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from noetl.tools.base import InvalidCall
 from noetl.tools.sql.bind import kind_of
@@ -51,7 +51,7 @@ _SECRET_PARTS: Final = ("password", "sslpassword")
 _SHORTEST_SECRET: Final = 4  # characters: a shorter secret would be found in every other word
 
 
-def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") -> dict[str, str]:
+def postgres_parts(credential: Mapping[str, object], what: str = "the credential") -> dict[str, str]:
     """Return the parts of a login from `{type: postgres, host, port, database, user, password, ...}` or `{type:
     postgres, url}`. Raises `InvalidCall`, whose message never shows a value that may be secret."""
     kind = credential.get("type", "postgres")
@@ -75,7 +75,7 @@ def postgres_parts(credential: Mapping[str, Any], what: str = "the credential") 
     return parts
 
 
-def _of_url(url: Any, what: str) -> dict[str, str]:
+def _of_url(url: object, what: str) -> dict[str, str]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -93,7 +93,7 @@ def _of_url(url: Any, what: str) -> dict[str, str]:
     return parts
 
 
-def secrets_of(parts: Mapping[str, Any]) -> tuple[str, ...]:
+def secrets_of(parts: Mapping[str, object]) -> tuple[str, ...]:
     """Return the secrets of a login."""
     return tuple(str(parts[name]) for name in _SECRET_PARTS if len(str(parts.get(name) or "")) >= _SHORTEST_SECRET)
 

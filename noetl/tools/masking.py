@@ -94,7 +94,7 @@ class Mask:
     def _data_text(self, text: str) -> str:
         return text if self._data is None else self._masked(self._data, text)
 
-    def _each(self, value: Any, mask: Callable[[str], str]) -> Any:
+    def _each(self, value: object, mask: Callable[[str], str]) -> Any:
         """Return a value of plain JSON types with every text in it masked."""
         if isinstance(value, str):
             return mask(value)
@@ -217,7 +217,7 @@ def _parts(secret: str) -> Iterator[str]:
             yield from (line for line in text.splitlines() if "\n" in text and len(line) >= _MIN_PART_CHARACTERS)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)

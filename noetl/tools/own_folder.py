@@ -7,20 +7,19 @@ import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-from typing import Any
 
 from noetl.calls import Call
 from noetl.tools.base import InvalidCall
 
 
-def refuse_home(call: Call, place: str, value: Any) -> None:
+def refuse_home(call: Call, place: str, value: object) -> None:
     """Raise `InvalidCall` where a text, or a text within a value, is a path or a pattern that leads into the home."""
     files = call.context.get("files")
     if files is not None:
         _look(Path(os.path.realpath(files)).parent, place, value)
 
 
-def _look(home: Path, place: str, value: Any) -> None:
+def _look(home: Path, place: str, value: object) -> None:
     if isinstance(value, str):
         if any(_reaches(path, home) for path in _spellings(value)):
             raise InvalidCall(

@@ -63,7 +63,7 @@ class _StepResult(dict[str, Any]):
             return dict(self)
         raise KeyError(key)
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         try:
             return self[key]
         except KeyError:
@@ -107,7 +107,7 @@ def compile_ahead(call: Call) -> None:
             _compile(call.where, code)
 
 
-def _written(value: Any, limit: int) -> bytes:
+def _written(value: object, limit: int) -> bytes:
     """Return a value as JSON; types that JSON lacks are written as the postgres tool writes them."""
     try:
         return plain(value, limit)
@@ -242,7 +242,7 @@ def _context(known: Mapping[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _invalid(message: str, detail: Any = None) -> Failed:
+def _invalid(message: str, detail: object = None) -> Failed:
     return Failed(error_value("validation", storable(message), detail=detail))
 
 

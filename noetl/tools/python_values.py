@@ -11,7 +11,7 @@ from noetl.playbook.values import MAX_DEPTH
 from noetl.tools.sql.values import interval, number
 
 
-def without_objects(value: Any, depth: int = 0) -> Any:
+def without_objects(value: object, depth: int = 0) -> Any:
     """Return a value with such objects written as text, numbers, lists and mappings; the rest of it stays.
 
     A set becomes a list, in ascending order where its items have one. Raises `ValueNotJson` for what is nested too
@@ -41,7 +41,7 @@ def without_objects(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _key(key: Any) -> Any:
+def _key(key: object) -> Any:
     return without_objects(key) if isinstance(key, (dt.date, dt.time, UUID)) else key
 
 

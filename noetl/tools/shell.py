@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from noetl.calls import Call
 from noetl.errors import TooLarge
@@ -89,7 +89,7 @@ def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
     return _Command(argv, (), stdin, environment, folder)
 
 
-def _interpreter(shell: Any) -> list[str]:
+def _interpreter(shell: object) -> list[str]:
     """Return the interpreter that the field `shell` names; by default bash where there is one, else sh."""
     if shell is not None and shell not in SHELLS:
         raise InvalidCall(f"shell is {shell!r}: write bash or sh, or make command a list that begins with the program")
@@ -124,7 +124,7 @@ def _file(content: bytes, files: contextlib.ExitStack) -> int:
     return descriptor
 
 
-def _argument(name: str, value: Any) -> str:
+def _argument(name: str, value: object) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -143,7 +143,7 @@ def _environment(call: Call) -> dict[str, str]:
     return {**os.environ, "NOETL_IDEMPOTENCY_KEY": call.key, **own_variables}
 
 
-def _variable(name: str, value: Any) -> str:
+def _variable(name: str, value: object) -> str:
     if not name or "=" in name or "\0" in name:
         raise InvalidCall(f"env: {name!r} is not a valid name of a variable")
     if isinstance(value, bool):

@@ -61,7 +61,7 @@ class AwsSecrets:
         """Close the kept connections."""
         self._service.close()
 
-    def _keys(self, login: Mapping[str, Any]) -> AwsKeys:
+    def _keys(self, login: Mapping[str, object]) -> AwsKeys:
         access = login.get("access_key") or login.get("access_key_id")
         secret = login.get("secret_key") or login.get("secret_access_key")
         token = login.get("session_token")
@@ -75,7 +75,7 @@ class AwsSecrets:
             )
         return AwsKeys(str(access), str(secret), str(token) if token else None)
 
-    def _address(self, login: Mapping[str, Any], region: str) -> str:
+    def _address(self, login: Mapping[str, object], region: str) -> str:
         address = login.get("endpoint") or self._variable("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL")
         return f"{str(address).rstrip('/')}/" if address else f"https://secretsmanager.{region}.amazonaws.com/"
 

@@ -41,7 +41,7 @@ class GoogleSecrets:
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}  # by who asks and where: token, its end
 
     def fetch(
-        self, name: str, *, version: str | None, project: str | None, credential: Mapping[str, Any] | None
+        self, name: str, *, version: str | None, project: str | None, credential: Mapping[str, object] | None
     ) -> CloudSecret:
         """Return a secret, its newest version unless one is given. Raises `CloudError`."""
         login = credential if credential is not None else self._key_file()
@@ -73,7 +73,7 @@ class GoogleSecrets:
             ) from None
         return key if isinstance(key, dict) else {}
 
-    def _project(self, login: Mapping[str, Any] | None) -> str:
+    def _project(self, login: Mapping[str, object] | None) -> str:
         named = self._environment.get("GOOGLE_CLOUD_PROJECT") or (login or {}).get("project_id")
         if named:
             return str(named)
@@ -83,7 +83,7 @@ class GoogleSecrets:
 
     # ---- account --------------------------------------------------------------------------------------------------
 
-    def _token(self, login: Mapping[str, Any] | None) -> str:
+    def _token(self, login: Mapping[str, object] | None) -> str:
         if login is not None and login.get("token"):
             return str(login["token"])
         account = ("", "") if login is None else (str(login.get("client_email")), str(login.get("private_key")))
@@ -117,7 +117,7 @@ class GoogleSecrets:
                 retryable=problem.retryable,
             ) from None
 
-    def _log_in(self, key: Mapping[str, Any]) -> Any:
+    def _log_in(self, key: Mapping[str, object]) -> Any:
         """Exchange a text signed with the service account's key for an access token."""
         token_url = str(key.get("token_uri") or _LOGIN_URL)
         form = {"grant_type": _GRANT_TYPE, "assertion": _assertion(key, token_url, int(self._clock()))}
@@ -129,7 +129,7 @@ class GoogleSecrets:
         )
 
 
-def _assertion(key: Mapping[str, Any], audience: str, now: int) -> str:
+def _assertion(key: Mapping[str, object], audience: str, now: int) -> str:
     """Return the JWT of a service account, signed with RS256."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15

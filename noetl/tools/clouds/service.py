@@ -109,7 +109,7 @@ def _decoded(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
-def _reason(answer: Any) -> str:
+def _reason(answer: object) -> str:
     """Return the reason in an error answer, whose form differs from service to service."""
     if isinstance(answer, dict):
         inner = answer.get("error")

@@ -159,7 +159,7 @@ def asked_for(command: Bound) -> str | None:
 # ---- credentials -----------------------------------------------------------------------------------------------------
 
 
-def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iterable[Bound]) -> None:
+def log_in(opened: Opened, auth: Mapping[str, Mapping[str, object]], commands: Iterable[Bound]) -> None:
     """Give DuckDB the call's credentials: as secrets under their aliases, with Postgres databases attached under them
     unless the SQL attaches them itself. Raises `InvalidCall`, `DatabaseUnavailable`."""
     import duckdb
@@ -191,7 +191,7 @@ def log_in(opened: Opened, auth: Mapping[str, Mapping[str, Any]], commands: Iter
             ) from None
 
 
-def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], credential_name: str) -> None:
+def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, object], credential_name: str) -> None:
     import duckdb
 
     load_extension(opened, {"postgres": "postgres_scanner", "s3": "httpfs"}[kind])
@@ -202,7 +202,7 @@ def _secret(opened: Opened, name: str, kind: str, options: Mapping[str, Any], cr
         raise InvalidCall(f"{credential_name} has a value that DuckDB does not take") from None
 
 
-def _s3(credential: Mapping[str, Any], credential_name: str) -> dict[str, Any]:
+def _s3(credential: Mapping[str, object], credential_name: str) -> dict[str, Any]:
     unknown = [str(name) for name in credential if name != "type" and name not in _S3_OPTIONS]
     if unknown:
         raise InvalidCall(

@@ -36,7 +36,7 @@ class HttpLogin:
         """Tell whether a text has a secret in it, in any form in which programs write one. Common ones do not count."""
         return mask_of(self.secrets).finds(text)
 
-    def in_value(self, value: Any) -> bool:
+    def in_value(self, value: object) -> bool:
         """Tell whether a value of plain JSON types has a secret in it."""
         if isinstance(value, str):
             return any(secret in value for secret in self.secrets if secret) or self.in_text(value)

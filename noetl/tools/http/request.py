@@ -79,7 +79,7 @@ def request_of(call: Call) -> Request:
     )
 
 
-def _query_and_body(fields: Mapping[str, Any], method: str) -> tuple[Mapping[str, Any], Any, bool]:
+def _query_and_body(fields: Mapping[str, object], method: str) -> tuple[Mapping[str, Any], Any, bool]:
     """Return the query of `data`, the body, and whether there is a body. Raises `InvalidCall`."""
     payload, data = fields.get("payload"), fields.get("data")
     if data is None:
@@ -90,7 +90,7 @@ def _query_and_body(fields: Mapping[str, Any], method: str) -> tuple[Mapping[str
     return query, body if has_body else payload, has_body or payload is not None
 
 
-def _address(url: Any) -> str:
+def _address(url: object) -> str:
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         raise InvalidCall(f"endpoint {url!r} is not an address: write one that begins with http:// or https://")
     try:
@@ -107,7 +107,7 @@ def _host(url: str) -> str:
     return url.partition("://")[2].split("/")[0].split("?")[0].rpartition("@")[2][:100]
 
 
-def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, Any]) -> HttpLogin:
+def _login(call: Call, headers: Mapping[str, str], params: Mapping[str, object]) -> HttpLogin:
     """Return the login of `auth`. Raises `InvalidCall` where the step gives one of its headers or params itself."""
     try:
         login = login_of(call.auth.get("", {}), call.secrets)
@@ -132,13 +132,13 @@ def _timeout(call: Call) -> float:
     return float(seconds if call.timeout is None else min(seconds, call.timeout))
 
 
-def _big_as_text(choice: Any) -> bool:
+def _big_as_text(choice: object) -> bool:
     if choice not in (None, *BIG_NUMBERS):
         raise InvalidCall(f"big_numbers {choice!r} is not one of {', '.join(BIG_NUMBERS)}")
     return bool(choice == "text")
 
 
-def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
+def _split(data: object, method: str) -> tuple[Mapping[str, Any], Any, bool]:
     """Return query, body, and whether there is a body, of the field `data`."""
     if isinstance(data, Mapping) and data and set(data) <= {"query", "body"}:
         return _mapping(data, "query", "data.query"), data.get("body"), data.get("body") is not None
@@ -149,7 +149,7 @@ def _split(data: Any, method: str) -> tuple[Mapping[str, Any], Any, bool]:
     return {}, data, True
 
 
-def _mapping(fields: Mapping[str, Any], name: str, path: str | None = None) -> Mapping[str, Any]:
+def _mapping(fields: Mapping[str, object], name: str, path: str | None = None) -> Mapping[str, Any]:
     value = fields.get(name)
     if value is None:
         return {}
@@ -158,7 +158,7 @@ def _mapping(fields: Mapping[str, Any], name: str, path: str | None = None) -> M
     return value
 
 
-def _text(path: str, value: Any) -> str:
+def _text(path: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
@@ -166,14 +166,14 @@ def _text(path: str, value: Any) -> str:
     raise InvalidCall(f"{path} must be text, not a {type(value).__name__}")
 
 
-def _header(path: str, value: Any) -> str:
+def _header(path: str, value: object) -> str:
     text = _text(path, value)
     if not sendable(text):
         raise InvalidCall(f"{path} has a line end or another character in it that no header can have")
     return text
 
 
-def _query(name: str, value: Any) -> Any:
+def _query(name: str, value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [_text(f"params.{name}", item) for item in value]
     return _text(f"params.{name}", value)
@@ -182,7 +182,7 @@ def _query(name: str, value: Any) -> Any:
 # ---- body ------------------------------------------------------------------------------------------------------------
 
 
-def _content(body: Any, headers: dict[str, str]) -> bytes:
+def _content(body: object, headers: dict[str, str]) -> bytes:
     """Return the bytes of a body: text unchanged, a form where the headers say so, else JSON. May add Content-Type."""
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if isinstance(body, str) and (not is_json(kind) or _is_document(body)):

@@ -45,7 +45,7 @@ class _Response:
     def content_type(self) -> str:
         return self.headers.get("content-type", "")
 
-    def described(self, data: Any) -> dict[str, Any]:
+    def described(self, data: object) -> dict[str, Any]:
         return {
             "status_code": self.status,
             "headers": self.headers,
@@ -192,7 +192,7 @@ def _data(response: _Response, big_as_text: bool) -> Any:
         return read_text(body, kind)  # an error page with the wrong label: the status says more
 
 
-def _kept(response: _Response, data: Any) -> dict[str, Any]:
+def _kept(response: _Response, data: object) -> dict[str, Any]:
     """Return the response for the error's detail: of a long body the beginning of its text."""
     described = response.described(data)
     try:

@@ -29,7 +29,7 @@ class PostgresLogin:
         return hide(text, self.secrets)
 
 
-def login_of(auth: Mapping[str, Mapping[str, Any]], default: PostgresLogin | None) -> PostgresLogin:
+def login_of(auth: Mapping[str, Mapping[str, object]], default: PostgresLogin | None) -> PostgresLogin:
     """Return the login of a call: that of its one credential, else the default. Raises `InvalidCall`."""
     if not auth:
         if default is None:

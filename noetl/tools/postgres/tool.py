@@ -9,7 +9,7 @@ command runs on its own.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from noetl.calls import Call
 from noetl.outcomes import Done, Failed
@@ -103,7 +103,7 @@ class Postgres:
             return self._transactions
 
 
-def _isolation(value: Any, once: bool) -> str:
+def _isolation(value: object, once: bool) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or value.lower() not in ISOLATIONS:

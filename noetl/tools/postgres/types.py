@@ -103,7 +103,7 @@ def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
     open_lists = [top]
     bare, begins = "", text.index("{")
 
-    def add(item: Any) -> None:
+    def add(item: object) -> None:
         open_lists[-1].append(item)
 
     for quoted, sign in _ARRAY_ITEM.findall(text[begins:]):

@@ -30,7 +30,7 @@ Value = tuple[int, bytes | None]
 # ---- in --------------------------------------------------------------------------------------------------------------
 
 
-def dump(place: str, value: Any) -> Value:
+def dump(place: str, value: object) -> Value:
     """Return a JSON value as a parameter. `place` is what errors call it. Raises `InvalidCall`."""
     match value:
         case None:
@@ -49,7 +49,7 @@ def dump(place: str, value: Any) -> Value:
             return _JSONB, dump_json(place, value)
 
 
-def dump_json(place: str, value: Any) -> bytes:
+def dump_json(place: str, value: object) -> bytes:
     """Return a value as JSON text that jsonb takes. Raises `InvalidCall`."""
     try:
         text = orjson.dumps(value, default=dict)
@@ -60,7 +60,7 @@ def dump_json(place: str, value: Any) -> bytes:
     return text
 
 
-def _check_texts(place: str, value: Any) -> None:
+def _check_texts(place: str, value: object) -> None:
     if isinstance(value, str):
         check_text(place, value)
     elif isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def _check_texts(place: str, value: Any) -> None:
             _check_texts(f"{place}[{index}]", item)
 
 
-def dump_array(place: str, value: Sequence[Any]) -> bytes:
+def dump_array(place: str, value: Sequence[object]) -> bytes:
     """Return a list as the text of an array. Raises `InvalidCall`."""
     items: list[bytes] = []
     for index, item in enumerate(value):

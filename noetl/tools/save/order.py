@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -69,13 +68,13 @@ def read_order(call: Call, storage: str) -> Order:
     return Order(storage, last_of_each(rows, key) if key else rows, table=_text(fields, "table"), key=key)
 
 
-def _rows(fields: Mapping[str, Any]) -> list[Row]:
+def _rows(fields: Mapping[str, object]) -> list[Row]:
     if fields.get("data") is None:
         raise InvalidCall("there is nothing to save: give data")
     return rows_of(fields["data"])
 
 
-def _key(fields: Mapping[str, Any]) -> tuple[str, ...]:
+def _key(fields: Mapping[str, object]) -> tuple[str, ...]:
     mode, key = fields.get("mode") or "insert", fields.get("key")
     if mode not in MODES:
         raise InvalidCall(f"mode {mode!r} is neither insert nor upsert")
@@ -89,7 +88,7 @@ def _key(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _statement(fields: Mapping[str, Any], storage: str) -> Order:
+def _statement(fields: Mapping[str, object], storage: str) -> Order:
     for name in ("mode", "key"):
         if fields.get(name) is not None:
             raise InvalidCall(f"{name} goes with a table, not with a statement")
@@ -108,7 +107,7 @@ def _statement(fields: Mapping[str, Any], storage: str) -> Order:
     return Order(storage, [], statements=bound)
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def _text(fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
         raise InvalidCall(f"{name} must be text, not {'empty' if value == '' else kind_of(value)}")
@@ -116,7 +115,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _format(fields: Mapping[str, Any], path: str) -> str:
+def _format(fields: Mapping[str, object], path: str) -> str:
     named = fields.get("format")
     if named is not None:
         if named not in FORMATS:

@@ -83,7 +83,7 @@ class _RowCounter(Results):
         """Begin the next command."""
         self._returns = bool(columns)
 
-    def row(self, values: Sequence[Any]) -> None:
+    def row(self, values: Sequence[object]) -> None:
         """Count a row that is returned."""
         self.count += 1
 
@@ -122,7 +122,7 @@ def _fill(session: Session, order: Order) -> bytes:
     return order.result(count, table)
 
 
-def _for_column(value: Any, column: _TableColumn) -> Any:
+def _for_column(value: object, column: _TableColumn) -> Any:
     """Return a value as its column takes it: for JSON, a text that is an array or object stands for that; a float
     without a fraction is a whole number."""
     if column.is_whole and isinstance(value, float) and value.is_integer():

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 _INT8_RANGE: Final = (-(2**63), 2**63 - 1)
 
 
-def rows_of(data: Any) -> list[Row]:
+def rows_of(data: object) -> list[Row]:
     """Return the rows of `data`: a mapping is one, a list of mappings several. Raises `InvalidCall`."""
     if isinstance(data, Mapping):
         rows: list[Row] = [data]
@@ -90,7 +90,7 @@ def type_of(values: Sequence[Any]) -> str:
     return kind
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     match value:
         case bool():
             return "BOOLEAN"

@@ -23,7 +23,7 @@ class Bound:
     values: tuple[Any, ...] | None
 
 
-def commands_of(fields: Mapping[str, Any]) -> list[Command]:
+def commands_of(fields: Mapping[str, object]) -> list[Command]:
     """Return the commands of `command` or `commands`, which are text or a list of texts. Raises `InvalidCall`."""
     named = [name for name in ("command", "commands") if fields.get(name) is not None]
     if len(named) != 1:
@@ -42,7 +42,7 @@ def commands_of(fields: Mapping[str, Any]) -> list[Command]:
     return commands
 
 
-def bind(commands: list[Command], params: Any, *, question: bool = False) -> list[Bound]:
+def bind(commands: list[Command], params: object, *, question: bool = False) -> list[Bound]:
     """Return commands with their values; without `params` (None) nothing is a placeholder, and the text is untouched.
 
     A list gives values to `$1`, or to `%s` in their order in all commands; a mapping to `:name`, `$name` and
@@ -79,7 +79,7 @@ def _bind(command: Command, binder: "_ByName | _ByPlace") -> Bound:
 
 
 class _ByName:
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, object]) -> None:
         self.params: Any = params
 
     def find(self, placeholder: Placeholder) -> str | None:
@@ -146,7 +146,7 @@ def check_text(place: str, text: str) -> None:
         raise InvalidCall(f"{place} {fault}")
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """Return a name for the type of a JSON value."""
     names = {type(None): "nothing", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
     return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a mapping")

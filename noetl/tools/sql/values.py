@@ -63,7 +63,7 @@ def iso_moment(text: str) -> str:
     return text + ":00" if text[-3] in "+-" else text
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Any:
     """Return a driver's value of a column as plain JSON types; unknown types become text."""
     match value:
         case None | str() | bool():
@@ -91,7 +91,7 @@ def jsonable(value: Any) -> Any:
             return str(value)
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     plain_key = jsonable(key)
     return plain_key if isinstance(plain_key, str) else orjson.dumps(plain_key).decode()
 
@@ -139,7 +139,7 @@ class Results:
         self._kept, self._size = [] if kept else None, 0
         self._write(b'%b"command_%d":{"status":"success","rows":[' % (b"," if self._commands else b"", self._commands))
 
-    def row(self, values: Sequence[Any]) -> None:
+    def row(self, values: Sequence[object]) -> None:
         """Add a row of plain values."""
         name = f"command_{self._commands}.rows[{self._rows}]"
         text = plain(dict(zip(self._names, values, strict=True)), self._limit, name)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jinja2 import Environment, filters, pass_context, pass_environment
 from jinja2.exceptions import FilterArgumentError, SecurityError
@@ -300,11 +300,11 @@ def as_float(value: Any, default: Any = 0.0) -> Any:
     return filters.do_float(raw(value), default)
 
 
-def rounded(value: Any, precision: int = 0, method: str = "common") -> Any:
+def rounded(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> Any:
     """Jinja's `round`, bounded."""
     if not isinstance(precision, int) or abs(precision) > MAX_PRECISION:
         raise SecurityError(f"round: a precision is between -{MAX_PRECISION} and {MAX_PRECISION}: {brief(precision)}")
-    return filters.do_round(number(value), precision, method)  # type: ignore[arg-type]
+    return filters.do_round(number(value), precision, method)
 
 
 def absolute(value: Any) -> Any:

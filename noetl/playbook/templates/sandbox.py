@@ -111,7 +111,7 @@ def missing_key(obj: Any, name: Any) -> str:
 class _Generator(CodeGenerator):
     """Jinja's code generator, with all that works on values in the hands of the environment."""
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self.write("environment.joined((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -124,7 +124,7 @@ class _Generator(CodeGenerator):
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
         self.write(f", {name_of(node)!r})")
 
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
         """Each comparison of a chain is a call; what stands between two is evaluated once."""
         self.write("(")
         left: nodes.Expr | str = node.expr
@@ -143,7 +143,7 @@ class _Generator(CodeGenerator):
             left = kept
         self.write(")")
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
         self.write("environment.getitem(")
         self.visit(node.node, frame)
         self.write(", ")
@@ -160,7 +160,7 @@ class _Generator(CodeGenerator):
             self.visit(node.arg, frame)
         self.write(")")
 
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
         self.write("{")
         for pair in node.items:
             plain = isinstance(pair.key, nodes.Const)
@@ -171,7 +171,7 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write("}")
 
-    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
         if not isinstance(node.node, nodes.EnvironmentAttribute):
             super().visit_Call(node, frame, forward_caller=forward_caller)
             return
@@ -185,7 +185,7 @@ class _Generator(CodeGenerator):
 class _ExpressionGenerator(_Generator):
     """For a template that is one expression: yield its value instead of text."""
 
-    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:  # noqa: N802 - Jinja's name
+    def visit_Output(self, node: nodes.Output, frame: Frame) -> None:
         self.writeline("yield ", node)
         self.visit(node.nodes[0], frame)
 
@@ -291,31 +291,27 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         hint = getattr(obj, "missing", None)
         return Missing(obj=obj, name=name, hint=hint(name) if hint else None)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         BUDGET.charge_steps(STEPS_PER_CALL + len(args) + len(kwargs))
-        if isinstance(__obj, Method):
-            return __obj.call(*args, **kwargs)
-        if isinstance(__obj, Absent):
-            return __obj
-        if isinstance(__obj, Undefined):
-            str(__obj)  # raises, with the name
-        if not callable(__obj):
-            raise SecurityError(f"a {type(__obj).__name__} cannot be called")
-        if not _may_be_called(__obj):
-            raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called here")
-        if getattr(__obj, "__func__", None) is LoopContext.changed:
-            return _changed(__obj.__self__, args)
-        if not isinstance(__obj, Macro):
-            return super().call(__context, __obj, *args, **kwargs)
+        if isinstance(obj, Method):
+            return obj.call(*args, **kwargs)
+        if isinstance(obj, Absent):
+            return obj
+        if isinstance(obj, Undefined):
+            str(obj)  # raises, with the name
+        if not callable(obj):
+            raise SecurityError(f"a {type(obj).__name__} cannot be called")
+        if not _may_be_called(obj):
+            raise SecurityError(f"{getattr(obj, '__name__', type(obj).__name__)} cannot be called here")
+        if getattr(obj, "__func__", None) is LoopContext.changed:
+            return _changed(obj.__self__, args)
+        if not isinstance(obj, Macro):
+            return super().call(context, obj, *args, **kwargs)
         BUDGET.descend()
         try:
-            return super().call(__context, __obj, *args, **kwargs)
+            return super().call(context, obj, *args, **kwargs)
         finally:
             BUDGET.ascend()
-
-
-def _finalize(value: Any) -> str:
-    return value if type(value) is str else bounds.text(value)
 
 
 def _changed(loop: Any, values: tuple[Any, ...]) -> bool:

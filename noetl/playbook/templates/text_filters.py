@@ -127,13 +127,13 @@ def urlencode(value: Any) -> str:
     """Jinja's `urlencode`, bounded."""
     plain = normal(value)
     if isinstance(plain, dict):
-        pairs = [[key, _as_text(item)] for key, item in plain.items()]
+        pairs = [(str(key), _as_text(item)) for key, item in plain.items()]
     elif isinstance(plain, list):
-        pairs = [[_as_text(part) for part in pair] for pair in plain]
+        pairs = [(_as_text(key), _as_text(item)) for key, item in plain]
     else:
         return filters.do_urlencode(_as_text(plain))
     BUDGET.charge_steps(20 * len(pairs))
-    return filters.do_urlencode(pairs)  # type: ignore[arg-type]
+    return filters.do_urlencode(pairs)
 
 
 def _as_text(value: Any) -> str:

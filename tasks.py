@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent
 BIN = ROOT / ".venv" / "bin"
 NOETL = str(BIN / "noetl")
 DDL = "noetl/database/ddl/postgres/schema_ddl.sql"
-EXPORTS = ("event_log", "queue", "workload", "workflow", "transition", "workbook", "runtime", "error_log")
-HEALTH_LIMIT = 120.0
+EXPORT_TABLES = ("event_log", "queue", "workload", "workflow", "transition", "workbook", "runtime", "error_log")
+HEALTH_SECONDS = 120.0
 
 
 def say(text: str) -> None:
@@ -116,7 +116,7 @@ def wait_until_healthy(container: str) -> None:
 
     say("Waiting for Postgres ...")
     client = docker.from_env()
-    limit = time.monotonic() + HEALTH_LIMIT
+    limit = time.monotonic() + HEALTH_SECONDS
     try:
         while True:
             state = client.containers.get(container).attrs["State"]
@@ -313,8 +313,8 @@ def export_execution_logs(_: Context) -> None:
 @task
 def export_table(_: Context, table: str) -> None:
     """Write one table's rows of an execution to logs/."""
-    if table not in EXPORTS:
-        raise Exit(f"There is no export {table!r}: there are {', '.join(EXPORTS)}.", code=2)
+    if table not in EXPORT_TABLES:
+        raise Exit(f"There is no export {table!r}: there are {', '.join(EXPORT_TABLES)}.", code=2)
     become(NOETL, "export", parameter("ID", example="<execution_id>"), "--dir", "logs", "--only", table)
 
 

@@ -14,7 +14,7 @@ from noetl.errors import NoetlError
 NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook")
 COMMANDS = ("dev", "run", "export")
 
-LASTING = ("server", "worker", "run", "dev")
+LONG_RUNNING = ("server", "worker", "run", "dev")
 """What runs long enough for a step to look at it."""
 
 HELP = """Run YAML playbooks durably with nothing but Postgres.
@@ -66,7 +66,7 @@ def run() -> NoReturn:
     """Run the command line; never show a traceback, unless NOETL_DEBUG asks for it."""
     debug = os.environ.get("NOETL_DEBUG", "") not in ("", "0", "false")
     first = _first_word()
-    if first in LASTING:
+    if first in LONG_RUNNING:
         from noetl.process_memory import hide_environment
 
         hide_environment()

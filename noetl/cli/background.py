@@ -21,13 +21,13 @@ from noetl.errors import Conflict, NoetlError, SettingsError
 from noetl.home.files import UMASK, make_folder, make_home, open_file
 from noetl.settings import Settings
 
-LOG_LIMIT = 10 * 1024 * 1024
+MAX_LOG_BYTES = 10 * 1024 * 1024
 """A log that is larger when a process starts is moved aside."""
 
-START_LIMIT = 120.0
+START_SECONDS = 120.0
 """Seconds that a process may take to be ready: the first start of an embedded Postgres is part of it."""
 
-POLL = 0.05
+POLL_SECONDS = 0.05
 
 
 class StartError(NoetlError):
@@ -57,7 +57,7 @@ class Background:
             while not _lock(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() > limit:  # longer than anybody's look at it takes
                     raise Conflict(f"{what} runs already for {self.home} (process {self.pid()})")
-                time.sleep(POLL)
+                time.sleep(POLL_SECONDS)
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
             file.flush()
@@ -94,7 +94,7 @@ class Background:
                 words = file.read().decode().split()
                 if words and words[0].isdigit():
                     return words
-                time.sleep(POLL)  # it is about to write, or to end
+                time.sleep(POLL_SECONDS)  # it is about to write, or to end
         return []
 
     def start(self, arguments: Sequence[str], ready: Callable[[int], bool]) -> int:
@@ -112,14 +112,14 @@ class Background:
                 start_new_session=True,
                 umask=UMASK,
             )
-        limit = time.monotonic() + START_LIMIT
+        limit = time.monotonic() + START_SECONDS
         while not ready(process.pid):
             if process.poll() is not None:
                 raise StartError(self._last_words(begin))
             if time.monotonic() > limit:
                 process.terminate()
-                raise StartError(f"{self.name} was not ready after {START_LIMIT:.0f} s: see {self.log}")
-            time.sleep(POLL)
+                raise StartError(f"{self.name} was not ready after {START_SECONDS:.0f} s: see {self.log}")
+            time.sleep(POLL_SECONDS)
         self._pass_on_warnings(begin)
         return process.pid
 
@@ -134,7 +134,7 @@ class Background:
             while time.monotonic() < limit:
                 if self.pid() != pid:
                     return True
-                time.sleep(POLL)
+                time.sleep(POLL_SECONDS)
             if number == signal.SIGTERM:
                 note(f"{self.name} (process {pid}) did not end within {timeout:g} s and is killed")
         raise Conflict(f"{self.name} (process {pid}) cannot be ended")
@@ -152,7 +152,7 @@ class Background:
             make_home(self.home)
             make_folder(self.log.parent)
             size = self.log.stat().st_size if self.log.exists() else 0
-            if size > LOG_LIMIT:
+            if size > MAX_LOG_BYTES:
                 self.log.replace(self.log.with_suffix(".log.1"))
                 size = 0
         except OSError as error:

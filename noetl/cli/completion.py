@@ -4,29 +4,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from noetl.cli.playbook_files import SUFFIXES
+from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES
 from noetl.errors import NoetlError
 
-MOST = 50
+MAX_PROPOSALS = 50
 """Proposals at most."""
 
 
 def execution_ids(incomplete: str) -> list[tuple[str, str]]:
     """Return the newest executions that the home's server knows, with what they are. No server: none."""
-    rows = _ask("/api/executions", {"limit": MOST})
+    rows = _ask("/api/executions", {"limit": MAX_PROPOSALS})
     found = [(row["execution_id"], f"{row['path']} {row['status']} {row['started_at'][:19]}") for row in rows]
     return [one for one in found if one[0].startswith(incomplete)]
 
 
 def playbooks(incomplete: str) -> list[str]:
     """Return the YAML files and folders that a text begins, and the catalog's paths."""
-    found = [*_files(incomplete), *(row["path"] for row in _ask("/api/catalog", {"limit": MOST}))]
-    return sorted({path for path in found if path.startswith(incomplete)})[:MOST]
+    found = [*_files(incomplete), *(row["path"] for row in _ask("/api/catalog", {"limit": MAX_PROPOSALS}))]
+    return sorted({path for path in found if path.startswith(incomplete)})[:MAX_PROPOSALS]
 
 
 def files(incomplete: str) -> list[str]:
     """Return the YAML files and folders that a text begins."""
-    return sorted(path for path in _files(incomplete) if path.startswith(incomplete))[:MOST]
+    return sorted(path for path in _files(incomplete) if path.startswith(incomplete))[:MAX_PROPOSALS]
 
 
 def _files(incomplete: str) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _files(incomplete: str) -> Iterator[str]:
         name = f"{head}/{entry.name}" if "/" in incomplete else entry.name
         if entry.is_dir():
             yield f"{name}/"
-        elif entry.suffix in SUFFIXES:
+        elif entry.suffix in PLAYBOOK_SUFFIXES:
             yield name
 
 

@@ -23,33 +23,37 @@ app = typer.Typer(help="Credentials: add, list, show, remove, rotate.", no_args_
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the credential.")]
 
 
+Type = Annotated[str, typer.Option("--type", metavar="T", help=f"Type: one of {', '.join(CREDENTIAL_TYPES)}.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="K=V",
+        help="Field with its value: K=- asks for it, K=@FILE reads it, K=env:NAME takes a variable's. Repeatable.",
+    ),
+]
+FieldsFile = Annotated[
+    str | None, typer.Option("--input", metavar="FILE", help="File with the fields as a JSON object; - reads stdin.")
+]
+Description = Annotated[str, typer.Option("--description", help="Sentence that is shown in lists.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the credential of this name. Default: an error.")]
+
+
 @app.command()
 def add(
     name: Name,
-    type_: Annotated[str, typer.Option("--type", metavar="T", help=f"Type: one of {', '.join(CREDENTIAL_TYPES)}.")],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="K=V",
-            help="Field with its value: K=- asks for it, K=@FILE reads it, K=env:NAME takes a variable's. Repeatable.",
-        ),
-    ] = None,
-    input_file: Annotated[
-        str | None,
-        typer.Option("--input", metavar="FILE", help="File with the fields as a JSON object; - reads stdin."),
-    ] = None,
-    description: Annotated[str, typer.Option("--description", help="Sentence that is shown in lists.")] = "",
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite the credential of this name. Default: an error.")
-    ] = False,
+    type_: Type,
+    sets: Fields = None,
+    input_file: FieldsFile = None,
+    description: Description = "",
+    replace: Replace = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Store a credential, encrypted.
 
-    What stands on a command line can be seen by others: give values as K=-, K=@FILE, K=env:NAME or by --input.
+    Others can see a command line: give values as K=-, K=@FILE, K=env:NAME or by --input.
     """
     check_name(name)
     check_type(type_)
@@ -61,14 +65,14 @@ def add(
         "description": description,
         "replace": replace,
     }
-    found = connect(load_settings(), host, port).post("/api/credentials", body, repeat=replace)
+    stored = connect(load_settings(), host, port).post("/api/credentials", body, repeat=replace)
     for value in secret_values(type_, fields):
         if isinstance(value, str) and is_common(value):
             note(f"warning: a value of {name} {COMMON_WARNING}")
     if as_json:
-        print_json(found)
+        print_json(stored)
     else:
-        note(f"the credential {name} of type {type_} is {'stored' if found['created'] else 'replaced'}")
+        note(f"the credential {name} of type {type_} is {'stored' if stored['created'] else 'replaced'}")
 
 
 @app.command("list")
@@ -102,21 +106,21 @@ def show(
 ) -> None:
     """Show a credential, its values masked."""
     query = {"reveal": "true" if reveal else None}
-    found = connect(load_settings(), host, port).get(f"/api/credentials/{segment(name)}", query)
+    credential = connect(load_settings(), host, port).get(f"/api/credentials/{segment(name)}", query)
     if as_json:
-        print_json(found)
+        print_json(credential)
         return
-    note(f"{found['name']}, {found['type']}, key {found['key_id']}, changed {found['updated_at']}")
-    rows = [{"field": field, "value": value} for field, value in found["fields"].items()]
+    note(f"{credential['name']}, {credential['type']}, key {credential['key_id']}, changed {credential['updated_at']}")
+    rows = [{"field": field, "value": value} for field, value in credential["fields"].items()]
     print_table(("field", "value"), rows, empty="it has no fields")
 
 
 @app.command()
 def remove(name: Name, host: Host = None, port: Port = None, as_json: Json = False) -> None:
     """Remove a credential."""
-    found = connect(load_settings(), host, port).delete(f"/api/credentials/{segment(name)}")
+    removed = connect(load_settings(), host, port).delete(f"/api/credentials/{segment(name)}")
     if as_json:
-        print_json(found or {"name": name})
+        print_json(removed or {"name": name})
     else:
         note(f"the credential {name} is removed")
 
@@ -124,13 +128,13 @@ def remove(name: Name, host: Host = None, port: Port = None, as_json: Json = Fal
 @app.command()
 def rotate(host: Host = None, port: Port = None, as_json: Json = False) -> None:
     """Encrypt all credentials anew with the first key of NOETL_ENCRYPTION_KEY, all or none."""
-    found = connect(load_settings(), host, port).post("/api/credentials/rotate", {}, repeat=True)
+    rotated = connect(load_settings(), host, port).post("/api/credentials/rotate", {}, repeat=True)
     if as_json:
-        print_json(found)
+        print_json(rotated)
     else:
-        count = found["rotated"]
-        what = "credential is" if count == 1 else "credentials are"
-        note(f"{count} {what} encrypted with the key {found['key_id']}")
+        count = rotated["rotated"]
+        noun = "credential is" if count == 1 else "credentials are"
+        note(f"{count} {noun} encrypted with the key {rotated['key_id']}")
 
 
 @app.command()
@@ -141,17 +145,17 @@ def key() -> None:
     print(new_key())
 
 
-def read_fields(type_: str, given: Sequence[str], input_file: str | None = None) -> dict[str, str]:
+def read_fields(type_: str, pairs: Sequence[str], input_file: str | None = None) -> dict[str, str]:
     """Return the fields of `--set k=v`; a v of -, @FILE or env:NAME says where the value is. Raises `InputError`."""
-    found = {}
-    for each in given:
-        name, equals, text = each.partition("=")
+    fields = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InputError(f"--set {name!r} is not of the form name=value")
         if text == "-" and input_file == "-":
             raise InputError(f"--set {name}=- and --input - both read stdin: give one of them")
-        found[name] = _value(type_, name, text)
-    return found
+        fields[name] = _value(type_, name, text)
+    return fields
 
 
 def _value(type_: str, name: str, text: str) -> str:

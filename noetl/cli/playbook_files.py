@@ -8,10 +8,10 @@ from typing import Any
 
 from noetl.errors import InputError, NotFound
 
-SUFFIXES = (".yaml", ".yml")
+PLAYBOOK_SUFFIXES = (".yaml", ".yml")
 
-_DOCUMENT = re.compile(r"^(apiVersion|kind|metadata|workflow)\s*:", re.MULTILINE)
-_CALLS = re.compile(r"type['\"]?\s*:\s*['\"]?playbook")
+_DOCUMENT_KEY = re.compile(r"^(apiVersion|kind|metadata|workflow)\s*:", re.MULTILINE)
+_CHILD_CALL = re.compile(r"type['\"]?\s*:\s*['\"]?playbook")
 
 Register = Callable[[str, str], dict[str, Any]]
 """Put content with this file name into the catalog; return `{path, version, kind, created}`."""
@@ -33,7 +33,7 @@ def find_file(text: str) -> Path | None:
     if "\0" in text:
         return None
     given = Path(text)
-    for candidate in (given, *(given.with_name(given.name + suffix) for suffix in SUFFIXES if given.name)):
+    for candidate in (given, *(given.with_name(given.name + suffix) for suffix in PLAYBOOK_SUFFIXES if given.name)):
         if candidate.is_file():
             return candidate
     return None
@@ -41,7 +41,7 @@ def find_file(text: str) -> Path | None:
 
 def catalog_path(text: str) -> str:
     """Return the catalog path that a PATH means which is no file."""
-    for suffix in SUFFIXES:
+    for suffix in PLAYBOOK_SUFFIXES:
         text = text.removesuffix(suffix)
     return text.removeprefix("./")
 
@@ -64,7 +64,7 @@ def documents(given: Sequence[str]) -> Iterator[Path]:
     for text in given:
         folder = Path(text)
         if folder.is_dir():
-            below = (file for file in sorted(folder.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
+            below = (file for file in sorted(folder.rglob("*")) if file.suffix in PLAYBOOK_SUFFIXES and file.is_file())
             files = [file for file in below if is_document(read_text(file))]
             if not files:
                 raise NotFound(f"there is no playbook in the folder {text}: no file there ends in .yaml and is one")
@@ -77,7 +77,7 @@ def documents(given: Sequence[str]) -> Iterator[Path]:
 
 def is_document(text: str) -> bool:
     """Tell whether a YAML file's text looks like a document of NoETL."""
-    return _DOCUMENT.search(text) is not None
+    return _DOCUMENT_KEY.search(text) is not None
 
 
 def register_tree(file: Path, register: Register) -> list[Entry]:
@@ -137,7 +137,7 @@ def root_of(file: Path, path: str) -> Path | None:
 
 def child_paths(text: str, filename: str) -> list[str]:
     """Return the catalog paths of the playbooks that a playbook calls by a constant path."""
-    if not _CALLS.search(text):
+    if not _CHILD_CALL.search(text):
         return []
     from noetl.playbook.load import read_document
 

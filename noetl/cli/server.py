@@ -13,7 +13,7 @@ from noetl.settings import Settings, load_settings
 
 app = typer.Typer(help="The HTTP API: start, stop, status.", no_args_is_help=True)
 
-STOP_LIMIT = 15.0
+STOP_SECONDS = 15.0
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to bind to. Default: NOETL_HOST, else 127.0.0.1.")]
 Port = Annotated[
@@ -50,7 +50,7 @@ def start(
 
 @app.command()
 def stop(
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds until it is killed.")] = STOP_LIMIT,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds until it is killed.")] = STOP_SECONDS,
 ) -> None:
     """Stop the server."""
     settings = load_settings()

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_PLACED = re.compile(r"[^\n:]+:\d+:\d+: (error|warning|hint): ")
+_PLACED_PROBLEM = re.compile(r"[^\n:]+:\d+:\d+: (error|warning|hint): ")
 
 
 def complain(message: str) -> None:
     """Print an error on stderr. The problems of a file say themselves where they are and what."""
-    text = message if _PLACED.match(message) else f"error: {message}"
+    text = message if _PLACED_PROBLEM.match(message) else f"error: {message}"
     print(text, file=sys.stderr, flush=True)
 
 
@@ -104,7 +104,7 @@ class _Column:
         from rich.text import Text
 
         text = _cut(self.cells[number], width, keep_end=self.name in ("path", "file"))
-        style = STYLES.get(self.cells[number], "") if self.name == "status" else ""
+        style = STATUS_STYLES.get(self.cells[number], "") if self.name == "status" else ""
         return Text(f"{text:<{width}}", style)
 
 
@@ -157,7 +157,7 @@ def _short(name: str, value: Any, *, wide: bool) -> str:
     return text[11:] if text[:10] == datetime.now(UTC).date().isoformat() else text[:16]
 
 
-STYLES = {
+STATUS_STYLES = {
     "completed": "green",
     "failed": "red",
     "cancelled": "yellow",

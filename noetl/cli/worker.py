@@ -14,7 +14,7 @@ from noetl.settings import Settings, load_settings
 
 app = typer.Typer(help="Workers, which run the steps: start, stop, list.", no_args_is_help=True)
 
-STOP_LIMIT = 40.0
+STOP_SECONDS = 40.0
 """Seconds that workers get to drain before they are killed; what they held runs again elsewhere."""
 
 Name = Annotated[str, typer.Option("--name", help="Name of this group of workers, if a home has several.")]
@@ -68,7 +68,7 @@ def stop(
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Seconds until calls that still run are killed.")
-    ] = STOP_LIMIT,
+    ] = STOP_SECONDS,
 ) -> None:
     """Stop the workers when their running calls have ended."""
     settings = load_settings()

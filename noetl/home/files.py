@@ -8,9 +8,9 @@ from pathlib import Path
 UMASK = 0o077
 """The umask of every process of ours that outlives a command: what it and its steps write belongs to its account."""
 
-_OTHERS = 0o077
-_MARKS = ("token", "encryption.key", "instance", "server.pid", "start.lock", "postgres", "logs")
-_PASSED_THROUGH = Path("/var/lib/noetl")
+_MODE_OF_OTHERS = 0o077
+_NAMES_IN_HOME = ("token", "encryption.key", "instance", "server.pid", "start.lock", "postgres", "logs")
+_SHARED_FOLDER = Path("/var/lib/noetl")
 """As root the embedded database is below this folder, under an account that has to get there."""
 
 
@@ -20,10 +20,10 @@ def make_home(home: Path) -> None:
     A folder that holds other things than NoETL's keeps its mode: others may need it.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if home == _PASSED_THROUGH or os.path.ismount(home):
+    if home == _SHARED_FOLDER or os.path.ismount(home):
         return
     names = set(os.listdir(home))
-    if not names or not names.isdisjoint(_MARKS):
+    if not names or not names.isdisjoint(_NAMES_IN_HOME):
         _close(home)
 
 
@@ -35,14 +35,14 @@ def make_folder(folder: Path) -> None:
 
 def _close(folder: Path) -> None:
     found = folder.stat()
-    if found.st_mode & _OTHERS and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
-        folder.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    if found.st_mode & _MODE_OF_OTHERS and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~_MODE_OF_OTHERS)
 
 
 def open_file(path: Path, flags: int) -> int:
     """Open a file, made with mode 0600 where there is none, and return its descriptor. Raises OSError."""
     descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.fstat(descriptor).st_mode & _OTHERS:
+    if os.fstat(descriptor).st_mode & _MODE_OF_OTHERS:
         with suppress(PermissionError):  # of another account: it was let in by that one
             os.fchmod(descriptor, 0o600)
     return descriptor

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from noetl.home.files import make_folder, make_home
 
-FOLDER, NAME = "run", "server.sock"
+SOCKET_FOLDER, SOCKET_NAME = "run", "server.sock"
 
-_LONGEST = 100
+_MAX_PATH_BYTES = 100
 """Bytes that the path of a socket may have on every system."""
 
 
@@ -23,14 +23,14 @@ class Untrusted(OSError):
 
 def path_of(home: Path) -> Path:
     """Return where the socket of a home is."""
-    return home / FOLDER / NAME
+    return home / SOCKET_FOLDER / SOCKET_NAME
 
 
 def listen(home: Path) -> socket.socket:
     """Return the listening socket of a home, in place of one that a killed server left. Raises OSError."""
     make_home(home)
-    make_folder(home / FOLDER)
-    folder = _open_folder(home / FOLDER)
+    make_folder(home / SOCKET_FOLDER)
+    folder = _open_folder(home / SOCKET_FOLDER)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path_of(home).unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def connect(home: Path, timeout: float | None) -> socket.socket:
 
     Raises `Untrusted` where somebody else could be behind the socket, OSError where nobody is.
     """
-    folder = _open_folder(home / FOLDER)
+    folder = _open_folder(home / SOCKET_FOLDER)
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         client.settimeout(timeout)
@@ -83,9 +83,9 @@ def _ours() -> set[int]:
 def _address(home: Path, folder: int) -> str:
     """Return a path to the socket that is short enough for the system, by way of the open folder where it must be."""
     path = path_of(home)
-    if len(os.fsencode(path)) <= _LONGEST:
+    if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
         return str(path)
-    return f"/proc/self/fd/{folder}/{NAME}"
+    return f"/proc/self/fd/{folder}/{SOCKET_NAME}"
 
 
 def _account_of(client: socket.socket) -> int:

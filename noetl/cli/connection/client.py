@@ -23,20 +23,20 @@ from noetl.errors import AnswerLost, Conflict, InputError, NotFound, Unauthorize
 from noetl.home import local_socket
 from noetl.settings import Settings
 
-TIMEOUT = 60.0
+ANSWER_SECONDS = 60.0
 """Seconds to wait for an answer. The stream sends something every 15 s."""
 
 IDLE_SECONDS = 2.0
 """How long a connection may be idle and be used again: far less than the server keeps one."""
 
-_RAISES: dict[int, type[Exception]] = {401: Unauthorized, 404: NotFound, 409: Conflict, 503: Unreachable}
+_ERROR_OF_STATUS: dict[int, type[Exception]] = {401: Unauthorized, 404: NotFound, 409: Conflict, 503: Unreachable}
 
 
 class _LocalConnection(HTTPConnection):
     """HTTP through the socket of a home's server."""
 
     def __init__(self, home: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
         self._home = home
 
     def connect(self) -> None:
@@ -176,7 +176,7 @@ class Client:
             return _LocalConnection(self.location.home)
         parts = urlsplit(self.location.address)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        return kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        return kind(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
 
     def _is_fresh(self, sock: socket.socket | None) -> bool:
         """Tell whether a connection may be used again: idle for a moment only, and not closed by the server."""
@@ -197,13 +197,13 @@ class Client:
         problem = problem.get("error") if isinstance(problem, dict) else None
         if not isinstance(problem, dict):
             raise Unreachable(f"what answers at {self.address} is not a NoETL server")
-        raise _RAISES.get(status, InputError)(str(problem.get("message")))
+        raise _ERROR_OF_STATUS.get(status, InputError)(str(problem.get("message")))
 
     def _lost(self, error: Exception) -> Unreachable:
         """Return the error of a call that was sent, at least in part, and got no whole answer."""
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, TimeoutError):
-            return Unreachable(f"the server at {self.address} gave no answer within {TIMEOUT:.0f} s")
+            return Unreachable(f"the server at {self.address} gave no answer within {ANSWER_SECONDS:.0f} s")
         return AnswerLost(
             f"the server at {self.address} went away before it answered ({reason}): whether the call took effect is not"
             " known"

@@ -1,14 +1,19 @@
 """`noetl db remove`: stop the embedded Postgres and delete what it keeps, after saying what that is."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from noetl.cli.background import Background, of_kind
 from noetl.cli.terminal import confirmed, note
-from noetl.settings import load_settings
+from noetl.settings import Settings, load_settings
 
-STOP_LIMIT = 10.0
+if TYPE_CHECKING:
+    from noetl.database.embedded.server import EmbeddedServer
+
+STOP_SECONDS = 10.0
 """Seconds that server and workers have to end."""
 
 
@@ -20,17 +25,38 @@ def remove(
     Server and workers of the home are stopped first. Settings, token and logs in NOETL_HOME stay.
     """
     from noetl.database.connect import embedded_server
-    from noetl.database.embedded.owner import size_of
 
     settings = load_settings()
     postgres = embedded_server(settings)
-    folders = [folder for folder in (postgres.base, postgres.socket_folder) if folder.exists()]
-    folders = [folder for folder in folders if folder == postgres.base or postgres.base not in folder.parents]
+    folders = _folders_of(postgres)
     if not folders:
         note(f"there is no embedded Postgres of {settings.home}: nothing to remove")
         return
-    known = [*of_kind(settings, "worker-"), Background(settings.home, "server")]
-    processes = [each for each in known if each.pid() is not None]
+    background = [*of_kind(settings, "worker-"), Background(settings.home, "server")]
+    processes = [each for each in background if each.pid() is not None]
+    _announce(settings, postgres, folders, processes)
+    if not yes and not confirmed("Delete it, with all executions?"):
+        note("nothing was removed")
+        raise typer.Exit(1)
+    for each in processes:
+        each.stop(STOP_SECONDS)
+    postgres.remove()
+    (settings.home / "instance").unlink(missing_ok=True)
+    note(f"the embedded Postgres of {settings.home} has been removed")
+
+
+def _folders_of(postgres: "EmbeddedServer") -> list[Path]:
+    """Return the folders of an embedded Postgres that are there, none of them below another."""
+    there = [folder for folder in (postgres.base, postgres.socket_folder) if folder.exists()]
+    return [folder for folder in there if folder == postgres.base or postgres.base not in folder.parents]
+
+
+def _announce(
+    settings: Settings, postgres: "EmbeddedServer", folders: Sequence[Path], processes: Sequence[Background]
+) -> None:
+    """Say which folders are deleted and which processes are stopped."""
+    from noetl.database.embedded.owner import size_of
+
     note(f"of {settings.home} this is removed:")
     for folder in folders:
         note(f"  {folder} ({size_of(folder) / 1_000_000:,.0f} MB)")
@@ -38,11 +64,3 @@ def remove(
         note(f"  {each.name} runs (process {each.pid()}) and is stopped")
     if postgres.running():
         note(f"  Postgres runs (process {postgres.pid()}) and is stopped")
-    if not yes and not confirmed("Delete it, with all executions?"):
-        note("nothing was removed")
-        raise typer.Exit(1)
-    for each in processes:
-        each.stop(STOP_LIMIT)
-    postgres.remove()
-    (settings.home / "instance").unlink(missing_ok=True)
-    note(f"the embedded Postgres of {settings.home} has been removed")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from noetl.database.connect import Database
     from noetl.orchestrator.orchestrator import Registered
 
-TICK = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at files and executions."""
 
-STOP_LIMIT = 10.0
+STOP_SECONDS = 10.0
 """Seconds that a step which runs at Ctrl-C has to end."""
 
 
@@ -91,10 +91,10 @@ def running(settings: Settings, screen: Screen) -> Iterator[None]:
                 if postgres.start():
                     stack.callback(postgres.stop)
             if server_of(settings).pid() is None:
-                stack.callback(server_of(settings).stop, STOP_LIMIT)
+                stack.callback(server_of(settings).stop, STOP_SECONDS)
             ensure_server(settings)
             if all(each.pid() is None for each in of_kind(settings, "worker-")):
-                stack.callback(workers_of(settings, "default").stop, STOP_LIMIT)
+                stack.callback(workers_of(settings, "default").stop, STOP_SECONDS)
             ensure_workers(settings)
         yield
 
@@ -127,7 +127,7 @@ class _Dev:
         """Look until somebody stops it. A database that goes away is waited for."""
         self._help(bool(self._folder.look()) or bool(self._folder.paths))
         self._again()
-        while not stop.wait(TICK):
+        while not stop.wait(POLL_SECONDS):
             try:
                 if self._folder.look():
                     self._again()

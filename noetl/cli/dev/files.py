@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noetl.cli.dev.screen import Screen
-from noetl.cli.playbook_files import SUFFIXES, is_document, read_text
+from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES, is_document, read_text
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:
     from noetl.orchestrator.orchestrator import Registered
 
-MOST = 5000
-"""Files of a folder that are looked at."""
+MAX_FILES = 5000
+"""Most files of a folder that are watched."""
 
-BESIDE = (".py", ".sql")
+IMPORTED_SUFFIXES = (".py", ".sql")
 """Files that playbooks may take in: when one is saved, the playbooks are registered again."""
 
-_SKIPPED = ("node_modules", "__pycache__", "venv")
-_TESTS = (".test.yaml", ".test.yml")
+_SKIPPED_FOLDERS = ("node_modules", "__pycache__", "venv")
+_TEST_SUFFIXES = (".test.yaml", ".test.yml")
 
 Sign = tuple[int, int, int]
 """What changes when a file is saved: its time, size and number."""
@@ -49,16 +49,20 @@ class Folder:
         self._signs = found
         for file in sorted(gone):
             self._forget(file)
-        if any(file.suffix in BESIDE for file in (*saved, *gone)):
+        if any(file.suffix in IMPORTED_SUFFIXES for file in (*saved, *gone)):
             saved = list(found)
-        return [path for file in sorted(saved) if file.suffix in SUFFIXES and (path := self._take(file)) is not None]
+        return [
+            path
+            for file in sorted(saved)
+            if file.suffix in PLAYBOOK_SUFFIXES and (path := self._take(file)) is not None
+        ]
 
     def _scan(self) -> dict[Path, Sign]:
         found: dict[Path, Sign] = {}
         for file in self._files():
-            if len(found) >= MOST:
+            if len(found) >= MAX_FILES:
                 if not self._crowded:
-                    self.screen.say(f"{self.root} has more than {MOST:,} files: the others are left out")
+                    self.screen.say(f"{self.root} has more than {MAX_FILES:,} files: the others are left out")
                 self._crowded = True
                 break
             try:
@@ -70,10 +74,10 @@ class Folder:
 
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
+            folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS and not name.startswith("."))
             for name in sorted(names):
-                plain = not name.startswith(".") and not name.endswith(_TESTS)
-                if plain and name.endswith((*SUFFIXES, *BESIDE)):
+                plain = not name.startswith(".") and not name.endswith(_TEST_SUFFIXES)
+                if plain and name.endswith((*PLAYBOOK_SUFFIXES, *IMPORTED_SUFFIXES)):
                     yield Path(folder, name)
 
     def _forget(self, file: Path) -> None:

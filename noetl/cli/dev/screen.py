@@ -9,13 +9,13 @@ from typing import Any
 
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, took
-from noetl.cli.terminal import STYLES, cell, open_console, safe
+from noetl.cli.terminal import STATUS_STYLES, cell, open_console, safe
 from noetl.errors import Problem
 
-RESULT = 2000
+MAX_RESULT_CHARACTERS = 2000
 """Characters of a result that are shown; `noetl execute result` has all of it."""
 
-_COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
+_SEVERITY_COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Screen:
@@ -31,7 +31,7 @@ class Screen:
 
     def problem(self, problem: Problem) -> None:
         """Show a finding of lint, as file:line:column, as an editor takes it."""
-        self._line({"what": "problem", **asdict(problem)}, (str(problem), _COLOURS.get(problem.severity, "")))
+        self._line({"what": "problem", **asdict(problem)}, (str(problem), _SEVERITY_COLOURS.get(problem.severity, "")))
 
     def registered(self, file: Path, path: str, version: int, created: bool) -> None:
         """Show that a file stands in the catalog."""
@@ -68,11 +68,11 @@ class Screen:
         reason = f": {step}{cell(error['message'])}" if error.get("message") else ""
         text = f"  {shown['path']}: execution {shown['execution_id']} {status} in {took(shown)}{reason}"
         given = {"what": "ended", **{name: shown[name] for name in names}}
-        self._line(given, (_now(), "dim"), (text, STYLES.get(status, "")))
+        self._line(given, (_now(), "dim"), (text, STATUS_STYLES.get(status, "")))
         if not self.as_json and shown["result"] is not None:
             result = json.dumps(shown["result"], ensure_ascii=False, indent=2)
-            more = "" if len(result) <= RESULT else f"\n... noetl execute result {shown['execution_id']}"
-            for line in (result[:RESULT] + more).splitlines():
+            more = "" if len(result) <= MAX_RESULT_CHARACTERS else f"\n... noetl execute result {shown['execution_id']}"
+            for line in (result[:MAX_RESULT_CHARACTERS] + more).splitlines():
                 print(safe(line, sys.stdout))
             sys.stdout.flush()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from noetl.cli.execute.durations import lasts_beyond_attempts, seconds_between
 from noetl.cli.execute.output_reporter import step_label
-from noetl.cli.terminal import STYLES, cell, note, open_console, safe
+from noetl.cli.terminal import STATUS_STYLES, cell, note, open_console, safe
 from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import EventType
 
@@ -170,6 +170,6 @@ def say_end(shown: Event) -> None:
     if sys.stderr.isatty():
         from rich.text import Text
 
-        open_console(stderr=True).print(Text(text, style=STYLES.get(status, "")))
+        open_console(stderr=True).print(Text(text, style=STATUS_STYLES.get(status, "")))
     else:
         note(text)

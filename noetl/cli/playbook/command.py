@@ -25,7 +25,7 @@ File = Annotated[
     typer.Argument(metavar="FILE", help="Playbook file; the suffix may be left out.", autocompletion=complete_files),
 ]
 
-DRAWINGS = ("mermaid", "svg")
+DRAWING_FORMATS = ("mermaid", "svg")
 
 
 @app.command()
@@ -88,8 +88,8 @@ def graph(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. Default: stdout.")] = None,
 ) -> None:
     """Draw the workflow."""
-    if format not in DRAWINGS:
-        raise InputError(f"--format is {format!r}: it is one of {', '.join(DRAWINGS)}")
+    if format not in DRAWING_FORMATS:
+        raise InputError(f"--format is {format!r}: it is one of {', '.join(DRAWING_FORMATS)}")
     playbook = _playbook(file)
     if format == "svg":
         from noetl.playbook.drawing.svg import svg as draw

@@ -10,7 +10,7 @@ import typer
 
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.playbook.tested import Told, say_summary, say_tested
-from noetl.cli.playbook_files import SUFFIXES, child_file, documents, find_file, read_text
+from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES, child_file, documents, find_file, read_text
 from noetl.cli.terminal import complain, print_json
 from noetl.errors import InputError, NotFound
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from noetl.playbook.model import Playbook
     from noetl.playbook.testfile.model import Test
 
-TEST_SUFFIXES = tuple(f".test{suffix}" for suffix in SUFFIXES)
+TEST_SUFFIXES = tuple(f".test{suffix}" for suffix in PLAYBOOK_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)

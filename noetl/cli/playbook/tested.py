@@ -9,10 +9,10 @@ from noetl.cli.terminal import open_console
 if TYPE_CHECKING:
     from noetl.testing.suite import Verdict
 
-WIDTH = 100
+MAX_VALUE_CHARACTERS = 100
 """Characters of a value that a line shows."""
 
-INDENT = " " * 10
+DETAIL_INDENT = " " * 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ def say_tested(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> Non
     line = Text.assemble("  ", (f"{word:<6}", style), f"  {tested.test.name}", (f"  {_milliseconds(tested)}", "dim"))
     console.print(line)
     for place, text in _why(tested):
-        console.print(Text.assemble(INDENT, (place, "dim"), (text, "red") if place else text))
+        console.print(Text.assemble(DETAIL_INDENT, (place, "dim"), (text, "red") if place else text))
     if verbose:
         for text in _timeline(tested):
-            console.print(Text(INDENT + text, style="dim"))
+            console.print(Text(DETAIL_INDENT + text, style="dim"))
     elif not tested.ok:
         for text in _path(tested):
-            console.print(Text(INDENT + text))
+            console.print(Text(DETAIL_INDENT + text))
 
 
 def say_summary(count: int, failed: int, milliseconds: float) -> None:
@@ -110,4 +110,4 @@ def _value(value: object) -> str:
 
 def _cut(text: str) -> str:
     text = " ".join(text.split("\n"))
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 3] + "..."

@@ -77,8 +77,8 @@ def _sum(problems: Sequence[Problem], files: int) -> str:
         name: sum(problem.severity == name for problem in problems)
         for name in ("error", "warning", "hint")  # in this order
     }
-    told = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number)
-    return f"{files} file{'' if files == 1 else 's'}: {told or 'no problems'}"
+    style = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number)
+    return f"{files} file{'' if files == 1 else 's'}: {style or 'no problems'}"
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from noetl.cli.connection.client import Client, segment
 from noetl.cli.connection.database_client import connect_to_read
-from noetl.cli.playbook.tested import say_tested
+from noetl.cli.playbook.verdict_report import print_verdict
 from noetl.cli.terminal import note
 from noetl.errors import Conflict, InputError
 from noetl.settings import load_settings
@@ -32,7 +32,7 @@ def record_test(execution_id: str, output: str | None, host: str | None, port: i
         _write(Path(output), text)
     if not tested.ok:
         note("the test does not pass as it is:")
-        say_tested(tested, verbose=False, stderr=True)
+        print_verdict(tested, verbose=False, stderr=True)
         raise typer.Exit(1)
     note(f"the test passes; put it into the playbook of {recording.playbook.path}, or beside it as NAME.test.yaml")
 

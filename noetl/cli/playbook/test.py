@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noetl.cli.options import Host, Json, Port
-from noetl.cli.playbook.tested import Told, say_summary, say_tested
+from noetl.cli.playbook.verdict_report import VerdictStyle, print_summary, print_verdict
 from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES, child_file, documents, find_file, read_text
 from noetl.cli.terminal import complain, print_json
 from noetl.errors import InputError, NotFound
@@ -67,14 +67,14 @@ def run_playbook_tests(
     if output is not None or host is not None or port is not None:
         raise InputError("--output, --host and --port belong to --record: leave them out")
     found, broken = gather(files)
-    count, failed = _run(found, name, Told(as_json, verbose))
+    count, failed = _run(found, name, VerdictStyle(as_json, verbose))
     if not count and not broken:
         wanted = f" with {name!r} in their name" if name is not None else ""
         raise NotFound(f"there are no tests{wanted} in {', '.join(files)}")
     raise typer.Exit(2 if broken else 1 if failed else 0)
 
 
-def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, int]:
+def _run(found: "Sequence[Tests]", name: str | None, style: VerdictStyle) -> tuple[int, int]:
     """Run tests; return how many there were, and how many failed."""
     from noetl.testing.python import PythonChild
     from noetl.testing.suite import as_data, run_test
@@ -84,23 +84,23 @@ def _run(found: "Sequence[Tests]", name: str | None, told: Told) -> tuple[int, i
     with PythonChild(runner_environment(os.environ)) as python:
         for each in found:
             wanted = [one for one in each.tests if name is None or name.lower() in one.name.lower()]
-            if wanted and not told.as_json:
+            if wanted and not style.as_json:
                 print(each.file)
             for one in wanted:
                 tested = run_test(each.playbook, one, Finder(each.file, each.playbook, Path(one.file)), python)
                 failed += not tested.ok
                 rows.append(as_data(tested, str(each.file)))
-                if not told.as_json:
-                    say_tested(tested, verbose=told.verbose)
-    if told.as_json:
+                if not style.as_json:
+                    print_verdict(tested, verbose=style.verbose)
+    if style.as_json:
         print_json(rows)
     elif rows:
-        say_summary(len(rows), failed, sum(row["milliseconds"] for row in rows))
+        print_summary(len(rows), failed, sum(row["milliseconds"] for row in rows))
     return len(rows), failed
 
 
 def gather(given: Sequence[str]) -> tuple[list[Tests], int]:
-    """Return the playbooks with their tests, and how many files have problems, which are told here."""
+    """Return the playbooks with their tests, and how many files have problems, which are style here."""
     found, broken = list[Tests](), 0
     for file in _playbooks(given):
         try:

@@ -1,4 +1,4 @@
-"""Shows what came of tests: a line for each, and for a failure why, with the path that the execution took."""
+"""The report of tests: a line for each, and for a failure its reason with the path of the execution."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ DETAIL_INDENT = " " * 10
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """How results are wanted."""
+class VerdictStyle:
+    """The form in which verdicts are printed."""
 
     as_json: bool
     verbose: bool
 
 
-def say_tested(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> None:
+def print_verdict(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> None:
     """Print one test that has run."""
     from rich.text import Text
 
@@ -41,7 +41,7 @@ def say_tested(tested: "Verdict", *, verbose: bool, stderr: bool = False) -> Non
             console.print(Text(DETAIL_INDENT + text))
 
 
-def say_summary(count: int, failed: int, milliseconds: float) -> None:
+def print_summary(count: int, failed: int, milliseconds: float) -> None:
     """Print the last line."""
     from rich.text import Text
 
@@ -91,12 +91,12 @@ def _timeline(tested: "Verdict") -> Iterator[str]:
         what += f" visit {event.visit}" if event.visit > 1 else ""
         what += f" item {event.item_index}" if event.item_index >= 0 else ""
         what += f" attempt {event.attempt}" if event.attempt > 1 else ""
-        told = ""
+        style = ""
         if event.error is not None:
-            told = f"  {event.error.get('type')}: {event.error.get('message')}"
+            style = f"  {event.error.get('type')}: {event.error.get('message')}"
         elif event.result is not None:
-            told = f"  {event.result.decode(errors='replace')}"
-        yield f"{moment.at:>12.3f} s  {child}{what}{_cut(told)}"
+            style = f"  {event.result.decode(errors='replace')}"
+        yield f"{moment.at:>12.3f} s  {child}{what}{_cut(style)}"
     for step, text in tested.output:
         for line in text.splitlines():
             yield f"{step} printed: {_cut(line)}"

@@ -51,11 +51,13 @@ JOB_COLUMNS = {
 """The columns of the queue that make a `Job`, in the order of its fields, with their types. The statements name them
 as `{job_...}` (`noetl.database.sql`)."""
 
+_CONTEXT = list(JOB_COLUMNS).index("context")
+
 
 def job_of(columns: Sequence[Any]) -> Job:
     """Return the job of a row's first columns."""
     values = list(columns[: len(JOB_COLUMNS)])
-    values[-1] = orjson.loads(values[-1])  # the context
+    values[_CONTEXT] = orjson.loads(values[_CONTEXT])
     return Job(*values)
 
 

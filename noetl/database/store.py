@@ -1,6 +1,6 @@
 """The engine's statements as functions: leasing, completing, reading.
 
-Every function takes a connection that stands in a transaction with the search path set (`begin`), most of them inside
+Every function takes a connection that stands in a transaction with the search path set (`transaction`), most of them inside
 a pipeline: what belongs together costs one round trip. Rows go in as one JSON parameter, which costs the client less
 than a dozen arrays and keeps the text of results as it is.
 """

@@ -22,7 +22,7 @@ from noetl.playbook.templates.template import UnreadableTemplate, is_template, p
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
-Fault = tuple[int, str, str]
+Misuse = tuple[int, str, str]
 """Where it stands in the template's text, the word that stands there, and the sentence."""
 
 _PLAIN_TEMPLATE: Final = re.compile(r"[^(\"'|~]*")
@@ -90,16 +90,16 @@ def check_expressions(source: PlaybookSource) -> None:
 def _check_below(reader: Reader, node: Node, label: str) -> None:
     """Report what never works in the templates below a node."""
     for scalar in node.texts():
-        for index, word, message in faults_of(scalar.value):
+        for index, word, message in misuses_of(scalar.value):
             place = place_in(reader.lines, scalar, index, word)
             reader.report(*place, "error", Code.TEMPLATE, f"{label}: {message}")
 
 
 @lru_cache(maxsize=4096)
-def faults_of(text: str) -> tuple[Fault, ...]:
+def misuses_of(text: str) -> tuple[Misuse, ...]:
     """Return what never works in a template; of a text that is none, or cannot be read, nothing.
 
-    >>> faults_of("{{ name.upper() }}")
+    >>> misuses_of("{{ name.upper() }}")
     ((8, 'upper', "text, lists and mappings have no methods: write '| upper'"),)
     """
     if not is_template(text) or _PLAIN_TEMPLATE.fullmatch(text):
@@ -111,8 +111,8 @@ def faults_of(text: str) -> tuple[Fault, ...]:
     own = _TEMPLATE_NAMES | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
-    faults = [fault for node in tree.find_all(_CHECKED_NODES) for fault in _fault(node, own)]
-    return tuple((*places.take(word, sign), message) for word, sign, message in faults)
+    misuses = [misuse for node in tree.find_all(_CHECKED_NODES) for misuse in _misuses(node, own)]
+    return tuple((*places.take(word, sign), message) for word, sign, message in misuses)
 
 
 class _Places:
@@ -130,8 +130,8 @@ class _Places:
         return match.start("word"), word
 
 
-def _fault(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield word, pattern of its position and message of each fault of a node."""
+def _misuses(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield word, pattern of its position and message of each misuse in a node."""
     if isinstance(node, nodes.Call):
         yield from _call(node.node, own)
     elif isinstance(node, nodes.Filter):
@@ -166,7 +166,7 @@ def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, s
 
 
 def _filter(node: nodes.Filter) -> Iterator[tuple[str, str, str]]:
-    """Yield the fault of a filter that never takes the kind of value before it."""
+    """Yield the misuse of a filter that never takes the kind of value before it."""
     if node.name in FILTERS and node.node is not None:
         kind, takes = _kind(node.node), FILTERS[node.name].takes
         if (kind, takes) in _NEVER_TAKEN:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.playbook.lint.expressions import faults_of
+from noetl.playbook.lint.expressions import misuses_of
 from noetl.playbook.load import lint
 from noetl.playbook.read.python_names import undefined_names
 
@@ -46,7 +46,7 @@ def told(steps: str) -> list[str]:
     ],
 )
 def test_an_expression_that_never_works(template: str, sentence: str) -> None:
-    found = [f"{index}: {word}: {message}" for index, word, message in faults_of(template)]
+    found = [f"{index}: {word}: {message}" for index, word, message in misuses_of(template)]
     sentence = sentence.replace("METHODS", METHODS)
     assert found[0].startswith(sentence) if sentence else found == []
 
@@ -74,8 +74,8 @@ def test_an_expression_that_never_works(template: str, sentence: str) -> None:
         "plain",
     ],
 )
-def test_what_works_is_no_fault(template: str) -> None:
-    assert faults_of(template) == ()
+def test_what_works_is_no_misuse(template: str) -> None:
+    assert misuses_of(template) == ()
 
 
 def test_a_fault_is_told_once_at_its_place() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from noetl.errors import TemplateError
-from noetl.playbook.lint.expressions import faults_of
+from noetl.playbook.lint.expressions import misuses_of
 from noetl.playbook.templates.filter_table import FILTERS, FilterSpec
 from noetl.playbook.templates.functions import FUNCTIONS, TEXT_FUNCTIONS
 from noetl.playbook.templates.sandbox import ENVIRONMENT
@@ -64,7 +64,7 @@ def test_a_filter_takes_and_gives_what_the_table_says(spec: FilterSpec) -> None:
 def test_what_lint_calls_impossible_never_renders(spec: FilterSpec, value: str) -> None:
     arguments = EXAMPLES.get(spec.name, "").partition(f"| {spec.name}")[2]
     expression = f"{value} | {spec.name}{arguments}"
-    if any(word == spec.name for _, word, _ in faults_of(f"{{{{ {expression} }}}}")):
+    if any(word == spec.name for _, word, _ in misuses_of(f"{{{{ {expression} }}}}")):
         with pytest.raises(TemplateError):
             rendered(expression)
 

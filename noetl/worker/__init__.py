@@ -1,1 +1,1 @@
-"""Workers: they lease jobs, run them and record what came of them."""
+"""Workers: processes that lease jobs, run them and record their outcomes."""

@@ -1,4 +1,4 @@
-"""What a supervised worker process runs: `python -m noetl.worker`, started by the supervisor."""
+"""The command of a supervised worker process: `python -m noetl.worker`, started by the supervisor."""
 
 import argparse
 import os

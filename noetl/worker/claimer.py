@@ -1,4 +1,4 @@
-"""The taking half of a worker: lease jobs, render them, hand them to the executor or answer them at once."""
+"""The claimer of a worker: it leases jobs, renders them, and hands them to the executor or finishes them at once."""
 
 import logging
 import math
@@ -133,7 +133,7 @@ class Claimer:
             return Computed(loop)
 
         where = f"{leased.execution.playbook.path}#{leased.job.node_id} loop"
-        call = Call("loop", where, where, {}, {}, math.inf, self._result_limit, {})
+        call = Call("loop", where, where, fields={}, args={}, timeout=math.inf, limit=self._result_limit, context={})
         self._submit(leased, call, choose, lambda _call: loop.give_up())
 
     def _submit(

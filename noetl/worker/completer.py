@@ -1,4 +1,4 @@
-"""The giving half of a worker: outcomes become transactions, and each is ours until its commit is acknowledged.
+"""The completer of a worker: outcomes become transactions, and each is ours until its commit is acknowledged.
 
 outcomes ──> batches: all in one, apart whose lock is to be waited for ──> one transaction each
                ^                                                               │

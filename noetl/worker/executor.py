@@ -268,7 +268,7 @@ class Executor:
             self._report(token, Failed(error_value("validation", storable(text))))
         return True
 
-    # ---- what came of them ---------------------------------------------------------------------------------------
+    # ---- answers -------------------------------------------------------------------------------------------------
 
     def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
         """A call ran (said by the runners)."""

@@ -1,4 +1,4 @@
-"""Threads for tools that wait on others. A call that is given up is forgotten, its late answer is dropped."""
+"""Threads for tools that wait for others. A call that is given up is forgotten, its late answer is discarded."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""What a worker holds: jobs under their leases, and outcomes on their way into the log."""
+"""The jobs that a worker holds under their leases, and their outcomes on the way into the log."""
 
 import random
 import time
@@ -81,11 +81,11 @@ class HeldJobs:
                 leased.execution,
                 leased.job,
                 outcome,
-                self.worker_id,
-                seconds,
-                leased.queued,
-                random.random(),  # noqa: S311 - jitter
-                time.monotonic(),
+                worker_id=self.worker_id,
+                duration=seconds,
+                queued=leased.queued,
+                jitter=random.random(),  # noqa: S311
+                since=time.monotonic(),
             )
         )
 

@@ -1,4 +1,4 @@
-"""The heart of a worker process: one thread that claims jobs, hands them to the executor and completes them.
+"""The worker loop: one thread that claims jobs, hands them to the executor and completes them.
 
     poll the executor ──> complete outcomes (one transaction) ──> continue with the next steps
          ^                                                            │

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import psycopg
 
@@ -61,15 +61,9 @@ def run_worker(
     process = _process(settings, pools, slots or settings.slots, only_root)
     database = open_database(settings, application=f"noetl worker {process.pid}")
     left_containers = LeftContainers(database, process.runtime_id)
-    tools = make_tools(
-        allow_link_local=settings.http_allow_link_local,
-        playbook_login=playbook_login(settings),
-        inbox_secret=read_seal(database),
-        container_labels=left_containers.labels,
-    )
+    tools = _tools(settings, database, left_containers.labels)
     executor = Executor(process.slots, tools=tools, environment=settings.environment)
-    keys = Keys(settings)
-    secrets = Secrets(Sources(database, settings, keys), Seals(keys))
+    secrets = _secrets(settings, database)
     claimer = Claimer(
         settings=settings,
         pools=pools,
@@ -94,7 +88,7 @@ def run_worker(
         maintenance.stop()
         executor.close()
         secrets.close()
-        _close_tools(tools.values())
+        _close(tools.values())
         maintenance.join(JOIN_SECONDS)
         _leave(database, process.runtime_id)
         database.close()
@@ -119,7 +113,21 @@ def _process(settings: Settings, pools: tuple[str, ...], slots: int, only_root: 
     )
 
 
-def _close_tools(tools: Iterable[Tool]) -> None:
+def _tools(settings: Settings, database: Database, container_labels: Mapping[str, str]) -> Mapping[str, Tool]:
+    return make_tools(
+        allow_link_local=settings.http_allow_link_local,
+        playbook_login=playbook_login(settings),
+        inbox_secret=read_seal(database),
+        container_labels=container_labels,
+    )
+
+
+def _secrets(settings: Settings, database: Database) -> Secrets:
+    keys = Keys(settings)
+    return Secrets(Sources(database, settings, keys), Seals(keys))
+
+
+def _close(tools: Iterable[Tool]) -> None:
     for tool in tools:
         if tool.close is not None:
             tool.close()

@@ -1,4 +1,4 @@
-"""Keep N worker processes alive: start them, start a crashed one again, let all of them drain.
+"""The supervisor of N worker processes: it starts them, starts a crashed one again, and lets all of them drain.
 
 The supervisor touches no database. It hands each worker one end of a pipe: a worker says "ready" through it and beats
 once a second (`pulse`), and drains when the supervisor is gone, however it went. One that does not beat is ended.

@@ -345,7 +345,7 @@ class RunnerPool:
         self._outgoing.pop(runner, None)
 
     def _bury(self, runner: Runner) -> None:
-        """Say what became of the calls of a runner that has ended: the one it had begun has failed."""
+        """Report the calls of a runner that has ended: the one it had begun has failed."""
         runner.kill()
         self._forget(runner)
         self._ending.pop(runner, None)

@@ -56,7 +56,7 @@ def encode_call(number: int, call: Call) -> bytes:
 def decode_call(body: bytes) -> Call:
     """Return the call of a frame's body."""
     type_, key, where, fields, args, limit, context, auth = orjson.loads(body)
-    return Call(type_, key, where, fields, args, None, limit, context, auth)
+    return Call(type_, key, where, fields, args, timeout=None, limit=limit, context=context, auth=auth)
 
 
 def _mapping(value: Any) -> Any:

@@ -4,7 +4,6 @@ What a template gives is not known, and nothing is said about it.
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from noetl.errors import InputError
 from noetl.playbook import durations
@@ -14,9 +13,6 @@ from noetl.playbook.read.reader import Reader
 from noetl.playbook.templates.template import is_template
 from noetl.playbook.yaml.tree import Node
 from noetl.rules import save as save_rules
-
-_OF_A_STORAGE: Final = frozenset[str]().union(*save_rules.FIELDS.values())
-"""The fields of a save that go with some storage."""
 
 
 def check_field_rules(source: PlaybookSource) -> None:
@@ -57,7 +53,7 @@ def _check_save(reader: Reader, node: Node, label: str) -> None:
     storage = chosen.value if chosen is not None else save_rules.EVENT_LOG
     if not isinstance(storage, str) or storage not in save_rules.FIELDS:
         return  # a template, or reported already
-    for name in fields.keys() & _OF_A_STORAGE - save_rules.FIELDS[storage]:
+    for name in save_rules.foreign_fields(storage, fields):
         default = "" if chosen is not None else ", the default"
         message = f"{name} of {label} does not go with storage {storage}{default}"
         reader.error(node.keys[name], Code.VALUE, message)
@@ -80,29 +76,21 @@ def _check_table(reader: Reader, node: Node, fields: Mapping[str, Node], label: 
     if ("table" in fields) is ("statement" in fields):
         fault = "both 'table' and 'statement': leave one out" if "table" in fields else "no 'table': add it"
         reader.error(node, Code.MISSING, f"{label} has {fault}")
-    elif "statement" in fields:
-        for name in fields.keys() & {"mode", "key"}:
-            message = f"{name} of {label} goes with a table, not with a statement"
-            reader.error(node.keys[name], Code.VALUE, message)
-    else:
-        _check_rows(reader, node, fields, label)
-
-
-def _check_rows(reader: Reader, node: Node, fields: Mapping[str, Node], label: str) -> None:
-    """Check what goes with a table: mode and key."""
-    mode, key, data = fields.get("mode"), fields.get("key"), fields.get("data")
-    if "params" in fields:
-        message = f"params of {label} go with a statement: a table's values are its data"
-        reader.error(node.keys["params"], Code.VALUE, message)
-    if mode is not None and not _constant(mode):
         return
-    if mode is None or mode.value == "insert":
-        if key is not None:
-            message = f"key of {label} goes with 'mode: upsert', which replaces the row that has the same key"
-            reader.error(node.keys["key"], Code.VALUE, message)
-    elif mode.value == "upsert" and key is None:
+    chosen = fields.get("mode")
+    mode = save_rules.INSERT if chosen is None else chosen.value if _constant(chosen) else None
+    for name, reason in save_rules.misplaced_fields(fields, mode):
+        reader.error(node.keys[name], Code.VALUE, f"{name} of {label} {reason}")
+    if "table" in fields and chosen is not None and mode in save_rules.MODES and mode != save_rules.INSERT:
+        _check_key(reader, chosen, fields, label)
+
+
+def _check_key(reader: Reader, mode: Node, fields: Mapping[str, Node], label: str) -> None:
+    """Check that an upsert has a key, and the data its columns."""
+    key, data = fields.get("key"), fields.get("data")
+    if key is None:
         reader.error(mode, Code.MISSING, f"{label} has mode upsert and no 'key': add the column, or a list of columns")
-    elif key is not None and data is not None and data.kind == "mapping":
+    elif data is not None and data.kind == "mapping":
         for name in key.value if key.kind == "list" else [key]:
             if name.kind == "scalar" and _constant(name) and name.value not in data.value:
                 message = f"data of {label} has no {name.text!r}, which is part of the key"

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 import orjson
 
 from noetl.calls import Call
-from noetl.rules.save import EVENT_LOG, FIELDS, FORMATS, MODES, format_of
+from noetl.rules.save import (
+    EVENT_LOG,
+    FIELDS,
+    FORMATS,
+    INSERT,
+    MODES,
+    foreign_fields,
+    format_of,
+    misplaced_fields,
+)
 from noetl.rules.sql import split
 from noetl.tools.base import InvalidCall
 from noetl.tools.save.rows import Row, columns_of, last_of_each, rows_of
@@ -41,11 +50,13 @@ def storage_of(call: Call) -> str:
     storage = call.fields.get("storage") or EVENT_LOG
     if not isinstance(storage, str) or storage not in FIELDS:
         raise InvalidCall(f"storage {storage!r} is not one of {', '.join(FIELDS)}")
-    names = [name for name, value in call.fields.items() if value is not None and name not in ("storage", "data")]
-    wrong = [name for name in names if name not in FIELDS[storage]]
-    if wrong:
-        raise InvalidCall(f"{wrong[0]} does not go with storage {storage}: leave it out")
+    for name in foreign_fields(storage, _given(call.fields)):
+        raise InvalidCall(f"{name} does not go with storage {storage}: leave it out")
     return storage
+
+
+def _given(fields: Mapping[str, object]) -> list[str]:
+    return [name for name, value in fields.items() if value is not None]
 
 
 def read_order(call: Call, storage: str) -> Order:
@@ -57,11 +68,12 @@ def read_order(call: Call, storage: str) -> Order:
     if (fields.get("table") is None) is (fields.get("statement") is None):
         both = fields.get("table") is not None
         raise InvalidCall(f"storage {storage} needs {'either table or statement, not both' if both else 'a table'}")
+    mode = fields.get("mode") or INSERT
+    for name, reason in misplaced_fields(_given(fields), mode):
+        raise InvalidCall(f"{name} {reason}")
     if fields.get("statement") is not None:
         return _statement(fields, storage)
-    if fields.get("params") is not None:
-        raise InvalidCall("params go with a statement: a table's values are its data")
-    rows, key = _rows(fields), _key(fields)
+    rows, key = _rows(fields), _key(mode, fields.get("key"))
     unknown = [name for name in key if rows and name not in columns_of(rows)]
     if unknown:
         raise InvalidCall(f"data has no {unknown[0]!r}, which is part of the key")
@@ -74,13 +86,10 @@ def _rows(fields: Mapping[str, object]) -> list[Row]:
     return rows_of(fields["data"])
 
 
-def _key(fields: Mapping[str, object]) -> tuple[str, ...]:
-    mode, key = fields.get("mode") or "insert", fields.get("key")
+def _key(mode: object, key: object) -> tuple[str, ...]:
     if mode not in MODES:
         raise InvalidCall(f"mode {mode!r} is neither insert nor upsert")
-    if mode == "insert":
-        if key is not None:
-            raise InvalidCall("key goes with mode: upsert, which replaces the row that has the same key")
+    if mode == INSERT:
         return ()
     names = [key] if isinstance(key, str) else key
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
@@ -89,9 +98,6 @@ def _key(fields: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _statement(fields: Mapping[str, object], storage: str) -> Order:
-    for name in ("mode", "key"):
-        if fields.get(name) is not None:
-            raise InvalidCall(f"{name} goes with a table, not with a statement")
     text, params, data = _text(fields, "statement"), fields.get("params"), fields.get("data")
     commands = split(text)
     if not commands:

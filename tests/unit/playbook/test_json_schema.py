@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 from noetl.playbook.json_schema import DESCRIPTIONS, json_schema
+from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.yaml.tree import read
 from tests.lint.corpus import cases, correct
 
@@ -40,6 +41,14 @@ def test_what_is_wrong_with_keys_and_types_does_not_validate(code: str) -> None:
     found = [case for case in cases() if case.mistake.code == code and case.operator != "foreign_field"]
     assert len(found) > 5
     assert [str(case) for case in found if not faults(case.mistake.text)] == []
+
+
+def test_it_says_what_each_type_does() -> None:
+    for name, type_ in STEP_TYPES.items():
+        properties = SCHEMA["definitions"][f"step-{name}"]["properties"]
+        assert SCHEMA["definitions"][f"step-{name}"]["description"] == type_.said
+        said = {field: spec.said for field, spec in type_.fields.items() if spec.said}
+        assert {field: properties[field]["description"] for field in said} == said
 
 
 def test_what_it_says_of_keys_are_keys_of_the_language() -> None:

@@ -139,7 +139,7 @@ def _playbook(
     keys: Mapping[str, Node],
     text: str,
 ) -> Playbook:
-    """Put together what has been read without errors; `keys` are those of the document, `text` is all of it."""
+    """Return the playbook of parts read without errors; `keys` are those of the document, `text` is all of it."""
     steps = [step for section in sections for step in section.steps]
     graphs = [make_graph(section.steps) for section in sections]
     node = keys.get("workload")

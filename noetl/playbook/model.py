@@ -54,7 +54,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When an attempt is followed by another. Delays are in seconds.
+    """The policy by which an attempt is followed by another. Delays are in seconds.
 
     `when` says which failures are worth one; where it looks at what an attempt gave, of successes, too. `until` is what
     ends it: an attempt that succeeded is repeated until it is true.

@@ -33,7 +33,7 @@ def parameters(keys: Collection[str], text: str, steps: Iterable[Step]) -> froze
 def check_payload(
     playbook: Playbook, payload: Mapping[str, Any], overlay: Collection[str], passed: frozenset[str]
 ) -> Mapping[str, Any]:
-    """Return what a run brings for the playbook, without what is `passed` on and the playbook does not have.
+    """Return a run's payload, without names that are `passed` on and that the playbook does not have.
 
     `overlay` are the names that are laid over the payload. Raises `InputError` that names everything else that the
     playbook does not have.

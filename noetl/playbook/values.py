@@ -111,7 +111,7 @@ def _children(path: str, item: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _fault(path: str, item: Any) -> str | None:
-    """Say why one item, its children left out, is not JSON; None if it is."""
+    """Return the reason for which one item, its children left out, is not JSON; None if it is."""
     if item is None or isinstance(item, bool):
         return None
     if isinstance(item, Enum):

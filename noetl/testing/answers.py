@@ -46,7 +46,7 @@ class StubAnswers:
 
 
 def _scope(call: CallRecord) -> dict[str, Any]:
-    """Return what templates of stubs can name."""
+    """Return the names that templates of stubs can read."""
     return {
         "args": call.args,
         "fields": call.fields,

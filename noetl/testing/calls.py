@@ -34,7 +34,7 @@ class CallRecord:
         return None if self.item is None else int(str(self.item).rpartition("/")[2])
 
     def as_data(self) -> dict[str, Any]:
-        """Return what expectations look at."""
+        """Return the call as expectations compare it."""
         data: dict[str, Any] = {"visit": self.visit, "attempt": self.attempt}
         if self.item is not None:
             data["item"] = self.item
@@ -71,7 +71,7 @@ def call_of(rendered: Rendered, job: Job, at: float, *, save: bool = False) -> C
 
 
 def item_of(node_id: str, item_index: int) -> int | str | None:
-    """Return what tests call an item: its index, with those of the items around it where it stands in an inner loop."""
+    """Return an item's name in tests: its index, in an inner loop behind the indexes of the items around it."""
     if item_index == NO_ITEM:
         return None
     around = node_id.partition("/")[2]

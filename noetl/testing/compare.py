@@ -12,7 +12,7 @@ _MISSING: Final = object()
 
 
 def differences(expected: Any, got: Any, name: str, *, contains: bool = False) -> list[str]:
-    """Return where two values differ, none where they are equal.
+    """Return the differences between two values, none where they are equal.
 
     With `contains`, `got` may have more: keys of a mapping, items of a list (those expected must stand in it in
     their order). Numbers are equal by value, true and 1 are not.

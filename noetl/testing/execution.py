@@ -96,7 +96,7 @@ class Execution:
         return row.job
 
     def put_back(self, row: QueueRow, delay: float, context: Mapping[str, Any]) -> None:
-        """Have a leased job wait without being held, as a wait or a child's parent does."""
+        """Let a leased job wait without a lease, as a wait or a child's parent does."""
         row.job = row.job.again(context={**row.job.context, **context})
         row.status, row.delay = "waiting", delay
 

@@ -39,7 +39,7 @@ class Member:
     ended_at: int | None = None
 
     def where(self, job: Job) -> str:
-        """Return what errors call a step."""
+        """Return a step's name in errors."""
         return f"{self.execution.playbook.path}#{step_of(job.node_id)}"
 
 
@@ -100,12 +100,12 @@ class Members:
         self.carried(member, member.execution.start({"path": playbook.path, "hash": playbook.hash}))
 
     def cancel(self, member: Member, by: str, reason: str) -> None:
-        """Ask an execution to end."""
+        """Request the end of an execution."""
         if member.ended_at is None:
             self.carried(member, member.execution.give(Cancel(by, reason)))
 
     def cancel_child(self, job: Job) -> None:
-        """Have the child of a job cancelled, if it has one."""
+        """Cancel the child of a job, if it has one."""
         number = job.context.get("child")
         if number is not None:
             child = self.by_id[int(number)]
@@ -118,7 +118,7 @@ class Members:
     # -- transactions
 
     def finish(self, member: Member, row: QueueRow, outcome: Done | Failed | Collected, duration: float = 0.0) -> None:
-        """Give the outcome of an attempt, unless it has ended already."""
+        """Apply the outcome of an attempt, unless its job has ended already."""
         execution, job = member.execution, row.job
         if execution.queue.get(job.job_id) is not row:
             return

@@ -216,7 +216,7 @@ def _is_item(event: EventRow) -> bool:
 
 
 def _item(event: EventRow) -> str:
-    """Return what tests call the item of an event, nothing outside loops."""
+    """Return the name of an event's item in tests, empty outside loops."""
     return str(item_of(event["node_id"], event["item_index"])) if _is_item(event) else ""
 
 

@@ -27,7 +27,7 @@ def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:
 
 
 def _text(source: Source | None, within: int, whole: str, test: Test) -> str:
-    """Return what stands in the place of a reference; `within`: in so many JSON texts, each of which escapes it."""
+    """Return the text for a reference; `within` is the number of JSON texts around it, each of which escapes it."""
     if source is None:
         return whole
     text = _value(source, test)

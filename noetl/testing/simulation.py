@@ -46,7 +46,7 @@ class Simulation:
 
     @property
     def seconds(self) -> float:
-        """How long the execution took, in virtual time; until now, where it has not ended."""
+        """The duration of the execution in virtual time; until now, where it has not ended."""
         agenda, ended = self._members.agenda, self.root.ended_at if self.root is not None else None
         return agenda.seconds if ended is None else (ended - agenda.began) / MICROSECONDS_PER_SECOND
 

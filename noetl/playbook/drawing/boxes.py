@@ -136,5 +136,5 @@ def cut_apart(text: str, beside: Sequence[str], longest: int = MAX_LINE_CHARACTE
 
 
 def _alike(text: str, other: str) -> int:
-    """Return how many characters two texts have in common at their beginnings."""
+    """Return the number of characters with which both texts begin."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))

@@ -32,7 +32,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where everything stands: the centres of nodes, their layers, and for each arrow the points that it passes.
+    """A layout: the centres of nodes, their layers, and for each arrow the points on its way.
 
     Nodes stand in even layers. An arrow passes at least one odd layer; its first point is where its label stands.
     """

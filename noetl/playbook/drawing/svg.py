@@ -75,7 +75,7 @@ def _clean(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """Where a box stands: its centre from the left, its top, and its size."""
+    """The area of a box: its centre from the left, its top, and its size."""
 
     x: float
     y: float
@@ -200,7 +200,7 @@ class _Chart:
 
     @staticmethod
     def _side(area: _Area, towards: float) -> float:
-        """Return where an arrow that leads up meets a box: on the side from which it comes."""
+        """Return the point at which an arrow that leads up meets a box, on the side from which it comes."""
         return area.x + min(26.0, area.width / 3) * (1 if towards + _MARGIN >= area.x else -1)
 
     @staticmethod

@@ -122,7 +122,7 @@ def _data_in(text: str) -> set[str]:
 
 
 def _secrets_in(text: str) -> list[int]:
-    """Return where the templates of a text begin that ask for secrets."""
+    """Return the indexes of the templates of a text that ask for secrets."""
     if "secret" not in text:
         return []
     asked = [read.offsets[0] for read in reads_of(text).reads if read.name == "secret" and read.called]
@@ -141,7 +141,7 @@ def _texts(reader: Reader, node: Node, name: str, label: str) -> Iterator[Node]:
 
 
 def _check_items(reader: Reader, node: Node, name: str, label: str) -> None:
-    """Report what cannot be an argument of a program."""
+    """Report values that cannot be arguments of a program."""
     for item in node.value if node.kind == "list" else [node]:
         if node.kind == "list" and isinstance(item.value, bool):
             message = f"{name} of {label} has {item.text}: write '{item.text}' in quotes, which is text"

@@ -88,7 +88,7 @@ def check_expressions(source: PlaybookSource) -> None:
 
 
 def _check_below(reader: Reader, node: Node, label: str) -> None:
-    """Report what never works in the templates below a node."""
+    """Report the misuses in the templates below a node."""
     for scalar in node.texts():
         for index, word, message in misuses_of(scalar.value):
             place = place_in(reader.lines, scalar, index, word)
@@ -97,7 +97,7 @@ def _check_below(reader: Reader, node: Node, label: str) -> None:
 
 @lru_cache(maxsize=4096)
 def misuses_of(text: str) -> tuple[Misuse, ...]:
-    """Return what never works in a template; of a text that is none, or cannot be read, nothing.
+    """Return the misuses in a template; none for a text that is no template, or cannot be parsed.
 
     >>> misuses_of("{{ name.upper() }}")
     ((8, 'upper', "text, lists and mappings have no methods: write '| upper'"),)
@@ -116,7 +116,7 @@ def misuses_of(text: str) -> tuple[Misuse, ...]:
 
 
 class _Places:
-    """Where words stand, the first time and again, as often as they are asked for."""
+    """The places of words in a text: the first time, then the next, each time they are taken."""
 
     def __init__(self, text: str) -> None:
         self._text = text

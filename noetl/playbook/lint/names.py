@@ -305,7 +305,7 @@ class _NameCheck:
 
 @dataclass(frozen=True, slots=True)
 class _TemplatePlace:
-    """Where a template stands. `asked` are the names of which it asks whether they are defined."""
+    """The place of a template. `asked` are the names that it asks for with `is defined`."""
 
     section: Section
     step: Step

@@ -21,7 +21,7 @@ _ARGS_ADVICE: Final = "code is never a template: take the value as a parameter o
 
 
 def check_python_steps(source: PlaybookSource) -> None:
-    """Report what never works in the code of python steps and tasks."""
+    """Report undefined names and templates in the code of python steps and tasks."""
     names = {*source.workload_keys, *(step.name for steps in source.lists for step in steps.steps)}
     for owner in source.steps_and_tasks:
         if owner.type == "python":
@@ -29,7 +29,7 @@ def check_python_steps(source: PlaybookSource) -> None:
 
 
 def _check_code(reader: Reader, owner: Node, label: str, names: Collection[str]) -> None:
-    """Report what never works in the code of a step or task; `names`: those that its templates could read."""
+    """Report undefined names and templates in code; `names` are those that templates of the step could read."""
     node = owner.value.get("code")
     if node is None or not isinstance(node.value, str):
         return
@@ -74,7 +74,7 @@ def _meant(name: str, tree: ast.Module, args: Collection[str]) -> str:
 
 
 def _templates(tree: ast.Module, names: Collection[str]) -> Iterator[tuple[ast.expr, str]]:
-    """Yield what looks like a template: `{{ x }}`, a set in a set to Python, and texts with one in them."""
+    """Yield expressions that look like templates: a set in a set (`{{ x }}` to Python), and texts with one in them."""
     formatted = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.Set) and any(isinstance(one, (ast.Set, ast.Dict)) for one in node.elts):

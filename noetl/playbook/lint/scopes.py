@@ -26,7 +26,7 @@ IN_FINALLY: Final = frozenset({"status", "error", "result"})
 
 
 class At(Enum):
-    """Where in a step a template stands."""
+    """The kinds of places in a step at which templates stand."""
 
     ARGS = "args"
     TASK_ARGS = "task args"

@@ -38,7 +38,7 @@ class Read:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """Where name and keys stand: looked for when there is something to say of them."""
+        """The offsets of name and keys, computed when they are needed."""
         return self.places()
 
 
@@ -137,7 +137,7 @@ class _Positions:
         return tuple(path), tuple(offsets)
 
     def take(self, name: str, path: Path) -> Callable[[], tuple[int, ...]]:
-        """Return what finds where a path stands; asked again, where it stands the next time."""
+        """Return a function that finds the next use of a path."""
         number = self._used[name, path]
         self._used[name, path] += 1
         return partial(self._find, name, path, number)

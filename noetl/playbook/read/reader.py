@@ -45,7 +45,7 @@ class Reader:
 
     @property
     def errors(self) -> int:
-        """How many errors have been reported; warnings and hints are none."""
+        """The number of errors reported; warnings and hints do not count."""
         return sum(problem.severity == "error" for problem in self.problems)
 
     def has_error(self, node: Node) -> bool:

@@ -30,7 +30,7 @@ def evaluated(compute: Callable[..., Result], *args: Any) -> Result:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what went wrong as one bounded sentence, without the parts of a value that make it long."""
+    """Return the reason of an error as one bounded sentence, without the long parts of values."""
     if isinstance(error, TemplateError):
         return error.reason
     if isinstance(error, RecursionError):

@@ -110,7 +110,7 @@ def _places(pattern: str) -> Iterator[tuple[Any, int, str]]:
 
 
 def _closing(pattern: str, at: int) -> int:
-    """Return where the parenthesis that opens at a place is closed, -1 where it is not."""
+    """Return the index of the parenthesis that closes the one at an index, -1 where there is none."""
     depth = 0
     while True:
         close = pattern.find(")", at)

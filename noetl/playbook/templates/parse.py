@@ -201,7 +201,7 @@ def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def _weight(node: nodes.Node) -> int:
-    """Return what one round or call of a node takes from the budget of steps, beside what its operations take."""
+    """Return the steps that one round or call of a node costs, beside those of its operations."""
     return 1 + sum(1 for _ in _walk(node)) // _NODES_PER_STEP
 
 

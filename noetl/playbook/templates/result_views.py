@@ -49,7 +49,7 @@ class ResultList(list[Any]):
 
 
 class LoopResult(ResultList):
-    """What the items of a loop gave, in the order of the input, null for those that failed; `errors` are theirs.
+    """The results of a loop's items, in the order of the input, null for those that failed; `errors` are theirs.
 
     `steps` are the results of steps that it answers to besides, where a loop's save calls it `results`.
     """
@@ -62,7 +62,7 @@ class LoopResult(ResultList):
         self.steps = steps or {}
 
     def look(self, name: str) -> Any:
-        """Return what one of `LOOP_NAMES` stands for."""
+        """Return the value of one of `LOOP_NAMES`."""
         if name == "errors":
             return self.errors
         return len(self) if name == "count" else self
@@ -193,6 +193,6 @@ def result_view(value: Any) -> Any:
 
 
 def raw(value: Any) -> Any:
-    """Return what a view stands for; anything else comes back as it is."""
+    """Return the plain value behind a view; any other value is returned as it is."""
     unwrap = _RAW.get(type(value))
     return value if unwrap is None else unwrap(value)

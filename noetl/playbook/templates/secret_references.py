@@ -39,7 +39,7 @@ _CODE_KEY: Final = secrets.token_bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where `secret()` finds a value. `kind`: credential, env or file; `field` is a credential's."""
+    """The source of a secret's value. `kind`: credential, env or file; `field` is a credential's."""
 
     kind: str
     name: str

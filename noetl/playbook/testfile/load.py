@@ -41,6 +41,6 @@ def load_tests(text: str, filename: str, playbook: Playbook) -> tuple[Test, ...]
 
 
 def steps_of(playbook: Playbook) -> dict[str, str]:
-    """Return what stubs and expectations of a playbook's tests can speak of, each with its type."""
+    """Return the types of all steps and blocks `save` that tests of a playbook can name."""
     graphs = [graph for graph in (playbook.workflow, playbook.finally_) if graph is not None]
     return dict(stubbed(step for graph in graphs for step in graph.steps.values()))

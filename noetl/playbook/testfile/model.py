@@ -16,7 +16,7 @@ from noetl.playbook.model import Template
 
 @dataclass(frozen=True, slots=True)
 class StubAnswer:
-    """What a call gets. One of `result`, `render`, `error` counts, as `kind` says; `run` carries the step out.
+    """The answer to a call. One of `result`, `render`, `error` counts, as `kind` says; `run` carries the step out.
 
     `times`: how many calls it answers, None for any number; `when` narrows them. `takes` is in seconds of virtual
     time.

@@ -22,7 +22,7 @@ _LOOK_BACK: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _ParserPlace:
-    """Where the parser stopped, and where what it was reading had begun: lines and columns from 0."""
+    """The place at which the parser stopped, and the begin of the value it was reading: lines and columns from 0."""
 
     lines: list[str]
     line: int

@@ -43,7 +43,7 @@ def _in_line(lines: Sequence[str], node: Node, text: str, index: int) -> tuple[i
 
 
 def _searched(lines: Sequence[str], node: Node, before: int, token: str) -> tuple[int, int] | None:
-    """Return where a token stands in the file, the ones before it left out."""
+    """Return the place of a token behind `before` others like it."""
     at = node.column - 1
     for number in range(node.line - 1, min(len(lines), node.line + _MAX_SEARCHED_LINES)):
         while token and (place := lines[number].find(token, at)) >= 0:

@@ -60,7 +60,7 @@ class Claimer:
         return rows + last.get()
 
     def claim_lost(self, conn: Connection) -> list[store.JobRow]:
-        """Lease one job that was lost before; nothing else is to begin until it has ended."""
+        """Lease one job that a worker was lost with; nothing else begins until it has ended."""
         if self.only_root is not None:
             return []
         worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds

@@ -62,8 +62,9 @@ PASSING_ERRORS = (
 
 
 def passes(error: psycopg.Error) -> bool:
-    """Tell whether an error is not about what is written: no connection, a schema that is being made anew, a server
-    that does not write just now. A limit of Postgres's (class 54) that a value exceeds does not pass."""
+    """Tell whether an error passes by itself, since its cause is not the values that are written: no connection, a
+    schema that is being made anew, a server that does not write just now. A limit of Postgres's (class 54) that a value
+    exceeds does not pass."""
     return isinstance(error, PASSING_ERRORS) and (error.sqlstate or "")[:2] != "54"
 
 

@@ -120,7 +120,7 @@ class Executor:
 
     @property
     def free(self) -> int:
-        """How many more calls may be submitted now."""
+        """The number of calls that may be submitted now."""
         if self._runners.availability.obstacle:
             return 0  # another worker may be able
         fast = self._pace is not None and self._pace < FAST_SECONDS
@@ -128,7 +128,7 @@ class Executor:
 
     @property
     def running(self) -> int:
-        """How many submitted calls have no report yet."""
+        """The number of submitted calls that have no report yet."""
         return len(self._held)
 
     @property
@@ -186,7 +186,7 @@ class Executor:
         self._runners.recall()
 
     def poll(self, timeout: float) -> list[Report]:
-        """Start what can start, wait until something has ended, at most `timeout` seconds, and report it.
+        """Start the calls that can start, wait at most `timeout` seconds until one has ended, and report it.
 
         The one place where the owner blocks. Returns early, with or without reports, after `wake`.
         """
@@ -271,7 +271,7 @@ class Executor:
     # ---- answers -------------------------------------------------------------------------------------------------
 
     def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
-        """A call ran (said by the runners)."""
+        """Take the answer to a call from the runners."""
         before = self._seconds.get(call.where)
         if before is None and len(self._seconds) >= _MAX_KNOWN_STEPS:
             del self._seconds[next(iter(self._seconds))]
@@ -282,11 +282,11 @@ class Executor:
         self._report(token, mask_of(call.secrets).answer(answer) if call.secrets else answer, seconds)
 
     def not_begun(self, token: int) -> None:
-        """A call did not run (said by the runners)."""
+        """Report a call that the runners have not begun."""
         self._report(token, NotBegun())
 
     def again(self, sent: SentCall) -> None:
-        """A call did not run where it was sent, and is pending again (said by the runners)."""
+        """Put a call back among the pending ones that did not run where it was sent."""
         self._pending.appendleft(_PendingCall(sent.token, sent.call, None, sent.timeout, time.monotonic()))
 
     def _report(self, token: int, answer: Answer, seconds: float = 0.0) -> None:
@@ -309,7 +309,7 @@ class Executor:
                     self.finished(token, in_thread.call, answer, seconds)
 
     def _check(self, now: float) -> None:
-        """Give up threads that overran, and give back what waits too long."""
+        """Give up threads that overran, and give back calls that wait too long."""
         self._threads_check_at = math.inf
         for token, in_thread in list(self._in_threads.items()):
             if in_thread.timeout is None:
@@ -336,7 +336,7 @@ class Executor:
 
 
 def _task_of(tool: Tool, call: Call) -> ThreadTask | None:
-    """Return what a thread does with a call; None for one that runs in a runner."""
+    """Return the task of a thread for a call; None for one that runs in a runner."""
     place = STEP_TYPES[tool.type].place if tool.place_of is None else tool.place_of(call)
     return ThreadTask(tool.type, tool.run, tool.cancel) if place == "thread" else None
 

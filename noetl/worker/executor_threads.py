@@ -52,7 +52,7 @@ class Threads:
         self._tasks.put((name, task, call))
 
     def answers(self) -> list[tuple[Name, Call | Answer, float]]:
-        """Return what has come since: name, answer, seconds it ran."""
+        """Return the answers that have come since: name, answer, seconds it ran."""
         return [self._answers.popleft() for _ in range(len(self._answers))]
 
     @staticmethod

@@ -90,7 +90,7 @@ class HeldJobs:
         )
 
     def executions(self) -> dict[int, int]:
-        """Return {job id: execution id} of what is held."""
+        """Return {job id: execution id} of the jobs that are held."""
         return {job_id: leased.execution.execution_id for job_id, leased in self.jobs.copy().items()}
 
     def known(self) -> dict[int, tuple[int, int]]:

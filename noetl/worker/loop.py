@@ -219,7 +219,7 @@ class WorkerLoop:
         return room
 
     def _completed(self, committed: CommittedBatch) -> None:
-        """Go on with what a transaction has left to this worker, and tell others of the rest."""
+        """Begin the jobs that a transaction has left to this worker, and tell others of the rest."""
         self._owes_notify = self._owes_notify or committed.queued
         if committed.due is not None and committed.due <= OWN_PROMOTION_SECONDS:
             self._due = min(self._due, time.monotonic() + committed.due)
@@ -266,7 +266,7 @@ class WorkerLoop:
                 self._executor.kill(leased.token)
 
     def lose(self, leases: Mapping[int, int]) -> None:
-        """Stop running jobs whose lease ({job id: attempts}) is somebody else's now; their late answers are dropped.
+        """Stop running jobs whose lease ({job id: attempts}) is somebody else's now; their late answers are discarded.
 
         A job that has been leased to us again since it was missed is not meant.
         """
@@ -278,7 +278,7 @@ class WorkerLoop:
                 self._executor.kill(token)
 
     def forget(self) -> None:
-        """The database may be another one: compare everything that is held with it, as after a lost connection."""
+        """Compare everything that is held with the database, which may be another one, as after a lost connection."""
         if self._conn is not None:
             self._conn.close()
             self._conn = None
@@ -318,7 +318,7 @@ class WorkerLoop:
             conn.close()
 
     def _leave(self) -> None:
-        """Put back what still runs when there is no more time, and go."""
+        """Put back the jobs that still run when there is no more time, and go."""
         for leased in self.held_jobs.jobs.values():
             self._executor.kill(leased.token)
         count = len(self.held_jobs.jobs)

@@ -26,7 +26,7 @@ _BEATS_PER_ALARM: Final = 5
 
 
 class Pulse:
-    """`turn` belongs to the worker loop's thread, `stands_still` may be asked by any."""
+    """The turns of a worker loop. `turn` belongs to its thread, `stands_still` may be asked by any."""
 
     def __init__(self, longest_turn: float = MAX_TURN_SECONDS) -> None:
         self._longest = longest_turn

@@ -11,7 +11,7 @@ INTERVAL_SECONDS = 1.0
 
 
 def end_cancelled_attempts(worker: WorkerParts, conn: Connection) -> None:
-    """Have the worker loop end what it runs of executions that are being cancelled."""
+    """Have the worker loop end its attempts of executions that are being cancelled."""
     held = set(worker.loop.held_jobs.executions().values())
     if not held:
         return

@@ -44,7 +44,7 @@ class ClockWatch:
 
 
 def describe_jump(jump: float) -> str:
-    """Say what a jump of the clock means for what runs."""
+    """Return in words the effects of a jump of the clock."""
     if jump < 0:
         return (
             f"the database's clock was set back by {-jump:.0f} s: waits, retries and timeouts that were due come that "

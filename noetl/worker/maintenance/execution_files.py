@@ -1,4 +1,4 @@
-"""The files that tools keep of an execution: `NOETL_HOME/duckdb/<execution>.duckdb`, and what DuckDB puts beside it.
+"""The files that tools keep of an execution: `NOETL_HOME/duckdb/<execution>.duckdb`, and DuckDB's own files beside it.
 
 They go a day after the execution's end.
 """
@@ -31,7 +31,7 @@ def remove_old_files(worker: WorkerParts, conn: Connection) -> None:
 
 
 def files_folder(home: Path) -> Path:
-    """Return the folder that they are in."""
+    """Return their folder."""
     return home / "duckdb"
 
 

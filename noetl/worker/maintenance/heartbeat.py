@@ -1,4 +1,4 @@
-"""The heartbeat in the registry of processes, and with it the look at whether the database is still the same one."""
+"""The heartbeat in the registry of processes, and with it the check that the database is still the same one."""
 
 import logging
 

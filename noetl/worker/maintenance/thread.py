@@ -46,14 +46,14 @@ MIN_PAUSE_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Duty:
-    """Something to be done every `interval_seconds`, sooner where the last time has returned fewer seconds."""
+    """An action to be done every `interval_seconds`, sooner where the last time has returned fewer seconds."""
 
     interval_seconds: float
     act: Callable[[Connection], float | None]
     due_at: float = 0.0  # monotonic
 
     def do(self, conn: Connection, now: float) -> None:
-        """Do it, and say when it is due again."""
+        """Do the action, and set when it is due again."""
         self.due_at = now + self.interval_seconds
         sooner = self.act(conn)
         if sooner is not None:
@@ -88,15 +88,15 @@ class MaintenanceThread:
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Have it end after the duty that it is at."""
+        """Have the thread end after the duty under way."""
         self._stop.set()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end, so many seconds at most."""
+        """Wait for the end of the thread, so many seconds at most."""
         self._thread.join(timeout=seconds)
 
     def _run(self) -> None:

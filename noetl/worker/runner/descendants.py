@@ -1,4 +1,4 @@
-"""What a step started ends with it: the processes that are left when its own has ended.
+"""The descendants of a step: processes that it started end with it.
 
 A runner is a subreaper: a process whose parent is gone becomes the runner's child, whatever group or session it has
 made for itself. So nothing that a step started can get away from its runner.
@@ -36,7 +36,7 @@ def die_with_parent(wanted: bool) -> None:
 
 
 def end_descendants() -> None:
-    """Kill and reap all that is left of a step; its own process has been reaped."""
+    """Kill and reap all processes that are left of a step; its own process has been reaped."""
     limit = time.monotonic() + _END_SECONDS
     while True:
         try:
@@ -54,7 +54,7 @@ def end_descendants() -> None:
 
 
 def end_leftovers(mark: bytes) -> None:
-    """Kill the processes whose environment began with a mark: what an earlier attempt left on this machine."""
+    """Kill the processes whose environment began with a mark: those that an earlier attempt left on this machine."""
     own = os.getpid()
     for pid in _processes():
         with contextlib.suppress(OSError):

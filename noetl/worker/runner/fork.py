@@ -33,7 +33,7 @@ class WorkerGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StepAnswer:
-    """What a call in a fork came to: the kind and body of its answer, how long it ran, and whether it printed."""
+    """The answer to a call in a fork: its kind and body, how long the call ran, and whether it printed."""
 
     kind: int
     body: bytes
@@ -129,7 +129,7 @@ class Forks:
                 return
 
     def _take_output(self, step: _Step) -> bool:
-        """Pass on a piece of what was printed; return whether there may be more."""
+        """Pass on a piece of the prints; return whether there may be more."""
         try:
             data = os.read(step.output, _READ_BYTES)
         except BlockingIOError:
@@ -185,7 +185,7 @@ def _handle(pid: int) -> int:
 
 
 def _is_sound(kind: int, body: bytes) -> bool:
-    """Whether a body is what the worker expects."""
+    """Tell whether a body has the shape that the worker expects."""
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -194,7 +194,7 @@ def _is_sound(kind: int, body: bytes) -> bool:
 
 
 def _take_answer(step: _Step, limit: int, final: bool = False) -> bool:
-    """Take a piece of the answer; return whether there may be more. What is beyond the limit is no answer."""
+    """Take a piece of the answer; return whether there may be more. Bytes beyond the limit are no answer."""
     try:
         data = os.read(step.answer, _READ_BYTES)
     except BlockingIOError:
@@ -205,6 +205,6 @@ def _take_answer(step: _Step, limit: int, final: bool = False) -> bool:
 
 
 def _pending(descriptor: int) -> int:
-    """Return how many bytes a pipe holds: what else comes is nobody's."""
+    """Return how many bytes a pipe holds: later ones belong to nobody."""
     count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
     return count

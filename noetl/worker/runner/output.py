@@ -1,4 +1,4 @@
-"""What calls printed: the tail of each, cut at the marks that a runner child puts behind its calls' output."""
+"""The prints of calls: the tail of each, cut at the marks that a runner child puts behind its calls' output."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ class RunnerOutput:
         self._ended: dict[int, str] = {}
 
     def feed(self, data: bytes) -> None:
-        """Take what came out of the pipe."""
+        """Take bytes that came out of the pipe."""
         mark, tail = self._mark, self._tail
         at = max(0, len(tail) - len(mark) - _NUMBER_BYTES)
         tail += data
@@ -45,7 +45,7 @@ class RunnerOutput:
         return self._ended.pop(number, "")
 
     def take_rest(self) -> str:
-        """Return what came since the last mark: the output of a call that ended without one."""
+        """Return the output since the last mark: that of a call which ended without one."""
         text = self._text(bytes(self._tail))
         self._tail.clear()
         return text

@@ -39,13 +39,13 @@ class CallListener(Protocol):
     """The listener that is told the end of each call."""
 
     def finished(self, token: int, call: Call, answer: Done | Failed, seconds: float) -> None:
-        """A call ran."""
+        """Take the answer to a call that ran."""
 
     def not_begun(self, token: int) -> None:
-        """A call did not run, its runner is gone."""
+        """Take back a call that did not run: its runner is gone, or it was recalled."""
 
     def again(self, sent: SentCall) -> None:
-        """A call did not run; it goes to another runner."""
+        """Take back a call that did not run and shall go to another runner."""
 
 
 class RunnerPool:
@@ -197,7 +197,7 @@ class RunnerPool:
         rank = 0 if act == self._readable else 1 if act == self._printed else 2
         self._selector.register(descriptor, events, (rank, act, runner))
 
-    # ---- what the selector saw -----------------------------------------------------------------------------------
+    # ---- events of the selector -----------------------------------------------------------------------------------
 
     def _readable(self, runner: Runner) -> None:
         if runner.closed:
@@ -224,7 +224,7 @@ class RunnerPool:
             self._listener.again(sent)
 
     def _advanced(self, runner: Runner) -> None:
-        """Another call came to the head of the line."""
+        """Look at the call that came to the head of the line."""
         head = runner.line[0]
         if head.doomed and head.number <= runner.begun:
             self._end(runner, self._cancelled(head))
@@ -249,7 +249,7 @@ class RunnerPool:
     # ---- clock ---------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """Kill what overran, take calls back from behind it, close what has been idle for long."""
+        """Kill runners that overran, take calls back from behind them, close those that have been idle for long."""
         self.check_at = now + 10.0
         for runner, limit in list(self._ending.items()):
             if now >= limit or (runner.pidfd is None and runner.ended()):

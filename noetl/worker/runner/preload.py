@@ -23,7 +23,7 @@ _REGISTRY_MODULE: Final = "noetl.tools.registry"
 
 
 class Preloaded:
-    """Knows what has been imported, and what must not be."""
+    """The modules that have been imported, and those that must not be."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -33,7 +33,7 @@ class Preloaded:
         )
 
     def load(self, tool: str, names: Iterable[str]) -> None:
-        """Import what a call is going to, as far as that is safe."""
+        """Import the modules of a call ahead of it, as far as that is safe."""
         new = [name for name in (*_imports_of(tool), *names) if name not in self._seen]
         if not new:
             return
@@ -105,7 +105,7 @@ def _threads() -> int:
 
 
 def _settings() -> list[Any]:
-    """Return what a module must not have changed when it has been imported."""
+    """Return the settings that no import may have changed."""
     import decimal
     import locale
     import socket

@@ -142,11 +142,11 @@ class Runner:
 
     @property
     def begun(self) -> int:
-        """Number of the call it has begun last."""
+        """The number of the call that it has begun last."""
         return self._board[BEGUN]
 
     def begun_at(self) -> float:
-        """When it began that call, on this process's monotonic clock."""
+        """Return when it began that call, on this process's monotonic clock."""
         return self._board[BEGUN_AT] / 1e9
 
     # ---- calls ---------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class Runner:
         return sent
 
     def read_output(self, limit: int = 4 * _READ_BYTES) -> bool:
-        """Take what was printed, at most `limit` bytes. Returns whether something came."""
+        """Take prints, at most `limit` bytes. Return whether some came."""
         taken = 0
         while taken < limit and self.output_open:
             try:
@@ -254,7 +254,7 @@ class Runner:
         return taken > 0
 
     def rest_of_output(self) -> str:
-        """Return what the call printed that was running when the process ended."""
+        """Return the prints of the call that was running when the process ended."""
         self.read_output(limit=64 * _READ_BYTES)
         return self._output.take_rest()
 
@@ -288,7 +288,7 @@ class Runner:
         return True
 
     def close_output(self) -> None:
-        """Read no more of what is printed: who waits to write it waits no longer."""
+        """Read no more prints: a process that waits to write some waits no longer."""
         if self.output >= 0:
             os.close(self.output)
         self.output, self.output_open = -1, False

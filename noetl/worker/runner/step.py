@@ -43,7 +43,7 @@ _own: list[int] = []  # the descriptors of this step that its own forks must not
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """Where a step writes: its answer and its prints. `foreign` are descriptors of the runner, closed in the step."""
+    """The pipes of a step, for its answer and its prints. `foreign`: descriptors of the runner, closed in the step."""
 
     answer: int
     output: int
@@ -61,9 +61,9 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
     """Run a call and answer it, in the fork that was made for it. `runner`: process id of the parent."""
     status = 1
     try:
-        answer = _settle_in(pipes, runner)
+        answer = _leave_runner(pipes, runner)
         own, begun = getpid(), _monotonic()
-        _name_the_world(call)
+        _set_up_main(call)
         outcome = _tool(call.type).run(call)
         if getpid() != own:
             _exit(0)  # a fork of the call came back from `main`: not ours to answer
@@ -74,7 +74,7 @@ def run_step(call: Call, pipes: Pipes, runner: int) -> NoReturn:
             kind, body = DONE, outcome.result
         _send(answer, STEP_ANSWER.pack(len(body), kind, _monotonic() - begun) + body)
         status = 0
-        _say_farewell()
+        _run_exit_handlers()
     except BaseException:  # noqa: BLE001 - the outermost frame of this process
         with contextlib.suppress(BaseException):
             traceback.print_exc()
@@ -92,7 +92,7 @@ def _tool(type_: str) -> Tool:
     return TOOLS[type_]
 
 
-def _settle_in(pipes: Pipes, runner: int) -> int:
+def _leave_runner(pipes: Pipes, runner: int) -> int:
     """Leave the runner's group and descriptors; return the descriptor for the answer."""
     die_with_parent(True)
     if os.getppid() != runner:
@@ -108,7 +108,7 @@ def _settle_in(pipes: Pipes, runner: int) -> int:
 
 
 def forget_in_forks() -> None:
-    """Have forks of a step close its answer's pipe: what they write is not ours, and must not keep it open."""
+    """Have forks of a step close its answer's pipe: they must not keep it open."""
     os.register_at_fork(after_in_child=_forget)
 
 
@@ -118,8 +118,8 @@ def _forget() -> None:
             os.close(_own.pop())
 
 
-def _name_the_world(call: Call) -> None:
-    """Give the call what a program of its own would have: `__main__`, the key, its code where others can import it."""
+def _set_up_main(call: Call) -> None:
+    """Make a call a program of its own: with `__main__`, the key, and its code where others can import it."""
     sys.modules["__main__"] = ModuleType("__main__")
     os.environ[_KEY_VARIABLE] = call.key
     code = call.fields.get("code")
@@ -152,8 +152,8 @@ def _flush() -> None:
             stream.flush()  # type: ignore[union-attr]
 
 
-def _say_farewell() -> None:
-    """Run what the step has registered for the end of the process, for a moment; its children are killed before."""
+def _run_exit_handlers() -> None:
+    """Run the functions that the step has registered for its end, for a moment; its children are killed before."""
     processes: Any = sys.modules.get("multiprocessing")
     if processes is None and not atexit._ncallbacks():
         return

@@ -1,4 +1,4 @@
-"""What goes between a worker and its runner children: frames on two pipes, marks in the output, a shared board.
+"""The protocol between a worker and its runner children: frames on two pipes, marks in the output, a shared board.
 
 * Calls go down as `length, number` and the JSON of `[type, key, where, fields, args, limit, context, auth]`; several in
   one write.

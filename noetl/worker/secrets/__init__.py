@@ -1,1 +1,1 @@
-"""Secrets of calls: where they come from, how they are sealed, and how they enter a call."""
+"""Secrets of calls: their sources, their seals, and their injection into a call."""

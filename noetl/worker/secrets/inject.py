@@ -1,4 +1,4 @@
-"""Puts secrets into a call, right before it is made: references become values, `auth` becomes credentials.
+"""The injection of secrets into a call, right before it is made: references become values, `auth` becomes credentials.
 
 All of this happens in a thread of the call's own, since it may wait for the database or a cloud; only calls that have
 secrets take that way. Rendering has seen references only, so no error of a template can show a value. What was put
@@ -52,7 +52,7 @@ class Secrets:
         self._seals = seals
 
     def of(self, execution: CachedExecution, call: Call) -> First | None:
-        """Return what has to be done before a call is made, None where it has no secrets."""
+        """Return the function that puts secrets into a call before it is made, None where it has none."""
         may_have = execution.playbook.secrets or execution.parent_execution_id is not None
         if call.named_auth is None and not may_have:
             return None
@@ -67,7 +67,7 @@ class Secrets:
         self._sources.close()
 
     def _first(self, call: Call, root: int) -> Call | Done | Failed | NotBegun:
-        """Return the call with its secrets, or what it came to without being made."""
+        """Return the call with its secrets, or the answer to it where they cannot be had."""
         lookup = _Lookup(self._sources, self._seals, root, call.key.removesuffix(SAVE_KEY_SUFFIX))
         try:
             if call.type == SECRETS_TYPE:
@@ -100,7 +100,7 @@ class Secrets:
 
 
 def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
-    """Return what a step of type secrets asks for. Raises `InputError`."""
+    """Return the secret that a step of type secrets asks for. Raises `InputError`."""
     asked: dict[str, str] = {}
     for name in ("provider", "name", "version", "project", "region", "field"):
         value = fields.get(name)
@@ -132,7 +132,7 @@ class _Lookup:
     # ---- references ----------------------------------------------------------------------------------------------
 
     def put_in(self, value: Any) -> Any:
-        """Return a value with the references in its texts replaced. What is no reference of ours stays text."""
+        """Return a value with the references in its texts replaced. Text that is no reference of ours stays."""
         if isinstance(value, str):
             return self._put_into_text(value) if REFERENCE_MARK in value else value
         if isinstance(value, Mapping):
@@ -200,7 +200,7 @@ class _Lookup:
             self.asked |= {**inner.used, **inner.asked}
 
     def _use(self, value: Any) -> Any:
-        """Remember a value, and the texts in it, as what must not be seen."""
+        """Remember a value, and the texts in it, as secret."""
         if isinstance(value, Mapping):
             for item in value.values():
                 self._use(item)

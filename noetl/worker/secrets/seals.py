@@ -22,7 +22,7 @@ _PLACEHOLDER = "\0"
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Where a `secrets` step finds its secret. `auth` is as the playbook gives it: it holds no value."""
+    """The place where a `secrets` step finds its secret. `auth` is as the playbook gives it: it holds no value."""
 
     provider: str
     name: str
@@ -80,7 +80,7 @@ def holds_reference(value: Any) -> bool:
 
 
 def _take_out(text: str, sources: list[str], bound: str) -> str:
-    """Put numbers in the places of what `secret()` gave, which is good in this process only."""
+    """Put numbers in the places of references by `secret()`, which are good in this process only."""
 
     def number(match: re.Match[str]) -> str:
         source = source_of(match[1], bound)

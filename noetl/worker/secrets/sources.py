@@ -1,4 +1,4 @@
-"""Where the values of secrets come from: the store of credentials, environment, files, and clouds.
+"""The sources of secrets: the store of credentials, environment, files, and clouds.
 
 Credentials are kept for two seconds, so that a replaced one is seen within seconds; versions of secrets in clouds,
 which do not change, for a minute.
@@ -101,7 +101,7 @@ class Sources:
         return credential
 
     def value(self, source: Source) -> Any:
-        """Return what `secret()` stands for: text, or whatever a field of a generic credential holds."""
+        """Return the value of a `secret()`: text, or the content of a field of a generic credential."""
         if source.kind == "env":
             return self.variable(source.name)
         if source.kind == "file":
@@ -200,7 +200,7 @@ def part_of(value: Any, field: str, name: str) -> Any:
 
 
 def _read(path: Path) -> bytes | None:
-    """Return a file's bytes, one more than allowed at most; None for what is no ordinary file, which could block."""
+    """Return a file's bytes, one more than allowed at most; None for one that is not ordinary and could block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -1,6 +1,5 @@
 """The job: a row of the queue, as the engine, the orchestrator and the database hand it to each other."""
 
-from collections.abc import Mapping
 from dataclasses import field, fields
 from operator import attrgetter
 from typing import Any, Final
@@ -42,7 +41,7 @@ class Job:
             setattr(again, name, value)
         return again
 
-    def columns(self) -> Mapping[str, Any]:
+    def columns(self) -> dict[str, Any]:
         """Return the columns of the job's row by name, but for its id."""
         return dict(zip(COLUMNS, _columns(self), strict=True))
 

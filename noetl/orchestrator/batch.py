@@ -202,14 +202,14 @@ def _add_outcome(part: BatchPart, item: Finished, withdraw: Withdraw | None) -> 
     outcome = item.outcome
     if isinstance(outcome, Expired) and item.job.node_id == CANCEL_NODE:
         outcome = Cancel(*CANCELLED_BY_PARENT)  # it was lost with its worker: whoever notices carries it out
-    if isinstance(outcome, Broken):
-        raise outcome.error
-    if isinstance(outcome, Deferred):
-        _add_deferred(part, item, outcome, withdraw)
-    elif isinstance(outcome, Cancel | TimedOut | Continue):
-        apply(part, outcome, withdraw)
-    else:
+    if isinstance(outcome, (Done, Failed, Expired, Collected)):
         _add_end(part, item, outcome, withdraw)
+    elif isinstance(outcome, Deferred):
+        _add_deferred(part, item, outcome, withdraw)
+    elif isinstance(outcome, Broken):
+        raise outcome.error
+    else:
+        apply(part, outcome, withdraw)
 
 
 def _add_end(
@@ -219,8 +219,12 @@ def _add_end(
     if isinstance(outcome, (Done, Failed)) and outcome.output:
         part.outputs.append(Output(job.node_id, job.visit, job.item_index, job.failures + 1, outcome.output))
     apply(part, AttemptEnded(job, outcome, item.worker_id, item.duration, item.queued, item.jitter), withdraw)
-    given_up = isinstance(outcome, Expired) and all(again.job_id != job.job_id for again in part.jobs)
-    if given_up or (isinstance(outcome, Failed) and outcome.error.get("type") in CHILD_ABANDONED_ERRORS):
+    abandoned = False
+    if isinstance(outcome, Expired):
+        abandoned = all(again.job_id != job.job_id for again in part.jobs)
+    elif isinstance(outcome, Failed):
+        abandoned = outcome.error.get("type") in CHILD_ABANDONED_ERRORS
+    if abandoned:
         _cancel_child(part, job)  # nobody waits for it any more
 
 

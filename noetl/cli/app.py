@@ -1,4 +1,4 @@
-"""Put the nouns together and turn errors into one sentence and an exit code."""
+"""The command line: its nouns put together, and each error as one sentence with an exit code."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ NOUNS = ("server", "worker", "db", "catalog", "credential", "execute", "playbook
 COMMANDS = ("dev", "run", "export")
 
 LONG_RUNNING = ("server", "worker", "run", "dev")
-"""What runs long enough for a step to look at it."""
+"""Commands that run long enough for a step to read their environment."""
 
 HELP = """Run YAML playbooks durably with nothing but Postgres.
 

@@ -50,13 +50,13 @@ class Background:
         return self.home / "logs" / f"{self.name}.log"
 
     @contextmanager
-    def hold(self, what: str) -> Iterator[None]:
+    def hold(self, name: str) -> Iterator[None]:
         """Be that process while the block runs. Raises `Conflict` where another is."""
         with self._open() as file, private():
             limit = time.monotonic() + 1.0
             while not _lock(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() > limit:  # longer than anybody's look at it takes
-                    raise Conflict(f"{what} runs already for {self.home} (process {self.pid()})")
+                    raise Conflict(f"{name} runs already for {self.home} (process {self.pid()})")
                 time.sleep(POLL_SECONDS)
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())

@@ -69,14 +69,14 @@ def show(
 ) -> None:
     """Print a document as it was registered; with --json also its kind, hash, time and author."""
     name, version = split_version(path)
-    found = connect_to_read(load_settings(), host, port).get(
+    document = connect_to_read(load_settings(), host, port).get(
         "/api/catalog/" + "/".join(segment(part) for part in catalog_path(name).split("/")), {"version": version}
     )
     if as_json:
-        print_json(found)
+        print_json(document)
         return
-    note(f"{found['path']} version {found['version']}, {found['kind']}, registered {found['created_at']}")
-    print(found["content"], end="" if found["content"].endswith("\n") else "\n")
+    note(f"{document['path']} version {document['version']}, {document['kind']}, registered {document['created_at']}")
+    print(document["content"], end="" if document["content"].endswith("\n") else "\n")
 
 
 def put(client: Client, content: str, filename: str) -> dict[str, Any]:

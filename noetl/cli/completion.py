@@ -1,4 +1,4 @@
-"""What shells complete: ids of executions, and playbooks by file and by catalog path. They never wait for long."""
+"""Proposals for shells: ids of executions, and playbooks by file and by catalog path. They never wait for long."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +8,20 @@ from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES
 from noetl.errors import NoetlError
 
 MAX_PROPOSALS = 50
-"""Proposals at most."""
+"""Most proposals at a time."""
 
 
 def execution_ids(incomplete: str) -> list[tuple[str, str]]:
     """Return the newest executions that the home's server knows, with what they are. No server: none."""
     rows = _ask("/api/executions", {"limit": MAX_PROPOSALS})
-    found = [(row["execution_id"], f"{row['path']} {row['status']} {row['started_at'][:19]}") for row in rows]
-    return [one for one in found if one[0].startswith(incomplete)]
+    proposals = [(row["execution_id"], f"{row['path']} {row['status']} {row['started_at'][:19]}") for row in rows]
+    return [one for one in proposals if one[0].startswith(incomplete)]
 
 
 def playbooks(incomplete: str) -> list[str]:
     """Return the YAML files and folders that a text begins, and the catalog's paths."""
-    found = [*_files(incomplete), *(row["path"] for row in _ask("/api/catalog", {"limit": MAX_PROPOSALS}))]
-    return sorted({path for path in found if path.startswith(incomplete)})[:MAX_PROPOSALS]
+    paths = [*_files(incomplete), *(row["path"] for row in _ask("/api/catalog", {"limit": MAX_PROPOSALS}))]
+    return sorted({path for path in paths if path.startswith(incomplete)})[:MAX_PROPOSALS]
 
 
 def files(incomplete: str) -> list[str]:
@@ -51,7 +51,7 @@ def _ask(path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from noetl.settings import load_settings
 
     try:
-        found: list[dict[str, Any]] = connect(load_settings()).get(path, query)["items"]
+        items: list[dict[str, Any]] = connect(load_settings()).get(path, query)["items"]
     except NoetlError:
         return []  # without a server there is nothing to propose, and nobody to tell
-    return found
+    return items

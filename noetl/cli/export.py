@@ -1,4 +1,4 @@
-"""`noetl export`: what is known of an execution, as JSON files."""
+"""`noetl export`: all rows of an execution, as JSON files."""
 
 import os
 from collections.abc import Iterable

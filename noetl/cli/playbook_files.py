@@ -1,4 +1,4 @@
-"""Playbook files: which one a PATH means, and which child playbooks it brings along."""
+"""Playbook files: the file that a PATH means, and the child playbooks that it brings along."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +32,8 @@ def find_file(text: str) -> Path | None:
     """Return the file that a PATH means, with its suffix or without, or None where it is none."""
     if "\0" in text:
         return None
-    given = Path(text)
-    for candidate in (given, *(given.with_name(given.name + suffix) for suffix in PLAYBOOK_SUFFIXES if given.name)):
+    path = Path(text)
+    for candidate in (path, *(path.with_name(path.name + suffix) for suffix in PLAYBOOK_SUFFIXES if path.name)):
         if candidate.is_file():
             return candidate
     return None
@@ -56,12 +56,12 @@ def read_text(file: Path) -> str:
         raise InputError(f"{file} is not UTF-8 text") from None
 
 
-def documents(given: Sequence[str]) -> Iterator[Path]:
+def documents(texts: Sequence[str]) -> Iterator[Path]:
     """Give the files that are named, and in folders every YAML file that looks like a document of NoETL.
 
     Raises `NotFound` for a file that is not there, and for a folder without any.
     """
-    for text in given:
+    for text in texts:
         folder = Path(text)
         if folder.is_dir():
             below = (file for file in sorted(folder.rglob("*")) if file.suffix in PLAYBOOK_SUFFIXES and file.is_file())
@@ -107,9 +107,9 @@ def child_file(parent: Path, own: str, path: str) -> Path | None:
     path: such a file counts if it says itself that it has this path.
     """
     root = root_of(parent, own)
-    found = find_file(str(root / path)) if root is not None else None
-    if found is not None:
-        return found
+    below = find_file(str(root / path)) if root is not None else None
+    if below is not None:
+        return below
     beside = find_file(str(parent.parent / PurePosixPath(path).name))
     return beside if beside is not None and _says_path(beside) == path else None
 
@@ -119,8 +119,8 @@ def _says_path(file: Path) -> object:
     from noetl.playbook.load import read_document
 
     root, _problems = read_document(read_text(file), str(file))
-    found = root.plain() if root is not None and root.kind == "mapping" else {}
-    metadata = found.get("metadata")
+    document = root.plain() if root is not None and root.kind == "mapping" else {}
+    metadata = document.get("metadata")
     return (metadata.get("path") or metadata.get("name")) if isinstance(metadata, dict) else None
 
 
@@ -142,7 +142,7 @@ def child_paths(text: str, filename: str) -> list[str]:
     from noetl.playbook.load import read_document
 
     root, _problems = read_document(text, filename)
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     pending = [root.plain()] if root is not None else []
     while pending:
         value = pending.pop(0)
@@ -154,5 +154,5 @@ def child_paths(text: str, filename: str) -> list[str]:
             if value.get("type") == "playbook" and isinstance(path, str) and "{{" not in path:
                 clean = catalog_path(path)
                 if clean and ".." not in PurePosixPath(clean).parts and not clean.startswith("/"):
-                    found[clean] = None
-    return list(found)
+                    paths[clean] = None
+    return list(paths)

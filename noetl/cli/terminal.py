@@ -115,13 +115,13 @@ def fitting(widths: Sequence[int], least: Sequence[int], fixed: Sequence[bool], 
     [18, 19, 19]
     """
     room = (total or shutil.get_terminal_size().columns) - 2 * (len(widths) - 1)
-    found = list(widths)
-    while sum(found) > room:
-        free = [n for n in range(len(found)) if not fixed[n] and found[n] > max(least[n], 6)]
+    fitted = list(widths)
+    while sum(fitted) > room:
+        free = [n for n in range(len(fitted)) if not fixed[n] and fitted[n] > max(least[n], 6)]
         if not free:
             break
-        found[max(free, key=lambda n: found[n])] -= 1
-    return found
+        fitted[max(free, key=lambda n: fitted[n])] -= 1
+    return fitted
 
 
 def _cut(text: str, width: int, *, keep_end: bool = False) -> str:

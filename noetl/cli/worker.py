@@ -89,8 +89,8 @@ def list_workers(
 ) -> None:
     """List the workers of the whole instance, on all machines."""
     client = connect_to_read(load_settings(), host, port)
-    found = client.items("/api/runtime", {"kind": "worker"})
-    rows = [row for row in found if everything or row["status"] in ("running", "draining")]
+    workers = client.items("/api/runtime", {"kind": "worker"})
+    rows = [row for row in workers if everything or row["status"] in ("running", "draining")]
     if as_json:
         print_json(rows)
         return

@@ -34,9 +34,9 @@ def make_folder(folder: Path) -> None:
 
 
 def _close(folder: Path) -> None:
-    found = folder.stat()
-    if found.st_mode & _MODE_OF_OTHERS and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
-        folder.chmod(stat.S_IMODE(found.st_mode) & ~_MODE_OF_OTHERS)
+    status = folder.stat()
+    if status.st_mode & _MODE_OF_OTHERS and status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
+        folder.chmod(stat.S_IMODE(status.st_mode) & ~_MODE_OF_OTHERS)
 
 
 def open_file(path: Path, flags: int) -> int:

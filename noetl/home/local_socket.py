@@ -68,8 +68,8 @@ def connect(home: Path, timeout: float | None) -> socket.socket:
 def _open_folder(folder: Path) -> int:
     """Open the socket's folder and look that nobody else may write there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if found.st_uid not in _ours() or found.st_mode & 0o077:
+    status = os.fstat(descriptor)
+    if status.st_uid not in _ours() or status.st_mode & 0o077:
         os.close(descriptor)
         raise Untrusted(f"{folder} belongs to another account, or is open to others")
     return descriptor

@@ -1,4 +1,4 @@
-"""The connections of a server: how many there may be, and how long one may take over a request.
+"""The connections of a server, bounded in number and in the time that each may take.
 
 A connection over which the token was shown is known, and so is one through the home's socket. All others are strangers.
 They are few at a time: one more takes the place of the oldest. No request may take long over its head, and a stranger

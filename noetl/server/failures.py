@@ -1,4 +1,4 @@
-"""How an error becomes an answer: `{error: {type, message, detail}}` and a status."""
+"""The answers to requests that fail: `{error: {type, message, detail}}` and a status for each error."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""The end of a server whose event loop turns no more: nothing in the process could answer or end it then.
+"""The watchdog of a server: it ends the process when the event loop stops, since nothing else in it could.
 
 The kernel counts, in the processor time of the process: it needs no interpreter, neither a busy machine nor a process
 that was stopped for a while counts as one that hangs, and no other process has to live beside the server.

@@ -35,8 +35,8 @@ def load_settings(**flags: object) -> Settings:
         raise TypeError(f"no such settings: {', '.join(sorted(unknown))}")
     dotenv = _read_dotenv(Path(".env"))
     environment = {**dotenv, **os.environ}
-    found = {name: setting.read(environment, flags.get(name)) for name, setting in TABLE.items()}
-    values: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    parsed = {name: setting.read(environment, flags.get(name)) for name, setting in TABLE.items()}
+    values: dict[str, Any] = {name: value for name, value in parsed.items() if value is not None}
     values.setdefault("home", _default_home(environment))
     values["embedded"] = _is_embedded(environment, values)
     return Settings(**values, environment=environment, from_dotenv=frozenset(dotenv.keys() - os.environ.keys()))

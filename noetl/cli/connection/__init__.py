@@ -1,1 +1,1 @@
-"""The connection of a command: where its server is, the client that calls it, and the client of a mere database."""
+"""The connection of a command: the address of its server, the client that calls it, the client of a database."""

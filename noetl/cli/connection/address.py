@@ -102,10 +102,10 @@ def token_for(location: ServerLocation, settings: Settings) -> str | None:
 def read_address(home: Path) -> dict[str, Any] | None:
     """Return what this home's server has written about itself, or None."""
     try:
-        found = json.loads((home / "server.json").read_bytes())
+        about = json.loads((home / "server.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "address" in found else None
+    return about if isinstance(about, dict) and "address" in about else None
 
 
 def write_address(home: Path, address: str, instance: str | None, *, socket: bool = True) -> None:
@@ -150,8 +150,8 @@ def read_token(settings: Settings) -> str | None:
 
 def make_token(settings: Settings) -> str:
     """Return the token that a server asks for; make the home's own (mode 0600) where there is none."""
-    if found := read_token(settings):
-        return found
+    if token := read_token(settings):
+        return token
     path = settings.home / "token"
     try:
         make_home(settings.home)

@@ -1,4 +1,4 @@
-"""Talk to a server: one connection, JSON both ways, the event stream as an iterator.
+"""The client of a server: one connection, JSON both ways, the event stream as an iterator.
 
 The standard library's client does it; its import is a tenth of what a larger one costs, and `noetl execute` is
 called often.
@@ -82,14 +82,14 @@ class Client:
 
     def items(self, path: str, query: Mapping[str, Any] | None = None, limit: int | None = None) -> list[Any]:
         """Return the items of a list, of all its pages up to `limit`."""
-        found: list[Any] = []
-        given = {**(query or {}), "limit": min(limit or 500, 500)}
+        items: list[Any] = []
+        parameters = {**(query or {}), "limit": min(limit or 500, 500)}
         while True:
-            page = self.get(path, given)
-            found += page["items"]
-            if page["next"] is None or (limit is not None and len(found) >= limit):
-                return found[:limit]
-            given["after"] = page["next"]
+            page = self.get(path, parameters)
+            items += page["items"]
+            if page["next"] is None or (limit is not None and len(items) >= limit):
+                return items[:limit]
+            parameters["after"] = page["next"]
 
     def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
         """Give the events of an execution as they happen, until it has ended. Raises `Unreachable` on a break."""
@@ -121,9 +121,9 @@ class Client:
         body: bytes | None = None,
         repeat: bool = False,
     ) -> Any:
-        given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
-        if given:
-            path += "?" + urlencode(given, doseq=True)
+        parameters = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+        if parameters:
+            path += "?" + urlencode(parameters, doseq=True)
         try:
             status, text = self._exchange(method, path, body)
         except AnswerLost:

@@ -31,11 +31,11 @@ def connect_to_read(settings: Settings, host: str | None = None, port: int | Non
         if host is not None or port is not None:
             raise
         try:
-            found = DatabaseClient(settings)
+            reader = DatabaseClient(settings)
         except DatabaseError as problem:
             raise Unreachable(f"{error}; nor can the database be read: {problem}") from None
     note("no server of this home answers: read from the database")
-    return found
+    return reader
 
 
 class DatabaseClient(Client):
@@ -56,16 +56,16 @@ class DatabaseClient(Client):
         """Return what the API has at a path. Raises `NotFound`, `InputError`, and `Unreachable` as a server is."""
         import orjson
 
-        given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
-        if "after" in given:
-            given["after"] = str(given["after"])
-        if "since" in given:
-            given["since"] = datetime.fromisoformat(given["since"])
+        parameters = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+        if "after" in parameters:
+            parameters["after"] = str(parameters["after"])
+        if "since" in parameters:
+            parameters["since"] = datetime.fromisoformat(parameters["since"])
         parts, function = next((found, each) for pattern, each in self._reads if (found := pattern.fullmatch(path)))
         names = {name: unquote(text) for name, text in parts.groupdict().items()}
         try:
             with self._database.session() as conn:
-                return orjson.loads(orjson.dumps(function(conn, **names, **given)))
+                return orjson.loads(orjson.dumps(function(conn, **names, **parameters)))
         except DatabaseError as error:
             raise Unreachable(str(error)) from error
 
@@ -73,13 +73,13 @@ class DatabaseClient(Client):
         """Give the events of an execution as they happen, until it has ended."""
         path = f"/api/executions/{segment(execution_id)}/events"
         while True:
-            found = self.get(path, {"after": after, "limit": 500})["items"]
-            for event in found:
+            events = self.get(path, {"after": after, "limit": 500})["items"]
+            for event in events:
                 after = int(event["event_id"])
                 yield event
                 if event["event_type"] in TERMINAL_EVENTS:
                     return
-            if not found:
+            if not events:
                 time.sleep(POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""`noetl db remove`: stop the embedded Postgres and delete what it keeps, after saying what that is."""
+"""`noetl db remove`: stop the embedded Postgres and delete its folders, after naming them."""
 
 from collections.abc import Sequence
 from pathlib import Path

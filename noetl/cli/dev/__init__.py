@@ -1,4 +1,4 @@
-"""`noetl dev`: everything that playbooks need, in the foreground."""
+"""`noetl dev`: all processes that playbooks need, in the foreground."""
 
 from noetl.cli.dev.command import dev
 

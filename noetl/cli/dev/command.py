@@ -1,4 +1,4 @@
-"""`noetl dev`: everything that playbooks need, in the foreground, and each of a folder registered when it is saved."""
+"""`noetl dev`: all processes that playbooks need, in the foreground; its folder is registered on each save."""
 
 import signal
 import threading
@@ -48,8 +48,8 @@ def dev(
     A file with errors is told by line and column, and its last good version stays.
     """
     if not folder.is_dir():
-        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
-        raise NotFound(f"{what}: noetl dev takes the folder in which the playbooks stand")
+        problem = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise NotFound(f"{problem}: noetl dev takes the folder in which the playbooks stand")
     overlay = read_sets(sets or [], set_strings or [])
     if overlay and run is None:
         raise InputError("--set is for the playbook of --run: name it, too")

@@ -48,8 +48,8 @@ class Executions:
         from noetl.database import read
 
         with self._database.session() as conn:
-            found = read.list_executions(conn, read.ExecutionFilter(after_id=self._newest), limit=500).items
-        for shown in sorted(found, key=lambda row: int(row["execution_id"])):
+            begun = read.list_executions(conn, read.ExecutionFilter(after_id=self._newest), limit=500).items
+        for shown in sorted(begun, key=lambda row: int(row["execution_id"])):
             number = int(shown["execution_id"])
             self._newest = max(self._newest, number)
             parent = shown["parent_execution_id"]

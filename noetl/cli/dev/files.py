@@ -58,9 +58,9 @@ class Folder:
         ]
 
     def _scan(self) -> dict[Path, Sign]:
-        found: dict[Path, Sign] = {}
+        signs: dict[Path, Sign] = {}
         for file in self._files():
-            if len(found) >= MAX_FILES:
+            if len(signs) >= MAX_FILES:
                 if not self._crowded:
                     self.screen.say(f"{self.root} has more than {MAX_FILES:,} files: the others are left out")
                 self._crowded = True
@@ -69,8 +69,8 @@ class Folder:
                 stat = file.stat()
             except OSError:
                 continue  # it was removed just now: the next look sees that
-            found[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return found
+            signs[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        return signs
 
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self.root):

@@ -1,4 +1,4 @@
-"""What `noetl dev` shows: lines for people on stderr with results on stdout, or one JSON object a line on stdout."""
+"""The screen of `noetl dev`: lines for people on stderr with results on stdout, or a JSON object a line on stdout."""
 
 import json
 import sys
@@ -36,8 +36,8 @@ class Screen:
     def registered(self, file: Path, path: str, version: int, created: bool) -> None:
         """Show that a file stands in the catalog."""
         new = "" if created else ", as before"
-        given = {"what": "registered", "file": str(file), "path": path, "version": version, "created": created}
-        self._line(given, (_now(), "dim"), (f"  {file}: {path} version {version}{new}", "green" if created else ""))
+        document = {"what": "registered", "file": str(file), "path": path, "version": version, "created": created}
+        self._line(document, (_now(), "dim"), (f"  {file}: {path} version {version}{new}", "green" if created else ""))
 
     def started(self, shown: dict[str, Any]) -> None:
         """Show that an execution has begun."""
@@ -67,8 +67,8 @@ class Screen:
         step = f"step {error['step']}: " if "step" in error else ""
         reason = f": {step}{cell(error['message'])}" if error.get("message") else ""
         text = f"  {shown['path']}: execution {shown['execution_id']} {status} in {took(shown)}{reason}"
-        given = {"what": "ended", **{name: shown[name] for name in names}}
-        self._line(given, (_now(), "dim"), (text, STATUS_STYLES.get(status, "")))
+        document = {"what": "ended", **{name: shown[name] for name in names}}
+        self._line(document, (_now(), "dim"), (text, STATUS_STYLES.get(status, "")))
         if not self.as_json and shown["result"] is not None:
             result = json.dumps(shown["result"], ensure_ascii=False, indent=2)
             more = "" if len(result) <= MAX_RESULT_CHARACTERS else f"\n... noetl execute result {shown['execution_id']}"
@@ -76,9 +76,9 @@ class Screen:
                 print(safe(line, sys.stdout))
             sys.stdout.flush()
 
-    def _line(self, given: dict[str, Any], *parts: tuple[str, str]) -> None:
+    def _line(self, document: dict[str, Any], *parts: tuple[str, str]) -> None:
         if self.as_json:
-            print(json.dumps(given, ensure_ascii=False, default=str), flush=True)
+            print(json.dumps(document, ensure_ascii=False, default=str), flush=True)
         elif self._console is not None:
             from rich.text import Text
 

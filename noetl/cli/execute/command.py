@@ -266,8 +266,8 @@ def list_executions(
     read_labels(label or [])
     begin = None if since is None else read_since(since, datetime.now(UTC)).isoformat()
     client = connect_to_read(load_settings(), host, port)
-    given = {"status": state, "path": None if path is None else catalog_path(path), "label": label}
-    rows = client.items("/api/executions", {**given, "since": begin, "parent": parent}, limit)
+    filters = {"status": state, "path": None if path is None else catalog_path(path), "label": label}
+    rows = client.items("/api/executions", {**filters, "since": begin, "parent": parent}, limit)
     if as_json:
         print_json(rows)
         return

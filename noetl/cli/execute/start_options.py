@@ -1,4 +1,4 @@
-"""What an execution is started with, as it is given on a command line."""
+"""The values of an execution's start, read from the options of a command line."""
 
 import json
 import sys
@@ -45,19 +45,19 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def read_sets(given: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Any]:
+def read_sets(pairs: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Any]:
     """Return the `--set a.b=v` as one nested object, `texts` (those of `--set-string`) laid over the others.
 
     v is JSON if it parses, else text; of `texts` always text. A number that reads back otherwise is told on stderr.
     Raises `InputError`.
     """
-    found: dict[str, Any] = {}
-    for each, option in [*((each, "--set") for each in given), *((each, "--set-string") for each in texts)]:
-        path, equals, text = each.partition("=")
+    values: dict[str, Any] = {}
+    for pair, option in [*((pair, "--set") for pair in pairs), *((pair, "--set-string") for pair in texts)]:
+        path, equals, text = pair.partition("=")
         names = path.split(".")
         if not equals or not all(names):
-            raise InputError(f"{option} {each!r} is not of the form name=value or name.name=value")
-        place = found
+            raise InputError(f"{option} {pair!r} is not of the form name=value or name.name=value")
+        place = values
         for name in names[:-1]:
             inner = place.setdefault(name, {})
             if not isinstance(inner, dict):
@@ -65,10 +65,10 @@ def read_sets(given: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Any]
             place = inner
         value = _value(text) if option == "--set" else text
         if isinstance(value, (int, float)) and not isinstance(value, bool) and json.dumps(value) != text.strip():
-            note(f"--set {each} gives the number {json.dumps(value)}: --set-string {each} gives the text")
+            note(f"--set {pair} gives the number {json.dumps(value)}: --set-string {pair} gives the text")
         last = place.get(names[-1])
         place[names[-1]] = _laid(last, value) if isinstance(last, dict) and isinstance(value, dict) else value
-    return found
+    return values
 
 
 def _value(text: str) -> Any:
@@ -86,12 +86,12 @@ def _laid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def read_labels(given: Sequence[str]) -> dict[str, str]:
+def read_labels(pairs: Sequence[str]) -> dict[str, str]:
     """Return the `--label k=v` as a mapping. Raises `InputError`."""
-    found = {}
-    for each in given:
-        name, equals, value = each.partition("=")
+    labels = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"--label {each!r} is not of the form name=value")
-        found[name] = value
-    return found
+            raise InputError(f"--label {pair!r} is not of the form name=value")
+        labels[name] = value
+    return labels

@@ -1,4 +1,4 @@
-"""`noetl playbook`: what one does with a playbook's file, without a server and without a database."""
+"""`noetl playbook`: commands on playbook files, without a server and without a database."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -77,8 +77,8 @@ def _sum(problems: Sequence[Problem], files: int) -> str:
         name: sum(problem.severity == name for problem in problems)
         for name in ("error", "warning", "hint")  # in this order
     }
-    style = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number)
-    return f"{files} file{'' if files == 1 else 's'}: {style or 'no problems'}"
+    counted = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number)
+    return f"{files} file{'' if files == 1 else 's'}: {counted or 'no problems'}"
 
 
 @app.command()

@@ -60,8 +60,8 @@ def _whole(client: Client, event: dict[str, Any]) -> dict[str, Any]:
 
     item = item_of(event["node_id"], event["item_index"])
     path = f"/api/executions/{segment(event['execution_id'])}/steps/{segment(step_of(event['node_id']))}"
-    found = client.get(path, {"visit": event["visit"], "item": None if item is None else str(item)})
-    return {**event, "result": found["result"]}
+    step = client.get(path, {"visit": event["visit"], "item": None if item is None else str(item)})
+    return {**event, "result": step["result"]}
 
 
 def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
@@ -73,15 +73,15 @@ def first_that_passes(recording: "Recording") -> "tuple[str, Verdict]":
     from noetl.testing.suite import run_test
     from noetl.worker.runner.process import runner_environment
 
-    found = []
+    verdicts = []
     with PythonChild(runner_environment(os.environ)) as python:
         for detail in DETAIL_VARIANTS:
             text = write_yaml(recording.document(detail))
             (test,) = load_tests(text, "the recorded test", recording.playbook)
-            found.append((text, run_test(recording.playbook, test, lambda path, named: None, python)))
-            if found[-1][1].ok:
-                return found[-1]
-    return found[0]
+            verdicts.append((text, run_test(recording.playbook, test, lambda path, named: None, python)))
+            if verdicts[-1][1].ok:
+                return verdicts[-1]
+    return verdicts[0]
 
 
 def _write(file: Path, text: str) -> None:

@@ -66,15 +66,15 @@ def run_playbook_tests(
         raise InputError("name a playbook with tests, or a folder: noetl playbook test FILE|DIR")
     if output is not None or host is not None or port is not None:
         raise InputError("--output, --host and --port belong to --record: leave them out")
-    found, broken = gather(files)
-    count, failed = _run(found, name, VerdictStyle(as_json, verbose))
+    suites, broken = gather(files)
+    count, failed = _run(suites, name, VerdictStyle(as_json, verbose))
     if not count and not broken:
         wanted = f" with {name!r} in their name" if name is not None else ""
         raise NotFound(f"there are no tests{wanted} in {', '.join(files)}")
     raise typer.Exit(2 if broken else 1 if failed else 0)
 
 
-def _run(found: "Sequence[Tests]", name: str | None, style: VerdictStyle) -> tuple[int, int]:
+def _run(suites: "Sequence[Tests]", name: str | None, style: VerdictStyle) -> tuple[int, int]:
     """Run tests; return how many there were, and how many failed."""
     from noetl.testing.python import PythonChild
     from noetl.testing.suite import as_data, run_test
@@ -82,7 +82,7 @@ def _run(found: "Sequence[Tests]", name: str | None, style: VerdictStyle) -> tup
 
     rows, failed = [], 0
     with PythonChild(runner_environment(os.environ)) as python:
-        for each in found:
+        for each in suites:
             wanted = [one for one in each.tests if name is None or name.lower() in one.name.lower()]
             if wanted and not style.as_json:
                 print(each.file)
@@ -99,10 +99,10 @@ def _run(found: "Sequence[Tests]", name: str | None, style: VerdictStyle) -> tup
     return len(rows), failed
 
 
-def gather(given: Sequence[str]) -> tuple[list[Tests], int]:
-    """Return the playbooks with their tests, and how many files have problems, which are style here."""
-    found, broken = list[Tests](), 0
-    for file in _playbooks(given):
+def gather(paths: Sequence[str]) -> tuple[list[Tests], int]:
+    """Return the playbooks with their tests, and how many files have problems, which are printed here."""
+    suites, broken = list[Tests](), 0
+    for file in _playbooks(paths):
         try:
             read = _read(file)
         except InputError as problem:
@@ -110,14 +110,14 @@ def gather(given: Sequence[str]) -> tuple[list[Tests], int]:
             complain(str(problem))
             continue
         if read is not None:
-            found.append(read)
-    return found, broken
+            suites.append(read)
+    return suites, broken
 
 
-def _playbooks(given: Sequence[str]) -> Iterator[Path]:
+def _playbooks(paths: Sequence[str]) -> Iterator[Path]:
     """Give each playbook once; a file of tests stands for the playbook beside it."""
     seen = set[Path]()
-    for text in given:
+    for text in paths:
         named = find_file(text)
         if named is not None and named.name.endswith(TEST_SUFFIXES):
             own = find_file(str(named.with_name(named.stem.removesuffix(".test"))))

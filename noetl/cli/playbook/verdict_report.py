@@ -87,16 +87,16 @@ def _timeline(tested: "Verdict") -> Iterator[str]:
     for moment in tested.run.timeline:
         event = moment.event
         child = "" if moment.execution_id == tested.test.execution_id else f"{moment.path}: "
-        what = f"{event.event_type} {event.node_id}".rstrip()
-        what += f" visit {event.visit}" if event.visit > 1 else ""
-        what += f" item {event.item_index}" if event.item_index >= 0 else ""
-        what += f" attempt {event.attempt}" if event.attempt > 1 else ""
-        style = ""
+        happening = f"{event.event_type} {event.node_id}".rstrip()
+        happening += f" visit {event.visit}" if event.visit > 1 else ""
+        happening += f" item {event.item_index}" if event.item_index >= 0 else ""
+        happening += f" attempt {event.attempt}" if event.attempt > 1 else ""
+        detail = ""
         if event.error is not None:
-            style = f"  {event.error.get('type')}: {event.error.get('message')}"
+            detail = f"  {event.error.get('type')}: {event.error.get('message')}"
         elif event.result is not None:
-            style = f"  {event.result.decode(errors='replace')}"
-        yield f"{moment.at:>12.3f} s  {child}{what}{_cut(style)}"
+            detail = f"  {event.result.decode(errors='replace')}"
+        yield f"{moment.at:>12.3f} s  {child}{happening}{_cut(detail)}"
     for step, text in tested.output:
         for line in text.splitlines():
             yield f"{step} printed: {_cut(line)}"

@@ -60,7 +60,7 @@ def run(call: Call) -> Done | Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Command:
+class _ShellCommand:
     """A command to start: `script` is the descriptor of its text, `stdin` that of its input."""
 
     argv: list[str]
@@ -70,13 +70,13 @@ class _Command:
     folder: str | None
 
 
-def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
+def _command_of(call: Call, files: contextlib.ExitStack) -> _ShellCommand:
     """Return the command of a call; `files` closes the descriptors. Raises `InvalidCall`."""
     command, shell = call.fields.get("command"), call.fields.get("shell")
     environment, folder, stdin = _environment(call), _folder(call), _stdin(call, files)
     if isinstance(command, str) and command.strip():
         script = _file(_argument("command", command).encode(), files)
-        return _Command([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
+        return _ShellCommand([*_interpreter(shell), f"/dev/fd/{script}"], (script,), stdin, environment, folder)
     if not isinstance(command, list) or not command:
         raise InvalidCall(
             f"command is {command!r}: write a text for the shell, or a list of the program and its arguments"
@@ -86,7 +86,7 @@ def _command_of(call: Call, files: contextlib.ExitStack) -> _Command:
             f"shell is {shell!r}, and command a list, which no shell reads: make it a text, or leave shell out"
         )
     argv = [_argument(f"command[{place}]", part) for place, part in enumerate(command)]
-    return _Command(argv, (), stdin, environment, folder)
+    return _ShellCommand(argv, (), stdin, environment, folder)
 
 
 def _interpreter(shell: object) -> list[str]:
@@ -160,7 +160,7 @@ def _folder(call: Call) -> str | None:
     raise InvalidCall(f"cwd is {folder!r}: there is no such folder")
 
 
-def _start(command: _Command) -> "subprocess.Popen[bytes]":
+def _start(command: _ShellCommand) -> "subprocess.Popen[bytes]":
     program = command.argv[0]
     try:
         return subprocess.Popen(

@@ -24,7 +24,7 @@ _INTERVAL_CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ReadColumn:
     """A column to read: its name, the type that it is cast to (None: its own), and the reader of its values."""
 
     name: str
@@ -32,7 +32,7 @@ class Column:
     read: Reader
 
 
-def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column] | None:
+def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[ReadColumn] | None:
     """Return the columns of a query; None for a command that is no query, or that fails, which its run will say."""
     if command.words[:1] and command.words[0] not in _QUERY_WORDS and not command.text.startswith("("):
         return None
@@ -45,7 +45,7 @@ def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[Column
     return [_column(name, type_) for name, type_, *_ in described]
 
 
-def rewritten(command: Bound, columns: Sequence[Column]) -> str:
+def rewritten(command: Bound, columns: Sequence[ReadColumn]) -> str:
     """Return a query with its columns cast to the types that are read; the same text where no column is cast."""
     if not any(column.cast for column in columns):
         return command.text
@@ -56,14 +56,14 @@ def rewritten(command: Bound, columns: Sequence[Column]) -> str:
     return f"SELECT {listed} FROM (\n{command.text}\n) AS t({', '.join(names)})"
 
 
-def _column(name: str, type_: str) -> Column:
+def _column(name: str, type_: str) -> ReadColumn:
     import duckdb
 
     try:
         cast, read = _reading(duckdb.type(type_))
     except duckdb.InvalidInputException:  # a struct without names, which no cast can name either
         cast, read = None, jsonable
-    return Column(name, cast, read)
+    return ReadColumn(name, cast, read)
 
 
 def _reading(type_: Any) -> tuple[str | None, Reader]:

@@ -276,7 +276,8 @@ class Transactions:
                 return late
         number = session.command
         text = run.texts[number] if number is not None and number < len(run.texts) else None
-        failed = postgres_errors.of_command(run.call.where, run.login, failure, number, text, session.place)
+        command = postgres_errors.FailedCommand(number, text, session.place)
+        failed = postgres_errors.of_command(run.call.where, run.login, failure, command)
         return Failed(failed.error, session.output())
 
     def _late(self, run: TransactionRun, session: Session | None = None) -> Failed | None:

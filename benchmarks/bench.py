@@ -31,7 +31,7 @@ from noetl.database.embedded.programs import client_program
 from noetl.database.embedded.server import EmbeddedServer
 from noetl.database.notify import notify
 from noetl.database.schema import apply_schema
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest
 from noetl.settings import Settings, load_settings
 

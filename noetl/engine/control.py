@@ -12,7 +12,7 @@ from noetl.engine.scope import StepPlace
 from noetl.engine.state import State
 from noetl.engine.turn import StepRun, Turn
 from noetl.errors import InputError
-from noetl.outcomes import error_value
+from noetl.outcomes import ErrorValue, error_value
 from noetl.playbook.model import Step
 from noetl.playbook.templates.result_views import result_view
 from noetl.playbook.values import plain
@@ -80,14 +80,18 @@ def finish(turn: Turn) -> bool:
             _result_failed(turn, problem)
     outcome = _outcome(state)
     if turn.plan.playbook.finally_ is not None and state.cancels < 2:
-        meta = {"result_event": result_event} if result_event else None
-        context = {"outcome": outcome.value}
-        if result is not None:
-            turn.reader.raw[turn.next_id] = result
-        turn.emit(Event(turn.next_id, EventType.EXECUTION_FINISHING, context=context, result=result, meta=meta))
+        _begin_finally(turn, outcome, result, result_event)
         return True
-    _end(turn, outcome, result, result_event, state.failure)
+    _end(turn, outcome, state.failure, result=result, result_event=result_event)
     return False
+
+
+def _begin_finally(turn: Turn, outcome: ExecutionStatus, result: bytes | None, result_event: int) -> None:
+    meta = {"result_event": result_event} if result_event else None
+    context = {"outcome": outcome.value}
+    if result is not None:
+        turn.reader.raw[turn.next_id] = result
+    turn.emit(Event(turn.next_id, EventType.EXECUTION_FINISHING, context=context, result=result, meta=meta))
 
 
 def _outcome(state: State) -> ExecutionStatus:
@@ -102,19 +106,20 @@ def _end_after_finally(turn: Turn) -> None:
     outcome, failure = ExecutionStatus(state.outcome or ""), state.failure
     if outcome is ExecutionStatus.COMPLETED and state.cleanup:
         outcome, failure = ExecutionStatus.FAILED, state.cleanup
-    done = outcome is ExecutionStatus.COMPLETED
-    _end(turn, outcome, None, state.result if done else 0, failure, state.cleanup)
+    result_event = state.result if outcome is ExecutionStatus.COMPLETED else 0
+    _end(turn, outcome, failure, result_event=result_event, cleanup=state.cleanup)
 
 
 def _end(
     turn: Turn,
     outcome: ExecutionStatus,
-    result: bytes | None,
-    result_event: int,
     failure: int,
+    *,
+    result: bytes | None = None,
+    result_event: int = 0,
     cleanup: int = 0,
 ) -> None:
-    """Emit the terminal event."""
+    """Emit the terminal event. `failure` and `cleanup` are the events of the failures of workflow and `finally`."""
     meta: dict[str, Any] = {}
     if result_event:
         meta["result_event"] = result_event
@@ -125,8 +130,8 @@ def _end(
     turn.emit(Event(turn.next_id, turn.ended, result=result, error=error, meta=meta or None))
 
 
-def _brief(error: Any) -> dict[str, Any]:
-    """Return an error as the terminal event tells it; the details stay with the event of the failure."""
+def _brief(error: ErrorValue) -> ErrorValue:
+    """Return an error as the terminal event shows it; the details stay with the event of the failure."""
     return {key: value for key, value in error.items() if key != "detail"}
 
 

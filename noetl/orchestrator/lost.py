@@ -17,9 +17,9 @@ from noetl.database.notify import notify
 from noetl.database.quarantine import quarantine_job
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished
+from noetl.orchestrator.commands import OVERDUE_LOCK_TIMEOUT, Orchestrator
 from noetl.orchestrator.complete import BatchCommitter
 from noetl.orchestrator.execution_cache import ExecutionCache
-from noetl.orchestrator.orchestrator import OVERDUE_LOCK_TIMEOUT, Orchestrator
 from noetl.orchestrator.write import storable
 from noetl.outcomes import Expired
 

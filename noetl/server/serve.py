@@ -16,7 +16,7 @@ from noetl.database.connect import Database, open_admin, open_database
 from noetl.database.runtime import Process, beat, leave
 from noetl.database.schema import apply_schema
 from noetl.errors import DatabaseError, SettingsError
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.caretaker import Caretaker
 from noetl.server.connections import Web

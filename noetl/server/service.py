@@ -16,7 +16,7 @@ from noetl.database.keys import Keys
 from noetl.database.schema import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
 from noetl.logs import TroubleLog
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.stream import EventReader
 
 log = logging.getLogger("noetl.server")

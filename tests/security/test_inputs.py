@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noetl.database.connect import Database
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_api, build_app
 from noetl.server.openapi_examples import BODIES
 from noetl.server.service import Service

@@ -7,7 +7,7 @@ from typing import Any
 
 from noetl.database.connect import Database
 from noetl.database.read import show_execution
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest
 from noetl.settings import Settings
 from noetl.worker.run import run_worker

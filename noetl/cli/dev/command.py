@@ -22,7 +22,7 @@ from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from noetl.database.connect import Database
-    from noetl.orchestrator.orchestrator import Registered
+    from noetl.orchestrator.commands import Registered
 
 POLL_SECONDS = 0.25
 """Seconds between two looks at files and executions."""
@@ -111,7 +111,7 @@ class _Dev:
         run: str | None,
         overlay: dict[str, Any],
     ) -> None:
-        from noetl.orchestrator.orchestrator import Orchestrator
+        from noetl.orchestrator.commands import Orchestrator
 
         self._screen = screen
         self._orchestrator = Orchestrator(database, settings)

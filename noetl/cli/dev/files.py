@@ -11,7 +11,7 @@ from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES, is_document, read_text
 from noetl.errors import InputError, PlaybookError, Problem
 
 if TYPE_CHECKING:
-    from noetl.orchestrator.orchestrator import Registered
+    from noetl.orchestrator.commands import Registered
 
 MAX_FILES = 5000
 """Most files of a folder that are watched."""

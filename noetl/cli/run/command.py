@@ -22,7 +22,7 @@ from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from noetl.database.connect import Database
-    from noetl.orchestrator.orchestrator import Orchestrator, Started
+    from noetl.orchestrator.commands import Orchestrator, Started
     from noetl.orchestrator.start import StartRequest
 
 
@@ -48,7 +48,7 @@ def run(
     leaves it to whatever worker runs.
     """
     from noetl.database.connect import open_database
-    from noetl.orchestrator.orchestrator import Orchestrator
+    from noetl.orchestrator.commands import Orchestrator
     from noetl.orchestrator.start import StartRequest
     from noetl.playbook.values import plain
 

@@ -22,7 +22,7 @@ from noetl.words import TERMINAL_EVENTS
 if TYPE_CHECKING:
     from noetl.database.connect import Database
     from noetl.database.paging import Row
-    from noetl.orchestrator.orchestrator import Orchestrator
+    from noetl.orchestrator.commands import Orchestrator
 
 POLL_SECONDS = 0.05
 """Seconds between two reads of the log."""

@@ -1,7 +1,7 @@
 """Executions past their timeout: servers end them, too, should no worker be left."""
 
+from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.lost import Overdue
-from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.worker.maintenance.parts import WorkerParts
 
 INTERVAL_SECONDS = 1.0

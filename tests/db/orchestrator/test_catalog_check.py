@@ -6,7 +6,7 @@ import pytest
 
 from noetl.database.connect import Database, open_admin
 from noetl.orchestrator.catalog_check import verify_catalog
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.settings import Settings
 
 PLAYBOOK = """

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from noetl.database.connect import Database
+from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.lost import LEASE_GRACE_SECONDS, OVERDUE_ROWS
-from noetl.orchestrator.orchestrator import Orchestrator
 from noetl.server.caretaker import Caretaker
 from noetl.server.service import Service
 from noetl.settings import Settings

@@ -14,7 +14,7 @@ import pytest
 from noetl.cli.background import Background
 from noetl.cli.dev.files import Folder
 from noetl.cli.dev.screen import Screen
-from noetl.orchestrator.orchestrator import Registered
+from noetl.orchestrator.commands import Registered
 from tests.support.home import Home, a_home
 from tests.support.postgres import TestServer
 from tests.support.process import Process

@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database.connect import Database, open_database
 from noetl.database.schema import apply_schema
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.routes import answers
 from noetl.server.service import Service

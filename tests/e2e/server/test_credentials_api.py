@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from noetl.database.connect import Database
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.service import Service
 from noetl.settings import Settings

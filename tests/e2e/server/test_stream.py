@@ -8,7 +8,7 @@ import pytest
 
 from noetl.database import read
 from noetl.database.connect import Database, open_database
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest
 from noetl.server.stream import EVENTS_PER_BATCH, EventReader, follow
 from noetl.settings import Settings

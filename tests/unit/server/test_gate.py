@@ -11,7 +11,7 @@ import pytest
 
 from noetl.database.connect import Database
 from noetl.errors import Unreachable
-from noetl.orchestrator.orchestrator import Orchestrator
+from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_api, build_app
 from noetl.server.gate import OPEN_PATHS, Gate, Hosts, is_loopback
 from noetl.server.service import Service

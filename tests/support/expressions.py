@@ -4,6 +4,7 @@
 it. It renders with a limit of memory, so that what takes too much ends the process and not the machine.
 """
 
+import inspect
 import json
 import resource
 import select
@@ -80,23 +81,18 @@ VALUES = (
 """What an operand can be: names of `data`, the twins, and constants."""
 
 FILTERS = tuple(sorted(FILTER_TABLE))
-TESTS = tuple(sorted(name for name in ENVIRONMENT.tests if name.isidentifier()))
-NAMES = (
-    *("start", "attribute", "default", "reverse", "case_sensitive", "by", "fill_with", "width", "indent", "rel", "end"),
-    *(
-        "wrapstring",
-        "killwords",
-        "leeway",
-        "boolean",
-        "base",
-        "precision",
-        "chars",
-        "count",
-        "first",
-        "blank",
-        "target",
-    ),
-)
+_LONG_NAMES = {"equalto", "greaterthan", "lessthan"}  # of eq, gt, lt
+TESTS = tuple(sorted(name for name in ENVIRONMENT.tests if name.isidentifier() and name not in _LONG_NAMES))
+
+
+def _parameters() -> set[str]:
+    """Return the names of what filters take beside the value in front of them."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    signatures = [inspect.signature(spec.function) for spec in FILTER_TABLE.values()]
+    return {one.name for signature in signatures for one in signature.parameters.values() if one.kind in named}
+
+
+NAMES = tuple(sorted(_parameters() | {"rel", "target"}))  # those of urlize are handed on
 OPERATORS = (
     *("+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"),
     *("< 2 <", "== 1 ==", "if true else"),

@@ -35,15 +35,15 @@ def who_blocks(conn: Connection, schema: str) -> str:
     A session that waits for a lock on a whole table goes first: everybody else stands behind it. Else it is the oldest
     one that holds rows of executions or jobs. Runs outside a transaction.
     """
-    found = _find(conn, schema, rows=False) or _find(conn, schema, rows=True)
-    if found is None:
+    blocker = _find(conn, schema, rows=False) or _find(conn, schema, rows=True)
+    if blocker is None:
         return ""
-    text = f"{found} {'holds' if found.granted else 'waits for'} {found.lock}"
-    if found.granted or not found.behind:
+    text = f"{blocker} {'holds' if blocker.granted else 'waits for'} {blocker.lock}"
+    if blocker.granted or not blocker.behind:
         return text
-    other = _find(conn, schema, pids=found.behind)
+    other = _find(conn, schema, pids=blocker.behind)
     if other is None:
-        return f"{text}, behind process {found.behind[0]}"
+        return f"{text}, behind process {blocker.behind[0]}"
     return f"{text}, behind {other}, which holds {other.lock}"
 
 

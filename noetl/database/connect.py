@@ -310,11 +310,11 @@ def _ensure_embedded_roles(admin: Database, settings: Settings) -> None:
     """Create the logins on our own server, where nobody else could have done it, with the passwords of this home."""
     roles = wanted_roles(settings)
     with admin.connect_admin() as conn:
-        found = conn.execute(
+        passwords = conn.execute(
             "SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolname = ANY(%s)",
             ([role.name for role in roles],),
         ).fetchall()
-        if dict(found) == {role.name: role.password for role in roles}:
+        if dict(passwords) == {role.name: role.password for role in roles}:
             return
         for warning in ensure_roles(conn, roles):
             log.warning("%s", warning)

@@ -95,10 +95,17 @@ def read_jobs(conn: Connection, execution_id: int) -> list[JobFacts]:
     return [JobFacts(**row) for row in fetch(conn, sql("select_jobs"), {"execution": execution_id, "limit": JOBS})]
 
 
-def read_workers(conn: Connection) -> dict[str, tuple[int, int]]:
-    """Return {pool: (living workers, their slots)}."""
-    found = conn.execute(sql("select_pool_slots"), {"seconds": STALE_SECONDS})
-    return {pool: (workers, slots) for pool, workers, slots in found}
+class PoolWorkers(NamedTuple):
+    """The living workers of a pool, and their slots together."""
+
+    workers: int
+    slots: int
+
+
+def read_workers(conn: Connection) -> dict[str, PoolWorkers]:
+    """Return the living workers of each pool that has some."""
+    rows = conn.execute(sql("select_pool_slots"), {"seconds": STALE_SECONDS})
+    return {pool: PoolWorkers(workers, slots) for pool, workers, slots in rows}
 
 
 def has_own_worker(conn: Connection, root_execution_id: str) -> bool:
@@ -114,20 +121,20 @@ def read_silence(conn: Connection, workers: Iterable[str]) -> dict[str, float]:
 
 def jobs_before(conn: Connection, job: JobFacts) -> int:
     """Return how many jobs of its pool are claimed before a queued one, at most `AHEAD`."""
-    given = {"pool": job.pool, "priority": job.priority, "job": int(job.id), "limit": AHEAD}
-    row = conn.execute(sql("count_jobs_before"), given).fetchone()
+    parameters = {"pool": job.pool, "priority": job.priority, "job": int(job.id), "limit": AHEAD}
+    row = conn.execute(sql("count_jobs_before"), parameters).fetchone()
     return int(row[0]) if row else 0
 
 
 def last_failure(conn: Connection, execution_id: int, job: JobFacts) -> FailedAttempt | None:
     """Return a job's last attempt that failed, or None."""
-    given = {"execution": execution_id, "node": job.node_id, "visit": job.visit, "item": job.item_index}
-    row = conn.execute(sql("select_last_failure"), given).fetchone()
+    parameters = {"execution": execution_id, "node": job.node_id, "visit": job.visit, "item": job.item_index}
+    row = conn.execute(sql("select_last_failure"), parameters).fetchone()
     return None if row is None else FailedAttempt._make(row)
 
 
 def why_quarantined(conn: Connection, execution_id: int, node_id: str) -> str:
     """Return why a job was quarantined, as the error log has it."""
-    given = {"execution": execution_id, "node": node_id}
-    row = conn.execute(sql("select_quarantine_reason"), given).fetchone()
+    parameters = {"execution": execution_id, "node": node_id}
+    row = conn.execute(sql("select_quarantine_reason"), parameters).fetchone()
     return str(row[0]) if row else ""

@@ -225,10 +225,10 @@ def positional(query: str) -> tuple[bytes, tuple[str | int, ...]]:
     """Return a statement with `$1, $2 ...` for its placeholders, and which parameter each of them is."""
     order: list[str | int] = []
 
-    def number(found: re.Match[str]) -> str:
-        if found[0] == "%%":
+    def number(placeholder: re.Match[str]) -> str:
+        if placeholder[0] == "%%":
             return "%"
-        key: str | int = found[1] or len(order)
+        key: str | int = placeholder[1] or len(order)
         if key not in order:
             order.append(key)
         return f"${order.index(key) + 1}"

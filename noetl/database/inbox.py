@@ -29,14 +29,14 @@ def make_inbox(url: str) -> tuple[str, bool]:
             "the URL is not a connection string: write it as postgresql://user@host:port/database"
         ) from error
     database = Database(url, "noetl_inbox", application="noetl db inbox")
-    found = SECTION.search(packaged_ddl())
-    assert found is not None
+    section = SECTION.search(packaged_ddl())
+    assert section is not None
     with database.connect_admin() as conn, translate(), conn.transaction():
         conn.execute("SET LOCAL client_min_messages = warning")
         row = conn.execute("SELECT to_regclass('noetl_inbox.noetl_done') IS NULL").fetchone()
         try:
             conn.execute("CREATE SCHEMA IF NOT EXISTS noetl_inbox")
-            conn.execute(found[1].encode())
+            conn.execute(section[1].encode())
         except psycopg.errors.InsufficientPrivilege as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(

@@ -56,14 +56,14 @@ class Keyring:
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        found = self._keys.get(key)
-        if found is None:
+        secret = self._keys.get(key)
+        if secret is None:
             here = ", ".join(self._keys) or "none"
             raise Undecryptable(f"it was encrypted with the key {key!r}, which is not here (here: {here})")
         if data[:1] != _VERSION or len(data) < 1 + _NONCE + 16:
             raise Undecryptable("its data is damaged")
         try:
-            return AESGCM(found).decrypt(data[1 : 1 + _NONCE], data[1 + _NONCE :], bound.encode())
+            return AESGCM(secret).decrypt(data[1 : 1 + _NONCE], data[1 + _NONCE :], bound.encode())
         except InvalidTag:
             raise Undecryptable("its data was changed, or belongs to another name or type") from None
 

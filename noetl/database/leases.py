@@ -22,6 +22,21 @@ class Lease(NamedTuple):
     execution_id: int
 
 
+class HeldRun(NamedTuple):
+    """A step run that a worker is to hold, by its idempotency key."""
+
+    execution_id: int
+    key: str
+    worker_id: str
+
+
+class LastEvent(NamedTuple):
+    """The last event that is known of an execution; its time is in microseconds since 1970."""
+
+    event_id: int
+    at: int
+
+
 def cut_leases(conn: Connection, *, lease: float, limit: int) -> None:
     """Shorten leases that end later than their worker's ever do, and than one of `lease` seconds would from now on.
 
@@ -44,23 +59,24 @@ def select_leases(conn: Connection, *, worker: str) -> dict[int, Lease]:
     return {job_id: Lease(attempts, execution_id) for job_id, attempts, execution_id in rows}
 
 
-def select_unheld(conn: Connection, held: Sequence[tuple[int, str, str]]) -> set[int]:
-    """Return the places in `held` of what its worker no longer holds. Runs in a transaction.
-
-    `held` are (execution, idempotency key, worker) of step runs.
-    """
-    parameters = {name: [each[place] for each in held] for place, name in enumerate(("executions", "keys", "workers"))}
+def select_unheld(conn: Connection, held: Sequence[HeldRun]) -> set[int]:
+    """Return the places in `held` of what its worker no longer holds. Runs in a transaction."""
+    parameters = {
+        "executions": [run.execution_id for run in held],
+        "keys": [run.key for run in held],
+        "workers": [run.worker_id for run in held],
+    }
     return {row[0] - 1 for row in conn.execute(sql("select_unheld"), parameters).fetchall()}
 
 
-def select_unchanged(conn: Connection, known: Mapping[int, tuple[int, int]]) -> set[int]:
+def select_unchanged(conn: Connection, known: Mapping[int, LastEvent]) -> set[int]:
     """Return the executions whose log still holds the last event that is known of it.
 
-    `known` is {execution: (event id, its time in microseconds since 1970)}. One round trip, inside a transaction.
+    One round trip, inside a transaction.
     """
     statement = sql("select_unchanged")
     answers = [
-        conn.execute(statement, {"execution": execution, "event": event, "at": at}, prepare=True)
-        for execution, (event, at) in known.items()
+        conn.execute(statement, {"execution": execution, "event": last.event_id, "at": last.at}, prepare=True)
+        for execution, last in known.items()
     ]
     return {row[0] for answer in answers for row in answer.fetchall()}

@@ -31,16 +31,16 @@ class Migration:
 def load_migrations(folder: Traversable | None = None) -> list[Migration]:
     """Return the migrations in order. Raises `InputError` where a number is missing or doubled."""
     folder = folder or files("noetl.database").joinpath("migrations")
-    found = [
+    migrations = [
         Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8"))
         for entry in folder.iterdir()
         if (match := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name))
     ]
-    found.sort(key=lambda migration: (migration.version, migration.name))
-    for expected, migration in enumerate(found, start=2):
+    migrations.sort(key=lambda migration: (migration.version, migration.name))
+    for expected, migration in enumerate(migrations, start=2):
         if migration.version != expected:
             raise InputError(f"migration {migration.name} should have the number {expected:04}: rename it")
-    return found
+    return migrations
 
 
 def migrate(

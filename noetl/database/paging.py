@@ -96,10 +96,10 @@ def _cursor(row: Row, keys: Sequence[str]) -> str:
 def keys_of(after: str, types: Sequence[type]) -> list[Any]:
     """Return the keys behind which a page begins. Raises `InputError`."""
     try:
-        found = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if not isinstance(found, list):
+        values = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
+        if not isinstance(values, list):
             raise ValueError
-        keys = [_key(kind, value) for kind, value in zip(types, found, strict=True)]
+        keys = [_key(kind, value) for kind, value in zip(types, values, strict=True)]
     except (ValueError, TypeError, RecursionError):
         raise InputError(f"after is {after!r}, which no list has given: take the next of the last page") from None
     return keys

@@ -7,7 +7,7 @@ function takes a connection whose transaction already has the search path.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -31,11 +31,11 @@ _CATALOG_COLUMNS: LiteralString = (
 )
 
 
-def parse_id(text: str, what: str = "execution") -> int:
+def parse_id(text: str) -> int:
     """Return an id given as text. Raises `NotFound`: what is no id names nothing."""
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63:
         return int(text)
-    raise NotFound(f"there is no {what} {text!r}: an id is a whole number")
+    raise NotFound(f"there is no execution {text!r}: an id is a whole number")
 
 
 def id_filter(name: str, text: str | None) -> int | None:
@@ -162,10 +162,17 @@ def execution_status(conn: Connection, execution_id: int) -> str:
     return str(_execution(conn, execution_id)["status"])
 
 
-def last_event_ids(conn: Connection, executions: Sequence[int]) -> dict[int, tuple[int, str]]:
-    """Return the newest event id and the status of each of these executions that exists."""
-    rows = conn.execute(sql("select_last_events"), {"executions": list(executions)})
-    return {execution_id: (last_event_id, status) for execution_id, last_event_id, status in rows}
+class Position(NamedTuple):
+    """Where an execution stands."""
+
+    last_event_id: int
+    status: str
+
+
+def read_positions(conn: Connection, executions: Sequence[int]) -> dict[int, Position]:
+    """Return where each of these executions stands that exists."""
+    rows = conn.execute(sql("select_positions"), {"executions": list(executions)})
+    return {execution_id: Position(last_event_id, status) for execution_id, last_event_id, status in rows}
 
 
 def _execution(conn: Connection, execution_id: int) -> Row:

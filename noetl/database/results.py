@@ -90,5 +90,5 @@ def _followed(conn: Connection, execution_id: int, event: EventResult) -> JsonVa
 
 def _loop_of(event: EventResult) -> int | None:
     """Return the event that began the loop which ended with this one, if it did."""
-    found = ((event.meta or {}).get("loop") or {}).get("first") if event.has_result else None
-    return found if isinstance(found, int) else None
+    first = ((event.meta or {}).get("loop") or {}).get("first") if event.has_result else None
+    return first if isinstance(first, int) else None

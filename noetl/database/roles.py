@@ -124,9 +124,9 @@ def _statement(role: Role, exists: bool) -> Composed:
 
 
 def _warning(conn: Connection, role: Role, exists: bool, error: Exception) -> str:
-    what = f"the password of role {role.name} was not set" if exists else f"role {role.name} was not created"
+    problem = f"the password of role {role.name} was not set" if exists else f"role {role.name} was not created"
     reason = str(error).strip().splitlines()[0]
     return (
-        f"{what} ({reason}): let somebody with the right to CREATE ROLE do it, or set {role.setting} to a login "
+        f"{problem} ({reason}): let somebody with the right to CREATE ROLE do it, or set {role.setting} to a login "
         f"that exists"
     )

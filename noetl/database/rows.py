@@ -174,14 +174,14 @@ class StartedRow(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How an execution ended, as JSON texts. `found`: whether it has the result that was asked for; `loop`: the event
+    """How an execution ended, as JSON texts. `has_result`: whether it has the one that was asked for; `loop`: the event
     that began the loop whose items are the result."""
 
     status: str
     path: str
     result: str | None
     error: str | None
-    found: bool
+    has_result: bool
     loop: int | None
 
 

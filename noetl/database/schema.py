@@ -148,13 +148,13 @@ def _read(file: Path | None) -> tuple[str, str]:
 
 def _prepare(conn: Connection, settings: Settings) -> None:
     """Hand the settings to the file: custom settings of the session, and a bound on waiting for locks."""
-    given = {
+    custom = {
         "noetl.schema": settings.schema,
         "noetl.role": settings.user,
         "noetl.playbook_role": settings.playbook_user,
         "lock_timeout": f"{int(settings.lock_timeout * 1000)}ms",
     }
-    for name, value in given.items():
+    for name, value in custom.items():
         conn.execute("SELECT set_config(%s, %s, false)", (name, value))
 
 

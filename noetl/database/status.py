@@ -151,7 +151,7 @@ def drift(conn: Connection, schema: str, lock_timeout: float) -> list[str]:
     try:
         conn.execute(f"SET LOCAL lock_timeout = '{int(lock_timeout * 1000)}ms'")
         conn.execute(TAKE_LOCK)
-        found = _fingerprint(conn, schema)
+        present = _fingerprint(conn, schema)
         for name in ("noetl.schema", "noetl.role", "noetl.playbook_role"):
             conn.execute("SELECT set_config(%s, %s, true)", (name, SCRATCH))  # roles of that name do not exist
         conn.execute(re.sub(r"^(BEGIN|COMMIT);$", "", packaged_ddl(), flags=re.MULTILINE).encode())
@@ -163,16 +163,16 @@ def drift(conn: Connection, schema: str, lock_timeout: float) -> list[str]:
         ]
     finally:
         conn.execute("ROLLBACK")
-    return _differences(found, wanted)
+    return _differences(present, wanted)
 
 
-def _differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    missing = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    unknown = [f"{name} is not NoETL's" for name in sorted(found.keys() - wanted.keys())]
+def _differences(present: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    missing = [f"{name} is missing" for name in sorted(wanted.keys() - present.keys())]
+    unknown = [f"{name} is not NoETL's" for name in sorted(present.keys() - wanted.keys())]
     other = [
-        f"{name} is {_short(found[name])!r}, but should be {_short(wanted[name])!r}"
-        for name in sorted(wanted.keys() & found.keys())
-        if found[name] != wanted[name]
+        f"{name} is {_short(present[name])!r}, but should be {_short(wanted[name])!r}"
+        for name in sorted(wanted.keys() & present.keys())
+        if present[name] != wanted[name]
     ]
     return missing + other + unknown
 
@@ -203,41 +203,41 @@ def rights(conn: Connection, settings: Settings, tables: list[str]) -> list[str]
     logins = dict(
         conn.execute("SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname = ANY(%s)", ([user, guest],)).fetchall()
     )
-    found: list[str] = []
+    problems: list[str] = []
     for name, setting in ((user, "NOETL_USER"), (guest, "NOETL_PLAYBOOK_USER")):
         if name not in logins:
-            found.append(f"role {name} ({setting}) does not exist: run noetl db apply-schema --ensure-role")
+            problems.append(f"role {name} ({setting}) does not exist: run noetl db apply-schema --ensure-role")
         elif not logins[name]:
-            found.append(f"role {name} ({setting}) may not log in: run noetl db apply-schema --ensure-role")
+            problems.append(f"role {name} ({setting}) may not log in: run noetl db apply-schema --ensure-role")
     row = conn.execute("SELECT current_user").fetchone()
     if user in logins and row is not None and user != row[0]:
-        found += _runtime_rights(conn, schema, user, tables)
+        problems += _runtime_rights(conn, schema, user, tables)
     if guest in logins and _has(conn, "schema", guest, schema, "USAGE"):
-        found.append(f"role {guest} may look into schema {schema}, which holds the engine's tables")
+        problems.append(f"role {guest} may look into schema {schema}, which holds the engine's tables")
     if guest in logins and guest != schema and not _may_create(conn, guest):
-        found.append(f"role {guest} may make no tables in a schema of its own name: run noetl db apply-schema")
-    return found
+        problems.append(f"role {guest} may make no tables in a schema of its own name: run noetl db apply-schema")
+    return problems
 
 
 def _runtime_rights(conn: Connection, schema: str, user: str, tables: list[str]) -> list[str]:
     advice = "run noetl db apply-schema"
-    found: list[str] = []
+    problems: list[str] = []
     if not _has(conn, "schema", user, schema, "USAGE"):
         return [f"role {user} may not use schema {schema}: {advice}"]
     if _has(conn, "schema", user, schema, "CREATE"):
-        found.append(f"role {user} may create objects in schema {schema}: revoke that")
+        problems.append(f"role {user} may create objects in schema {schema}: revoke that")
     for table in tables:
         wanted = LESS.get(table, RIGHTS)
         lacking = [right for right in wanted if not _has(conn, "table", user, (schema, table), right)]
         if lacking:
-            found.append(f"role {user} lacks {', '.join(lacking)} on {table}: {advice}")
+            problems.append(f"role {user} lacks {', '.join(lacking)} on {table}: {advice}")
         if table in LESS:
             others = [right for right in (*RIGHTS, "TRUNCATE") if right not in wanted]
             excess = [right for right in others if _has(conn, "table", user, (schema, table), right)]
             if excess:
                 why = "the administrator's" if table == "schema_version" else "append-only"
-                found.append(f"role {user} has {', '.join(excess)} on {table}, which is {why}: revoke that")
-    return found
+                problems.append(f"role {user} has {', '.join(excess)} on {table}, which is {why}: revoke that")
+    return problems
 
 
 def _may_create(conn: Connection, role: str) -> bool:

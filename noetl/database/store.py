@@ -1,8 +1,8 @@
 """The engine's statements as functions: leasing, completing, reading.
 
-Every function takes a connection that stands in a transaction with the search path set (`transaction`), most of them inside
-a pipeline: what belongs together costs one round trip. Rows go in as one JSON parameter, which costs the client less
-than a dozen arrays and keeps the text of results as it is.
+Every function takes a connection that stands in a transaction with the search path set (`transaction`), most of them
+inside a pipeline: what belongs together costs one round trip. Rows go in as one JSON parameter, which costs the client
+less than a dozen arrays and keeps the text of results as it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -179,8 +179,8 @@ def release_jobs(conn: Connection, *, worker: str, jobs: Iterable[int]) -> None:
 
 def select_expired_jobs(conn: Connection, *, limit: int, seconds: float = 0.0) -> list[JobRow]:
     """Return jobs whose lease expired so many seconds ago at least, the oldest first."""
-    found = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
-    return [JobRow.of(row) for row in found.fetchall()]
+    cursor = _run(conn, "select_expired_jobs", {"limit": limit, "seconds": seconds})
+    return [JobRow.of(row) for row in cursor.fetchall()]
 
 
 def promote_jobs(conn: Connection, *, limit: int) -> tuple[int, float | None]:
@@ -196,14 +196,14 @@ def select_killed(conn: Connection, executions: Iterable[int]) -> set[int]:
 
 def select_timed_out_executions(conn: Connection, *, limit: int, skip: Iterable[int] = ()) -> list[int]:
     """Return executions that have timed out, but for some."""
-    found = _run(conn, "select_timed_out_executions", {"limit": limit, "skip": numbers(skip)})
-    return [row[0] for row in found.fetchall()]
+    cursor = _run(conn, "select_timed_out_executions", {"limit": limit, "skip": numbers(skip)})
+    return [row[0] for row in cursor.fetchall()]
 
 
 def select_finished(conn: Connection, executions: set[int], *, seconds: float) -> set[int]:
     """Return those of some executions that ended at least so long ago."""
-    found = _run(conn, "select_finished", {"executions": numbers(executions), "seconds": seconds})
-    return {row[0] for row in found.fetchall()}
+    cursor = _run(conn, "select_finished", {"executions": numbers(executions), "seconds": seconds})
+    return {row[0] for row in cursor.fetchall()}
 
 
 # ---- completing --------------------------------------------------------------------------------------------------
@@ -346,8 +346,8 @@ def select_depth(conn: Connection, execution: int) -> int:
 
 
 def select_ended(conn: Connection, execution: int, step: str | None) -> Ended | None:
-    """Return how an execution ended. Where `step` names one of its steps the result is that step's, and `found` says
-    whether it has completed."""
+    """Return how an execution ended. Where `step` names one of its steps the result is that step's, and `has_result`
+    says whether it has completed."""
     row = _run(conn, "select_ended", {"execution": execution, "step": step}).fetchone()
     return Ended._make(row) if row else None
 

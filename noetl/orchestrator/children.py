@@ -46,7 +46,7 @@ def await_child(conn: Connection, cache: ExecutionCache, awaited: AwaitChild) ->
             return Failed(timed_out(awaited.wait.timeout))  # which has the child cancelled
         return Deferred(CHILD_CHECK_SECONDS if left is None else min(left, CHILD_CHECK_SECONDS), {})
     if ended.status == ExecutionStatus.COMPLETED:
-        if not ended.found:
+        if not ended.has_result:
             return Failed(no_return_step(ended.path, awaited.return_step))
         if ended.loop is not None:
             return _loop_result(conn, cache, awaited, ended.loop)

@@ -150,9 +150,9 @@ class EventReader:
         """Give each watcher what is new for it; return whether there was anything."""
         moved = False
         with self._database.transaction(conn, asynchronous=True):
-            newest = read.last_event_ids(conn, list({watcher.execution_id for watcher in watchers}))
+            positions = read.read_positions(conn, list({watcher.execution_id for watcher in watchers}))
             for watcher in watchers:
-                last, status = newest.get(watcher.execution_id, (0, ""))
+                last, status = positions.get(watcher.execution_id, (0, ""))
                 if last > watcher.after:
                     batch = read.events(conn, watcher.execution_id, after=watcher.after, limit=EVENTS_PER_BATCH)
                     watcher.after = int(batch[-1]["event_id"]) if batch else last

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Set
 
-from noetl.database.leases import Lease
+from noetl.database.leases import LastEvent, Lease
 from noetl.database.store import JobRow
 from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import Finished, JobOutcome
@@ -93,11 +93,12 @@ class HeldJobs:
         """Return {job id: execution id} of the jobs that are held."""
         return {job_id: leased.execution.execution_id for job_id, leased in self.jobs.copy().items()}
 
-    def known(self) -> dict[int, tuple[int, int]]:
-        """Return the last event that is known of each execution of which a job is held: {execution: (number, time)}."""
+    def known(self) -> dict[int, LastEvent]:
+        """Return the last event that is known of each execution of which a job is held."""
         executions = {leased.execution.execution_id: leased.execution for leased in self.jobs.values()}
         return {
-            number: (execution.state.last_event_id, execution.last_event_at) for number, execution in executions.items()
+            number: LastEvent(execution.state.last_event_id, execution.last_event_at)
+            for number, execution in executions.items()
         }
 
     def ours(self, leases: Mapping[int, Lease], unchanged: Set[int]) -> set[int]:

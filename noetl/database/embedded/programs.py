@@ -19,10 +19,10 @@ def client_program(name: str) -> str:
     with contextlib.suppress(DatabaseError):
         if (path := installation() / "bin" / name).exists():
             return str(path)
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise DatabaseError(f"{name} is not installed: install the Postgres client programs")
-    return found
+    return program
 
 
 def installation() -> Path:

@@ -222,8 +222,8 @@ class EmbeddedServer:
             self._check_folder(folder)
 
     def _check_folder(self, folder: Path) -> None:
-        owner, found = self.account.pw_uid if self.account else os.geteuid(), folder.lstat()
-        if found.st_uid != owner or found.st_mode & 0o077 or not stat.S_ISDIR(found.st_mode):
+        owner, status = self.account.pw_uid if self.account else os.geteuid(), folder.lstat()
+        if status.st_uid != owner or status.st_mode & 0o077 or not stat.S_ISDIR(status.st_mode):
             raise DatabaseError(f"{folder} belongs to somebody else or is open to others: move it away") from None
 
     def _write(self, name: str, text: str) -> None:
@@ -293,13 +293,13 @@ class EmbeddedServer:
         """
         if not Path("/proc/self/cwd").exists():
             return None
-        found, data = set(), os.path.realpath(self.data)
+        pids, data = set(), os.path.realpath(self.data)
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
                     if os.readlink(entry / "cwd") == data:
-                        found.add(int(entry.name))
-        return found
+                        pids.add(int(entry.name))
+        return pids
 
     def _remove_stale_pid_files(self) -> None:
         """Remove the lock files of a server that was killed, once its last process has gone, and not before."""

@@ -41,4 +41,4 @@ _PART: Final = re.compile(r"\{([a-z_]+)\}")
 def sql(name: str) -> str:
     """Return the text of statement `name`."""
     text = (files(__package__) / f"{name}.sql").read_text(encoding="utf-8")
-    return _PART.sub(lambda found: PARTS[found[1]], text)
+    return _PART.sub(lambda part: PARTS[part[1]], text)

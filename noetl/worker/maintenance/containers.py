@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from noetl.database import runtime, store
 from noetl.database.connect import Database
-from noetl.database.leases import select_unheld
+from noetl.database.leases import HeldRun, select_unheld
 from noetl.errors import DatabaseError
 from noetl.tools.container import DATABASE_LABEL, WORKER_LABEL, Owned, list_containers, remove_containers
 
@@ -61,7 +61,7 @@ class LeftContainers:
         known = [(execution, each) for execution, each in labelled if execution is not None]
         if not known:
             return
-        held = [(execution, each.key, each.worker) for execution, each in known]
+        held = [HeldRun(execution, each.key, each.worker) for execution, each in known]
         with self._database.connect() as conn, store.transaction(conn, self._database.schema, asynchronous=True):
             unheld = select_unheld(conn, held)
         left = [known[place][1] for place in sorted(unheld)]

@@ -184,7 +184,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
     "select_database_identity": {},
     "select_failures": {"execution": Query(EXECUTION), "limit": 10},
     "select_jobs": {"execution": Query(EXECUTION), "limit": 20},
-    "select_last_events": {"executions": Query(SOME)},
+    "select_positions": {"executions": Query(SOME)},
     "select_last_failure": {"execution": Query(EXECUTION), "node": "a", "visit": 1, "item": -1},
     "select_newest_version": {"path": "examples/7"},
     "select_own_worker": {"seconds": 30, "root": "7"},

@@ -164,7 +164,7 @@ CONTINUE_NODE: Final = "$continue"
 """`node_id` of the job that continues a long chain of routers in a transaction of its own."""
 
 ROUTER: Final = "router"
-"""The action type of a step that only routes."""
+"""The type of a step that only routes."""
 
 DEFAULT_POOL: Final = "default"
 

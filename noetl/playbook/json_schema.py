@@ -174,7 +174,7 @@ def _step(type_: str) -> Schema:
     fields = _fields(type_)
     needed = ["step", *([] if type_ == ROUTER else ["type"])]
     made = _object(keys | set(fields), {**_common(), **fields}, required=needed)
-    made["description"] = STEP_TYPES[type_].said
+    made["description"] = STEP_TYPES[type_].description
     return {**made, "allOf": _needed(type_)} if _needed(type_) else made
 
 
@@ -191,7 +191,7 @@ def _fields(type_: str) -> dict[str, Schema]:
 
 
 def _field(spec: Field) -> Schema:
-    return {"description": spec.said, **_values(spec)} if spec.said else _values(spec)
+    return {"description": spec.description, **_values(spec)} if spec.description else _values(spec)
 
 
 def _values(spec: Field) -> Schema:

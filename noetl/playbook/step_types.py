@@ -23,12 +23,15 @@ Place = Literal["decision", "queue", "worker", "thread", "runner"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of one type. `kind` is the kind of a value that is no template.
+    """A field of one type.
 
-    `raw` text is never a template; `choices` are the possible values, as text; `texts`: the values of the mapping are
-    texts, and numbers in it stay as they are written; `language` is that of the text, which lint checks; `path`: it
-    names a file, and data in it must not lead out of the folder that the playbook names; `said` is the sentence that
-    editors show.
+    * `kind`: the kind of a value that is no template;
+    * `raw`: the text is never a template;
+    * `choices`: the possible values, as text;
+    * `texts`: the values of the mapping are texts, and numbers in it stay as they are written;
+    * `language`: the language of the text, which lint checks;
+    * `path`: it names a file, and data in it must not lead out of the folder that the playbook names;
+    * `description`: the sentence that editors show.
     """
 
     kind: Kind = "text"
@@ -38,14 +41,12 @@ class Field:
     texts: bool = False
     language: Language = ""
     path: bool = False
-    said: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepType:
-    """A step type. `said` is the sentence that editors show.
-
-    `place` is where its steps are carried out:
+    """A step type. `description` is the sentence that editors show, `place` the place where its steps are carried out:
 
     * `decision`: by the engine, in the decision that reaches the step, which has neither job nor loop nor save;
     * `queue`: by the engine; the job waits in the queue, for a time or for another execution;
@@ -53,22 +54,28 @@ class StepType:
     * `thread`: by a tool in a thread of the worker, because it waits;
     * `runner`: by a tool in a child process, because it runs somebody's code. (A tool may choose per call.)
 
-    `one_of`: exactly one of these fields is given. `credentials` are the types of credentials it logs in with; with
-    `aliases` it takes several of them, by names. `result` is the shape of every result, None where that depends.
-    `code`: its steps run code of the playbook. `prints`: they may write output. `keeps_files`: they keep files of an
-    execution in the worker's folder. `gives_secrets`: their results can hold references to secrets. `runs_in_tests`:
-    tests of playbooks can carry them out; `stub` is an example of what a test gives instead.
+    The rest:
+
+    * `one_of`: exactly one of these fields is given;
+    * `credentials`: the types of credentials that it logs in with; with `aliases` it takes several, by names;
+    * `result`: the shape of every result, None where it depends;
+    * `runs_code`: its steps run code of the playbook;
+    * `prints`: its steps may write output;
+    * `keeps_files`: its steps keep files of an execution in the worker's folder;
+    * `gives_secrets`: its results can hold references to secrets;
+    * `runs_in_tests`: tests of playbooks can carry its steps out;
+    * `stub`: an example of what a test gives instead.
     """
 
     name: str
     place: Place
-    said: str
+    description: str
     fields: Mapping[str, Field] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     aliases: bool = False
     result: Shape | None = None
-    code: bool = False
+    runs_code: bool = False
     prints: bool = False
     keeps_files: bool = False
     gives_secrets: bool = False
@@ -92,7 +99,7 @@ class StepType:
 
 _TEXTS: Final = Field("mapping", texts=True)
 _COMMANDS: Final = ("command", "commands")
-_SQL: Final = Field("any", language="sql", said="SQL: a text with one or several commands, or a list of texts.")
+_SQL: Final = Field("any", language="sql", description="SQL: a text with one or several commands, or a list of texts.")
 _COMMAND_RESULT: Final = shape_of("status", "rows", "row_count", "columns")
 _SQL_RESULT: Final = Shape(shape_of("executed_commands").keys, numbered=(re.compile(r"command_\d+"), _COMMAND_RESULT))
 _SQL_STUB: Final = "result: {command_0: {status: SELECT 1, rows: [], row_count: 0, columns: []}}"
@@ -106,8 +113,8 @@ _TYPES: Final = (
         "python",
         "runner",
         "Calls the function main of Python code.",
-        {"code": Field(required=True, raw=True, language="python", said="Python with a 'def main(...)'.")},
-        code=True,
+        {"code": Field(required=True, raw=True, language="python", description="Python with a 'def main(...)'.")},
+        runs_code=True,
         prints=True,
         runs_in_tests=True,
     ),
@@ -117,7 +124,7 @@ _TYPES: Final = (
         "Sends an HTTP request.",
         {
             "method": Field(choices=HTTP_METHODS),
-            "endpoint": Field(required=True, said="The URL."),
+            "endpoint": Field(required=True, description="The URL."),
             "headers": _TEXTS,
             "params": _TEXTS,
             "payload": Field("any"),
@@ -161,19 +168,20 @@ _TYPES: Final = (
         "runner",
         "Runs a shell command.",
         {
-            "command": Field("any", required=True, language="shell", said="What the shell runs."),
+            "command": Field("any", required=True, language="shell", description="What the shell runs."),
             "shell": Field(
                 choices=SHELLS,
-                said="What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
+                description="What runs a text: bash -eo pipefail (the default where there is a bash) or sh -e.",
             ),
             "stdin": Field(
-                "any", said="What the command reads from its standard input: text, or a value that is written as JSON."
+                "any",
+                description="What the command reads from its standard input: text, or a value that is written as JSON.",
             ),
             "env": _TEXTS,
             "cwd": Field(),
         },
         result=_PROCESS_RESULT,
-        code=True,
+        runs_code=True,
         prints=True,
         stub=_PROCESS_STUB,
     ),
@@ -183,7 +191,7 @@ _TYPES: Final = (
         "Runs a container.",
         {
             "image": Field(required=True),
-            "command": Field("any", language="shell", said="What the container runs."),
+            "command": Field("any", language="shell", description="What the container runs."),
             "env": _TEXTS,
             "volumes": Field("any"),
             "workdir": Field(),
@@ -192,7 +200,7 @@ _TYPES: Final = (
         },
         credentials=("basic",),
         result=_PROCESS_RESULT,
-        code=True,
+        runs_code=True,
         prints=True,
         stub=_PROCESS_STUB,
     ),

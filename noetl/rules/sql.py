@@ -50,8 +50,8 @@ _CONTINUED: Final = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\
 _COMMENT: Final = re.compile(r"/\*|\*/")
 _BEFORE_COLON: Final = re.compile(rf"[{_LETTER}0-9$'\")\]:]")
 _WORDS_KEPT: Final = 4
-_TRANSACTION: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
-_TRANSACTIONS: Final = frozenset({("START", "TRANSACTION"), ("PREPARE", "TRANSACTION")})
+_TRANSACTION_WORDS: Final = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
+_TRANSACTION_PAIRS: Final = frozenset({("START", "TRANSACTION"), ("PREPARE", "TRANSACTION")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +255,4 @@ def is_about_transactions(words: Sequence[str]) -> bool:
     >>> is_about_transactions(("COMMIT",)), is_about_transactions(("START", "TRANSACTION")), is_about_transactions(())
     (True, True, False)
     """
-    return bool(words) and (words[0] in _TRANSACTION or tuple(words[:2]) in _TRANSACTIONS)
+    return bool(words) and (words[0] in _TRANSACTION_WORDS or tuple(words[:2]) in _TRANSACTION_PAIRS)

@@ -114,7 +114,9 @@ class Attempts:
         if answer is None or answer.kind == RUN:
             return self._carry_out(member, row, rendered, call)
         outcome, takes = outcome_of(answer, call), answer.takes
-        limit = CODE_LIMIT_SECONDS if rendered.timeout is None and STEP_TYPES[rendered.type].code else rendered.timeout
+        limit = (
+            CODE_LIMIT_SECONDS if rendered.timeout is None and STEP_TYPES[rendered.type].runs_code else rendered.timeout
+        )
         if limit is not None and takes > limit:
             outcome, takes = Failed(_overran(member, row.job, limit)), limit
         return lambda: self._conclude(member, row, outcome, takes)

@@ -46,9 +46,9 @@ def test_what_is_wrong_with_keys_and_types_does_not_validate(code: str) -> None:
 def test_it_says_what_each_type_does() -> None:
     for name, type_ in STEP_TYPES.items():
         properties = SCHEMA["definitions"][f"step-{name}"]["properties"]
-        assert SCHEMA["definitions"][f"step-{name}"]["description"] == type_.said
-        said = {field: spec.said for field, spec in type_.fields.items() if spec.said}
-        assert {field: properties[field]["description"] for field in said} == said
+        assert SCHEMA["definitions"][f"step-{name}"]["description"] == type_.description
+        described = {field: spec.description for field, spec in type_.fields.items() if spec.description}
+        assert {field: properties[field]["description"] for field in described} == described
 
 
 def test_what_it_says_of_keys_are_keys_of_the_language() -> None:

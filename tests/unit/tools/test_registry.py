@@ -27,10 +27,12 @@ def test_only_the_worker_itself_carries_out_secrets_and_the_engine_the_rest() ->
 
 def test_descriptors_are_whole() -> None:
     for name, type_ in STEP_TYPES.items():
-        assert type_.said.endswith("."), name
+        assert type_.description.endswith("."), name
         assert set(type_.one_of) <= type_.fields.keys(), name
         assert not type_.aliases or type_.credentials, name
-        assert type_.has_effects or not (type_.credentials or type_.code or type_.prints or type_.keeps_files), name
+        assert type_.has_effects or not (type_.credentials or type_.runs_code or type_.prints or type_.keeps_files), (
+            name
+        )
         assert type_.stub.startswith("result: "), name
         assert not type_.keeps_files or any(spec.path for spec in type_.fields.values()), name
 

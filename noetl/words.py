@@ -56,10 +56,10 @@ class ExecutionStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return self in TERMINAL
+        return self in TERMINAL_STATUSES
 
 
-TERMINAL: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
+TERMINAL_STATUSES: Final = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 
 
 class JobStatus(StrEnum):
@@ -186,8 +186,8 @@ RESERVED_NAMES: Final = frozenset(
 """Names that no step may have, since templates give them a meaning of their own."""
 
 
-CHUNK: Final = 500
-"""Items of a collection that are stored in one row."""
+ITEMS_PER_CHUNK: Final = 500
+"""Items of a collection that one row of `loop_item` holds."""
 
 
 def step_of(node_id: str) -> str:

@@ -16,7 +16,7 @@ from noetl.database.results import ending
 from noetl.database.runtime import served_pools
 from noetl.database.sql import sql
 from noetl.errors import InputError, NotFound
-from noetl.words import TERMINAL
+from noetl.words import TERMINAL_STATUSES
 
 EVENT_COLUMNS: LiteralString = (
     "execution_id, event_id, timestamp, event_type, node_id, node_name, node_type, visit, item_index,"
@@ -152,7 +152,7 @@ def show_execution(conn: Connection, execution_id: int) -> Row:
     row["workload"] = workload[0] if workload else None
     row["jobs"] = fetch(conn, sql("select_shown_jobs"), {"execution": execution_id})
     row["result"], row["error"] = None, None
-    if row["status"] in TERMINAL:
+    if row["status"] in TERMINAL_STATUSES:
         row["result"], row["error"] = ending(conn, execution_id, int(row["last_event_id"]))
     return row
 

@@ -6,7 +6,7 @@ from noetl.engine.completing import complete
 from noetl.engine.events import Event
 from noetl.engine.failing import fail_run, template_error
 from noetl.engine.joins import arrivals_of_visit, next_ready
-from noetl.engine.plan import END, FAIL, StepPlan
+from noetl.engine.plan import END_STEP, FAIL_TYPE, StepPlan
 from noetl.engine.render import render_step
 from noetl.engine.routing import MAX_ARGS_BYTES
 from noetl.engine.turn import ROUTERS_PER_DECISION, StepRun, Turn
@@ -44,7 +44,7 @@ def _begin(turn: Turn, step_plan: StepPlan) -> None:
         message = f"step {step.name!r} would begin visit {visit}, its max_visits is {step.max_visits}"
         # Not for `on_error`: a handler that leads back would begin visits for ever.
         fail_run(turn, run, error_value("max_visits", message), handle=False)
-    elif step.type == FAIL:
+    elif step.type == FAIL_TYPE:
         _fail(turn, run)
     else:
         _route(turn, run)
@@ -70,7 +70,7 @@ def _route(turn: Turn, run: StepRun) -> None:
     step = run.plan.step
     result = None
     # The `result` of `end` is rendered when the execution ends: by then what ran beside it has ended, too.
-    if step.result is not None and (step.name != END or run.plan.graph is not turn.plan.playbook.workflow):
+    if step.result is not None and (step.name != END_STEP or run.plan.graph is not turn.plan.playbook.workflow):
         try:
             scopes = turn.scopes(run.place())
             scopes.add_args(step.args)

@@ -6,7 +6,7 @@ from noetl.engine.events import Event
 from noetl.engine.failing import skip, stop, template_error, turn_failing
 from noetl.engine.inputs import Cancel, Start, TimedOut, Withdrawn
 from noetl.engine.loops.items import skip_item
-from noetl.engine.plan import END, Plan
+from noetl.engine.plan import END_STEP, Plan
 from noetl.engine.routing import MAX_ARGS_BYTES
 from noetl.engine.scope import StepPlace
 from noetl.engine.state import State
@@ -138,22 +138,22 @@ def _brief(error: ErrorValue) -> ErrorValue:
 def _result(turn: Turn) -> tuple[bytes | None, int]:
     """Return the execution's result: rendered, or the event that holds it already (0: none)."""
     state, plan = turn.state, turn.plan
-    end = plan.playbook.workflow.steps.get(END)
+    end = plan.playbook.workflow.steps.get(END_STEP)
     if end is not None and end.result is not None:
         return _render_result(turn, end), 0
-    return None, state.results.get(END, 0) or _leaf_result(state, plan)
+    return None, state.results.get(END_STEP, 0) or _leaf_result(state, plan)
 
 
 def _render_result(turn: Turn, end: Step) -> bytes:
     assert end.result is not None
     state = turn.state
-    own = state.results.get(END, 0)
+    own = state.results.get(END_STEP, 0)
     fixed: dict[str, Any] | None = None
     if own and not end.result.names.isdisjoint(("result", "this")):
         turn.reader.need([own], (), ())
         view = result_view(turn.reader.result(own))
         fixed = {"result": view, "this": view}
-    place = StepPlace(END, max(state.visits.get(END, 0), 1), state.end or [], own, fixed=fixed)
+    place = StepPlace(END_STEP, max(state.visits.get(END_STEP, 0), 1), state.end or [], own, fixed=fixed)
     scopes = turn.scopes(place)
     if end.is_router:
         scopes.add_args(end.args)
@@ -174,7 +174,7 @@ def _leaf_result(state: State, plan: Plan) -> int:
 
 
 def _result_failed(turn: Turn, problem: InputError) -> None:
-    error = template_error(problem, step=END, phase="result")
-    end = turn.plan.steps[END]
-    turn.note_error(StepRun(end, max(turn.state.visits.get(END, 0), 1), []), error)
-    turn_failing(turn, {}, {"step": END}, error)
+    error = template_error(problem, step=END_STEP, phase="result")
+    end = turn.plan.steps[END_STEP]
+    turn.note_error(StepRun(end, max(turn.state.visits.get(END_STEP, 0), 1), []), error)
+    turn_failing(turn, {}, {"step": END_STEP}, error)

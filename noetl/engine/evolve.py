@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from noetl.engine.events import Event
-from noetl.engine.plan import END, START_EDGE, Plan, plan_of
+from noetl.engine.plan import END_STEP, START_EDGE, Plan, plan_of
 from noetl.engine.state import LoopState, State
 from noetl.playbook.model import Playbook
 from noetl.words import EventType, ExecutionStatus, item_node
@@ -82,7 +82,7 @@ def _completed(state: State, event: Event, plan: Plan) -> None:
     step = plan.steps.get(name)
     if step is None:
         return
-    if name == END and step.step.result is not None:
+    if name == END_STEP and step.step.result is not None:
         state.end = arrivals
     arrivals_given = _add_arrivals(state, event, failure_of(arrivals))
     if not arrivals_given and step.graph is plan.playbook.workflow and not state.draining:

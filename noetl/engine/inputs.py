@@ -10,7 +10,7 @@ from noetl.words import fact
 
 @fact
 class Collected:
-    """The items of a loop are known. `chunks` are JSON lists of `CHUNK` items each."""
+    """The items of a loop are known. `chunks` are JSON lists of `ITEMS_PER_CHUNK` items each."""
 
     count: int
     concurrency: int

@@ -7,8 +7,8 @@ from noetl.engine.retry import asks_result
 from noetl.playbook.model import Clause, Edge, Graph, Playbook, Step, Template
 from noetl.words import ROUTER, step_of
 
-END: Final = "end"
-FAIL: Final = "fail"
+END_STEP: Final = "end"
+FAIL_TYPE: Final = "fail"
 START_EDGE: Final = -1
 """The edge number of the arrival that an execution or its `finally` begins with."""
 
@@ -77,7 +77,7 @@ def _step_plan(step: Step, graph: Graph) -> StepPlan:
     return StepPlan(
         step=step,
         graph=graph,
-        inline=step.type in (ROUTER, FAIL),
+        inline=step.type in (ROUTER, FAIL_TYPE),
         join=step.name in graph.joins,
         ancestors=graph.ancestors[step.name] if step.name in graph.joins else frozenset(),
         fixed_next=_fixed(step.next),

@@ -21,9 +21,9 @@ from noetl.playbook.templates.template import Constant, MappingTemplate
 from noetl.playbook.values import plain
 from noetl.words import NO_ITEM, fact, step_of
 
-PYTHON: Final = "python"
-SAVE: Final = "save"
-CHILD: Final = "playbook"
+PYTHON_TYPE: Final = "python"
+SAVE_TYPE: Final = "save"
+CHILD_TYPE: Final = "playbook"
 MAX_SAVED_BYTES: Final = 256 * 1024
 """Bytes that a block `save` can keep in the log beside a result, as JSON."""
 
@@ -83,12 +83,12 @@ def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping
 
 def _rendered(plan: Plan, step: Step, scopes: Scopes, handed: Mapping[str, Any] | None) -> Rendered:
     args = _args(step, scopes)
-    if handed and step.type == PYTHON:
+    if handed and step.type == PYTHON_TYPE:
         args = {**handed, **args}
     fields = _mapping(step.fields, scopes, args)
     keep_within(step.type, fields, step.fields)
     auth = None if step.auth is None else step.auth.render(scopes.scope(step.auth.names, args))
-    passed = _passed(step, scopes) if step.type == CHILD else frozenset[str]()
+    passed = _passed(step, scopes) if step.type == CHILD_TYPE else frozenset[str]()
     return Rendered(step.type, fields, args, _timeout(plan, step, scopes, args), auth, passed)
 
 
@@ -153,11 +153,11 @@ def _rendered_save(
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
     scopes.add_names({name: value for name, value in more.items() if name not in args})
     fields = dict(_mapping(template, scopes, args))
-    keep_within(SAVE, fields, template)
+    keep_within(SAVE_TYPE, fields, template)
     auth = fields.pop("auth", None)
     if "data" not in fields and "statement" not in fields:
         fields["data"] = raw(result)
-    return Rendered(SAVE, fields, {}, None, auth)
+    return Rendered(SAVE_TYPE, fields, {}, None, auth)
 
 
 def saved_in_log(rendered: Rendered, result: Any) -> Any:

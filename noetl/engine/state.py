@@ -30,7 +30,7 @@ class LoopState(TypedDict):
     stopped: NotRequired[int]  # 1 where a loop around it was stopped
 
 
-_OPTIONAL = (
+_OPTIONAL_FIELDS = (
     "loops",
     "leaf",
     "end",
@@ -143,7 +143,7 @@ class State:
             "pending": self.pending,
             "results": self.results,
         }
-        for name in _OPTIONAL:
+        for name in _OPTIONAL_FIELDS:
             value = getattr(self, name)
             if value or (value is not None and name == "priority"):
                 out[name] = value
@@ -159,7 +159,7 @@ class State:
         new.visits = data["visits"]
         new.pending = data["pending"]
         new.results = data["results"]
-        for name in _OPTIONAL:
+        for name in _OPTIONAL_FIELDS:
             if name in data:
                 setattr(new, name, data[name])
         return new

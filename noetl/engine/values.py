@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noetl.engine.events import args_in
-from noetl.words import CHUNK
+from noetl.words import ITEMS_PER_CHUNK
 
 ChunkKey = tuple[str, int, int]
 """A part of a collection: node, visit, number of the chunk."""
@@ -80,9 +80,9 @@ class Values:
 
     def item(self, node_id: str, visit: int, index: int) -> Any:
         """Return one item of what a loop runs over. Raises `NotLoaded`."""
-        key = (node_id, visit, index // CHUNK)
+        key = (node_id, visit, index // ITEMS_PER_CHUNK)
         try:
-            return self._chunks[key][index % CHUNK]
+            return self._chunks[key][index % ITEMS_PER_CHUNK]
         except KeyError:
             raise NotLoaded(set(), {key}) from None
 

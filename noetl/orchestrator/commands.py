@@ -16,7 +16,7 @@ from noetl.engine.values import NotLoaded
 from noetl.errors import Conflict, NotFound
 from noetl.orchestrator.batch import BatchPart, Withdrawal, apply
 from noetl.orchestrator.catalog_rows import materialize
-from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, load_until_done
 from noetl.orchestrator.new_execution import Parent
 from noetl.orchestrator.playbook_cache import PlaybookCache
 from noetl.orchestrator.start import MAX_LABELS_BYTES, StartRequest, insert_start, prepare_start
@@ -149,7 +149,7 @@ class Orchestrator:
             execution = cache.of_execution(conn, execution_id, lock)
             cause = cancel or TimedOut(execution.playbook.timeout or 0.0)
             withdrawal = Withdrawal(conn, execution_id)
-            part = loading(partial(_decide, execution, cause, withdrawal), _loader(conn, execution))
+            part = load_until_done(partial(_decide, execution, cause, withdrawal), _loader(conn, execution))
             rows = Rows()
             add_part(rows, part, first_at(lock.now, lock.last_event_at), self.settings.inline_limit)
             write(conn, rows, worker=None, lease=0)

@@ -25,7 +25,7 @@ from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
 from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import BatchPart, Finished, NeedsLock, Withdrawal, make_part, quarantine
-from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
+from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, load_until_done
 from noetl.orchestrator.start import insert_child
 from noetl.orchestrator.write import Rows, add_part, first_at, write
 
@@ -150,7 +150,7 @@ class _Batch:
                 load_missing(self._conn, execution, missing)
 
         try:
-            return loading(partial(make_part, execution, items), load)
+            return load_until_done(partial(make_part, execution, items), load)
         except NeedsLock:
             return None
         except psycopg.Error:
@@ -176,7 +176,8 @@ class _Batch:
             load_missing(self._conn, execution, missing)
 
         try:
-            return loading(partial(make_part, execution, ours, Withdrawal(self._conn, execution.execution_id)), load)
+            withdrawal = Withdrawal(self._conn, execution.execution_id)
+            return load_until_done(partial(make_part, execution, ours, withdrawal), load)
         except psycopg.Error:
             raise
         except Exception as error:

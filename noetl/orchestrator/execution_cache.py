@@ -242,7 +242,7 @@ def _loop_value(conn: Connection, execution_id: int, first: int) -> LoopValue | 
 T = TypeVar("T")
 
 
-def loading(decide: Callable[[], T], load: Callable[[NotLoaded], None]) -> T:
+def load_until_done(decide: Callable[[], T], load: Callable[[NotLoaded], None]) -> T:
     """Run a pure function until nothing it needs is missing; each round loads what the last one asked for."""
     for _ in range(1000):
         try:

@@ -14,7 +14,7 @@ from noetl.engine.values import NotLoaded
 from noetl.engine.workload import render_workload
 from noetl.errors import InputError, NotFound
 from noetl.orchestrator.batch import BatchPart, NoWithdrawal, apply
-from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, loading
+from noetl.orchestrator.execution_cache import CachedExecution, ExecutionCache, load_missing, load_until_done
 from noetl.orchestrator.new_execution import NewExecution, Parent
 from noetl.orchestrator.value_cache import ValueCache
 from noetl.orchestrator.write import Rows, add_part
@@ -136,7 +136,7 @@ def _decided(conn: Connection, schema: str, execution: CachedExecution, new: New
         with store.transaction(conn, schema, asynchronous=True):
             load_missing(conn, execution, missing)
 
-    return loading(decide_first, load)
+    return load_until_done(decide_first, load)
 
 
 def _check(request: StartRequest) -> None:

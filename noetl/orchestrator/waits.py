@@ -9,7 +9,7 @@ from noetl.database.explain import JobFacts
 from noetl.database.paging import Connection, Row
 from noetl.errors import NotFound
 from noetl.reasons import heading
-from noetl.words import CANCEL_NODE, DEFAULT_POOL, NO_ITEM, TERMINAL, ExecutionStatus, JobStatus
+from noetl.words import CANCEL_NODE, DEFAULT_POOL, NO_ITEM, TERMINAL_STATUSES, ExecutionStatus, JobStatus
 
 MAX_WAITS = 20
 """Waits that are shown at most; an execution has as many jobs as its loops run items at a time."""
@@ -124,7 +124,7 @@ class Waits:
             return
         text = f"it waits for child execution {child_id} of {child['path']}, which is {child['status']}"
         self._add(shown, job, "child", text, child=child_id)
-        if depth > 0 and child["status"] not in TERMINAL:
+        if depth > 0 and child["status"] not in TERMINAL_STATUSES:
             self.of_execution(child, facts.read_jobs(self._conn, int(child_id)), depth - 1)
 
     def _add(self, shown: Row, job: JobFacts | None, kind: str, text: str, **more: Any) -> None:

@@ -13,7 +13,7 @@ from noetl.database.paging import Connection, Row, plain_row
 from noetl.orchestrator.waits import Waits
 from noetl.playbook.code_lines import code_lines
 from noetl.reasons import Place, reason_lines
-from noetl.words import TERMINAL, EventType, JobStatus, step_of
+from noetl.words import TERMINAL_STATUSES, EventType, JobStatus, step_of
 
 CHILD_DEPTH = 5
 """Levels of children that are described below an execution."""
@@ -41,7 +41,7 @@ def explain(conn: Connection, execution_id: int) -> Row:
     """
     shown = read.show_execution(conn, execution_id)
     jobs = facts.read_jobs(conn, execution_id)
-    over = shown["status"] in TERMINAL
+    over = shown["status"] in TERMINAL_STATUSES
     return {
         "execution_id": shown["execution_id"],
         "path": shown["path"],
@@ -56,7 +56,7 @@ def explain(conn: Connection, execution_id: int) -> Row:
 def waits_of(conn: Connection, execution_id: int) -> list[Row]:
     """Return the `waits` of `explain` alone, which costs less. Raises `NotFound`. Runs inside a transaction."""
     shown = read.show_execution(conn, execution_id)
-    return [] if shown["status"] in TERMINAL else _waits(conn, shown, facts.read_jobs(conn, execution_id))
+    return [] if shown["status"] in TERMINAL_STATUSES else _waits(conn, shown, facts.read_jobs(conn, execution_id))
 
 
 def _waits(conn: Connection, shown: Row, jobs: list[JobFacts]) -> list[Row]:

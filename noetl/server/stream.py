@@ -18,7 +18,7 @@ from noetl.database.connect import Database
 from noetl.database.paging import Connection, Row
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog
-from noetl.words import TERMINAL, TERMINAL_EVENTS
+from noetl.words import TERMINAL_EVENTS, TERMINAL_STATUSES
 
 log = logging.getLogger("noetl.server")
 
@@ -158,7 +158,7 @@ class EventReader:
                     watcher.after = int(batch[-1]["event_id"]) if batch else last
                     watcher.give(batch)
                     moved = True
-                elif not status or status in TERMINAL:
+                elif not status or status in TERMINAL_STATUSES:
                     watcher.give(None)
         return moved
 

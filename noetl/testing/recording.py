@@ -13,7 +13,7 @@ from noetl.playbook.templates.template import is_template
 from noetl.playbook.testfile.load import steps_of
 from noetl.playbook.testfile.stubs import SAVE_SUFFIX, TYPES_WITHOUT_CALLS
 from noetl.testing.calls import item_of
-from noetl.words import NO_ITEM, TERMINAL, EventType, step_of
+from noetl.words import NO_ITEM, TERMINAL_STATUSES, EventType, step_of
 
 EventRow = Mapping[str, Any]
 
@@ -183,7 +183,7 @@ class Recording:
 
 def has_ended(shown: EventRow) -> bool:
     """Whether an execution is over, so that a test can be written from it."""
-    return shown["status"] in TERMINAL
+    return shown["status"] in TERMINAL_STATUSES
 
 
 def _stub(by_item: Mapping[str, list[dict[str, Any]]]) -> Any:

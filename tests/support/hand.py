@@ -11,7 +11,7 @@ from noetl.engine.values import NotLoaded
 from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare_job
 from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.complete import BatchCommitter, CommittedBatch
-from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, loading
+from noetl.orchestrator.execution_cache import ExecutionCache, load_missing, load_until_done
 from noetl.outcomes import Done
 
 LIMIT = 32 * 1024 * 1024
@@ -60,13 +60,13 @@ class Hand:
             with store.transaction(self.conn, self.schema, asynchronous=True):
                 load_missing(self.conn, leased.execution, missing)
 
-        found = loading(lambda: prepare_job(leased, LIMIT), load)
+        found = load_until_done(lambda: prepare_job(leased, LIMIT), load)
         while isinstance(found, LongLoop):
             found.collect()
             if found.outcome is not None:
                 return found.outcome
             leased.lacks = found.missing
-            found = loading(lambda: prepare_job(leased, LIMIT), load)
+            found = load_until_done(lambda: prepare_job(leased, LIMIT), load)
         return found
 
     def finished(self, row: JobRow, outcome: JobOutcome) -> Finished:

@@ -27,7 +27,7 @@ from noetl.cli.terminal import note, print_json, print_table, safe
 from noetl.errors import AnswerLost, InputError
 from noetl.reasons import Place
 from noetl.settings import Settings, load_settings
-from noetl.words import TERMINAL, ExecutionStatus
+from noetl.words import TERMINAL_STATUSES, ExecutionStatus
 
 POLL_SECONDS = 0.3
 """Seconds between two reads of the output."""
@@ -220,7 +220,8 @@ def _output(client: Client, path: str, follow_on: bool) -> Iterator[dict[str, An
     """Give what an execution has printed; with `follow_on` also what it prints until it has ended."""
     after, over = None, False
     while not over:
-        over = not follow_on or client.get(path)["status"] in TERMINAL  # asked first: what follows is all there is
+        # Asked first: the pages that follow are then all there are.
+        over = not follow_on or client.get(path)["status"] in TERMINAL_STATUSES
         more = True
         while more:
             page = client.get(f"{path}/output", {"after": after, "limit": 500})

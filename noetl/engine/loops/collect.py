@@ -21,7 +21,7 @@ from noetl.playbook.templates.budget import on_one_budget
 from noetl.playbook.templates.evaluate import evaluated
 from noetl.playbook.templates.operators import ordered
 from noetl.playbook.values import brief, plain
-from noetl.words import CHUNK, NO_ITEM, step_of
+from noetl.words import ITEMS_PER_CHUNK, NO_ITEM, step_of
 
 MAX_LOOP_ITEMS: Final = 1_000_000
 """Items that one loop can have."""
@@ -152,8 +152,8 @@ class Collection:
 
     def _chunks(self, items: list[Any], limit: int) -> Iterable[bytes]:
         size = 0
-        for start in range(0, len(items), CHUNK):
-            chunk = plain(items[start : start + CHUNK], limit, f"in of the loop of {self._step.name}")
+        for start in range(0, len(items), ITEMS_PER_CHUNK):
+            chunk = plain(items[start : start + ITEMS_PER_CHUNK], limit, f"in of the loop of {self._step.name}")
             size += len(chunk)
             if size > limit:
                 raise TooLarge(

@@ -8,7 +8,7 @@ from noetl.engine.state import State
 from noetl.engine.values import ChunkKey, NotLoaded, Values
 from noetl.playbook.model import Loop, Step
 from noetl.playbook.templates.result_views import result_view
-from noetl.words import CHUNK, step_of
+from noetl.words import ITEMS_PER_CHUNK, step_of
 
 
 def levels(step: Step, node: str, index: int) -> Iterator[tuple[Loop, str, int]]:
@@ -36,7 +36,7 @@ def names_of_item(plan: Plan, state: State, values: Values, node: str, visit: in
 def items_of_loop(values: Values, node: str, visit: int, count: int) -> list[Any]:
     """Return all that a loop runs over. Raises `NotLoaded` for all of it that is missing at once."""
     missing: set[ChunkKey] = set()
-    for start in range(0, count, CHUNK):
+    for start in range(0, count, ITEMS_PER_CHUNK):
         try:
             values.item(node, visit, start)
         except NotLoaded as error:

@@ -9,7 +9,7 @@ from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.testfile.model import Expectation
 from noetl.playbook.testfile.stubs import ITEM_INDEX, SAVE_SUFFIX
 from noetl.playbook.yaml.tree import Node
-from noetl.words import TERMINAL, ExecutionStatus
+from noetl.words import TERMINAL_STATUSES, ExecutionStatus
 
 EXPECT_KEYS: Final = frozenset({"status", "result", "error", "steps", "calls", "duration"})
 ERROR_KEYS: Final = frozenset({"type", "message", "step", "retryable"})
@@ -49,7 +49,7 @@ class _Expect:
         self._label = label
 
     def status(self, node: Node) -> Iterator[Expectation]:
-        known = sorted(str(each) for each in TERMINAL)
+        known = sorted(str(each) for each in TERMINAL_STATUSES)
         if node.value in known:
             yield Expectation(node.line, "status", node.value)
         else:

@@ -22,7 +22,7 @@ from noetl.database.schema import (
     schema_state,
 )
 from noetl.settings import Settings
-from noetl.words import TERMINAL, TERMINAL_EVENTS, ExecutionStatus, JobStatus, RuntimeStatus
+from noetl.words import TERMINAL_EVENTS, TERMINAL_STATUSES, ExecutionStatus, JobStatus, RuntimeStatus
 from tests.support.dumps import dump, psql
 
 DDL = Path(str(files("noetl.database").joinpath("ddl/postgres/schema_ddl.sql")))
@@ -121,7 +121,7 @@ def test_checks_name_exactly_the_words(admin: Database, constraint: str, words: 
 def test_terminal_statuses_and_events_are_those_of_the_vocabulary(admin: Database) -> None:
     """The CHECK on finished_at and the index of ends name them."""
     query = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s"
-    assert _literals(admin, query, "execution_finished_valid") == {word.value for word in TERMINAL}
+    assert _literals(admin, query, "execution_finished_valid") == {word.value for word in TERMINAL_STATUSES}
     query = "SELECT pg_get_indexdef(oid) FROM pg_class WHERE relname = %s"
     assert _literals(admin, query, "event_log_one_end") == {word.value for word in TERMINAL_EVENTS}
 

@@ -1,5 +1,5 @@
-# The index of everything one can do here: `make` prints it. Each target is one line that calls a task in tasks.py;
-# the environment (.venv) is made and kept current by scripts/bootstrap.sh, which writes to stderr only.
+# The index of all targets; `make` prints it. Each target is one line that calls a task in tasks.py. scripts/bootstrap.sh
+# makes the environment (.venv) and keeps it current; it writes to stderr only.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -8,7 +8,7 @@ INVOKE := .venv/bin/invoke
 
 export NOETL_HOME ?= $(CURDIR)/.noetl
 
-# What a target may be given. The text is passed on as it was typed, `$$` and quotes included.
+# The parameters of targets. Their text is passed on as it was typed, `$$` and quotes included.
 PARAMETERS := PLAYBOOK PAYLOAD INPUT SET ID DDL ARGS
 $(foreach name,$(PARAMETERS),$(eval override export $(name) := $$(value $(name))))
 
@@ -41,7 +41,7 @@ postgres-up: venv ## Start a Postgres in Docker and print the .env lines that ma
 	@$(INVOKE) postgres-up
 
 .PHONY: postgres-down
-postgres-down: venv ## Stop it; its data stays in the volume
+postgres-down: venv ## Stop that Postgres; its data stays in the volume
 	@$(INVOKE) postgres-down
 
 .PHONY: postgres-reset-schema
@@ -55,37 +55,37 @@ start-server: venv ## Start the API server (NOETL_INIT_DB=true applies the schem
 	@$(INVOKE) start-server
 
 .PHONY: stop-server
-stop-server: venv ## Stop it
+stop-server: venv ## Stop the server
 	@$(INVOKE) stop-server
 
 .PHONY: server-status
-server-status: venv ## Say whether it runs, and where
+server-status: venv ## Show whether the server runs, and its address
 	@$(INVOKE) server-status
 
 .PHONY: worker-start
-worker-start: venv ## Start a worker (ARGS="--processes 2 --slots 32")
+worker-start: venv ## Start one worker process (ARGS="--processes 2 --slots 32")
 	@$(INVOKE) worker-start
 
 .PHONY: worker-stop
-worker-stop: venv ## Stop the workers of this clone; what they run is finished first
+worker-stop: venv ## Stop the workers of this clone when their running calls have ended
 	@$(INVOKE) worker-stop
 
 .PHONY: logs
-logs: venv ## Show the last lines of the server's and the workers' logs
+logs: venv ## Show the last 50 lines of each log of server and workers
 	@$(INVOKE) logs
 
 ##@ Playbooks
 
 .PHONY: noetl-execute
-noetl-execute: venv ## Run a playbook, starting what is missing: PLAYBOOK=examples/test/simple_test [PAYLOAD='{...}'] [INPUT=FILE] [SET='a.b=1 c=x']
+noetl-execute: venv ## Execute a playbook, after starting missing processes: PLAYBOOK=examples/test/simple_test [PAYLOAD='{...}'] [INPUT=FILE] [SET='a.b=1 c=x']
 	@$(INVOKE) noetl-execute
 
 .PHONY: noetl-execute-status
-noetl-execute-status: venv ## Show an execution: ID=...
+noetl-execute-status: venv ## Show the status of an execution: ID=...
 	@$(INVOKE) noetl-execute-status
 
 .PHONY: noetl-execute-watch
-noetl-execute-watch: venv ## Follow an execution until it ends: ID=...
+noetl-execute-watch: venv ## Follow an execution to its end: ID=...
 	@$(INVOKE) noetl-execute-watch
 
 .PHONY: register-examples
@@ -95,7 +95,7 @@ register-examples: venv ## Register every playbook under examples/
 ##@ Exports, as JSON files under logs/
 
 .PHONY: export-execution-logs
-export-execution-logs: venv ## Write all of the following for one execution: ID=...
+export-execution-logs: venv ## Write all tables below for one execution: ID=...
 	@$(INVOKE) export-execution-logs
 
 .PHONY: export-event-log export-queue export-workload export-workflow export-transition export-workbook export-runtime export-error-log
@@ -127,17 +127,17 @@ check: venv-dev ## Run ruff, mypy --strict and the test of the layers
 	@$(INVOKE) check
 
 .PHONY: fuzz
-fuzz: venv-dev ## Look for templates that get past their budget (NOETL_TEST_FUZZ=20000)
+fuzz: venv-dev ## Search for templates that exceed their budget (NOETL_TEST_FUZZ=20000 of them)
 	@$(INVOKE) fuzz
 
 .PHONY: bench
-bench: venv-dev ## Measure steps per second, latency and memory
+bench: venv-dev ## Measure steps per second, latency in ms and memory in MiB
 	@$(INVOKE) bench
 
 .PHONY: clean
-clean: ## Stop what runs, remove environment, caches and logs; the database stays
+clean: ## Stop all processes, remove environment, caches and logs; the database stays
 	@sh scripts/clean.sh
 
 .PHONY: clean-data
-clean-data: ## The same, and remove the embedded database with everything in it
+clean-data: ## As clean, and remove the embedded database with all its data
 	@sh scripts/clean.sh --data

@@ -29,7 +29,7 @@ HEALTH_SECONDS = 120.0
 
 
 def say(text: str) -> None:
-    """Tell the person something, on stderr."""
+    """Print a message on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -78,7 +78,7 @@ def must(*argv: str, env: Mapping[str, str] | None = None) -> None:
 
 @task
 def install(_: Context) -> None:
-    """Show what was installed."""
+    """Show the installed version."""
     become(NOETL, "--version")
 
 
@@ -241,7 +241,7 @@ def stop_server(_: Context) -> None:
 
 @task
 def server_status(_: Context) -> None:
-    """Say whether the server runs, and where."""
+    """Show whether the server runs, and its address."""
     become(NOETL, "server", "status")
 
 
@@ -259,7 +259,7 @@ def worker_stop(_: Context) -> None:
 
 @task
 def logs(_: Context) -> None:
-    """Show the last lines of what server and workers wrote."""
+    """Show the last 50 lines of each log."""
     folder = Path(os.environ["NOETL_HOME"]) / "logs"
     files = [str(file) for file in sorted(folder.glob("*.log"))]
     if not files:
@@ -272,7 +272,7 @@ def logs(_: Context) -> None:
 
 @task
 def noetl_execute(_: Context) -> None:
-    """Run a playbook, starting what is missing, and print its outcome as JSON."""
+    """Execute a playbook, after starting missing processes, and print its outcome as JSON."""
     argv = ["execute", "playbook", parameter("PLAYBOOK", example="examples/test/simple_test")]
     if payload := parameter("PAYLOAD"):
         argv += ["--payload", payload]
@@ -291,7 +291,7 @@ def noetl_execute_status(_: Context) -> None:
 
 @task
 def noetl_execute_watch(_: Context) -> None:
-    """Follow an execution until it ends."""
+    """Follow an execution to its end."""
     become(NOETL, "execute", "watch", parameter("ID", example="<execution_id>"), *arguments())
 
 
@@ -305,7 +305,7 @@ def register_examples(_: Context) -> None:
 
 @task
 def export_execution_logs(_: Context) -> None:
-    """Write all that is known of an execution to logs/."""
+    """Write all tables of an execution to logs/."""
     become(NOETL, "export", parameter("ID", example="<execution_id>"), "--dir", "logs")
 
 
@@ -367,7 +367,7 @@ def check(_: Context) -> None:
 
 @task
 def fuzz(_: Context) -> None:
-    """Look for templates that get past their budget: NOETL_TEST_FUZZ of them, else 20,000."""
+    """Search NOETL_TEST_FUZZ templates, by default 20,000, for those that exceed their budget."""
     os.environ.setdefault("NOETL_TEST_FUZZ", "20000")
     become(str(BIN / "python"), "-m", "pytest", "-n", "0", "tests/unit/playbook/templates/test_fuzz.py", *arguments())
 

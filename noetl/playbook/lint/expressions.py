@@ -13,11 +13,12 @@ from jinja2 import nodes
 
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.source import PlaybookSource
+from noetl.playbook.lint.template_reads import OWN_NAMES
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.filter_table import FILTERS, Gives
 from noetl.playbook.templates.functions import TEXT_FUNCTIONS
-from noetl.playbook.templates.sandbox import ENVIRONMENT
+from noetl.playbook.templates.sandbox import ENVIRONMENT, MAPPING_METHODS
 from noetl.playbook.templates.template import UnreadableTemplate, is_template, program
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
@@ -28,8 +29,6 @@ Misuse = tuple[int, str, str]
 _PLAIN_TEMPLATE: Final = re.compile(r"[^(\"'|~]*")
 """Templates with neither calls, filters nor text in them: nothing is known of what their operators get."""
 
-_CALLABLE_METHODS: Final = frozenset({"items", "keys", "values", "get"})
-_TEMPLATE_NAMES: Final = frozenset({"loop", "caller", "self", "super", "secret", "varargs", "kwargs"})
 _PYTHON_ADVICE: Final = "a python step does that"
 _METHOD_ADVICE: Final[Mapping[str, str]] = {
     "strip": "write '| trim'",
@@ -108,7 +107,7 @@ def misuses_of(text: str) -> tuple[Misuse, ...]:
         tree = program(text, False).tree or ENVIRONMENT.parse(text)
     except (UnreadableTemplate, jinja2.TemplateSyntaxError, RecursionError):
         return ()
-    own = _TEMPLATE_NAMES | {node.name for node in tree.find_all(nodes.Macro)}
+    own = OWN_NAMES | {"secret"} | {node.name for node in tree.find_all(nodes.Macro)}
     own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     places = _Places(text)
     misuses = [misuse for node in tree.find_all(_CHECKED_NODES) for misuse in _misuses(node, own)]
@@ -156,7 +155,7 @@ def _misuses(node: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, 
 
 
 def _call(called: nodes.Node, own: frozenset[str]) -> Iterator[tuple[str, str, str]]:
-    if isinstance(called, nodes.Getattr) and called.attr not in _CALLABLE_METHODS:
+    if isinstance(called, nodes.Getattr) and called.attr not in MAPPING_METHODS:
         if not (isinstance(called.node, nodes.Name) and called.node.name in own):
             message = f"text, lists and mappings have no methods: {_method(called.attr)}"
             yield called.attr, rf"\.\s*(?P<word>{re.escape(called.attr)})\s*\(", message

@@ -18,11 +18,10 @@ from noetl.playbook.step_types import HTTP_RESULT
 from noetl.playbook.suggest import did_you_mean, nearest
 from noetl.playbook.templates.env import is_secret_name
 from noetl.playbook.templates.result_views import SELF_NAMES, is_envelope
+from noetl.playbook.templates.sandbox import MAPPING_METHODS
 from noetl.playbook.templates.secret_references import is_source, read_source
 from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
-
-_MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
 
 _OF_CALL: Final = frozenset(HTTP_RESULT.keys) - {"data"}
 """What an http step tells of its call, beside the answer's body."""
@@ -144,7 +143,7 @@ class _NameCheck:
         return name in self.keys or place.section_of(name) is not None
 
     def _resolve_results(self, place: "_TemplatePlace", read: Read) -> None:
-        if not read.path or not isinstance(read.path[0], str) or (read.called and read.path[0] in _MAPPING_METHODS):
+        if not read.path or not isinstance(read.path[0], str) or (read.called and read.path[0] in MAPPING_METHODS):
             return
         name = read.path[0]
         if place.section_of(name) is not None:
@@ -264,7 +263,7 @@ class _NameCheck:
 
     def _missing_field(self, place: "_TemplatePlace", read: Read, shape: Shape, number: int, near: bool) -> None:
         part = str(read.path[number - 1])
-        if read.called and number == len(read.path) and part in _MAPPING_METHODS:
+        if read.called and number == len(read.path) and part in MAPPING_METHODS:
             return
         hint = did_you_mean(part, shape.keys)
         if near and not hint:

@@ -8,7 +8,7 @@ from typing import Final
 from noetl.playbook.lint.flow import Flow
 from noetl.playbook.model import Step
 from noetl.playbook.read.clauses import Target
-from noetl.playbook.read.loops import DEFAULT_ITERATOR
+from noetl.playbook.read.loops import DEFAULT_ITERATOR, loop_levels
 from noetl.playbook.templates.sandbox import ENVIRONMENT
 from noetl.playbook.yaml.tree import Node
 
@@ -193,11 +193,7 @@ def local_names(section: Section, step: Step, at: At, task: Node | None) -> Loca
 
 def _iterators(node: Node) -> frozenset[str]:
     """Return the names of the items of a step's loops; one that cannot be read is empty."""
-    loop = node.value.get("loop")
-    if loop is None:
-        return frozenset()
-    levels = loop.value if loop.kind == "list" else [loop]
-    iterators = [level.value.get("iterator") for level in levels if level.kind == "mapping"]
+    iterators = [level.value.get("iterator") for level in loop_levels(node)]
     return frozenset(
         DEFAULT_ITERATOR if one is None or one.null else one.value if one.text else "" for one in iterators
     )

@@ -9,6 +9,7 @@ from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.scopes import Section, make_section
 from noetl.playbook.model import Graph, Playbook, Step
 from noetl.playbook.read.clauses import Target
+from noetl.playbook.read.loops import loop_levels
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.read.sections import StepList
 from noetl.playbook.yaml.tree import Node
@@ -34,9 +35,7 @@ class StepOrTask:
     @property
     def levels(self) -> list[Node]:
         """The levels of its loop, the outermost first."""
-        loop = self.node.value.get("loop")
-        levels = [] if loop is None else loop.value if loop.kind == "list" else [loop]
-        return [level for level in levels if level.kind == "mapping"]
+        return loop_levels(self.node)
 
     @property
     def saves(self) -> list[Node]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from noetl.playbook.lint.scopes import At, Section
 from noetl.playbook.model import Step
+from noetl.playbook.read.loops import loop_levels
 from noetl.playbook.read.steps import STEP_KEYS
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.yaml.tree import Node
@@ -25,10 +26,9 @@ def sites(section: Section, step: Step, task: Node | None) -> Iterator[tuple[At,
             if owner is task and own is not None and own.kind == "mapping":
                 overridden |= own.value.keys()
             yield from _fields(owner, step, overridden, of_task=owner is task)
-    if step.loops or "loop" in node.value:
-        for level in _levels(node.value["loop"]):
-            for key, value in level.value.items():
-                yield (At.ITEM_SAVE if key == "save" else At.LOOP), f"loop.{key}", value
+    for level in loop_levels(node):
+        for key, value in level.value.items():
+            yield (At.ITEM_SAVE if key == "save" else At.LOOP), f"loop.{key}", value
     for way in section.leaving(step.name):
         at = At.NEXT if way.key == "next" else At.ON_ERROR
         if way.when is not None:
@@ -57,8 +57,3 @@ def _fields(owner: Node, step: Step, overridden: set[str], *, of_task: bool) -> 
                     yield At.RETRY, f"retry.{name}", value.value[name]
         elif key in known and key not in _KEYS_APART and key not in raw and not (of_task and key == "name"):
             yield At.FIELD, key, value
-
-
-def _levels(loop: Node) -> list[Node]:
-    levels = loop.value if loop.kind == "list" else [loop]
-    return [level for level in levels if level.kind == "mapping"]

@@ -17,7 +17,8 @@ from noetl.playbook.templates.template import DOTTED, KEYWORDS, PARTS, Unreadabl
 Path = tuple[str | int, ...]
 
 _DEFAULT_FILTERS: Final = ("default", "d")
-_OWN_NAMES: Final = frozenset({"loop", "caller", "varargs", "kwargs", "self", "super"})
+OWN_NAMES: Final = frozenset({"loop", "caller", "varargs", "kwargs", "self", "super"})
+"""Names that templates give a meaning themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def reads_of(text: str) -> Reads:
         return Reads((_dotted(dotted),))
     try:
         tree = program(text, False).tree or ENVIRONMENT.parse(text)
-        walk = _ReadCollector(_Positions(text), _own_names(tree) if "{%" in text else _OWN_NAMES)
+        walk = _ReadCollector(_Positions(text), _own_names(tree) if "{%" in text else OWN_NAMES)
         walk.visit(tree, perhaps=False, guarded=False)
     except (UnreadableTemplate, jinja2.TemplateSyntaxError, RecursionError):
         return NO_READS
@@ -86,7 +87,7 @@ def _dotted(match: re.Match[str]) -> Read:
 def _own_names(tree: nodes.Template) -> frozenset[str]:
     """Return the names that a template gives a meaning itself, anywhere in it: statements do that."""
     assigned = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
-    return frozenset(assigned | {node.name for node in tree.find_all(nodes.Macro)}) | _OWN_NAMES
+    return frozenset(assigned | {node.name for node in tree.find_all(nodes.Macro)}) | OWN_NAMES
 
 
 class _Positions:

@@ -35,6 +35,13 @@ MAX_LOOP_LEVELS: Final = 5
 """How many loops may stand in one another."""
 
 
+def loop_levels(step: Node) -> list[Node]:
+    """Return the mappings in a step's `loop`, the outermost first; none where it has no loop."""
+    loop = step.value.get("loop")
+    levels = [] if loop is None else loop.value if loop.kind == "list" else [loop]
+    return [level for level in levels if level.kind == "mapping"]
+
+
 def read_loops(owner: KeyReader) -> tuple[tuple[Loop, ...], AnyTemplate | None]:
     """Return the loops of a step, the outermost first, and the `save` of the innermost loop's items."""
     node = owner.given("loop")

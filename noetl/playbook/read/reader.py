@@ -13,6 +13,7 @@ from noetl.playbook.templates import template as templates
 from noetl.playbook.templates.template import AnyTemplate, Constant
 from noetl.playbook.values import plain
 from noetl.playbook.yaml.positions import place_in
+from noetl.playbook.yaml.scalars import TRUTH_WORDS
 from noetl.playbook.yaml.tree import Node
 
 _SECRET_CALL = re.compile(r"\bsecret\s*\(")
@@ -125,7 +126,7 @@ class Reader:
     def boolean(self, node: Node, label: str) -> bool | None:
         if isinstance(node.value, bool):
             return node.value
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(node.text.lower(), "")
+        meant = TRUTH_WORDS.get(node.text.lower(), "")
         advice = f": write {meant}" if meant and node.kind == "scalar" else ": it must be true or false"
         self.error(node, Code.WRONG_TYPE, f"{label} is {node.describe()}{advice}")
         return None

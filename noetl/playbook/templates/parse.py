@@ -12,7 +12,7 @@ from noetl.playbook.suggest import did_you_mean
 from noetl.playbook.templates.conditions import guarded_condition
 from noetl.playbook.templates.filter_table import FILTERS
 from noetl.playbook.templates.internal_calls import internal_call
-from noetl.playbook.templates.sandbox import ENVIRONMENT
+from noetl.playbook.templates.sandbox import ENVIRONMENT, MAPPING_METHODS
 from noetl.playbook.templates.secret_references import SECRET_CALL, read_source
 
 ANY_RESULT: Final = "*"
@@ -37,8 +37,6 @@ _LOOKED_AT: Final = frozenset({"test", "iter", "target", "key"})
 """The parts of those that are looked at instead."""
 
 _NODES_PER_STEP: Final = 16
-
-_MAPPING_METHODS: Final = ("items", "keys", "values", "get")
 
 
 class UnreadableTemplate(Exception):
@@ -221,5 +219,5 @@ def _step_of_results(node: Any) -> str | None:
     if not isinstance(node.node, nodes.Name) or node.node.name != "results":
         return None
     if isinstance(node, nodes.Getattr):
-        return None if node.attr in _MAPPING_METHODS else node.attr
+        return None if node.attr in MAPPING_METHODS else node.attr
     return node.arg.value if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str) else None

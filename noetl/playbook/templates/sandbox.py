@@ -35,7 +35,9 @@ from noetl.playbook.templates.secret_references import SECRET_CALL
 from noetl.playbook.templates.value_text import name_of
 from noetl.playbook.values import brief
 
-_MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
+MAPPING_METHODS: Final = frozenset({"items", "keys", "values", "get"})
+"""The methods of mappings that templates may call, where no key has the name."""
+
 _LOOP_NAMES: Final = frozenset(
     [
         "index",
@@ -286,7 +288,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             inner = obj["data"]
             if isinstance(inner, dict) and name in inner:
                 return inner[name]
-        if name in _MAPPING_METHODS:
+        if name in MAPPING_METHODS:
             return Method(obj=obj, name=name)
         hint = getattr(obj, "missing", None)
         return Missing(obj=obj, name=name, hint=hint(name) if hint else None)

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from noetl.rules.text import text_fault
 
+TRUTH_WORDS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Words that YAML 1.1 read as truth values, in small letters, with the truth value that they were."""
+
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+", re.ASCII)

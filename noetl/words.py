@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar, dataclass_transform
 
 JsonValue = Any
-"""What a step result, a workload, an argument is made of."""
+"""A value of a step result, a workload or an argument."""
 
 
 T = TypeVar("T")
@@ -71,15 +71,15 @@ class JobStatus(StrEnum):
 
     LEASED = "leased"
     """Set by a worker's claim, or by the completion after which the same worker continues. Ends with the outcome, a
-    release, or the end of the lease, which whoever sees it records as an outcome."""
+    release, its quarantine, or the end of the lease, which any worker or server records as an outcome."""
 
     WAITING = "waiting"
     """Set by an attempt that waits for a time, a child or its next try. Ends when the time comes (any worker promotes
     it), the child ends (its last transaction wakes the job), or with the withdrawal of the job."""
 
     QUARANTINED = "quarantined"
-    """Set by whoever cannot decide or read what the job needs. Ends with the start of the next worker of its pool,
-    which queues it again, or with the withdrawal of the job."""
+    """Set by a worker or server that cannot read the job's playbook or state, or cannot decide what follows. Ends with
+    the start of the next worker of its pool, which queues it again, or with the withdrawal of the job."""
 
 
 class EventType(StrEnum):

@@ -38,7 +38,7 @@ def wanted(turn: Turn, run: StepRun, error: ErrorValue) -> bool:
 
 
 def _over(turn: Turn, run: StepRun, until: Template, names: dict[str, Any]) -> bool:
-    """Whether `until` is true of a failure. What it asks for may be missing just because the attempt failed.
+    """Whether `until` is true of a failure. The values it asks for may be missing just because the attempt failed.
 
     Raises `AmbiguousCondition`.
     """

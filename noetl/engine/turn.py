@@ -109,7 +109,7 @@ class StepRun:
 
 
 class Turn:
-    """What `decide` works on. `emit` is the only way to change the state."""
+    """A decision in the making. `emit` is the only way to change the state."""
 
     __slots__ = (
         "chunks",

@@ -23,7 +23,7 @@ class NotLoaded(Exception):
 
 
 class Values:
-    """What a decision may read beside the state. The orchestrator fills it, the engine only asks.
+    """The values that a decision may read beside the state. The orchestrator puts them in, the engine only asks.
 
     Of an event of this execution it holds the decoded result, the error, and the rendered args of the arrivals
     that it gave. The result of a `loop_started` is the loop's: the list of what its items gave (`LoopResult`). Asking

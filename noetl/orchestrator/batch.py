@@ -40,7 +40,7 @@ class ChildStarted(Deferred):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What the job needs could not be worked out, by a fault of the engine's own: it is quarantined."""
+    """A fault of the engine's own kept the job from being prepared: it is quarantined."""
 
     error: Exception
 
@@ -69,7 +69,7 @@ class Finished:
 
 
 class NeedsLock(Exception):
-    """The decision withdraws jobs, which only whoever holds the execution's lock may do."""
+    """The decision withdraws jobs, which only the holder of the execution's lock may do."""
 
 
 class Withdrawal:

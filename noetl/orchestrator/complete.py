@@ -39,7 +39,7 @@ MAX_STREAK_SECONDS = 1.0
 
 @dataclass(slots=True)
 class CommittedBatch:
-    """What follows from a transaction for the worker that made it."""
+    """The consequences of a transaction for the worker that made it."""
 
     leased: list[Leased] = field(default_factory=list)  # the next jobs, which stay with this worker
     postponed: list[Finished] = field(default_factory=list)  # their execution was locked: try again

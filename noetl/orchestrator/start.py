@@ -32,7 +32,7 @@ MAX_NAME_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What somebody wants to run. `payload` is laid over the playbook's workload: shallow, or deep with `merge`;
+    """A request to run a playbook. `payload` is laid over the playbook's workload: shallow, or deep with `merge`;
     `overlay` is laid over both, deep. `passed` are names of the payload that are left aside where the playbook does not
     have them.
 

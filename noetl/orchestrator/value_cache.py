@@ -65,7 +65,7 @@ class ValueCache(Values):
         self._draft.append(event.event_id)
 
     def commit(self) -> None:
-        """What was a draft is in the log now."""
+        """Keep the drafts: their events are in the log now."""
         self._draft.clear()
 
     def remember(self, event_id: int, raw: bytes | None, error: Any, args: Mapping[int, Any], size: int = 0) -> None:

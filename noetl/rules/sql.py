@@ -10,7 +10,7 @@ closed goes on to the end.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -43,6 +43,18 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_KINDS: Final[Mapping[str, Kind]] = {
+    "space": "space",
+    "number": "number",
+    "named": "name",
+    "word": "word",
+    "percent": "percent",
+    "format": "format",
+    ";": "semicolon",
+    "?": "question",
+}
+"""The kinds of tokens that their group in the pattern, or their sign, decides."""
+
 _PLAIN_END: Final = re.compile(r"(?:[^']|'')*+(?:(?P<close>')|\Z)", re.DOTALL)
 _ESCAPED_END: Final = re.compile(r"(?:[^'\\]|''|\\.)*+(?:(?P<close>')|\Z|\\\Z)", re.DOTALL)
 _QUOTED_END: Final = re.compile(r'(?:[^"]|"")*+(?:(?P<close>")|\Z)', re.DOTALL)
@@ -81,19 +93,17 @@ def tokens(sql: str) -> Iterator[tuple[Kind, int, int]]:
     """
     at = 0
     while at < len(sql):
-        found = _TOKEN.match(sql, at)
-        if found is None:  # cannot be: the last alternative takes any character
+        match = _TOKEN.match(sql, at)
+        if match is None:  # cannot be: the last alternative takes any character
             raise AssertionError(f"no token at {at}")
-        kind, end = _kind(sql, found)
+        kind, end = _kind(sql, match)
         yield kind, at, end
         at = end
 
 
-def _kind(sql: str, found: re.Match[str]) -> tuple[Kind, int]:
-    start, end, text = found.start(), found.end(), found.group()
-    match found.lastgroup:
-        case "space":
-            return "space", end
+def _kind(sql: str, token: re.Match[str]) -> tuple[Kind, int]:
+    start, end, text = token.start(), token.end(), token.group()
+    match token.lastgroup:
         case "comment":
             close = _comment_end(sql, end)
             return ("unclosed", len(sql)) if close is None else ("space", close)
@@ -106,31 +116,19 @@ def _kind(sql: str, found: re.Match[str]) -> tuple[Kind, int]:
         case "dollar":
             close = sql.find(text, end)
             return ("unclosed", len(sql)) if close < 0 else ("text", close + len(text))
-        case "number":
-            return "number", end
-        case "named":
-            return "name", end
-        case "colon":
+        case "colon" if text not in ("::", ":="):
             # a[1:n] and {'a':b} are no placeholders: those have something in front of them that ends an expression
-            if text in ("::", ":="):
-                return "other", end
             free = start == 0 or not _BEFORE_COLON.match(sql[start - 1])
             return ("name", end) if free else ("other", start + 1)
-        case "word":
-            return "word", end
-        case "percent":
-            return "percent", end
-        case "format":
-            return "format", end
-        case _:
-            return ("semicolon" if text == ";" else "question" if text == "?" else "other"), end
+        case group:
+            return _KINDS.get(str(group)) or _KINDS.get(text, "other"), end
 
 
 def _string(pattern: re.Pattern[str], sql: str, at: int) -> tuple[Kind, int]:
-    found = pattern.match(sql, at)
-    if found is None or found["close"] is None:
+    match = pattern.match(sql, at)
+    if match is None or match["close"] is None:
         return "unclosed", len(sql)
-    return "text", found.end()
+    return "text", match.end()
 
 
 def _escaped(sql: str, at: int) -> tuple[Kind, int]:

@@ -51,31 +51,31 @@ _SECRET_PARTS: Final = ("password", "sslpassword")
 _SHORTEST_SECRET: Final = 4  # characters: a shorter secret would be found in every other word
 
 
-def postgres_parts(credential: Mapping[str, object], what: str = "the credential") -> dict[str, str]:
+def postgres_parts(credential: Mapping[str, object], label: str = "the credential") -> dict[str, str]:
     """Return the parts of a login from `{type: postgres, host, port, database, user, password, ...}` or `{type:
     postgres, url}`. Raises `InvalidCall`, whose message never shows a value that may be secret."""
     kind = credential.get("type", "postgres")
     if kind not in ("postgres", "postgresql"):
-        raise InvalidCall(f"{what} is of type {kind!r}: one of type postgres is needed")
+        raise InvalidCall(f"{label} is of type {kind!r}: one of type postgres is needed")
     values = {name: value for name, value in credential.items() if name != "type" and value is not None}
     urls = [name for name in URL_FIELDS if name in values]
-    parts = _of_url(values.pop(urls[0]), f"{urls[0]} of {what}") if urls else {}
+    parts = _of_url(values.pop(urls[0]), f"{urls[0]} of {label}") if urls else {}
     for name, value in values.items():
         if name not in PART_NAMES:
             known = ", ".join([*PART_NAMES, *URL_FIELDS])
-            raise InvalidCall(f"{what} has the field {name!r}, which is unknown: there are {known}")
+            raise InvalidCall(f"{label} has the field {name!r}, which is unknown: there are {known}")
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise InvalidCall(f"{name} of {what} must be text, not {kind_of(value)}")
+            raise InvalidCall(f"{name} of {label} must be text, not {kind_of(value)}")
         parts[PART_NAMES[name]] = str(value)
     missing = [name for key, name in _REQUIRED_PARTS.items() if not parts.get(key)]
     if "hostaddr" in parts and "host" in missing:
         missing.remove("host")
     if missing:
-        raise InvalidCall(f"{what} has no {' and no '.join(missing)}: it must name host, database and user")
+        raise InvalidCall(f"{label} has no {' and no '.join(missing)}: it must name host, database and user")
     return parts
 
 
-def _of_url(url: object, what: str) -> dict[str, str]:
+def _of_url(url: object, label: str) -> dict[str, str]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -85,11 +85,11 @@ def _of_url(url: object, what: str) -> dict[str, str]:
         parts = {}
     if not parts:
         raise InvalidCall(
-            f"{what} is not a connection string: write it as postgresql://user:password@host:port/database"
+            f"{label} is not a connection string: write it as postgresql://user:password@host:port/database"
         )
     refused = sorted(parts.keys() - set(PART_NAMES.values()) - _ONLY_IN_URLS)
     if refused:
-        raise InvalidCall(f"{what} has {refused[0]}, which a connection of a playbook may not have: leave it out")
+        raise InvalidCall(f"{label} has {refused[0]}, which a connection of a playbook may not have: leave it out")
     return parts
 
 

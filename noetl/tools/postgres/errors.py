@@ -82,10 +82,12 @@ def of_command(where: str, login: PostgresLogin, failure: psycopg.Error, command
     elif state == "25001":
         primary += _hint_on_transactions(primary)
     own, place = command.described(diagnostic)
-    told = {name: value for key, name in _DETAIL_NAMES.items() if (value := getattr(diagnostic, key)) is not None}
+    from_server = {
+        name: value for key, name in _DETAIL_NAMES.items() if (value := getattr(diagnostic, key)) is not None
+    }
     detail = {
         name: storable(login.hide(value)) if isinstance(value, str) else value
-        for name, value in {"sqlstate": failure.sqlstate, "command": command.number, **told, **own}.items()
+        for name, value in {"sqlstate": failure.sqlstate, "command": command.number, **from_server, **own}.items()
     }
     number = "" if command.number is None else f"command_{command.number}: "
     retryable = lost or state in _RETRYABLE_STATES or state.startswith("53")

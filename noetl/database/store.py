@@ -21,6 +21,9 @@ from noetl.database.rows import (
     Ended,
     FinishedJob,
     JobIds,
+    JobRow,
+    Lock,
+    LockedRow,
     LoopItemRow,
     Pending,
     Row,
@@ -30,9 +33,6 @@ from noetl.database.rows import (
     StoredEvent,
     job_of,
 )
-from noetl.database.rows import JobRow as JobRow
-from noetl.database.rows import Lock as Lock
-from noetl.database.rows import LockedRow as LockedRow
 from noetl.database.sql import sql
 from noetl.jobs import Job
 

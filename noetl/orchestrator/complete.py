@@ -19,7 +19,7 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.database.rows import FinishedJob
+from noetl.database.rows import FinishedJob, LockedRow
 from noetl.engine.state import State
 from noetl.engine.values import NotLoaded
 from noetl.jobs import Job
@@ -128,7 +128,7 @@ class _Batch:
         self._committed.queued, self._committed.due = self._rows.queued, self._rows.due
         return self._committed
 
-    def _remove_jobs(self) -> list[store.LockedRow]:
+    def _remove_jobs(self) -> list[LockedRow]:
         """Lock the executions and remove the finished jobs that are still ours."""
         return store.remove_jobs(
             self._conn,
@@ -158,7 +158,7 @@ class _Batch:
         except Exception:  # noqa: BLE001 - an outcome that is recorded already has no place: the lock's holder sees
             return None
 
-    def _decide_locked(self, row: store.LockedRow, items: list[Finished], ahead: BatchPart | None) -> BatchPart | None:
+    def _decide_locked(self, row: LockedRow, items: list[Finished], ahead: BatchPart | None) -> BatchPart | None:
         """Return what to write for a locked execution: what was decided ahead, or decided again where the execution has
         moved on since; None where no job was ours."""
         execution = items[0].execution
@@ -184,7 +184,7 @@ class _Batch:
             log.error("execution %s is quarantined: %r", execution.execution_id, error, exc_info=error)
             return quarantine(execution, ours, f"the engine could not decide ({type(error).__name__}: {error})")
 
-    def _add(self, part: BatchPart, items: list[Finished], row: store.LockedRow) -> None:
+    def _add(self, part: BatchPart, items: list[Finished], row: LockedRow) -> None:
         """Add the rows of one execution, and those of the children that it starts."""
         limit = self._committer.inline_limit
         at = first_at(row.now, row.last_event_at)

@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.database.loops import LoopValue, read_loop
-from noetl.database.rows import StoredChunk, StoredEvent
+from noetl.database.rows import JobRow, Lock, StoredChunk, StoredEvent
 from noetl.engine.events import args_in
 from noetl.engine.state import State
 from noetl.engine.values import ChunkKey, NotLoaded
@@ -77,7 +77,7 @@ class ExecutionCache:
         for execution_id in self._executions.keys() - executions:
             self.forget(execution_id)
 
-    def of_jobs(self, conn: Connection, rows: list[store.JobRow]) -> dict[int, CachedExecution]:
+    def of_jobs(self, conn: Connection, rows: list[JobRow]) -> dict[int, CachedExecution]:
         """Return the executions of the jobs whose playbook and state can be read, brought up to date; `why_unreadable`
         says what is wrong with the others.
 
@@ -115,7 +115,7 @@ class ExecutionCache:
         while len(known) > CACHED_EXECUTIONS or (self.size > EXECUTION_CACHE_BYTES and len(known) > 1):
             self.forget(next(iter(known)))
 
-    def _bring_up_to_date(self, row: store.JobRow, workloads: Mapping[int, str]) -> CachedExecution:
+    def _bring_up_to_date(self, row: JobRow, workloads: Mapping[int, str]) -> CachedExecution:
         """Return the execution of a job, cached from now on. Raises what a damaged state raises."""
         execution = self._executions.get(row.execution_id)
         if execution is None:
@@ -139,11 +139,11 @@ class ExecutionCache:
             execution.state, execution.last_event_at = State.from_json(orjson.loads(row.state)), row.last_event_at
         return execution
 
-    def why_unreadable(self, row: store.JobRow) -> str:
+    def why_unreadable(self, row: JobRow) -> str:
         """Say why the last `of_jobs` did not give the execution of a job."""
         return self._unreadable.get(row.execution_id) or self.playbooks.unreadable[row.catalog_id]
 
-    def of_execution(self, conn: Connection, execution_id: int, lock: store.Lock) -> CachedExecution:
+    def of_execution(self, conn: Connection, execution_id: int, lock: Lock) -> CachedExecution:
         """Return one locked execution. Runs inside the caller's transaction."""
         if lock.catalog_id not in self.playbooks.by_id:
             self.playbooks.load_inside(conn, [lock.catalog_id])

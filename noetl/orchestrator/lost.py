@@ -15,6 +15,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.notify import notify
 from noetl.database.quarantine import quarantine_job
+from noetl.database.rows import JobRow
 from noetl.errors import DatabaseError, Locked, NoetlError
 from noetl.orchestrator.batch import Broken, Finished
 from noetl.orchestrator.commands import OVERDUE_LOCK_TIMEOUT, Orchestrator
@@ -110,7 +111,7 @@ def _completed(conn: Connection, committer: BatchCommitter, items: list[Finished
 
 
 def quarantine_jobs(
-    conn: Connection, cache: ExecutionCache, rows: Iterable[store.JobRow], *, by: str, expired: bool = False
+    conn: Connection, cache: ExecutionCache, rows: Iterable[JobRow], *, by: str, expired: bool = False
 ) -> None:
     """Quarantine jobs that this version cannot read, and say why in the error log, in one transaction.
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from noetl.calls import Call
 from noetl.database import store
+from noetl.database.rows import JobRow
 from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, is_save_due, prepare_job
 from noetl.orchestrator.batch import JobOutcome
 from noetl.orchestrator.begin import begin_jobs
@@ -45,10 +46,10 @@ class Claimer:
     def __post_init__(self) -> None:
         self._result_limit = self.settings.result_limit  # asked for with each job
 
-    def claim(self, conn: Connection, free: int) -> list[store.JobRow]:
+    def claim(self, conn: Connection, free: int) -> list[JobRow]:
         """Lease up to `free` jobs."""
         worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
-        rows: list[store.JobRow] = []
+        rows: list[JobRow] = []
         with store.transaction(conn, self.cache.schema, asynchronous=True):
             if self.only_root is not None:
                 return store.claim_tree_jobs(conn, worker=worker, root=self.only_root, slots=free, lease=lease)
@@ -59,12 +60,12 @@ class Claimer:
             last = store.send_claim(conn, worker=worker, pool=self.pools[-1], slots=left, lease=lease)
         return rows + last.get()
 
-    def claim_lost(self, conn: Connection) -> list[store.JobRow]:
+    def claim_lost(self, conn: Connection) -> list[JobRow]:
         """Lease one job that a worker was lost with; nothing else begins until it has ended."""
         if self.only_root is not None:
             return []
         worker, lease = self.held_jobs.worker_id, self.settings.lease_seconds
-        rows: list[store.JobRow] = []
+        rows: list[JobRow] = []
         with store.transaction(conn, self.cache.schema, asynchronous=True):
             for pool in self.pools:
                 if not rows:
@@ -73,7 +74,7 @@ class Claimer:
             self.held_jobs.isolated = rows[0].job.job_id
         return rows
 
-    def take(self, conn: Connection, rows: list[store.JobRow]) -> None:
+    def take(self, conn: Connection, rows: list[JobRow]) -> None:
         """Hold leased jobs and begin them."""
         if not rows:
             return
@@ -168,7 +169,7 @@ class Claimer:
             outcome = save_failed(outcome, done)
         self.held_jobs.finish(leased, outcome, leased.seconds + seconds)
 
-    def quarantine(self, conn: Connection, rows: list[store.JobRow], *, expired: bool = False) -> None:
+    def quarantine(self, conn: Connection, rows: list[JobRow], *, expired: bool = False) -> None:
         """Quarantine jobs that this version cannot read: leased to this worker, or `expired`."""
         quarantine_jobs(conn, self.cache, rows, by=self.held_jobs.worker_id, expired=expired)
         for row in rows:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Set
 
 from noetl.database.leases import LastEvent, Lease
-from noetl.database.store import JobRow
+from noetl.database.rows import JobRow
 from noetl.orchestrator.attempt import Leased
 from noetl.orchestrator.batch import Finished, JobOutcome
 

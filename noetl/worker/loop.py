@@ -23,6 +23,7 @@ from noetl.database import store
 from noetl.database.connect import Database
 from noetl.database.leases import select_leases, select_unchanged
 from noetl.database.notify import notify
+from noetl.database.rows import JobRow
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog
 from noetl.orchestrator.batch import Finished
@@ -243,7 +244,7 @@ class WorkerLoop:
 
     # ---- what the maintenance thread asks for (run in this thread, through the inbox) --------------------------------
 
-    def expire(self, rows: list[store.JobRow]) -> None:
+    def expire(self, rows: list[JobRow]) -> None:
         """Complete jobs whose lease has expired, as an outcome like any other."""
         known = self.held_jobs.jobs.keys() | {
             item.job.job_id for item in self.held_jobs.finished

@@ -13,6 +13,7 @@ import pytest
 from noetl.calls import Call
 from noetl.database import store
 from noetl.database.connect import Database
+from noetl.database.rows import JobRow
 from noetl.orchestrator.complete import MAX_STREAK_STEPS
 from noetl.outcomes import Done, Expired, Failed
 from noetl.settings import Settings
@@ -298,7 +299,7 @@ def test_three_leases_lost_in_a_row_fail_the_step(engine: Engine, hands: Callabl
     engine.register(TWO)
     execution = engine.start("two")
     hand = hands()
-    claims: list[Callable[[], list[store.JobRow]]] = [hand.claim, hand.claim_lost, hand.claim_lost]
+    claims: list[Callable[[], list[JobRow]]] = [hand.claim, hand.claim_lost, hand.claim_lost]
     for claim in claims:
         assert len(claim()) == 1
         end_leases(engine)

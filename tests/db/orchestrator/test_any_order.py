@@ -9,7 +9,7 @@ import pytest
 
 from noetl.calls import Call
 from noetl.database.connect import Database
-from noetl.database.store import JobRow
+from noetl.database.rows import JobRow
 from noetl.orchestrator.attempt import AwaitChild, NewChild
 from noetl.orchestrator.batch import Finished, JobOutcome
 from noetl.orchestrator.children import await_child, start_child

@@ -8,7 +8,7 @@
 --                steps, edges and named tasks (views execution_* add the execution)
 --   execution    one run: status, folded state, last_event_id (the version counter), parent and root
 --   event_log    one row per fact, partitioned by weeks of execution_id; payload holds results too large for a row
---   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and quarantined ones are queued again
+--   queue        jobs: queued -> leased -> gone; waiting (a retry, a timer, a child) and quarantined ones queue again
 --   workload     what an execution was started with, rendered
 --   output       what a step printed, its last 64 KiB        loop_item    collections of loops, in chunks
 --   error_log    failed attempts and template errors         runtime      servers and workers with their heartbeat
@@ -101,7 +101,8 @@ BEGIN
     JOIN pg_namespace AS n ON n.oid = own.space AND n.nspname = ANY (spaces)
    WHERE owner <> quote_ident(current_user)::regrole AND NOT (SELECT rolsuper FROM pg_roles AS r WHERE r.oid = owner);
   IF found IS NOT NULL THEN
-    RAISE EXCEPTION '% would run what others can change: % (drop it, or give it to %)', current_user, found, current_user;
+    RAISE EXCEPTION '% would run what others can change: % (drop it, or give it to %)',
+      current_user, found, current_user;
   END IF;
   PERFORM set_config('client_min_messages', 'warning', true);  -- "already exists, skipping" is no news
 END
@@ -131,7 +132,8 @@ BEGIN
                  WHERE adrelid = versions AND pg_get_expr(adbin, adrelid) NOT IN ('CURRENT_TIMESTAMP', 'CURRENT_USER')
       UNION ALL SELECT 'column ' || quote_ident(attname) FROM pg_attribute
                  WHERE attrelid = versions AND attnum > 0 AND NOT attisdropped AND (attgenerated <> ''
-                       OR atttypid NOT IN ('integer'::regtype, 'uuid'::regtype, 'timestamptz'::regtype, 'text'::regtype))
+                       OR atttypid NOT IN ('integer'::regtype, 'uuid'::regtype, 'timestamptz'::regtype,
+                                           'text'::regtype))
       UNION ALL SELECT 'index ' || indexrelid::regclass FROM pg_index
                  WHERE indrelid = versions AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
       UNION ALL SELECT 'statistics ' || quote_ident(stxname) FROM pg_statistic_ext WHERE stxrelid = versions
@@ -576,8 +578,8 @@ BEGIN
         SELECT c.relname, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
           FROM pg_class AS c
          WHERE c.relnamespace = quote_ident(target)::regnamespace
-           AND c.relname IN ('catalog', 'workflow', 'transition', 'workbook', 'execution', 'workload', 'queue', 'output',
-                             'loop_item', 'error_log', 'runtime', 'credential', 'execution_id_seq',
+           AND c.relname IN ('catalog', 'workflow', 'transition', 'workbook', 'execution', 'workload', 'queue',
+                             'output', 'loop_item', 'error_log', 'runtime', 'credential', 'execution_id_seq',
                              'execution_workflow', 'execution_transition', 'execution_workbook')
            AND pg_get_userbyid(c.relowner) <> runner
          ORDER BY c.relname
@@ -586,7 +588,8 @@ BEGIN
       END LOOP;
       EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM %I', target, runner);
     EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN
-      RAISE NOTICE '% may not give tables to role %, which gets rights on them instead: %', current_user, runner, sqlerrm;
+      RAISE NOTICE '% may not give tables to role %, which gets rights on them instead: %',
+        current_user, runner, sqlerrm;
       FOR relation IN
         SELECT c.relname FROM pg_class AS c
          WHERE c.relnamespace = quote_ident(target)::regnamespace AND c.relkind IN ('r', 'v')

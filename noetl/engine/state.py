@@ -16,8 +16,11 @@ Arrival = list[int]
 
 
 class LoopState(TypedDict):
-    """A loop that runs. An item that has begun and not ended has a job or a loop of its own, so the state stays as small
-    as the loop's concurrency, whatever its length."""
+    """A loop that runs.
+
+    Each item that has begun and not ended has a job or a loop of its own: so the state stays as small as the loop's
+    concurrency, whatever its length.
+    """
 
     first: int  # the event that began it
     count: int  # its items

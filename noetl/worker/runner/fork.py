@@ -21,7 +21,7 @@ from noetl.calls import Call
 from noetl.outcomes import error_value
 from noetl.worker.runner.descendants import die_with_parent, end_descendants
 from noetl.worker.runner.step import STEP_ANSWER, Pipes, run_step
-from noetl.worker.runner.wire import DONE, FAILED, NO_PROCESS, STEP, how_it_ended
+from noetl.worker.runner.wire import DONE, FAILED, NO_PROCESS, STEP, how_it_ended, process_ended
 
 _READ_BYTES: Final = 1 << 16
 _ERROR_BYTES: Final = 1 << 20  # what an error may take beyond the limit of results
@@ -171,9 +171,7 @@ class Forks:
             text = f"{call.where}: the step wrote into the pipe that carries its own answer, or damaged what writes it"
             failed = error_value("python" if call.type == "python" else "runner_exited", text, retryable=True)
         else:
-            how = how_it_ended(code)
-            text = f"{call.where}: the process that ran the step {how}"
-            failed = error_value("runner_exited", text, retryable=True, detail={"process": how})
+            failed = process_ended(call.where, how_it_ended(code))
         return StepAnswer(FAILED, orjson.dumps(failed), 0.0, step.printed)
 
 

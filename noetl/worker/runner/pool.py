@@ -13,11 +13,11 @@ from functools import partial
 from typing import Final, Protocol
 
 from noetl.calls import Call
-from noetl.outcomes import Done, Failed, error_value
+from noetl.outcomes import Done, ErrorValue, Failed, error_value
 from noetl.rules.text import storable
 from noetl.worker.runner.availability import Availability
 from noetl.worker.runner.process import Runner, SentCall
-from noetl.worker.runner.wire import encode_call
+from noetl.worker.runner.wire import encode_call, process_ended
 
 log = logging.getLogger("noetl.worker")
 
@@ -131,7 +131,7 @@ class RunnerPool:
                 if sent.token == token:
                     sent.doomed = True
                     if sent.number <= runner.begun:
-                        self._end(runner, self._cancelled(sent))
+                        self._end(runner, sent.cancelled())
                     else:
                         self._recall(runner, time.monotonic())
                     return
@@ -227,7 +227,7 @@ class RunnerPool:
         """Look at the call that came to the head of the line."""
         head = runner.line[0]
         if head.doomed and head.number <= runner.begun:
-            self._end(runner, self._cancelled(head))
+            self._end(runner, head.cancelled())
             return
         self.check_at = min(self.check_at, runner.since + min(STUCK_SECONDS, head.timeout or STUCK_SECONDS))
 
@@ -295,7 +295,7 @@ class RunnerPool:
         elif head.timeout is not None:
             due = runner.begun_at() + head.timeout
             if now >= due:
-                self._end(runner, self._overran(head))
+                self._end(runner, head.overran())
             else:
                 self.check_at = min(self.check_at, due)
 
@@ -310,22 +310,13 @@ class RunnerPool:
         for sent in reversed(runner.recalled()):
             self._answered(sent)
         if runner.line and runner.line[0].doomed:
-            self._end(runner, self._cancelled(runner.line[0]))
+            self._end(runner, runner.line[0].cancelled())
         elif not runner.line:
             runner.since = now
 
     # ---- the end of a runner -------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _cancelled(sent: SentCall) -> dict[str, object]:
-        return error_value("cancelled", f"{sent.call.where}: cancelled while it ran")
-
-    @staticmethod
-    def _overran(sent: SentCall) -> dict[str, object]:
-        text = f"{sent.call.where}: still running after its timeout of {sent.timeout:g} s; it was killed"
-        return error_value("timeout", text, retryable=True)
-
-    def _end(self, runner: Runner, cause: dict[str, object] | None) -> None:
+    def _end(self, runner: Runner, cause: ErrorValue | None) -> None:
         """Have a runner end with all that it started, upon which its calls are reported. `cause` is the error of the
         call it has begun; None: it is not to be blamed for its end."""
         if runner not in self._ending and not runner.closed:
@@ -360,14 +351,8 @@ class RunnerPool:
             self._lack(partial(self.availability.start_failed, how, output), time.monotonic())
         for sent in runner.line:
             if sent.number <= begun:
-                failed = cause or error_value(
-                    "runner_exited",
-                    f"{sent.call.where}: the process that ran the step {how}",
-                    retryable=True,
-                    detail={"process": how},
-                )
-                seconds = time.monotonic() - started
-                self._listener.finished(sent.token, sent.call, Failed(failed, output), seconds)
+                failed = Failed(cause or process_ended(sent.call.where, how), output)
+                self._listener.finished(sent.token, sent.call, failed, time.monotonic() - started)
             elif runner.ready:
                 self._listener.not_begun(sent.token)
             else:

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from noetl.calls import Call
 from noetl.errors import SettingsError
-from noetl.outcomes import Done, Failed
+from noetl.outcomes import Done, ErrorValue, Failed, error_value
 from noetl.worker.runner.output import RunnerOutput
 from noetl.worker.runner.wire import (
     ANSWER_HEAD,
@@ -79,6 +79,15 @@ class SentCall:
     answer: Done | Failed | None = None
     seconds: float = 0.0  # it ran
 
+    def cancelled(self) -> ErrorValue:
+        """Return the error of a call that is ended because it was cancelled."""
+        return error_value("cancelled", f"{self.call.where}: cancelled while it ran")
+
+    def overran(self) -> ErrorValue:
+        """Return the error of a call that is ended because its time is over."""
+        text = f"{self.call.where}: still running after its timeout of {self.timeout:g} s; it was killed"
+        return error_value("timeout", text, retryable=True)
+
 
 class Runner:
     """One child process with its pipes. Not thread-safe: it belongs to the thread that polls.
@@ -97,7 +106,7 @@ class Runner:
         self.calls_open = True
         self.broken = False  # what it says is not to be read any more
         self.fork_error = ""  # why it could make no process for a call
-        self.cause: dict[str, object] | None = None  # the error of the call it is being ended for
+        self.cause: ErrorValue | None = None  # the error of the call it is being ended for
         self._mark = _MARK_START + secrets.token_bytes(10)
         self._output = RunnerOutput(self._mark)
         self._in = bytearray()
@@ -225,7 +234,7 @@ class Runner:
             while not self._output.has(number) and self.read_output(limit=1 << 30):
                 pass
             output = self._output.take(number)
-        sent.answer = Done(body, output) if kind & ~PRINTED_FLAG == DONE else Failed(_decode_error(body), output)
+        sent.answer = Done(body, output) if kind & ~PRINTED_FLAG == DONE else Failed(orjson.loads(body), output)
         sent.seconds = seconds
         return sent
 
@@ -315,11 +324,6 @@ def _folder() -> str | None:
     except OSError:
         return tempfile.gettempdir()
     return None
-
-
-def _decode_error(body: bytes) -> dict[str, Any]:
-    error: dict[str, Any] = orjson.loads(body)
-    return error
 
 
 def _shared_file() -> int:

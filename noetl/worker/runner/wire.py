@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from noetl.calls import Call
+from noetl.outcomes import ErrorValue, error_value
 
 CALL_HEAD: Final = struct.Struct("<IQ")
 ANSWER_HEAD: Final = struct.Struct("<IQBd")
@@ -63,6 +64,12 @@ def _mapping(value: Any) -> Any:
     if hasattr(value, "keys"):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def process_ended(where: str, how: str) -> ErrorValue:
+    """Return the error of a call whose process ended before it had answered; `how` as by `how_it_ended`."""
+    text = f"{where}: the process that ran the step {how}"
+    return error_value("runner_exited", text, retryable=True, detail={"process": how})
 
 
 def how_it_ended(code: int | None) -> str:

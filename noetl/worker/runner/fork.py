@@ -13,7 +13,7 @@ import struct
 import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -185,7 +185,7 @@ def _handle(pid: int) -> int:
 def _is_sound(kind: int, body: bytes) -> bool:
     """Tell whether a body has the shape that the worker expects."""
     try:
-        value: Any = orjson.loads(body)
+        value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
     return kind == DONE or (isinstance(value, dict) and value.keys() == {"type", "message", "retryable", "detail"})

@@ -104,7 +104,7 @@ def _threads() -> int:
     return threading.active_count()
 
 
-def _settings() -> list[Any]:
+def _settings() -> list[object]:
     """Return the settings that no import may have changed."""
     import decimal
     import locale

@@ -7,6 +7,7 @@ in goes along as `Call.secrets`, and is masked in whatever comes back.
 
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -146,10 +147,10 @@ class _Lookup:
             return text if value is _NO_REFERENCE else value
         return REFERENCE.sub(self._as_text, text)
 
-    def _as_text(self, reference: Any) -> str:
+    def _as_text(self, reference: re.Match[str]) -> str:
         value = self._value(reference[1])
         if value is _NO_REFERENCE:
-            return str(reference[0])
+            return reference[0]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for _ in range(reference[2].count("+json")):
             text = inside_json(text)

@@ -7,6 +7,7 @@ another key, or changed by a character it is no reference, but text.
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ def _put_back(text: str, sources: list[Source], bound: str) -> str:
     return "".join(pieces)
 
 
-def _each_text(value: Any, change: Any) -> Any:
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):

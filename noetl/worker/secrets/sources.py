@@ -9,7 +9,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -44,16 +44,16 @@ class Kept(Generic[T]):
 
     seconds: float
     clock: Callable[[], float] = time.monotonic
-    _values: dict[Any, tuple[T, float]] = field(default_factory=dict)
+    _values: dict[Hashable, tuple[T, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, name: Any) -> T | None:
+    def get(self, name: Hashable) -> T | None:
         """Return a value that is still good."""
         with self._lock:
             value, end = self._values.get(name, (None, 0.0))
         return value if self.clock() < end else None
 
-    def put(self, name: Any, value: T) -> None:
+    def put(self, name: Hashable, value: T) -> None:
         """Keep a value."""
         with self._lock:
             if len(self._values) >= _MAX_KEPT_VALUES:
@@ -152,7 +152,7 @@ class Sources:
             lambda: self._aws.fetch(name, version=version, region=region, credential=credential),
         )
 
-    def _version(self, name: tuple[Any, ...], fetch: Callable[[], CloudSecret]) -> CloudSecret:
+    def _version(self, name: tuple[Hashable, ...], fetch: Callable[[], CloudSecret]) -> CloudSecret:
         """Return a version of a secret. One whose number is not given yet is always asked for."""
         known = self._versions.get(name) if name[2] else None
         if known is not None:

@@ -26,7 +26,7 @@ from noetl.tools.duckdb.open import (
     needed_by,
     open_duckdb,
 )
-from noetl.tools.duckdb.values import Reader, columns_of, rewritten
+from noetl.tools.duckdb.values import ValueReader, columns_of, rewritten
 from noetl.tools.exact_json import exact_json
 from noetl.tools.own_folder import refuse_home
 from noetl.tools.sql.bind import Bound, bind, commands_of
@@ -118,7 +118,7 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
     json = [place for place, type_ in enumerate(types) if type_ == "JSON"]
     if columns is not None:
         names = [column.name for column in columns]
-    readers: list[Reader] = [jsonable for _ in names] if columns is None else [column.read for column in columns]
+    readers: list[ValueReader] = [jsonable for _ in names] if columns is None else [column.read for column in columns]
     results.begin(names)
     while rows := cursor.fetchmany(CHUNK_ROWS):
         for row in rows:
@@ -126,7 +126,7 @@ def execute(opened: Opened, command: Bound, results: Results) -> None:
     results.end()
 
 
-def _plain(row: tuple[Any, ...], readers: list[Reader], json: list[int]) -> list[Any]:
+def _plain(row: tuple[Any, ...], readers: list[ValueReader], json: list[int]) -> list[Any]:
     values = [read(value) for read, value in zip(readers, row, strict=True)]
     for place in json:
         if isinstance(row[place], str):

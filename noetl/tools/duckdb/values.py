@@ -16,7 +16,7 @@ from noetl.tools.sql.values import iso_moment, jsonable, real
 if TYPE_CHECKING:
     import duckdb
 
-Reader = Callable[[Any], Any]
+ValueReader = Callable[[Any], Any]
 
 _QUERY_WORDS: Final = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE"})
 _INTERVAL_UNIT: Final = re.compile(r"(-?\d+) (year|month|day)s?")
@@ -29,7 +29,7 @@ class ReadColumn:
 
     name: str
     cast: str | None
-    read: Reader
+    read: ValueReader
 
 
 def columns_of(conn: "duckdb.DuckDBPyConnection", command: Bound) -> list[ReadColumn] | None:
@@ -66,7 +66,7 @@ def _column(name: str, type_: str) -> ReadColumn:
     return ReadColumn(name, cast, read)
 
 
-def _reading(type_: Any) -> tuple[str | None, Reader]:
+def _reading(type_: Any) -> tuple[str | None, ValueReader]:
     """Return the type to cast to, None where no cast is needed, and the reader of the value."""
     leaf = _LEAF_READERS.get(type_.id)
     if leaf is not None:
@@ -94,13 +94,13 @@ def _reading(type_: Any) -> tuple[str | None, Reader]:
             return None, jsonable
 
 
-def _struct(value: Any, readers: dict[str, Reader]) -> Any:
+def _struct(value: Any, readers: dict[str, ValueReader]) -> Any:
     if not isinstance(value, dict):  # a struct without names is a tuple
         return None if value is None else [read(item) for read, item in zip(readers.values(), value, strict=True)]
     return {name: readers[name](item) for name, item in value.items()}
 
 
-def _map(value: Any, read_key: Reader, read_item: Reader) -> Any:
+def _map(value: Any, read_key: ValueReader, read_item: ValueReader) -> Any:
     if value is None:
         return None
     return jsonable({read_key(key): read_item(item) for key, item in value.items()})
@@ -109,7 +109,7 @@ def _map(value: Any, read_key: Reader, read_item: Reader) -> Any:
 # ---- leaves ----------------------------------------------------------------------------------------------------------
 
 
-def _text(read: Callable[[str], Any]) -> Reader:
+def _text(read: Callable[[str], Any]) -> ValueReader:
     return lambda value: None if value is None else read(value)
 
 
@@ -133,7 +133,7 @@ def _interval(text: str) -> str:
     return f"P{date}{'T' + clock if clock else ''}" if date or clock else "PT0S"
 
 
-_LEAF_READERS: Final[dict[str, Reader]] = {
+_LEAF_READERS: Final[dict[str, ValueReader]] = {
     "interval": _text(_interval),
     "float": _text(lambda text: real(float(text))),
     "time": _text(str),

@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from noetl.tools.sql.values import Reader
+from noetl.tools.sql.values import TextReader
 
 _FIND_TYPES: Final = """
 WITH RECURSIVE type AS (
@@ -53,7 +53,7 @@ def unknown(result: PGresult) -> dict[int, int]:
     return {place: oid for place, oid in types.items() if postgres.types.get(oid) is None}
 
 
-def readers(conn: Connection[Any], types: Mapping[int, int]) -> dict[int, Reader]:
+def readers(conn: Connection[Any], types: Mapping[int, int]) -> dict[int, TextReader]:
     """Return readers for the columns that `unknown` found, without those whose text is the value.
 
     Raises `psycopg.Error`.
@@ -76,7 +76,7 @@ class _Readers:
         self._transformer = transformer
         self._catalog = catalog
 
-    def reader(self, oid: int) -> Reader:
+    def reader(self, oid: int) -> TextReader:
         """Return the reader of a type; `str` where its text is its value."""
         if postgres.types.get(oid) is not None:
             load = self._transformer.get_loader(oid, Format.TEXT).load
@@ -90,14 +90,14 @@ class _Readers:
             return _mapping([(name, self.reader(type_)) for name, type_ in fields or ()])
         return str
 
-    def _list(self, element: int) -> Reader:
+    def _list(self, element: int) -> TextReader:
         read = self.reader(element)
         known = postgres.types.get(element)
         delimiter = known.delimiter if known is not None else self._catalog[element][2]
         return lambda text: _items(text, delimiter, read)
 
 
-def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
+def _items(text: str, delimiter: str, read: TextReader) -> list[Any]:
     """Return the items of an array's text: {a,"b, c",NULL,{...}}, perhaps after its bounds: [0:1]={...}."""
     top: list[Any] = []
     open_lists = [top]
@@ -125,7 +125,7 @@ def _items(text: str, delimiter: str, read: Reader) -> list[Any]:
     return items
 
 
-def _mapping(fields: list[tuple[str, Reader]]) -> Reader:
+def _mapping(fields: list[tuple[str, TextReader]]) -> TextReader:
     def read(text: str) -> dict[str, Any]:
         mapping, place = {}, 1
         for name, read_field in fields:

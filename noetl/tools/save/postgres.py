@@ -17,7 +17,7 @@ from noetl.tools.postgres.values import Value, dump_json
 from noetl.tools.save.order import Order
 from noetl.tools.save.rows import create_table, name_parts, postgres_types
 from noetl.tools.sql.quoting import identifier
-from noetl.tools.sql.values import Reader, Results
+from noetl.tools.sql.values import Results, TextReader
 
 FIND_TABLE: Final = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid"
 LIST_COLUMNS: Final = """
@@ -87,7 +87,7 @@ class _RowCounter(Results):
         """Count a row that is returned."""
         self.count += 1
 
-    def end(self, affected: int = 0, readers: Mapping[int, Reader] | None = None) -> None:
+    def end(self, affected: int = 0, readers: Mapping[int, TextReader] | None = None) -> None:
         """Count the rows of a command that returned none."""
         self.count += 0 if self._returns else affected
 

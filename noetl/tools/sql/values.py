@@ -23,7 +23,7 @@ from noetl.errors import TooLarge
 from noetl.playbook.values import plain
 from noetl.tools.exact_json import whole
 
-Reader = Callable[[str], Any]
+TextReader = Callable[[str], Any]
 """A function from the text of a value, never NULL, to its JSON."""
 
 _FEW_DIGITS: Final = 15
@@ -154,7 +154,7 @@ class Results:
         self._rows += 1
         self._write(text)
 
-    def end(self, affected: int = 0, readers: Mapping[int, Reader] | None = None) -> None:
+    def end(self, affected: int = 0, readers: Mapping[int, TextReader] | None = None) -> None:
         """End the command; `affected` rows where it returned none. `readers`: of texts in rows that were kept, by
         the place of the column."""
         rows, self._kept, self._rows = self._kept or (), None, 0 if self._kept else self._rows

@@ -7,27 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from noetl.cli.options import ExecutionId
 from noetl.cli.terminal import note
 from noetl.errors import InputError
 from noetl.home.files import open_file
 from noetl.settings import load_settings
 
+Directory = Annotated[Path, typer.Option("--dir", help="Folder for the files.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="TABLE", help="Table to write. Default: all but output and payload. Repeatable."),
+]
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow", help="Write results stored by reference into their events. Default: `result_ref` names them."
+    ),
+]
+
 
 def export(
-    execution_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")],
-    directory: Annotated[Path, typer.Option("--dir", help="Folder for the files.")] = Path("logs"),
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only", metavar="TABLE", help="Table to write. Default: all but output and payload. Repeatable."
-        ),
-    ] = None,
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow", help="Write results stored by reference into their events. Default: `result_ref` names them."
-        ),
-    ] = False,
+    execution_id: ExecutionId, directory: Directory = Path("logs"), only: Only = None, follow: Follow = False
 ) -> None:
     """Write one JSON array per table to DIR/TABLE.json: event_log, queue, workload, workflow, transition, workbook,
     runtime, error_log; with --only also output and payload.

@@ -11,17 +11,41 @@ from uuid import uuid4
 import typer
 
 from noetl.cli.account import account_name
-from noetl.cli.completion import playbooks
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import DatabaseClient, connect_to_read
 from noetl.cli.execute.follow import exit_code, follow
-from noetl.cli.execute.options import ExecutionId, Input, Label, Merge, Payload, Set, SetString, WithPrints
+from noetl.cli.execute.options import (
+    FollowOn,
+    Input,
+    Item,
+    Key,
+    Label,
+    Limit,
+    Merge,
+    NoWait,
+    ParentFilter,
+    PathFilter,
+    Payload,
+    PlaybookPath,
+    Priority,
+    Raw,
+    Set,
+    SetString,
+    Since,
+    StartMissing,
+    StatusFilter,
+    StepName,
+    Version,
+    Visit,
+    Wide,
+    WithPrints,
+)
 from noetl.cli.execute.output_reporter import step_label
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, labels_text, print_outcome, print_status, took
 from noetl.cli.execute.start import start_execution, start_missing
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
-from noetl.cli.options import Host, Json, Port
+from noetl.cli.options import ExecutionId, Host, Json, Port
 from noetl.cli.playbook_files import catalog_path, find_file
 from noetl.cli.terminal import note, print_json, print_table, safe
 from noetl.errors import AnswerLost, InputError
@@ -37,34 +61,18 @@ app = typer.Typer(help="Executions: start, watch, show, cancel.", no_args_is_hel
 
 @app.command()
 def playbook(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH", help="Playbook file (.yaml may be left out) or catalog path.", autocompletion=playbooks
-        ),
-    ],
+    path: PlaybookPath,
     payload: Payload = None,
     input_file: Input = None,
     sets: Set = None,
     set_strings: SetString = None,
     merge: Merge = False,
-    version: Annotated[
-        int | None, typer.Option("--version", min=1, help="Version in the catalog. Default: the newest.")
-    ] = None,
+    version: Version = None,
     label: Label = None,
-    priority: Annotated[
-        int | None,
-        typer.Option(
-            "--priority", help="Priority of its jobs; greater ones run sooner. Default: the playbook's, else 0."
-        ),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Key of the start; a second start with it returns the first execution.")
-    ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Exit with 0 when the execution is accepted.")] = False,
-    start: Annotated[
-        bool, typer.Option("--start", help="Start the database with its schema, the server and a worker, if none runs.")
-    ] = False,
+    priority: Priority = None,
+    key: Key = None,
+    no_wait: NoWait = False,
+    start: StartMissing = False,
     prints: WithPrints = False,
     as_json: Json = False,
     host: Host = None,
@@ -141,17 +149,9 @@ def status(execution_id: ExecutionId, host: Host = None, port: Port = None, as_j
 @app.command()
 def result(
     execution_id: ExecutionId,
-    step: Annotated[
-        str | None,
-        typer.Argument(metavar="[STEP]", help="Step whose result is printed. Default: the execution's result."),
-    ] = None,
-    visit: Annotated[
-        int | None, typer.Option("--visit", min=1, help="Visit of the step, from 1. Default: the last one.")
-    ] = None,
-    item: Annotated[
-        str | None,
-        typer.Option("--item", metavar="N", help="Item of the step's loop, from 0: 3, or 3/5 in a loop within a loop."),
-    ] = None,
+    step: StepName = None,
+    visit: Visit = None,
+    item: Item = None,
     host: Host = None,
     port: Port = None,
 ) -> None:
@@ -189,10 +189,8 @@ def _reconnected(client: Client, settings: Settings, host: str | None, port: int
 @app.command()
 def logs(
     execution_id: ExecutionId,
-    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the execution has ended.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Write control characters to a terminal unchanged, as a pipe gets them.")
-    ] = False,
+    follow_on: FollowOn = False,
+    raw: Raw = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,
@@ -242,20 +240,13 @@ def _print_output(row: dict[str, Any], raw: bool) -> None:
 
 @app.command("list")
 def list_executions(
-    state: Annotated[list[str] | None, typer.Option("--status", help="Status of the executions. Repeatable.")] = None,
-    path: Annotated[str | None, typer.Option("--path", help="Catalog path of their playbook.")] = None,
+    state: StatusFilter = None,
+    path: PathFilter = None,
     label: Label = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since", metavar="AGE|TIME", help="Earliest start: an age as 90m, 2h, 7d, or an ISO time (UTC)."
-        ),
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option("--parent", metavar="ID", help="Execution of which they are children.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most N, newest first.", metavar="N")] = 20,
-    wide: Annotated[bool, typer.Option("--wide", help="Show all columns whole, also in a narrow terminal.")] = False,
+    since: Since = None,
+    parent: ParentFilter = None,
+    limit: Limit = 20,
+    wide: Wide = False,
     host: Host = None,
     port: Port = None,
     as_json: Json = False,

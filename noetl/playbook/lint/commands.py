@@ -11,7 +11,6 @@ from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.read.reader import Reader
 from noetl.playbook.step_types import fields_of
 from noetl.playbook.templates.sandbox import ENVIRONMENT
-from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
 _HARMLESS_NAMES: Final = frozenset({"execution_id", "job"})
@@ -45,24 +44,24 @@ def _check_sql_field(reader: Reader, node: Node, name: str, label: str) -> None:
             continue  # it could not be read: what stands for it says nothing
         sql = look_at(item.value)
         if sql.fault is not None:
-            sign, message = sql.fault.sign, sql.fault.message
-            line, column = place_in(reader.lines, item, sql.fault.index, sign) if sign else (item.line, item.column)
-            reader.report(line, column, "error", Code.SQL, f"{name} of {label}: {message}")
+            index, sign, message = sql.fault.index, sql.fault.sign, f"{name} of {label}: {sql.fault.message}"
+            if sign:
+                reader.report_token(item, index, sign, "error", Code.SQL, message)
+            else:
+                reader.error(item, Code.SQL, message)
         secrets = _secrets_in(item.value)
         for index in secrets:
-            line, column = place_in(reader.lines, item, index, item.value[index : index + 2])
             message = (
                 f"{name} of {label}: a secret is written into the SQL, which servers log and errors show: give it in"
                 " 'params' instead"
             )
-            reader.report(line, column, "warning", Code.SQL_SECRET, message)
+            reader.report_token(item, index, item.value[index : index + 2], "warning", Code.SQL_SECRET, message)
         for index in sql.values:
             if index not in secrets and _data_in(template_at(item.value, index)):
-                line, column = place_in(reader.lines, item, index, "{{")
                 message = (
                     f"{name} of {label}: a value is written into the SQL by a template: give it in 'params' instead"
                 )
-                reader.report(line, column, "warning", Code.SQL_TEMPLATE, message)
+                reader.report_token(item, index, "{{", "warning", Code.SQL_TEMPLATE, message)
 
 
 def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: str, label: str) -> None:
@@ -82,12 +81,11 @@ def _check_binding(reader: Reader, keys: Mapping[str, Node], name: str, type_: s
 def _check_shell(reader: Reader, node: Node, type_: str, label: str) -> None:
     written = _first_value(node.value) if type_ == "shell" and isinstance(node.value, str) else None
     if written is not None:
-        line, column = place_in(reader.lines, node, written, "{{")
         message = (
             f"command of {label}: a template is written into the text that the shell reads: give the value in 'env' and"
             ' write "$NAME", or make the command a list'
         )
-        reader.report(line, column, "warning", Code.SHELL_TEMPLATE, message)
+        reader.report_token(node, written, "{{", "warning", Code.SHELL_TEMPLATE, message)
     elif not node.null:
         _check_items(reader, node, "command", label)
         for item in node.value if node.kind == "list" and type_ == "shell" else ():
@@ -96,8 +94,7 @@ def _check_shell(reader: Reader, node: Node, type_: str, label: str) -> None:
                     f"command of {label}: arguments of a program are seen in the machine's list of processes: give the"
                     " secret in 'env' or 'stdin'"
                 )
-                line, column = place_in(reader.lines, item, item.value.index("{{"), "{{")
-                reader.report(line, column, "warning", Code.SHELL_SECRET, message)
+                reader.report_token(item, item.value.index("{{"), "{{", "warning", Code.SHELL_SECRET, message)
 
 
 def _first_value(text: str) -> int | None:

@@ -20,7 +20,6 @@ from noetl.playbook.templates.filter_table import FILTERS, Gives
 from noetl.playbook.templates.functions import TEXT_FUNCTIONS
 from noetl.playbook.templates.sandbox import ENVIRONMENT, MAPPING_METHODS
 from noetl.playbook.templates.template import UnreadableTemplate, is_template, program
-from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 
 Misuse = tuple[int, str, str]
@@ -90,8 +89,7 @@ def _check_below(reader: Reader, node: Node, label: str) -> None:
     """Report the misuses in the templates below a node."""
     for scalar in node.texts():
         for index, word, message in misuses_of(scalar.value):
-            place = place_in(reader.lines, scalar, index, word)
-            reader.report(*place, "error", Code.TEMPLATE, f"{label}: {message}")
+            reader.report_token(scalar, index, word, "error", Code.TEMPLATE, f"{label}: {message}")
 
 
 @lru_cache(maxsize=4096)

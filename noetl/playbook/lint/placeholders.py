@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.sql import look_at
 from noetl.playbook.read.reader import Reader
-from noetl.playbook.yaml.positions import place_in
 from noetl.playbook.yaml.tree import Node
 from noetl.rules.sql import Numbering, Placeholder, is_about_transactions
 
@@ -27,8 +26,7 @@ class _Mark:
         return written[self.placeholder.start : self.placeholder.end]
 
     def report(self, reader: Reader, label: str, message: str) -> None:
-        line, column = place_in(reader.lines, self.text, self.placeholder.start, self.sign)
-        reader.report(line, column, "error", Code.SQL, f"{label}: {message}")
+        reader.report_token(self.text, self.placeholder.start, self.sign, "error", Code.SQL, f"{label}: {message}")
 
 
 def check_placeholders(reader: Reader, texts: Sequence[Node], params: Node, type_: str, label: str) -> None:
@@ -83,8 +81,7 @@ def check_transactions(reader: Reader, text: Node, label: str) -> None:
     for index, words in look_at(text.value).commands:
         if is_about_transactions(words):
             word = text.value[index : index + len(words[0])]
-            line, column = place_in(reader.lines, text, index, word)
             message = (
                 f"{label} is one transaction from its first command to its last: leave {word} out, or give once: false"
             )
-            reader.report(line, column, "error", Code.SQL, message)
+            reader.report_token(text, index, word, "error", Code.SQL, message)

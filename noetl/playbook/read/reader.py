@@ -44,6 +44,10 @@ class Reader:
     def report(self, line: int, column: int, severity: str, code: Code, message: str) -> None:
         self.problems.append(Problem(self.filename, line, column, severity, code, message))
 
+    def report_token(self, node: Node, index: int, token: str, severity: str, code: Code, message: str) -> None:
+        """Report a problem of a token, which begins at an index of a text, where it stands in the file."""
+        self.report(*place_in(self.lines, node, index, token), severity, code, message)
+
     @property
     def errors(self) -> int:
         """The number of errors reported; warnings and hints do not count."""
@@ -180,12 +184,12 @@ class Reader:
         try:
             template = templates.compile_text(node.value, (self.playbook, step, field), decides)
             if templates.SECRET_CALL in template.names and not self._secrets:
-                message = "secret() can stand in the fields, args and auth of a step with a tool only"
-                at = _SECRET_CALL.search(node.value)
-                line, column = place_in(self.lines, node, at.start() if at else 0, "secret")
-                self.report(
-                    line, column, "error", Code.SECRET, f"{field}: {message}: everything else is kept in the log"
+                match = _SECRET_CALL.search(node.value)
+                message = (
+                    f"{field}: secret() can stand in the fields, args and auth of a step with a tool only: everything"
+                    " else is kept in the log"
                 )
+                self.report_token(node, match.start() if match else 0, "secret", "error", Code.SECRET, message)
             return template
         except templates.UnreadableTemplate as error:
             line, column = node.line, node.column

@@ -1,7 +1,10 @@
 """The further checks: where they point to, what guards a name, what is known of results, what SQL is taken for."""
 
+import importlib
+import inspect
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from noetl.errors import PlaybookError
 from noetl.playbook.lint.codes import Code
 from noetl.playbook.lint.result_shapes import returned
+from noetl.playbook.lint.run import CHECKS
 from noetl.playbook.lint.sql import look_at
 from noetl.playbook.lint.template_reads import reads_of
 from noetl.playbook.load import lint, load_playbook, stored_playbook
@@ -454,3 +458,18 @@ def test_lint_hints_at_a_block_save_further_behind_a_pager() -> None:
     text = PAGER.replace("BOTH", "store").replace("PATH", "'/x/{{ fetch.data.page }}.csv'").replace("JOIN", ", next: s")
     text += "- {step: s, type: http, endpoint: y, save: {storage: file, path: /x/y.json}}\n"
     assert ["each-page" in one for one in findings(text)] == [True]
+
+
+def test_every_check_of_a_playbook_stands_in_the_list() -> None:
+    """A module with a check that is not in the list would never be run."""
+    checks = set()
+    for file in (ROOT / "noetl" / "playbook" / "lint").glob("*.py"):
+        module = importlib.import_module(f"noetl.playbook.lint.{file.stem}")
+        checks |= {
+            check for name, check in vars(module).items() if name.startswith("check_") and _takes_a_source(check)
+        }
+    assert checks == set(CHECKS)
+
+
+def _takes_a_source(check: Callable[..., object]) -> bool:
+    return list(inspect.signature(check).parameters) == ["source"]

@@ -19,6 +19,7 @@ from psycopg.types.json import Json
 
 from noetl.database import store
 from noetl.database.sql import sql
+from noetl.jobs import Job
 from tests.support.postgres import TestServer
 
 FOLDER = Path(__file__).parents[3] / "noetl" / "database" / "sql"
@@ -115,6 +116,12 @@ def rows(columns: str) -> Query:
     return Query(NEW_ROWS.format(columns))
 
 
+NEW_JOB = ", ".join(
+    f"'{name}', {Literal(Json(value) if name == 'context' else value).as_string()}"
+    for name, value in Job(node_id="c", visit=1).columns().items()
+)
+"""The columns of a job as names and values of an object."""
+
 CLAIM = {"worker": "w", "pool": "default", "slots": 16, "lease": 30}
 REMOVE = {"worker": "worker8", "executions": Query(HOLDERS), "known": Query(HOLDERS), "jobs": Query(JOBS),
           "attempts": Query(ATTEMPTS), "expired": Query(JOBS.replace("id ORDER", "false ORDER")),
@@ -147,10 +154,7 @@ STATEMENTS: dict[str, Mapping[str, Any]] = {
         "labels": "{}", "by": None, "timeout": None, "at": 0, "ended": False,
     },
     "insert_jobs": {
-        "rows": rows(
-            "'execution_id', id, 'node_id', 'c', 'visit', 1, 'item_index', -1, 'status', 'queued', 'pool', 'default',"
-            "'priority', 0, 'attempts', 0, 'failures', 0, 'lost', 0, 'context', '{}'::json, 'created_at', 0"
-        ),
+        "rows": rows(f"'execution_id', id, 'status', 'queued', 'created_at', 0, {NEW_JOB}"),
         "worker": None,
         "lease": 0,
     },

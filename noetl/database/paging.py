@@ -55,9 +55,9 @@ class Where:
     """The conditions of one query and their parameters, in the same order."""
 
     parts: list[LiteralString] = field(default_factory=list)
-    params: list[Any] = field(default_factory=list)
+    params: list[object] = field(default_factory=list)
 
-    def add(self, condition: LiteralString, *params: Any) -> None:
+    def add(self, condition: LiteralString, *params: object) -> None:
         self.parts.append(condition)
         self.params.extend(params)
 
@@ -66,12 +66,12 @@ class Where:
         return " WHERE " + " AND ".join(self.parts) if self.parts else ""
 
 
-def plain_row(row: Mapping[str, Any]) -> Row:
+def plain_row(row: Mapping[str, object]) -> Row:
     """Return a database row as JSON can carry it: ids and times as text."""
     return {name: _plain(name, value) for name, value in row.items()}
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: object) -> object:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, UUID) or (name in _IDS and isinstance(value, int)):
@@ -117,7 +117,7 @@ def _key(kind: type, value: Any) -> Any:
     raise ValueError
 
 
-def fetch(conn: Connection, query: LiteralString, params: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
+def fetch(conn: Connection, query: LiteralString, params: Sequence[object] | Mapping[str, object]) -> list[Row]:
     """Return the rows of a query."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return [plain_row(row) for row in cursor.execute(query, params)]

@@ -65,6 +65,13 @@ def add_part(rows: Rows, part: BatchPart, at: int, inline_limit: int, staying: S
     rows.jobs += [
         job_row(execution_id, job, at, leased=id(job) in staying, quarantined=part.quarantined) for job in part.jobs
     ]
+    if part.chunks or part.errors or part.outputs or part.cancelled_children:
+        _add_rare_rows(rows, part)
+
+
+def _add_rare_rows(rows: Rows, part: BatchPart) -> None:
+    """Add the rows that most steps do not have."""
+    execution_id = part.execution.execution_id
     rows.chunks += [_chunk_row(execution_id, chunk) for chunk in part.chunks]
     rows.errors += [
         {**asdict(error), "execution_id": execution_id, "message": storable(error.message)} for error in part.errors

@@ -180,9 +180,9 @@ class Reader:
             {name: self.template(item, step, f"{field}.{name}" if field else name) for name, item in node.value.items()}
         )
 
-    def _text_template(self, node: Node, step: str, field: str, decides: bool = False) -> AnyTemplate:
+    def _text_template(self, node: Node, step: str, field: str, is_condition: bool = False) -> AnyTemplate:
         try:
-            template = templates.compile_text(node.value, (self.playbook, step, field), decides)
+            template = templates.compile_text(node.value, (self.playbook, step, field), is_condition)
             if templates.SECRET_CALL in template.names and not self._secrets:
                 match = _SECRET_CALL.search(node.value)
                 message = (
@@ -216,8 +216,8 @@ class Reader:
             return Constant(value)
         if isinstance(value, str) and templates.is_template(value):
             stripped = Node("scalar", node.line, node.column, value=value.strip(), block=node.block)
-            template = self._text_template(stripped, step, field, decides=True)
-            if isinstance(template, (templates.Expression, templates.Path)) and template.sole:
+            template = self._text_template(stripped, step, field, is_condition=True)
+            if isinstance(template, (templates.Expression, templates.Path)) and template.is_expression:
                 return templates.Condition(template)
             if template.constant:
                 return template  # it cannot be read, which has been reported

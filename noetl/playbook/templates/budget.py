@@ -143,7 +143,7 @@ def on_one_budget(compute: Callable[..., Result], *args: Any, times: int = 1) ->
 # ---- values ------------------------------------------------------------------------------------------------------
 
 
-def normal(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a rendered value as plain JSON types: views, markup, generators and tuples are resolved.
 
     Raises `SecurityError` for what is not data and `UndefinedError` for what is undefined.
@@ -233,7 +233,7 @@ def text(value: Any) -> str:
     if isinstance(value, (Undefined, Absent)):
         value = str(value)
     elif not isinstance(value, str):
-        value = json_text(normal(value))
+        value = json_text(plain_value(value))
     BUDGET.charge_characters(len(value))
     return str(value)
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from jinja2.exceptions import FilterArgumentError, SecurityError
 
-from noetl.playbook.templates.budget import BUDGET, normal, text
+from noetl.playbook.templates.budget import BUDGET, plain_value, text
 
 MAX_WIDTH: Final = 1000
 """The greatest width and precision that a pattern may name."""
@@ -26,7 +26,7 @@ def format_text(pattern: str, *args: Any, **kwargs: Any) -> str:
     if kwargs:
         values = {key: _ready(value) for key, value in kwargs.items()}
     elif len(args) == 1 and isinstance(args[0], Mapping):
-        values = _Named(normal(args[0]))
+        values = _Named(plain_value(args[0]))
     else:
         values = tuple(_ready(value) for value in args)
     _charge(pattern, values)
@@ -56,7 +56,7 @@ class _Named(dict[str, Any]):
 
 def _ready(value: Any) -> Any:
     """Return a value as a pattern may take it: what is neither text nor number becomes text once, not at each place."""
-    plain = normal(value)
+    plain = plain_value(value)
     if isinstance(plain, (int, float, str)) and not isinstance(plain, bool):
         return plain
     return _Text(text(value if plain is None else plain))

@@ -50,15 +50,15 @@ class UnreadableTemplate(Exception):
 
 @dataclass(slots=True)
 class Parsed:
-    """A template's tree, ready to be compiled. `sole`: it is exactly one expression."""
+    """A template's tree, ready to be compiled. `is_expression`: it is exactly one expression."""
 
     tree: nodes.Template
-    sole: bool
+    is_expression: bool
     names: frozenset[str]
 
 
-def parse(text: str, decides: bool = False) -> Parsed:
-    """Return the tree of a template; `decides`: of a condition, if it is one expression.
+def parse(text: str, is_condition: bool = False) -> Parsed:
+    """Return the tree of a template; `is_condition`: of a condition, if it is one expression.
 
     Raises `UnreadableTemplate`.
     """
@@ -69,9 +69,9 @@ def parse(text: str, decides: bool = False) -> Parsed:
     try:
         if stripped.startswith("{{") and stripped.endswith("}}"):
             tree = ENVIRONMENT.parse(stripped)
-            if _is_sole(tree):
+            if _is_one_expression(tree):
                 names = _prepare(tree, text, returns)
-                if decides:
+                if is_condition:
                     _guard(tree)
                 return Parsed(tree, True, names)
         tree = ENVIRONMENT.parse(text)
@@ -88,7 +88,7 @@ def _guard(tree: Any) -> None:
     output.nodes[0] = guarded_condition(output.nodes[0])
 
 
-def _is_sole(tree: nodes.Template) -> bool:
+def _is_one_expression(tree: nodes.Template) -> bool:
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output):
         return False
     parts = tree.body[0].nodes

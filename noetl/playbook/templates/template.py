@@ -15,7 +15,7 @@ from jinja2.runtime import Context
 
 from noetl.errors import TemplateError
 from noetl.playbook.templates import parse as syntax
-from noetl.playbook.templates.budget import BUDGET, NO_SCOPE, normal
+from noetl.playbook.templates.budget import BUDGET, NO_SCOPE, plain_value
 from noetl.playbook.templates.conditions import AmbiguousCondition, ambiguity
 from noetl.playbook.templates.env import Env
 from noetl.playbook.templates.evaluate import reason_of
@@ -80,14 +80,14 @@ def is_template(text: str) -> bool:
 class Program:
     """One template text, whatever playbook it stands in: its names, and the compiled code, made when first run."""
 
-    __slots__ = ("_environment", "_globals", "_root", "_tree", "names", "sole")
+    __slots__ = ("_environment", "_globals", "_root", "_tree", "is_expression", "names")
 
-    def __init__(self, text: str, decides: bool) -> None:
-        parsed = syntax.parse(text, decides)
+    def __init__(self, text: str, is_condition: bool) -> None:
+        parsed = syntax.parse(text, is_condition)
         self.names = parsed.names
-        self.sole = parsed.sole
+        self.is_expression = parsed.is_expression
         self._tree: Any = parsed.tree
-        self._environment = EXPRESSION_ENVIRONMENT if parsed.sole else ENVIRONMENT
+        self._environment = EXPRESSION_ENVIRONMENT if parsed.is_expression else ENVIRONMENT
         self._globals = {name: value for name, value in ENVIRONMENT.globals.items() if name in self.names}
         self._root: Any = None
 
@@ -107,8 +107,8 @@ class Program:
         try:
             root = self._root or self._compile()
             pieces = root(Context(self._environment, variables, None, {}))
-            if self.sole:
-                return normal(next(iter(pieces)))
+            if self.is_expression:
+                return plain_value(next(iter(pieces)))
             texts = list(pieces)
             if len(texts) > _FEW_PIECES:
                 BUDGET.charge_characters(sum(map(len, texts)))
@@ -133,12 +133,12 @@ class Program:
 
 
 @functools.lru_cache(maxsize=8192)
-def program(text: str, decides: bool) -> Program:
-    """Return the program of a template text. `decides`: it is a condition. Raises `UnreadableTemplate`.
+def program(text: str, is_condition: bool) -> Program:
+    """Return the program of a template text. `is_condition`: it is a condition. Raises `UnreadableTemplate`.
 
     Nothing has a default: the cache would tell `program(text)` from `program(text, False)`.
     """
-    return Program(text, decides)
+    return Program(text, is_condition)
 
 
 class Constant:
@@ -147,7 +147,7 @@ class Constant:
     __slots__ = ("value",)
     names: frozenset[str] = frozenset()
     constant = True
-    sole = False
+    is_expression = False
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -159,15 +159,15 @@ class Constant:
 class Expression:
     """A string with a template in it."""
 
-    __slots__ = ("_program", "names", "place", "sole", "text")
+    __slots__ = ("_program", "is_expression", "names", "place", "text")
     constant = False
 
-    def __init__(self, text: str, place: tuple[str, str, str], decides: bool = False) -> None:
+    def __init__(self, text: str, place: tuple[str, str, str], is_condition: bool = False) -> None:
         self.text = text
         self.place = place
-        self._program = program(text, decides)
+        self._program = program(text, is_condition)
         self.names = self._program.names
-        self.sole = self._program.sole
+        self.is_expression = self._program.is_expression
 
     def render(self, scope: Mapping[str, Any]) -> Any:
         return _run(self._program, scope, self.text, self.place)
@@ -196,7 +196,7 @@ class Path:
 
     __slots__ = ("_first", "_parts", "names", "place", "text")
     constant = False
-    sole = True
+    is_expression = True
 
     def __init__(self, text: str, first: str, parts: tuple[str | int, ...], place: tuple[str, str, str]) -> None:
         self.text = text
@@ -236,7 +236,7 @@ class MappingTemplate:
 
     __slots__ = ("_items", "keys", "names")
     constant = False
-    sole = False
+    is_expression = False
 
     def __init__(self, items: "Mapping[str, AnyTemplate]") -> None:
         self._items = [
@@ -265,7 +265,7 @@ class ListTemplate:
 
     __slots__ = ("_items", "names")
     constant = False
-    sole = False
+    is_expression = False
 
     def __init__(self, items: "Sequence[AnyTemplate]") -> None:
         self._items = items
@@ -280,7 +280,7 @@ class Condition:
 
     __slots__ = ("_value", "names", "place", "text")
     constant = False
-    sole = True
+    is_expression = True
 
     def __init__(self, value: "Expression | Path") -> None:
         self._value = value
@@ -346,8 +346,8 @@ def _compile_text(text: str, place: tuple[str, str, str]) -> AnyTemplate:
         raise TemplateError(error.reason, playbook=playbook, step=step, field=field, template=_short(text)) from None
 
 
-def compile_text(text: str, place: tuple[str, str, str], decides: bool = False) -> AnyTemplate:
-    """Return the template of a text; `place` is playbook, step and field, `decides` says that it is a condition.
+def compile_text(text: str, place: tuple[str, str, str], is_condition: bool = False) -> AnyTemplate:
+    """Return the template of a text; `place` is playbook, step and field, `is_condition` says that it is a condition.
 
     Raises `UnreadableTemplate`.
     """
@@ -360,4 +360,4 @@ def compile_text(text: str, place: tuple[str, str, str], decides: bool = False) 
             for name, index, single, double in PARTS.findall(dotted[2])
         )
         return Path(text, dotted[1], parts, place)
-    return Expression(text, place, decides)
+    return Expression(text, place, is_condition)

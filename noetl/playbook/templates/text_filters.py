@@ -12,7 +12,7 @@ from jinja2.exceptions import FilterArgumentError, SecurityError
 from jinja2.nodes import EvalContext
 from markupsafe import escape
 
-from noetl.playbook.templates.budget import BUDGET, MAX_NUMBER, normal, text
+from noetl.playbook.templates.budget import BUDGET, MAX_NUMBER, plain_value, text
 from noetl.playbook.templates.secret_references import APOSTROPHE, in_json
 from noetl.playbook.values import brief
 
@@ -55,7 +55,7 @@ def _no_constant(name: str) -> Any:
 
 def tojson(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON text, which may stand within apostrophes: its own are written as \\u0027."""
-    plain = normal(value)
+    plain = plain_value(value)
     if indent is not None:
         if not isinstance(indent, int) or not 0 <= indent <= 16:
             raise FilterArgumentError("tojson: indent is between 0 and 16")
@@ -76,7 +76,7 @@ def _charge_depths(value: Any, width: int, depth: int) -> None:
 
 def pprint(value: Any) -> str:
     """Jinja's `pprint`, bounded."""
-    plain = normal(value)
+    plain = plain_value(value)
     _charge_repeats(plain, 1)
     return filters.do_pprint(plain)
 
@@ -125,7 +125,7 @@ def striptags(value: Any) -> str:
 
 def urlencode(value: Any) -> str:
     """Jinja's `urlencode`, bounded."""
-    plain = normal(value)
+    plain = plain_value(value)
     if isinstance(plain, dict):
         pairs = [(str(key), _as_text(item)) for key, item in plain.items()]
     elif isinstance(plain, list):

@@ -166,7 +166,7 @@ def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_non
     """What counts is the time on a processor since the last turn, not that on the wall."""
     pulse, released, computed, ended = Pulse(longest_turn=0.05), threading.Event(), threading.Event(), threading.Event()
 
-    def pump() -> None:
+    def turn() -> None:
         pulse.turn()
         assert released.wait(20)
         until = time.thread_time() + 0.1
@@ -178,7 +178,7 @@ def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_non
         pulse.rest()
 
     assert not pulse.stands_still(), "it has not begun"
-    thread = threading.Thread(target=pump)
+    thread = threading.Thread(target=turn)
     thread.start()
     assert not pulse.stands_still()
     released.set()

@@ -162,7 +162,7 @@ def test_a_supervisor_that_was_stopped_itself_ends_nobody(tmp_path: Path, monkey
     supervisor._end()
 
 
-def test_a_pump_that_waits_has_a_pulse_and_one_that_computes_without_end_has_none() -> None:
+def test_a_loop_that_waits_has_a_pulse_and_one_that_computes_without_end_has_none() -> None:
     """What counts is the time on a processor since the last turn, not that on the wall."""
     pulse, released, computed, ended = Pulse(longest_turn=0.05), threading.Event(), threading.Event(), threading.Event()
 

@@ -37,7 +37,7 @@ LEASE_GRACE_SECONDS = 5.0
 """Seconds after its end at which a server ends a lease: workers, which look every second, come first."""
 
 
-class Overdue:
+class ExecutionTimeouts:
     """Ends executions that are past their timeout; those that cannot be ended now are left out for a while."""
 
     def __init__(self, orchestrator: Orchestrator, schema: str) -> None:
@@ -50,8 +50,8 @@ class Overdue:
         now = time.monotonic()
         self._postponed = {execution: until for execution, until in self._postponed.items() if until > now}
         with store.transaction(conn, self._schema, asynchronous=True):
-            overdue = store.select_timed_out_executions(conn, limit=OVERDUE_ROWS, skip=list(self._postponed))
-        for execution_id in overdue:
+            timed_out = store.select_timed_out_executions(conn, limit=OVERDUE_ROWS, skip=list(self._postponed))
+        for execution_id in timed_out:
             try:
                 self._orchestrator.time_out(execution_id)
             except Locked:

@@ -8,7 +8,7 @@ import psycopg
 
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog
-from noetl.orchestrator.lost import Overdue, expire_leases
+from noetl.orchestrator.lost import ExecutionTimeouts, expire_leases
 from noetl.server.service import Service
 
 log = logging.getLogger("noetl.server")
@@ -21,12 +21,12 @@ QUIET_SECONDS = 30.0
 
 
 class Caretaker:
-    """A thread that ends overdue executions and leases of workers that are gone. It borrows a session each time."""
+    """A thread that times executions out and ends leases of workers that are gone. It borrows a session each time."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._service = service
         self._name = name
-        self._overdue = Overdue(service.orchestrator, service.database.schema)
+        self._timeouts = ExecutionTimeouts(service.orchestrator, service.database.schema)
         self._stop = threading.Event()
         self._trouble = TroubleLog(log)
         self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
@@ -43,7 +43,7 @@ class Caretaker:
     def look(self) -> None:
         """Do the duties once. Raises `psycopg.Error`, `DatabaseError`."""
         with self._service.database.connection() as conn:
-            self._overdue(conn)
+            self._timeouts(conn)
         expire_leases(self._service.database, self._service.orchestrator, by=self._name)
 
     def _run(self) -> None:

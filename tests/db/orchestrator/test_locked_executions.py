@@ -116,19 +116,19 @@ def test_locked_jobs_hold_up_no_other_execution(engine: Engine, settings: Settin
         wait_for(lambda: ended(engine, executions) == LOCKED, limit=60)
 
 
-def test_an_overdue_execution_that_is_locked_does_not_stop_the_maintenance(engine: Engine, settings: Settings) -> None:
+def test_a_timed_out_execution_that_is_locked_does_not_stop_the_maintenance(engine: Engine, settings: Settings) -> None:
     """It renews leases, too: a wait without end would cost the worker all it holds."""
     execution = engine.start("overdue")
     executor = Executor(1)
     worker_loop = a_worker_loop(engine.database, settings, executor)
-    end_overdue = execution_timeouts(worker_parts(worker_loop))
+    time_out = execution_timeouts(worker_parts(worker_loop))
     with closing(executor), engine.database.connect() as conn, ThreadPoolExecutor(1) as threads:
         with holding(engine.database, "SELECT FROM execution FOR NO KEY UPDATE"):
-            threads.submit(end_overdue, conn).result(20)
+            threads.submit(time_out, conn).result(20)
             assert engine.status(execution) == "running"
 
         def ended_by_now() -> bool:
-            end_overdue(conn)
+            time_out(conn)
             return engine.status(execution) == "failed"
 
         wait_for(ended_by_now)

@@ -90,7 +90,7 @@ def test_unreadable_jobs_of_a_worker_that_is_gone_do_not_hide_those_behind_them(
     make_readable(engine, QUICK)
 
 
-def test_overdue_executions_that_cannot_be_ended_do_not_hide_those_behind_them(
+def test_timed_out_executions_that_cannot_be_ended_do_not_hide_those_behind_them(
     database: Database, settings: Settings
 ) -> None:
     engine = Engine(database, settings)

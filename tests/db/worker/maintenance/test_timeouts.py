@@ -15,10 +15,10 @@ def test_an_execution_past_its_timeout_fails_and_others_continue(
     engine.register(WAITING)
     engine.register(WAITING.replace("path: waiting", "path: limited") + "timeout: 1ms\n")
     patient, limited = engine.start("waiting"), engine.start("limited")
-    end_overdue = execution_timeouts(worker)
+    time_out = execution_timeouts(worker)
 
     def ended() -> bool:
-        end_overdue(conn)
+        time_out(conn)
         return engine.status(limited) == "failed"
 
     wait_for(ended)

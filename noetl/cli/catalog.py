@@ -1,12 +1,13 @@
 """`noetl catalog`: register, list, show."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from noetl.cli.account import account_name
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.connection.database_client import connect_to_read
+from noetl.cli.json_object import JsonObject
 from noetl.cli.options import Host, Json, Port
 from noetl.cli.playbook_files import catalog_path, documents, read_text
 from noetl.cli.terminal import complain, note, print_json, print_table
@@ -79,10 +80,10 @@ def show(
     print(document["content"], end="" if document["content"].endswith("\n") else "\n")
 
 
-def put(client: Client, content: str, filename: str) -> dict[str, Any]:
+def put(client: Client, content: str, filename: str) -> JsonObject:
     """Register one document and return where it stands."""
     body = {"content": content, "filename": filename[-500:], "by": account_name()}
-    answer: dict[str, Any] = client.post("/api/catalog", body, repeat=True)  # equal content keeps its version
+    answer: JsonObject = client.post("/api/catalog", body, repeat=True)  # equal content keeps its version
     return answer
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from noetl.cli.json_object import JsonObject
 from noetl.cli.playbook_files import PLAYBOOK_SUFFIXES
 from noetl.errors import NoetlError
 
@@ -46,12 +46,12 @@ def _files(incomplete: str) -> Iterator[str]:
             yield name
 
 
-def _ask(path: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+def _ask(path: str, query: JsonObject) -> list[JsonObject]:
     from noetl.cli.connection.client import connect
     from noetl.settings import load_settings
 
     try:
-        items: list[dict[str, Any]] = connect(load_settings()).get(path, query)["items"]
+        items: list[JsonObject] = connect(load_settings()).get(path, query)["items"]
     except NoetlError:
         return []  # without a server there is nothing to propose, and nobody to tell
     return items

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from noetl.cli.json_object import JsonObject
 from noetl.cli.options import ExecutionId
 from noetl.cli.terminal import note
 from noetl.errors import InputError
@@ -57,7 +58,7 @@ def export(
                 note(f"{file}: {count} row{'s' if count != 1 else ''}")
 
 
-def write_array(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+def write_array(file: Path, rows: Iterable[JsonObject]) -> int:
     """Write rows as one JSON array, a row per line, whole or not at all; return how many there were."""
     import orjson
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from noetl.cli.json_object import JsonObject
 from noetl.errors import InputError, NotFound
 
 PLAYBOOK_SUFFIXES = (".yaml", ".yml")
@@ -13,7 +13,7 @@ PLAYBOOK_SUFFIXES = (".yaml", ".yml")
 _DOCUMENT_KEY = re.compile(r"^(apiVersion|kind|metadata|workflow)\s*:", re.MULTILINE)
 _CHILD_CALL = re.compile(r"type['\"]?\s*:\s*['\"]?playbook")
 
-Register = Callable[[str, str], dict[str, Any]]
+Register = Callable[[str, str], JsonObject]
 """Put content with this file name into the catalog; return `{path, version, kind, created}`."""
 
 

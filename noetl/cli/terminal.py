@@ -40,7 +40,7 @@ def confirmed(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a document on stdout, and nothing beside it."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
@@ -136,7 +136,7 @@ def safe(text: str, stream: TextIO) -> str:
     return visible(text) if stream.isatty() else text
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """Return a value as one line of text."""
     if value is None:
         return ""
@@ -146,7 +146,7 @@ def cell(value: Any) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _short(name: str, value: Any, *, wide: bool) -> str:
+def _short(name: str, value: object, *, wide: bool) -> str:
     """Return a value as a person wants to see it: times to the second, or shorter where room is scarce."""
     text = cell(value)
     if not name.endswith("_at"):

@@ -172,7 +172,7 @@ class Acceptor:
         self._make = make
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         listening.setblocking(False)
         self._resume()

@@ -43,12 +43,12 @@ def status_of(error: errors.NoetlError) -> tuple[int, str]:
     return 500, "internal"
 
 
-def answer_bytes(type_: str, message: str, detail: Any = None) -> bytes:
+def answer_bytes(type_: str, message: str, detail: object = None) -> bytes:
     """Return the body of an error answer."""
     return orjson.dumps({"error": {"type": type_, "message": message, "detail": detail}}, default=str)
 
 
-def answer(status: int, type_: str, message: str, detail: Any = None) -> Response:
+def answer(status: int, type_: str, message: str, detail: object = None) -> Response:
     """Return an error answer."""
     return Response(answer_bytes(type_, message, detail), status, media_type="application/json")
 
@@ -85,7 +85,7 @@ def _sentence(where: str, message: str) -> str:
     return f"{where} {message}" if message.startswith(("is ", "must ")) else f"{where}: {message}"
 
 
-def _where(location: tuple[Any, ...]) -> str:
+def _where(location: tuple[object, ...]) -> str:
     parts = list(location[1:] or location)
     if location[0] == "query":  # one of several values of a parameter: people count them differently
         parts = parts[:1]

@@ -107,6 +107,6 @@ class Service:
             raise
 
 
-def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON answer."""
     return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")

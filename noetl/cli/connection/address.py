@@ -14,8 +14,8 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from noetl.cli.json_object import JsonObject
 from noetl.errors import SettingsError, Unauthorized, Unreachable
 from noetl.home import local_socket
 from noetl.home.files import make_home, replace_file, write_new
@@ -58,7 +58,7 @@ def find_server(settings: Settings, host: str | None = None, port: int | None = 
     return ServerLocation(address, from_dotenv=not settings.from_dotenv.isdisjoint(names))
 
 
-def home_server(home: Path, running: dict[str, Any]) -> ServerLocation:
+def home_server(home: Path, running: JsonObject) -> ServerLocation:
     """Return where the server of a home is, by what it has written about itself.
 
     Raises `Unreachable` where it has no socket.
@@ -99,7 +99,7 @@ def token_for(location: ServerLocation, settings: Settings) -> str | None:
     return settings.api_token
 
 
-def read_address(home: Path) -> dict[str, Any] | None:
+def read_address(home: Path) -> JsonObject | None:
     """Return what this home's server has written about itself, or None."""
     try:
         about = json.loads((home / "server.json").read_bytes())

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from noetl.cli.connection.address import ServerLocation, find_server, known_instance, token_for
+from noetl.cli.json_object import JsonObject
 from noetl.errors import AnswerLost, Conflict, InputError, NotFound, Unauthorized, Unreachable
 from noetl.home import local_socket
 from noetl.settings import Settings
@@ -91,7 +92,7 @@ class Client:
                 return items[:limit]
             parameters["after"] = page["next"]
 
-    def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
+    def events(self, execution_id: str, after: int) -> Iterator[JsonObject]:
         """Give the events of an execution as they happen, until it has ended. Raises `Unreachable` on a break."""
         path = f"/api/executions/{segment(execution_id)}/stream?" + urlencode({"after": after})
         try:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client, connect, segment
+from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import note
 from noetl.errors import DatabaseError, Unreachable
 from noetl.settings import Settings
@@ -69,7 +70,7 @@ class DatabaseClient(Client):
         except DatabaseError as error:
             raise Unreachable(str(error)) from error
 
-    def events(self, execution_id: str, after: int) -> Iterator[dict[str, Any]]:
+    def events(self, execution_id: str, after: int) -> Iterator[JsonObject]:
         """Give the events of an execution as they happen, until it has ended."""
         path = f"/api/executions/{segment(execution_id)}/events"
         while True:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from noetl.cli.dev.files import Folder
 from noetl.cli.dev.screen import Screen
 from noetl.cli.execute.options import Set, SetString
 from noetl.cli.execute.start_options import read_sets
+from noetl.cli.json_object import JsonObject
 from noetl.cli.options import Json
 from noetl.cli.playbook_files import catalog_path, find_file
 from noetl.errors import DatabaseError, InputError, NotFound
@@ -109,7 +110,7 @@ class _Dev:
         database: "Database",
         folder: Path,
         run: str | None,
-        overlay: dict[str, Any],
+        overlay: JsonObject,
     ) -> None:
         from noetl.orchestrator.commands import Orchestrator
 

@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from noetl.cli.dev.screen import Screen
 from noetl.cli.execute.output_reporter import OutputReporter
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.wait_reporter import QUIET_SECONDS, WaitReporter
+from noetl.cli.json_object import JsonObject
 from noetl.words import TERMINAL_EVENTS
 
 if TYPE_CHECKING:
@@ -18,14 +19,12 @@ if TYPE_CHECKING:
 MAX_FOLLOWED = 50
 """Most executions followed at a time; those begun beyond are not shown."""
 
-Row = dict[str, Any]
-
 
 @dataclass(slots=True)
 class _Followed:
     """One execution that goes on."""
 
-    shown: Row
+    shown: JsonObject
     progress: Progress
     output: OutputReporter
     waits: WaitReporter
@@ -70,7 +69,7 @@ class Executions:
             rows = read.list_executions(conn, read.ExecutionFilter(), limit=1).items
         return int(rows[0]["execution_id"]) if rows else 0
 
-    def _begin(self, number: int, shown: Row) -> None:
+    def _begin(self, number: int, shown: JsonObject) -> None:
         progress = self._screen.progress(shown, self._paths.get(shown["path"]))
 
         def show(step: str, text: str) -> None:
@@ -81,7 +80,7 @@ class Executions:
         output = OutputReporter(lambda after: self._output(number, after), show)
         self._followed[number] = _Followed(shown, progress, output, WaitReporter(list, progress))
 
-    def _output(self, number: int, after: str | None) -> Row:
+    def _output(self, number: int, after: str | None) -> JsonObject:
         from noetl.database import read
 
         with self._database.session() as conn:

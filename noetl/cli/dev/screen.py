@@ -5,10 +5,10 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, took
+from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import STATUS_STYLES, cell, open_console, safe
 from noetl.errors import Problem
 
@@ -39,18 +39,18 @@ class Screen:
         document = {"what": "registered", "file": str(file), "path": path, "version": version, "created": created}
         self._line(document, (_now(), "dim"), (f"  {file}: {path} version {version}{new}", "green" if created else ""))
 
-    def started(self, shown: dict[str, Any]) -> None:
+    def started(self, shown: JsonObject) -> None:
         """Show that an execution has begun."""
         names = ("execution_id", "path", "version", "parent_execution_id", "started_by")
         text = f"  {shown['path']} version {shown['version']}: execution {shown['execution_id']}"
         self._line({"what": "started", **{name: shown[name] for name in names}}, (_now(), "dim"), (text, "bold"))
 
-    def progress(self, shown: dict[str, Any], file: Path | None) -> Progress:
+    def progress(self, shown: JsonObject, file: Path | None) -> Progress:
         """Return the progress that shows the events of an execution."""
         label = f"{shown['path'].rpartition('/')[2]}#{shown['execution_id'][-4:]}"
         return Progress(quiet=self.as_json, place=code_place(file), label=label)
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: JsonObject) -> None:
         """Show an event of the log; people get it from the progress."""
         if self.as_json:
             self._line({"what": "event", **event})
@@ -60,7 +60,7 @@ class Screen:
         if self.as_json:
             self._line({"what": "printed", "execution_id": execution_id, "step": step, "text": text})
 
-    def ended(self, shown: dict[str, Any]) -> None:
+    def ended(self, shown: JsonObject) -> None:
         """Show how an execution ended, its result on stdout."""
         status, error = shown["status"], shown["error"] or {}
         names = ("execution_id", "path", "version", "status", "result", "error")
@@ -76,7 +76,7 @@ class Screen:
                 print(safe(line, sys.stdout))
             sys.stdout.flush()
 
-    def _line(self, document: dict[str, Any], *parts: tuple[str, str]) -> None:
+    def _line(self, document: JsonObject, *parts: tuple[str, str]) -> None:
         if self.as_json:
             print(json.dumps(document, ensure_ascii=False, default=str), flush=True)
         elif self._console is not None:

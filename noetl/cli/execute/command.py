@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 import typer
@@ -45,6 +45,7 @@ from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.report import code_place, labels_text, print_outcome, print_status, took
 from noetl.cli.execute.start import start_execution, start_missing
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
+from noetl.cli.json_object import JsonObject
 from noetl.cli.options import ExecutionId, Host, Json, Port
 from noetl.cli.playbook_files import catalog_path, find_file
 from noetl.cli.terminal import note, print_json, print_table, safe
@@ -214,7 +215,7 @@ def logs(
         note("nothing was printed")
 
 
-def _output(client: Client, path: str, follow_on: bool) -> Iterator[dict[str, Any]]:
+def _output(client: Client, path: str, follow_on: bool) -> Iterator[JsonObject]:
     """Give what an execution has printed; with `follow_on` also what it prints until it has ended."""
     after, over = None, False
     while not over:
@@ -229,7 +230,7 @@ def _output(client: Client, path: str, follow_on: bool) -> Iterator[dict[str, An
             time.sleep(POLL_SECONDS)
 
 
-def _print_output(row: dict[str, Any], raw: bool) -> None:
+def _print_output(row: JsonObject, raw: bool) -> None:
     """Print the output of one attempt, with a head on stderr."""
     visit = f" visit {row['visit']}" if row["visit"] > 1 else ""
     attempt = f" attempt {row['attempt']}" if row["attempt"] > 1 else ""
@@ -303,14 +304,14 @@ def cancel(
         note(f"execution {execution_id} is {answer['status']}")
 
 
-def ask_to_end(client: Client, execution_id: str, reason: str) -> dict[str, Any]:
+def ask_to_end(client: Client, execution_id: str, reason: str) -> JsonObject:
     """Ask an execution to end and return its status; again where the answer was lost, unless it was heard.
 
     A second request is no repetition: it ends the `finally`, too.
     """
     path, body = f"/api/executions/{segment(execution_id)}", {"reason": reason, "by": account_name()}
     try:
-        answer: dict[str, Any] = client.post(f"{path}/cancel", body)
+        answer: JsonObject = client.post(f"{path}/cancel", body)
     except AnswerLost:
         answer = client.get(path)
         if answer["cancel_requested_at"] is None:

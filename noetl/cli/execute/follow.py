@@ -2,19 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from noetl.cli.connection.client import Client, segment
 from noetl.cli.execute.output_reporter import OutputReporter
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.wait_reporter import WaitReporter
+from noetl.cli.json_object import JsonObject
 from noetl.errors import Unreachable
 from noetl.words import ExecutionStatus
 
 RECONNECT_SECONDS = 60.0
 """Seconds during which a server that went away is looked for again."""
-
-Event = dict[str, Any]
 
 EXIT_CODES = {ExecutionStatus.COMPLETED: 0, ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELLED: 1}
 
@@ -26,7 +24,7 @@ def exit_code(status: str) -> int:
 
 def follow(
     client: Client, execution_id: str, progress: Progress, reconnect: Callable[[], Client], *, prints: bool = False
-) -> Event:
+) -> JsonObject:
     """Show the events of an execution until it has ended, and return it; with `prints` what its steps print, too.
 
     A server that goes away is looked for again. Raises `Unreachable` when it does not come back.
@@ -44,7 +42,7 @@ def follow(
                     if prints:
                         output.report_before(event)
                     progress.show(event)
-                shown: Event = client.get(path)
+                shown: JsonObject = client.get(path)
                 if ExecutionStatus(shown["status"]).terminal and int(shown["last_event_id"]) <= after:
                     return shown
             except Unreachable as error:

@@ -1,8 +1,8 @@
 """The reporter of output: it shows what steps print in front of the event that ends their attempt."""
 
 from collections.abc import Callable
-from typing import Any
 
+from noetl.cli.json_object import JsonObject
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.words import NO_ITEM, EventType
 
@@ -15,19 +15,17 @@ _ATTEMPT_ENDS = (
 )
 _PRINTING = frozenset(name for name, type_ in STEP_TYPES.items() if type_.prints)
 
-Row = dict[str, Any]
-
 
 class OutputReporter:
     """Asks for what was printed when an attempt has ended. `ask` gives a page of output behind a cursor, `show` takes
     the step and the text."""
 
-    def __init__(self, ask: Callable[[str | None], Row], show: Callable[[str, str], None]) -> None:
+    def __init__(self, ask: Callable[[str | None], JsonObject], show: Callable[[str, str], None]) -> None:
         self._ask = ask
         self._show = show
         self._after: str | None = None
 
-    def report_before(self, event: Row) -> None:
+    def report_before(self, event: JsonObject) -> None:
         """Show what was printed up to this event, if its step can have printed anything."""
         if event["event_type"] in _ATTEMPT_ENDS and event["node_type"] in _PRINTING:
             self.report_rest()
@@ -42,7 +40,7 @@ class OutputReporter:
             more, self._after = page["next"] is not None, page["last"] or self._after
 
 
-def step_label(row: Row) -> str:
+def step_label(row: JsonObject) -> str:
     """Return the step of an event or an output, with the item of its loop.
 
     >>> step_label({"node_id": "fetch/2", "item_index": 3})

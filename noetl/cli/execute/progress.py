@@ -2,10 +2,10 @@
 
 import sys
 import time
-from typing import Any
 
 from noetl.cli.execute.durations import lasts_beyond_attempts, seconds_between
 from noetl.cli.execute.output_reporter import step_label
+from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import STATUS_STYLES, cell, note, open_console, safe
 from noetl.reasons import Place, attempt_of, reason_lines
 from noetl.words import EventType
@@ -14,8 +14,6 @@ MAX_REASONS = 3
 """Number of reasons after which failed attempts and items have their line only; steps always have their reason."""
 
 _FAILURES = (EventType.STEP_FAILED, EventType.ATTEMPT_FAILED, EventType.ITEM_FAILED)
-
-Event = dict[str, Any]
 
 _MARKS = {
     EventType.STEP_COMPLETED: ("✓", "green"),
@@ -59,7 +57,7 @@ class Progress:
         if self._status is not None:
             self._status.stop()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: JsonObject) -> None:
         """Show one event."""
         if self._quiet:
             return
@@ -93,7 +91,7 @@ class Progress:
         for line in [] if self._quiet else text.splitlines():
             self._print(f"{name}: {safe(line, sys.stderr)}", "|", "cyan")
 
-    def _reason(self, event: Event) -> None:
+    def _reason(self, event: JsonObject) -> None:
         """Show the reason of a failure, once: another attempt or item that fails alike only has its line."""
         error = event.get("error")
         if not error or event["event_type"] not in _FAILURES:
@@ -120,7 +118,7 @@ class Progress:
         self._console.print(Text.assemble((self._label, "dim"), (mark, style), " ", line))
 
 
-def _is_said_elsewhere(event: Event) -> bool:
+def _is_said_elsewhere(event: JsonObject) -> bool:
     """Tell whether another line says this: that of the failed step, or the last one, which tells how it all ended."""
     kind = event["event_type"]
     return kind == EventType.EXECUTION_FAILED or (kind == EventType.EXECUTION_FAILING and not event["error"])
@@ -130,7 +128,7 @@ def _under_way(step: str, loop: tuple[int, int] | None) -> str:
     return step if loop is None else f"{step} ({loop[0]:,} of {loop[1]:,})"
 
 
-def describe(event: Event) -> str | None:
+def describe(event: JsonObject) -> str | None:
     """Return one event as a line for people, or None for those that are not worth one."""
     kind, step = str(event["event_type"]), step_label(event)
     if kind not in _MARKS:
@@ -161,7 +159,7 @@ def describe(event: Event) -> str | None:
             return kind.replace("_", " ") + reason
 
 
-def say_end(shown: Event) -> None:
+def say_end(shown: JsonObject) -> None:
     """Say how an execution ended, on stderr."""
     status, error = shown["status"], shown.get("error") or {}
     step = f"step {error['step']}: " if "step" in error else ""

@@ -4,16 +4,14 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from noetl.cli.execute.durations import lasts_beyond_attempts, seconds_between, seconds_text
 from noetl.cli.execute.progress import say_end
 from noetl.cli.execute.wait_reporter import wait_sentence
+from noetl.cli.json_object import JsonObject
 from noetl.cli.playbook_files import read_text
 from noetl.cli.terminal import cell, note, print_json, print_table, safe
 from noetl.reasons import Place, attempt_of, heading
-
-Row = dict[str, Any]
 
 
 def code_place(file: Path | None) -> Place | None:
@@ -32,7 +30,7 @@ def code_place(file: Path | None) -> Place | None:
     return place
 
 
-def print_outcome(shown: Row, why: Row, as_json: bool) -> None:
+def print_outcome(shown: JsonObject, why: JsonObject, as_json: bool) -> None:
     """Print how an execution ended, and what failed in its children: the rest was shown while it ran."""
     if as_json:
         names = ("execution_id", "path", "version", "status", "result", "error", "started_at", "finished_at")
@@ -47,7 +45,7 @@ def print_outcome(shown: Row, why: Row, as_json: bool) -> None:
         print_json(shown["result"])
 
 
-def print_status(shown: Row, why: Row) -> None:
+def print_status(shown: JsonObject, why: JsonObject) -> None:
     """Print where an execution stands: a head, its steps, the reasons, what it waits for, result or error."""
     print(_head(shown))
     for line in _about(shown):
@@ -73,12 +71,12 @@ def print_status(shown: Row, why: Row) -> None:
         print_json(shown["result"])
 
 
-def _head(shown: Row) -> str:
+def _head(shown: JsonObject) -> str:
     lasted = f" in {took(shown)}" if took(shown) else ""
     return f"execution {shown['execution_id']} of {shown['path']} version {shown['version']}: {shown['status']}{lasted}"
 
 
-def _about(shown: Row) -> Iterable[str]:
+def _about(shown: JsonObject) -> Iterable[str]:
     by = f" by {cell(shown['started_by'])}" if shown["started_by"] else ""
     yield f"started {at(shown['started_at'])}{by}"
     if shown["finished_at"]:
@@ -91,7 +89,7 @@ def _about(shown: Row) -> Iterable[str]:
         yield f"cancel asked for {at(shown['cancel_requested_at'])}"
 
 
-def _step_row(step: Row) -> Row:
+def _step_row(step: JsonObject) -> JsonObject:
     """Return a step as a row of the table."""
     most = f" of {step['max_attempts']}" if (step["max_attempts"] or 1) > 1 else ""
     attempt = f"{step['attempt']}{most}" if step["attempt"] and (most or step["attempt"] > 1) else ""
@@ -110,7 +108,7 @@ def _step_row(step: Row) -> Row:
     }
 
 
-def print_failure(failure: Row, execution_id: str, *, out: bool = True) -> None:
+def print_failure(failure: JsonObject, execution_id: str, *, out: bool = True) -> None:
     """Print one failure with its reason; that of a child says whose it is."""
     error = failure["error"]
     items = "".join(f"[{index}]" for index in failure["items"])
@@ -123,7 +121,7 @@ def print_failure(failure: Row, execution_id: str, *, out: bool = True) -> None:
         print(line) if out else note(line)
 
 
-def print_waits(waits: list[Row], execution_id: str) -> None:
+def print_waits(waits: list[JsonObject], execution_id: str) -> None:
     """Print what an execution waits for; what its children wait for stands below."""
     print("now:")
     for wait in waits:
@@ -132,7 +130,7 @@ def print_waits(waits: list[Row], execution_id: str) -> None:
         print(f"  {deeper}{whose}{safe(wait_sentence(wait), sys.stdout)}")
 
 
-def labels_text(labels: Row) -> str:
+def labels_text(labels: JsonObject) -> str:
     """Return labels as k=v, separated by commas."""
     return ",".join(f"{name}={cell(value)}" for name, value in labels.items())
 
@@ -148,13 +146,13 @@ def clock(moment: str | None) -> str:
     return text[11:] if text[:10] == datetime.now(UTC).date().isoformat() else text
 
 
-def took(shown: Row) -> str:
+def took(shown: JsonObject) -> str:
     """Return how long an execution took, or nothing while it goes on."""
     begin, end = shown["started_at"], shown["finished_at"]
     return "" if end is None else seconds_text(seconds_between(begin, end))
 
 
-def _step_took(step: Row) -> str:
+def _step_took(step: JsonObject) -> str:
     """Return how long a step took, as the progress shows it, or nothing while it goes on."""
     begin, end = step["started_at"], step["ended_at"]
     if begin is not None and end is not None and lasts_beyond_attempts(step["type"], is_loop=step["items"] is not None):

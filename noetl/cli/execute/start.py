@@ -1,10 +1,10 @@
 """The start of an execution: missing processes, the registration of a file, the request."""
 
 from pathlib import Path
-from typing import Any
 
 from noetl.cli.catalog import put
 from noetl.cli.connection.client import Client
+from noetl.cli.json_object import JsonObject
 from noetl.cli.playbook_files import catalog_path, find_file, register_tree
 from noetl.cli.terminal import note
 from noetl.errors import InputError, NotFound
@@ -22,14 +22,14 @@ def start_missing(settings: Settings) -> None:
         ensure_workers(settings)
 
 
-def start_execution(client: Client, path: str, version: int | None, request: dict[str, Any]) -> dict[str, Any]:
+def start_execution(client: Client, path: str, version: int | None, request: JsonObject) -> JsonObject:
     """Start the playbook of a file or a catalog path and return the server's answer.
 
     Raises `NotFound` where it is neither, `InputError` with all problems of a file.
     """
     try:
         body = {**request, **_registered(client, path, version)}
-        started: dict[str, Any] = client.post("/api/executions", body, repeat=True)
+        started: JsonObject = client.post("/api/executions", body, repeat=True)
     except NotFound as error:
         if find_file(path) is not None:
             raise
@@ -38,7 +38,7 @@ def start_execution(client: Client, path: str, version: int | None, request: dic
     return started
 
 
-def _registered(client: Client, path: str, version: int | None) -> dict[str, Any]:
+def _registered(client: Client, path: str, version: int | None) -> JsonObject:
     """Return the catalog path and the version to run; a file is registered first."""
     file = find_file(path)
     if file is None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import note
 from noetl.errors import InputError
 
 
-def read_payload(text: str | None, file: str | None) -> dict[str, Any]:
+def read_payload(text: str | None, file: str | None) -> JsonObject:
     """Return the object given as --payload JSON or --input FILE (- is stdin). Raises `InputError`."""
     if text is not None and file is not None:
         raise InputError("--payload and --input exclude each other: give one of them")
@@ -28,7 +29,7 @@ def read_payload(text: str | None, file: str | None) -> dict[str, Any]:
         raise InputError(f"--input {file} is not UTF-8 text") from None
 
 
-def _object(text: str, name: str) -> dict[str, Any]:
+def _object(text: str, name: str) -> JsonObject:
     try:
         value = json.loads(text, parse_constant=_refuse)
     except ValueError as error:
@@ -45,13 +46,13 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def read_sets(pairs: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Any]:
+def read_sets(pairs: Sequence[str], texts: Sequence[str] = ()) -> JsonObject:
     """Return the `--set a.b=v` as one nested object, `texts` (those of `--set-string`) laid over the others.
 
     v is JSON if it parses, else text; of `texts` always text. A number that reads back otherwise is told on stderr.
     Raises `InputError`.
     """
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for pair, option in [*((pair, "--set") for pair in pairs), *((pair, "--set-string") for pair in texts)]:
         path, equals, text = pair.partition("=")
         names = path.split(".")
@@ -78,7 +79,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _laid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _laid(below: JsonObject, above: JsonObject) -> JsonObject:
     out = dict(below)
     for name, value in above.items():
         mine = out.get(name)

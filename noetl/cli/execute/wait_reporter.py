@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from noetl.cli.json_object import JsonObject
 from noetl.errors import NoetlError
 from noetl.words import NO_ITEM
 
@@ -32,11 +33,11 @@ class ProgressView(Protocol):
 class WaitReporter:
     """A thread that asks `ask` for waits while nothing is shown, and says each of them once."""
 
-    def __init__(self, ask: Callable[[], list[dict[str, Any]]], progress: ProgressView) -> None:
+    def __init__(self, ask: Callable[[], list[JsonObject]], progress: ProgressView) -> None:
         self._ask = ask
         self._progress = progress
         self._over = threading.Event()
-        self._reported: set[tuple[Any, ...]] = set()
+        self._reported: set[tuple[object, ...]] = set()
         self._thread = threading.Thread(target=self._run, name="wait-reporter", daemon=True)
 
     def __enter__(self) -> "WaitReporter":
@@ -62,7 +63,7 @@ class WaitReporter:
             if not self._over.is_set():
                 self.report(waits)
 
-    def report(self, waits: list[dict[str, Any]]) -> None:
+    def report(self, waits: list[JsonObject]) -> None:
         """Say the waits that have not been said before, a handful at a time."""
         fresh = []
         for wait in waits:
@@ -78,7 +79,7 @@ class WaitReporter:
             )
 
 
-def wait_sentence(wait: dict[str, Any]) -> str:
+def wait_sentence(wait: JsonObject) -> str:
     """Return a wait as a line, its step first where it has one."""
     item = f"[{wait['item_index']}]" if wait["item_index"] != NO_ITEM else ""
     return f"{wait['step']}{item}: {wait['text']}" if wait["step"] else str(wait["text"])

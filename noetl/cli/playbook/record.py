@@ -3,12 +3,13 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from noetl.cli.connection.client import Client, segment
 from noetl.cli.connection.database_client import connect_to_read
+from noetl.cli.json_object import JsonObject
 from noetl.cli.playbook.verdict_report import print_verdict
 from noetl.cli.terminal import note
 from noetl.errors import Conflict, InputError
@@ -42,7 +43,7 @@ def fetch(client: Client, execution_id: str) -> "Recording":
     from noetl.playbook.load import stored_playbook
     from noetl.testing.recording import Recording, has_ended
 
-    shown: dict[str, Any] = client.get(f"/api/executions/{segment(execution_id)}")
+    shown: JsonObject = client.get(f"/api/executions/{segment(execution_id)}")
     if not has_ended(shown):
         raise Conflict(f"execution {execution_id} is {shown['status']}: a test is written from one that has ended")
     events = [_whole(client, event) for event in client.items(f"/api/executions/{segment(execution_id)}/events")]
@@ -51,7 +52,7 @@ def fetch(client: Client, execution_id: str) -> "Recording":
     return Recording(shown, events, stored_playbook(content, shown["path"]), content)
 
 
-def _whole(client: Client, event: dict[str, Any]) -> dict[str, Any]:
+def _whole(client: Client, event: JsonObject) -> JsonObject:
     """Return an event with its result, also where the log has that by reference."""
     if event["result_ref"] is None:
         return event

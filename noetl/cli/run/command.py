@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from noetl.cli.execute.follow import exit_code
 from noetl.cli.execute.options import Input, Label, Merge, Payload, Set, SetString
 from noetl.cli.execute.report import code_place, print_outcome
 from noetl.cli.execute.start_options import read_labels, read_payload, read_sets
+from noetl.cli.json_object import JsonObject
 from noetl.cli.options import Json
 from noetl.cli.playbook_files import find_file, register_tree
 from noetl.cli.run.in_process import InProcessRun
@@ -80,7 +81,7 @@ def run(
 def start_file(orchestrator: "Orchestrator", file: Path, request: "StartRequest") -> "Started":
     """Register a playbook's file with its children, and start it as `request` says."""
 
-    def register(content: str, filename: str) -> dict[str, Any]:
+    def register(content: str, filename: str) -> JsonObject:
         entry = orchestrator.register(content, filename=filename, by=account_name())
         return {"path": entry.path, "version": entry.version, "kind": entry.kind, "created": entry.created}
 

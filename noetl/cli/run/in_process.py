@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +13,7 @@ from noetl.cli.account import account_name
 from noetl.cli.execute.output_reporter import OutputReporter
 from noetl.cli.execute.progress import Progress
 from noetl.cli.execute.wait_reporter import WaitReporter
+from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import note
 from noetl.errors import DatabaseError, NoetlError
 from noetl.reasons import Place
@@ -48,7 +49,7 @@ class InProcessRun:
         self._interrupts = 0
         self._failure: NoetlError | None = None
 
-    def to_the_end(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def to_the_end(self) -> tuple[JsonObject, JsonObject]:
         """Work and watch until the execution has ended; return it, and its explanation."""
         from noetl.database import read
         from noetl.orchestrator.why import explain
@@ -65,13 +66,13 @@ class InProcessRun:
         with self._database.session() as conn:
             return read.show_execution(conn, self._execution_id), explain(conn, self._execution_id)
 
-    def _waits(self) -> list[dict[str, Any]]:
+    def _waits(self) -> list[JsonObject]:
         from noetl.orchestrator.why import waits_of
 
         with self._database.session() as conn:
             return waits_of(conn, self._execution_id)
 
-    def _printed(self, after: str | None) -> dict[str, Any]:
+    def _printed(self, after: str | None) -> JsonObject:
         from noetl.database import read
 
         with self._database.session() as conn:

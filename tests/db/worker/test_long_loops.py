@@ -105,7 +105,7 @@ def test_items_chosen_under_a_lost_lease_are_dropped(engine: Engine, settings: S
     assert engine.events(slow).count("loop_started each") == 1
 
 
-def test_values_that_are_missed_beside_the_pump_are_read_by_it(
+def test_values_that_are_missed_beside_the_loop_are_read_by_it(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies: list[ValueCache] = []
@@ -123,7 +123,7 @@ def test_values_that_are_missed_beside_the_pump_are_read_by_it(
     assert len(copies) == 2
 
 
-def test_a_where_that_fails_beside_the_pump_fails_its_step(engine: Engine, settings: Settings) -> None:
+def test_a_where_that_fails_beside_the_loop_fails_its_step(engine: Engine, settings: Settings) -> None:
     with working(settings):
         execution = engine.start("failing")
         assert engine.wait(execution) == "failed"

@@ -1,7 +1,5 @@
 """The beginning of step runs; routers and `fail` steps end with it."""
 
-from typing import Any
-
 from noetl.engine.completing import complete
 from noetl.engine.events import Event
 from noetl.engine.failing import fail_run, template_error
@@ -61,7 +59,7 @@ def _fail(turn: Turn, run: StepRun) -> None:
     fail_run(turn, run, error, handle=False)
 
 
-def _message(message: Any) -> str:
+def _message(message: object) -> str:
     return "the playbook said so" if message is None else plain(message, MAX_ARGS_BYTES, "message").decode()
 
 

@@ -93,7 +93,7 @@ def _of_item(turn: Turn, run: StepRun) -> dict[str, Any]:
     return names_of_item(turn.plan, turn.state, turn.reader.values, run.node, run.visit, run.item)
 
 
-def condition_names(attempt: int, result: Any, error: Mapping[str, Any] | None) -> dict[str, Any]:
+def condition_names(attempt: int, result: object, error: Mapping[str, object] | None) -> dict[str, Any]:
     """Return what the conditions of `retry` read of an attempt beside the names that every template has.
 
     After a failure `result` is what the error keeps of an answer (`detail`), else None; after a success `error` is

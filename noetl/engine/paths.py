@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from noetl.errors import TemplateError
 from noetl.playbook.model import Template
@@ -15,7 +15,7 @@ _PATHS: Final = {
 """The fields of each step type that hold a path."""
 
 
-def keep_within(type_: str, fields: Mapping[str, Any], template: Template | None) -> None:
+def keep_within(type_: str, fields: Mapping[str, object], template: Template | None) -> None:
     """Raise `TemplateError` where a rendered path of a step leaves the folder that the playbook's own text names."""
     paths = _PATHS.get(type_, ())
     if not paths or not isinstance(template, MappingTemplate):

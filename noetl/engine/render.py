@@ -60,7 +60,7 @@ def render_job(playbook: Playbook, state: State, job: Job, values: Values) -> Re
     return render_step(plan, plan.steps[name], Scopes(plan, state, ValueReader(values), place), handed)
 
 
-def _item_place(state: State, job: Job, names: Mapping[str, Any]) -> StepPlace:
+def _item_place(state: State, job: Job, names: Mapping[str, object]) -> StepPlace:
     name = step_of(job.node_id)
     return StepPlace(
         step=name,
@@ -74,14 +74,16 @@ def _item_place(state: State, job: Job, names: Mapping[str, Any]) -> StepPlace:
     )
 
 
-def render_step(plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, Any] | None = None) -> Rendered:
+def render_step(
+    plan: Plan, step_plan: StepPlan, scopes: Scopes, handed: Mapping[str, object] | None = None
+) -> Rendered:
     """Return what a step is to do, with the scopes of its run. `handed`: what loops hand to code, below all args."""
     step = step_plan.step
     scopes.load(_names(step))
     return on_one_budget(_rendered, plan, step, scopes, handed)
 
 
-def _rendered(plan: Plan, step: Step, scopes: Scopes, handed: Mapping[str, Any] | None) -> Rendered:
+def _rendered(plan: Plan, step: Step, scopes: Scopes, handed: Mapping[str, object] | None) -> Rendered:
     args = _args(step, scopes)
     if handed and step.type == PYTHON_TYPE:
         args = {**handed, **args}
@@ -121,7 +123,7 @@ def save_of(step: Step, job: Job) -> Template | None:
     return step.item_save if innermost else None
 
 
-def render_save(playbook: Playbook, state: State, job: Job, values: Values, result: Any) -> Rendered:
+def render_save(playbook: Playbook, state: State, job: Job, values: Values, result: object) -> Rendered:
     """Return what a block `save` is to do with a result, which it knows as `result`, `this` and by the step's name.
 
     What it saves is that result, where it does not say anything else. Raises as `render_job`.
@@ -148,7 +150,7 @@ def render_save(playbook: Playbook, state: State, job: Job, values: Values, resu
 
 
 def _rendered_save(
-    step: Step, template: Template, scopes: Scopes, job: Job, result: Any, more: Mapping[str, Any]
+    step: Step, template: Template, scopes: Scopes, job: Job, result: object, more: Mapping[str, object]
 ) -> Rendered:
     args = scopes.transition_args() if "end" in job.context else _args(step, scopes)  # args are per item
     scopes.add_names({name: value for name, value in more.items() if name not in args})
@@ -160,7 +162,7 @@ def _rendered_save(
     return Rendered(SAVE_TYPE, fields, {}, None, auth)
 
 
-def saved_in_log(rendered: Rendered, result: Any) -> Any:
+def saved_in_log(rendered: Rendered, result: object) -> Any:
     """Return what a block `save` with the storage event_log keeps beside the result: its data, where it says some.
 
     Raises `InputError` for what is no JSON, too large, or a secret.
@@ -174,7 +176,9 @@ def saved_in_log(rendered: Rendered, result: Any) -> Any:
     return data
 
 
-def _names_in_save(plan: Plan, template: Template, state: State, job: Job, values: Values, view: Any) -> dict[str, Any]:
+def _names_in_save(
+    plan: Plan, template: Template, state: State, job: Job, values: Values, view: object
+) -> dict[str, Any]:
     """Return what a block `save` can name besides, where nothing else has the name: `data` of the result, and of a loop
     that is over `count`, `errors` and `items`, which it ran over. Raises `NotLoaded`."""
     more = {"data": view["data"] if isinstance(view, dict) and "data" in view else view}
@@ -191,19 +195,19 @@ def _names(step: Step) -> frozenset[str]:
     return frozenset().union(*(template.names for template in templates if template is not None))
 
 
-def _mapping(template: Template | None, scopes: Scopes, args: Mapping[str, Any]) -> dict[str, Any]:
+def _mapping(template: Template | None, scopes: Scopes, args: Mapping[str, object]) -> dict[str, Any]:
     if template is None:
         return {}
     return _whole(template.render(scopes.scope(template.names, args)))
 
 
-def _whole(value: Any) -> dict[str, Any]:
+def _whole(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TemplateError(f"args and fields must be a mapping, this is a {type(value).__name__}")  # not what it says
     return value
 
 
-def _timeout(plan: Plan, step: Step, scopes: Scopes, args: Mapping[str, Any]) -> float | None:
+def _timeout(plan: Plan, step: Step, scopes: Scopes, args: Mapping[str, object]) -> float | None:
     if step.timeout is None:
         return None
     value = step.timeout.render(scopes.scope(step.timeout.names, args))

@@ -49,7 +49,7 @@ def _truth(clause: Clause, scopes: Scopes) -> Any:
     return None if clause.when is None else clause.when.render(scopes.scope(clause.when.names))
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> Any:
     """Return a condition's value as the event shows it: short values as they are, others as their truth."""
     if value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 80):
         return value

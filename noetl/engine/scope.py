@@ -158,7 +158,7 @@ class Scopes:
             own = template.render(scope) if mapping is None else mapping.render_missing(scope, transition)
             self._args = {**own, **transition} if isinstance(own, dict) else transition
 
-    def add_names(self, names: Mapping[str, Any]) -> None:
+    def add_names(self, names: Mapping[str, object]) -> None:
         """Give names a meaning here, behind those that the place gives one already."""
         self._place.fixed = {**names, **(self._place.fixed or {})}
 
@@ -167,7 +167,7 @@ class Scopes:
         near = (*(self._place.fixed or ()), *(self._args or ()))
         return [*near, *self._state.results, *self._reader.values.workload, "workload", "execution_id"]
 
-    def scope(self, names: Collection[str], args: Mapping[str, Any] | None = None) -> Scope:
+    def scope(self, names: Collection[str], args: Mapping[str, object] | None = None) -> Scope:
         """Return the values of those of the names that exist. `args` stands in for the transition args."""
         scope = Scope(self)
         if not names:

@@ -32,7 +32,9 @@ class Values:
 
     __slots__ = ("_args", "_chunks", "_env", "_errors", "_results", "execution_id", "workload")
 
-    def __init__(self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, execution_id: int, workload: Mapping[str, object], env: Mapping[str, object] | None = None
+    ) -> None:
         self.execution_id = execution_id
         self.workload = workload
         self._env = env or {}
@@ -45,13 +47,13 @@ class Values:
     def env(self) -> Mapping[str, Any]:
         return self._env
 
-    def put_row(self, event_id: int, result: Any, error: Any, meta: Mapping[str, Any] | None) -> None:
+    def put_row(self, event_id: int, result: object, error: object, meta: Mapping[str, object] | None) -> None:
         """Remember all that can be asked of one event, by its decoded columns."""
         self._results[event_id] = result
         self._errors[event_id] = error
         self._args[event_id] = args_in(meta)
 
-    def put_chunk(self, key: ChunkKey, items: Sequence[Any]) -> None:
+    def put_chunk(self, key: ChunkKey, items: Sequence[object]) -> None:
         """Remember a part of what a loop runs over."""
         self._chunks[key] = items
 

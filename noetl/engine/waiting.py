@@ -67,14 +67,14 @@ def limit_of(rendered: Rendered, context: Mapping[str, Any], now: int) -> int | 
     return now + _microseconds(rendered.timeout)
 
 
-def _until(value: Any) -> int:
+def _until(value: object) -> int:
     try:
         return moment(value)
     except InputError as error:
         raise InputError(f"until: {error}") from None
 
 
-def _microseconds(duration: Any) -> int:
+def _microseconds(duration: object) -> int:
     return int(seconds(duration) * 1_000_000)
 
 
@@ -109,13 +109,13 @@ def child_call(rendered: Rendered) -> ChildCall:
     )
 
 
-def _is_version(value: Any) -> bool:
+def _is_version(value: object) -> bool:
     if isinstance(value, str):
         return value.isascii() and value.isdigit() and len(value) <= _MAX_VERSION_DIGITS
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_name(value: Any) -> TypeGuard[str]:
+def _is_name(value: object) -> TypeGuard[str]:
     """Tell whether a value can be looked up in the database as a name: text, and all of it characters."""
     return isinstance(value, str) and value.strip() != "" and value.isprintable()
 
@@ -125,7 +125,7 @@ def too_deep(depth: int, path: str) -> ErrorValue:
     return error_value("playbook", f"playbooks call each other {depth} deep: does {path} call itself?")
 
 
-def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, Any]) -> ErrorValue:
+def child_failed(execution_id: int, path: str, status: str, inner: Mapping[str, object]) -> ErrorValue:
     """Return the error value of a step whose child has not completed; `inner` is the child's error."""
     cause = inner.get("cause") or inner.get("message") or ""  # of the innermost child, however deep it is
     message = f"child execution {execution_id} of {path} {status}" + (f": {cause}" if cause else "")

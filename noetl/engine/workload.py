@@ -11,11 +11,11 @@ from noetl.playbook.templates.budget import on_one_budget
 def render_workload(
     playbook: Playbook,
     execution_id: int,
-    env: Mapping[str, Any],
-    payload: Mapping[str, Any],
+    env: Mapping[str, object],
+    payload: Mapping[str, object],
     *,
     merge: bool = False,
-    overlay: Mapping[str, Any] | None = None,
+    overlay: Mapping[str, object] | None = None,
     passed: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Return the workload. `payload` is laid over the rendered one, shallow or deep (`merge`), `overlay` over both,
@@ -33,7 +33,7 @@ def render_workload(
     return merged(laid, overlay) if overlay else laid
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, Any]:
     """Lay one mapping over another, mappings within them too."""
     out = dict(below)
     for key, value in above.items():

@@ -27,7 +27,7 @@ def materialize(playbook: Playbook, content: str) -> tuple[Rows, Rows, Rows]:
     return steps, edges, tasks
 
 
-def _steps(phase: str, graph: Graph, specs: Mapping[str, Any]) -> Rows:
+def _steps(phase: str, graph: Graph, specs: Mapping[str, object]) -> Rows:
     return [
         {
             "node_id": step.name,
@@ -62,7 +62,7 @@ def _edges(graph: Graph, specs: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def _conditions(spec: Any, clauses: tuple[Clause, ...]) -> Iterator[str | None]:
+def _conditions(spec: object, clauses: tuple[Clause, ...]) -> Iterator[str | None]:
     """Yield each clause's `when` as it is written, None for those without."""
     written = spec if isinstance(spec, list) else [spec]
     for place, clause in enumerate(clauses):
@@ -71,7 +71,7 @@ def _conditions(spec: Any, clauses: tuple[Clause, ...]) -> Iterator[str | None]:
         yield str(when) if clause.when is not None and when is not None else None
 
 
-def _args(spec: Any, target: str) -> Any:
+def _args(spec: object, target: str) -> Any:
     """Return the args written for the first way to a target, as they stand in the file."""
     todo = [spec]
     while todo:

@@ -58,7 +58,7 @@ class CachedExecution:
 class ExecutionCache:
     """The executions that one process knows, the least recently used forgotten first."""
 
-    def __init__(self, schema: str, env: Mapping[str, Any], playbooks: PlaybookCache | None = None) -> None:
+    def __init__(self, schema: str, env: Mapping[str, object], playbooks: PlaybookCache | None = None) -> None:
         self.schema = schema
         self.env = env
         self.playbooks = playbooks or PlaybookCache()

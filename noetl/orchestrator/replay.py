@@ -1,7 +1,6 @@
 """The check of the log: the state of every execution is the fold of its events."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
@@ -49,7 +48,7 @@ def _unknown(rows: list[ReplayedEvent]) -> str:
     return ""
 
 
-def _difference(playbook: Playbook, rows: list[ReplayedEvent], status: str, state: Mapping[str, Any]) -> str:
+def _difference(playbook: Playbook, rows: list[ReplayedEvent], status: str, state: Mapping[str, object]) -> str:
     """Say how state and status differ from what the events come to, "" if they do not."""
     try:
         replayed = orjson.loads(orjson.dumps(replay(playbook, map(_event, rows)).to_json()))

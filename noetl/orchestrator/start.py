@@ -101,7 +101,9 @@ def prepare_start(
     return _decided(conn, cache.schema, execution, new, Start(_context(request, new, playbook)))
 
 
-def _workload(playbook: Playbook, execution_id: int, env: Mapping[str, Any], request: StartRequest) -> dict[str, Any]:
+def _workload(
+    playbook: Playbook, execution_id: int, env: Mapping[str, object], request: StartRequest
+) -> dict[str, Any]:
     return render_workload(
         playbook,
         execution_id,

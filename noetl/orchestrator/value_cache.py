@@ -23,7 +23,7 @@ class ValueCache(Values):
 
     __slots__ = ("_draft", "_loops", "_raw", "_refused", "_size")
 
-    def __init__(self, execution_id: int, workload: Mapping[str, Any], env: Mapping[str, Any]) -> None:
+    def __init__(self, execution_id: int, workload: Mapping[str, object], env: Mapping[str, object]) -> None:
         super().__init__(execution_id, workload, env)
         self._raw: dict[int, bytes] = {}
         self._loops: dict[int, list[Any]] = {}  # the errors of loops whose lists are among the results
@@ -58,7 +58,7 @@ class ValueCache(Values):
                 known.pop(event_id, None)
         self._draft.clear()
 
-    def draft(self, event: Event, args: Mapping[int, Any] | None) -> None:
+    def draft(self, event: Event, args: Mapping[int, object] | None) -> None:
         """Remember what a decided event brings, until it is written (`commit`) or decided again (`begin`)."""
         size = sum(len(orjson.dumps(each)) for each in args.values()) if args else 0
         self.remember(event.event_id, event.result, event.error, args or {}, size)
@@ -68,7 +68,9 @@ class ValueCache(Values):
         """Keep the drafts: their events are in the log now."""
         self._draft.clear()
 
-    def remember(self, event_id: int, raw: bytes | None, error: Any, args: Mapping[int, Any], size: int = 0) -> None:
+    def remember(
+        self, event_id: int, raw: bytes | None, error: object, args: Mapping[int, object], size: int = 0
+    ) -> None:
         """Keep all that can be asked of one event, its result as the text it is stored as. `size`: of `args`, as JSON,
         which count too: a cycle may pass a large value on in each of its rounds."""
         raw = raw or b"null"

@@ -120,7 +120,7 @@ class Collection:
             raise self._wrong("in", f"has {len(items):,} items, at most {MAX_LOOP_ITEMS:,} can be: use batches of them")
         return items
 
-    def _of_item(self, template: Template, item: Any, index: int) -> Any:
+    def _of_item(self, template: Template, item: object, index: int) -> Any:
         if self.given_up:
             raise self._wrong("where", "was given up")
         names = {**self._names, self._loop.iterator: item, "index": index}
@@ -166,5 +166,5 @@ class Collection:
         return InputError(f"{field} of the loop of step {self._step.name!r} {reason}")
 
 
-def _kind(key: Any) -> str:
+def _kind(key: object) -> str:
     return "null" if key is None else _TYPE_NAMES.get(type(key), "a list")

@@ -112,7 +112,7 @@ class _Backend(httpcore.SyncBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: Iterable[object] | None = None,
     ) -> httpcore.NetworkStream:
         try:
             resolved_addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

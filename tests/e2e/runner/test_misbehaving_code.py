@@ -221,7 +221,7 @@ def test_the_processes_of_a_step_are_told_its_key(executor: Executor, tmp_path: 
     code = code.replace("'])\n", "'], text=True)\n")
     answer = run(executor, python(code, key="1:a:1:-1")).answer
     assert isinstance(answer, Done)
-    assert ororjson.loads(answer.result) == "1:a:1:-1\n"
+    assert orjson.loads(answer.result) == "1:a:1:-1\n"
 
 
 def test_a_runner_that_is_killed_takes_what_it_ran_along(executor: Executor, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ MAIN_FIELDS: Final[Mapping[str, str]] = {
 """The field that is used where only the credential is named."""
 
 
-def check_type(type_: Any) -> str:
+def check_type(type_: object) -> str:
     """Return the type of a credential. Raises `InputError`."""
     if not isinstance(type_, str) or not type_:
         raise InputError(f"a credential needs a type: one of {', '.join(CREDENTIAL_TYPES)}")
@@ -92,7 +92,7 @@ def check_type(type_: Any) -> str:
     return type_
 
 
-def check_name(name: Any) -> str:
+def check_name(name: object) -> str:
     """Return the name of a credential. Raises `InputError`."""
     if not isinstance(name, str) or not CREDENTIAL_NAME.fullmatch(name):
         raise InputError(
@@ -102,7 +102,7 @@ def check_name(name: Any) -> str:
     return name
 
 
-def check_fields(type_: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def check_fields(type_: str, values: Mapping[str, object]) -> dict[str, Any]:
     """Return a credential's fields under their canonical names. Raises `InputError`, which tells no value."""
     if type_ == "generic":
         fields = _generic(values)
@@ -135,7 +135,7 @@ def _passwords_in(url: str) -> list[str]:
     return [text for each in passwords if each for text in (each, unquote(each))]
 
 
-def _generic(values: Mapping[str, Any]) -> dict[str, Any]:
+def _generic(values: Mapping[str, object]) -> dict[str, Any]:
     if not values:
         raise InputError("a credential of type generic needs at least one field")
     for name in values:
@@ -144,7 +144,7 @@ def _generic(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def _canonical(type_: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _canonical(type_: str, values: Mapping[str, object]) -> dict[str, Any]:
     spec = CREDENTIAL_TYPES[type_]
     names = {spelling: name for name, each in spec.items() for spelling in (name, *each.also)}
     fields: dict[str, Any] = {}
@@ -160,7 +160,7 @@ def _canonical(type_: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _value(type_: str, name: str, value: Any) -> Any:
+def _value(type_: str, name: str, value: object) -> Any:
     """Return one value as text; a port as a number."""
     label = f"{name} of a credential of type {type_}"
     text = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value

@@ -3,7 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from noetl.errors import InputError
 from noetl.playbook.values import brief
@@ -20,7 +20,7 @@ _MAX_DURATION_CHARACTERS: Final = 100
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def seconds(value: Any) -> float:
+def seconds(value: object) -> float:
     """Return a duration in seconds. A number, or text without a unit, is seconds already.
 
     Raises `InputError` for anything else, for a negative value and for more than a hundred years.
@@ -35,7 +35,7 @@ def seconds(value: Any) -> float:
     return parsed
 
 
-def moment(value: Any) -> int:
+def moment(value: object) -> int:
     """Return a timestamp as microseconds since 1970; without a zone it is UTC. Raises `InputError`."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -51,7 +51,7 @@ def moment(value: Any) -> int:
         raise InputError(message) from None
 
 
-def _parse(value: Any) -> float | None:
+def _parse(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):

@@ -29,7 +29,7 @@ class Template(Protocol):
     @property
     def constant(self) -> bool: ...
 
-    def render(self, scope: Mapping[str, Any]) -> Any:
+    def render(self, scope: Mapping[str, object]) -> Any:
         """Return the value as plain JSON types. Raises `TemplateError`."""
         ...
 

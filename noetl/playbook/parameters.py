@@ -31,7 +31,7 @@ def parameters(keys: Collection[str], text: str, steps: Iterable[Step]) -> froze
 
 
 def check_payload(
-    playbook: Playbook, payload: Mapping[str, Any], overlay: Collection[str], passed: frozenset[str]
+    playbook: Playbook, payload: Mapping[str, object], overlay: Collection[str], passed: frozenset[str]
 ) -> Mapping[str, Any]:
     """Return a run's payload, without names that are `passed` on and that the playbook does not have.
 

@@ -23,7 +23,7 @@ _MAX_INTEGER: Final = 2**64 - 1
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
-def plain(value: Any, limit: int, name: str = "result") -> bytes:
+def plain(value: object, limit: int, name: str = "result") -> bytes:
     """Return a value as JSON text. Tuples become lists, subclasses of plain types their base.
 
     `limit` is in bytes; `name` is what error messages call the value. Raises `ValueNotJson` naming the path to
@@ -46,7 +46,7 @@ def plain(value: Any, limit: int, name: str = "result") -> bytes:
     return text
 
 
-def _base(value: Any) -> Any:
+def _base(value: object) -> Any:
     """Return a subclass of a plain type as that type, for orjson."""
     kinds: tuple[tuple[type, Callable[[Any], Any]], ...] = (
         (dict, dict),
@@ -87,7 +87,7 @@ def _numbers_are_finite(value: Any) -> bool:
     return True
 
 
-def _explain(value: Any, name: str) -> str | None:
+def _explain(value: object, name: str) -> str | None:
     """Return the sentence about the first thing in a value that is not JSON, or None."""
     stack: list[tuple[str, Any, int]] = [(name, value, 0)]
     while stack:
@@ -101,7 +101,7 @@ def _explain(value: Any, name: str) -> str | None:
     return None
 
 
-def _children(path: str, item: Any) -> Iterator[tuple[str, Any]]:
+def _children(path: str, item: object) -> Iterator[tuple[str, Any]]:
     if isinstance(item, dict):
         for key, child in item.items():
             yield (f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]"), child
@@ -110,7 +110,7 @@ def _children(path: str, item: Any) -> Iterator[tuple[str, Any]]:
             yield f"{path}[{index}]", child
 
 
-def _fault(path: str, item: Any) -> str | None:
+def _fault(path: str, item: object) -> str | None:
     """Return the reason for which one item, its children left out, is not JSON; None if it is."""
     if item is None or isinstance(item, bool):
         return None

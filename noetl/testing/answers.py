@@ -56,7 +56,7 @@ def _scope(call: CallRecord) -> dict[str, Any]:
     }
 
 
-def _holds(answer: StubAnswer, scope: Mapping[str, Any]) -> bool:
+def _holds(answer: StubAnswer, scope: Mapping[str, object]) -> bool:
     if answer.when is None:
         return True
     try:

@@ -11,7 +11,7 @@ MAX_VALUE_CHARACTERS: Final = 200
 _MISSING: Final = object()
 
 
-def differences(expected: Any, got: Any, name: str, *, contains: bool = False) -> list[str]:
+def differences(expected: object, got: object, name: str, *, contains: bool = False) -> list[str]:
     """Return the differences between two values, none where they are equal.
 
     With `contains`, `got` may have more: keys of a mapping, items of a list (those expected must stand in it in
@@ -26,12 +26,12 @@ def differences(expected: Any, got: Any, name: str, *, contains: bool = False) -
     return lines
 
 
-def holds(expected: Any, got: Any) -> bool:
+def holds(expected: object, got: object) -> bool:
     """Whether a value has everything that is expected of it."""
     return next(_differ(expected, got, "", True), None) is None
 
 
-def _differ(expected: Any, got: Any, name: str, contains: bool) -> Iterator[str]:
+def _differ(expected: object, got: object, name: str, contains: bool) -> Iterator[str]:
     if isinstance(expected, dict) and isinstance(got, dict):
         yield from _mappings(expected, got, name, contains)
     elif isinstance(expected, list) and isinstance(got, list):
@@ -40,7 +40,7 @@ def _differ(expected: Any, got: Any, name: str, contains: bool) -> Iterator[str]
         yield f"{name}: expected {short(expected)}, got {short(got)}"
 
 
-def _equal(expected: Any, got: Any) -> bool:
+def _equal(expected: object, got: object) -> bool:
     if isinstance(expected, bool) or isinstance(got, bool):
         return expected is got
     return bool(expected == got)
@@ -77,7 +77,7 @@ def _place(name: str, key: str) -> str:
     return f"{name}.{key}" if key.isidentifier() else f"{name}[{key!r}]"
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value as JSON, cut off where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 3] + "..."

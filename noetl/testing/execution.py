@@ -52,8 +52,8 @@ class Execution:
         self,
         playbook: Playbook,
         execution_id: int,
-        workload: Mapping[str, Any],
-        env: Mapping[str, Any] | None = None,
+        workload: Mapping[str, object],
+        env: Mapping[str, object] | None = None,
     ) -> None:
         self.playbook = playbook
         self.execution_id = execution_id
@@ -95,7 +95,7 @@ class Execution:
         row.status = "leased"
         return row.job
 
-    def put_back(self, row: QueueRow, delay: float, context: Mapping[str, Any]) -> None:
+    def put_back(self, row: QueueRow, delay: float, context: Mapping[str, object]) -> None:
         """Let a leased job wait without a lease, as a wait or a child's parent does."""
         row.job = row.job.again(context={**row.job.context, **context})
         row.status, row.delay = "waiting", delay

@@ -116,7 +116,7 @@ def _calls(expectation: Expectation, run: RunRecord) -> Comparison:
     return lines, got
 
 
-def _indented(wanted: Any, call: Any) -> list[str]:
+def _indented(wanted: object, call: object) -> list[str]:
     return [f"  {line}" for line in differences(wanted, call, "call", contains=True)]
 
 

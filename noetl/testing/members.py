@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from noetl.engine.events import Event
 from noetl.engine.inputs import AttemptEnded, Cancel, Collected, TimedOut
@@ -87,7 +87,7 @@ class Members:
         child.depth, child.parent = parent[0].depth + 1, parent
         return child
 
-    def _add(self, playbook: Playbook, number: int, workload: Mapping[str, Any], answers: StubAnswers) -> Member:
+    def _add(self, playbook: Playbook, number: int, workload: Mapping[str, object], answers: StubAnswers) -> Member:
         member = self.by_id[number] = Member(Execution(playbook, number, workload, self._env), answers)
         return member
 

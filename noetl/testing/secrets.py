@@ -16,7 +16,7 @@ def with_secrets(rendered: Rendered, test: Test, key: str) -> Rendered:
     def text_of(match: Any) -> str:
         return _text(source_of(match[1], key), match[2].count("+json"), match[0], test)
 
-    def put_in(value: Any) -> Any:
+    def put_in(value: object) -> Any:
         if isinstance(value, str):
             return REFERENCE.sub(text_of, value) if REFERENCE_MARK in value else value
         if isinstance(value, Mapping):

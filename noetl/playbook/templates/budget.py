@@ -67,7 +67,7 @@ class Budget(threading.local):
     _first_look: int = _FIRST_LOOK
     _next_look: int = _FIRST_LOOK
 
-    def begin(self, scope: Mapping[str, Any]) -> None:
+    def begin(self, scope: Mapping[str, object]) -> None:
         """Begin a render: with a budget of its own, unless it is one of several that share one."""
         self.scope = scope
         if not self.shared:
@@ -143,7 +143,7 @@ def on_one_budget(compute: Callable[..., Result], *args: Any, times: int = 1) ->
 # ---- values ------------------------------------------------------------------------------------------------------
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> Any:
     """Return a rendered value as plain JSON types: views, markup, generators and tuples are resolved.
 
     Raises `SecurityError` for what is not data and `UndefinedError` for what is undefined.
@@ -191,7 +191,7 @@ class _PlainMaker:
             return None
         return self.collection(value, depth)
 
-    def collection(self, value: Any, depth: int) -> Any:
+    def collection(self, value: object, depth: int) -> Any:
         if depth > _MAX_DEPTH:
             raise SecurityError(f"the value is nested more than {_MAX_DEPTH} levels deep")
         known = self.seen.get(id(value))
@@ -214,7 +214,7 @@ class _PlainMaker:
         self.seen[id(value)] = (value, made, before - BUDGET.characters)
         return made
 
-    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def mapping(self, value: Mapping[Any, object], depth: int) -> dict[str, Any]:
         made = {}
         for key, item in value.items():
             if not isinstance(key, str):
@@ -228,7 +228,7 @@ _MAX_DEPTH: Final = 200
 _SEQUENCES: Final[Any] = (list, tuple, range, Iterator, type({}.keys()), type({}.values()), type({}.items()))
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a value as the text that stands for it in mixed text, within the budget. Raises `NullInText`."""
     if isinstance(value, (Undefined, Absent)):
         value = str(value)
@@ -238,12 +238,12 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def join_text(parts: Iterable[Any]) -> str:
+def join_text(parts: Iterable[object]) -> str:
     """Concatenate values as text, within the budget: what `~` and blocks of text do."""
     return "".join([text(part) for part in parts])
 
 
-def placed(value: Any, name: str) -> str:
+def placed(value: object, name: str) -> str:
     """Return a value as part of mixed text; `name` is what the template calls it. Raises `NullInText`."""
     if type(value) is str:
         return value
@@ -253,7 +253,7 @@ def placed(value: Any, name: str) -> str:
         raise null_in_text(name) from None
 
 
-def joined(parts: tuple[Any, ...], names: tuple[str, ...]) -> str:
+def joined(parts: tuple[object, ...], names: tuple[str, ...]) -> str:
     """Concatenate values as text, as `~` does. Raises `NullInText`."""
     pieces = []
     for part, name in zip(parts, names, strict=True):
@@ -274,7 +274,7 @@ def iterate(value: Any, weight: int = 1) -> Any:
     return _counted(value, weight)
 
 
-def _counted(value: Iterable[Any], weight: int) -> Iterator[Any]:
+def _counted(value: Iterable[object], weight: int) -> Iterator[Any]:
     for item in value:
         BUDGET.charge_steps(weight)
         yield item

@@ -31,7 +31,7 @@ class AmbiguousCondition(TemplateError):
     """A condition is a text that could be meant as true and as false."""
 
 
-def check_condition(value: Any) -> Any:
+def check_condition(value: object) -> Any:
     """Return the value of a condition. Raises `AmbiguousCondition` for a text that is neither true nor false."""
     reason = ambiguity(value) if isinstance(value, str) else None
     if reason:
@@ -63,7 +63,7 @@ def ambiguity(text: str) -> str | None:
     )
 
 
-def to_bool(value: Any) -> bool:
+def to_bool(value: object) -> bool:
     """Return the truth value that a value stands for: the filter `bool`.
 
     Truth values, 1 and 0, null (false), and the texts true, yes, on, y, t, 1 and false, no, off, n, f, 0 in any case,

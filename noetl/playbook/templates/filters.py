@@ -35,21 +35,21 @@ def look(environment: Environment, attribute: Any, *, case: bool = True, default
     if not parts:
         return getter
 
-    def find(item: Any) -> Any:
+    def find(item: object) -> Any:
         BUDGET.charge_steps(parts)
         return getter(item)
 
     return find
 
 
-def _lower(value: Any) -> Any:
+def _lower(value: object) -> Any:
     if isinstance(value, str):
         BUDGET.charge_characters(len(value))
         return value.lower()
     return value
 
 
-def _several(environment: Environment, attribute: Any, case: bool) -> Look:
+def _several(environment: Environment, attribute: object, case: bool) -> Look:
     """Return the function that finds the attributes `a,b` of an item, as a list where there are several."""
     if not isinstance(attribute, str) or "," not in attribute:
         return look(environment, attribute, case=case)
@@ -62,7 +62,11 @@ def _several(environment: Environment, attribute: Any, case: bool) -> Look:
 
 @pass_environment
 def sort(
-    environment: Environment, value: Any, reverse: bool = False, case_sensitive: bool = False, attribute: Any = None
+    environment: Environment,
+    value: object,
+    reverse: bool = False,
+    case_sensitive: bool = False,
+    attribute: object = None,
 ) -> list[Any]:
     """Jinja's `sort`, bounded."""
     items = list(iterate(value))
@@ -70,7 +74,7 @@ def sort(
     return ordered(items, [find(item) for item in items], reverse=bool(reverse))
 
 
-def dictsort(value: Any, case_sensitive: bool = False, by: str = "key", reverse: bool = False) -> list[Any]:
+def dictsort(value: object, case_sensitive: bool = False, by: str = "key", reverse: bool = False) -> list[Any]:
     """Jinja's `dictsort`, bounded."""
     if by not in ("key", "value"):
         raise FilterArgumentError('You can only sort by either "key" or "value"')
@@ -80,7 +84,9 @@ def dictsort(value: Any, case_sensitive: bool = False, by: str = "key", reverse:
 
 
 @pass_environment
-def unique(environment: Environment, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Iterator[Any]:
+def unique(
+    environment: Environment, value: object, case_sensitive: bool = False, attribute: object = None
+) -> Iterator[Any]:
     """Jinja's `unique`, bounded."""
     find = look(environment, attribute, case=case_sensitive)
     seen = set()
@@ -93,7 +99,7 @@ def unique(environment: Environment, value: Any, case_sensitive: bool = False, a
 
 @pass_environment
 def groupby(
-    environment: Environment, value: Any, attribute: Any, default: Any = None, case_sensitive: bool = False
+    environment: Environment, value: object, attribute: object, default: object = None, case_sensitive: bool = False
 ) -> list[Any]:
     """Jinja's `groupby`, bounded."""
     items = list(iterate(value))
@@ -113,7 +119,7 @@ def groupby(
 
 def _extreme(first: Callable[[Any, Any], bool]) -> Filter:
     @pass_environment
-    def call(environment: Environment, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
+    def call(environment: Environment, value: object, case_sensitive: bool = False, attribute: object = None) -> Any:
         find = look(environment, attribute, case=case_sensitive)
         extreme, best, any_ = None, None, False
         for item in iterate(value):
@@ -130,7 +136,7 @@ least: Final = _extreme(less)
 
 
 @pass_environment
-def total(environment: Environment, value: Any, attribute: Any = None, start: Any = 0) -> Any:
+def total(environment: Environment, value: object, attribute: object = None, start: object = 0) -> Any:
     """Jinja's `sum`, bounded; lists are put one behind the other."""
     find = look(environment, attribute)
     if isinstance(start, list):
@@ -152,7 +158,7 @@ def total(environment: Environment, value: Any, attribute: Any = None, start: An
 # ---- items -------------------------------------------------------------------------------------------------------
 
 
-def batch(value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[Any]]:
+def batch(value: object, linecount: int, fill_with: object = None) -> Iterator[list[Any]]:
     """Jinja's `batch`, bounded."""
     _check_count("batch", linecount)
     if fill_with is not None:
@@ -160,14 +166,14 @@ def batch(value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[An
     return filters.do_batch(iterate(value), linecount, fill_with)
 
 
-def slices(value: Any, slices: int, fill_with: Any = None) -> Iterator[list[Any]]:
+def slices(value: object, slices: int, fill_with: object = None) -> Iterator[list[Any]]:
     """Jinja's `slice`, bounded."""
     _check_count("slice", slices)
     BUDGET.charge_steps(max(slices, 0))
     return filters.sync_do_slice(iterate(value), slices, fill_with)
 
 
-def _check_count(name: str, count: Any) -> None:
+def _check_count(name: str, count: object) -> None:
     if not isinstance(count, int) or count < 1:
         raise FilterArgumentError(f"{name}: {brief(count)} is no number of items: write 1 or more")
     if count > MAX_NUMBER:
@@ -179,19 +185,19 @@ def length(value: Any) -> int:
     return len(value)
 
 
-def items(value: Any) -> list[Any]:
+def items(value: object) -> list[Any]:
     """Jinja's `items`, bounded."""
     return list(_mapping("items", value).items())
 
 
-def _mapping(name: str, value: Any) -> Mapping[Any, Any]:
+def _mapping(name: str, value: object) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise FilterArgumentError(f"{name} takes a mapping, not {brief(value)}")
     BUDGET.charge_steps(len(value))
     return value
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: object) -> list[Any]:
     """Jinja's `list`, bounded."""
     return list(iterate(value))
 
@@ -220,7 +226,7 @@ def chosen(environment: Environment, value: Any) -> Any:
     return random.choice(value)  # noqa: S311 - not for secrets
 
 
-def backwards(value: Any) -> Any:
+def backwards(value: object) -> Any:
     """Jinja's `reverse`, bounded."""
     if isinstance(value, str):
         BUDGET.charge_characters(len(value))
@@ -233,7 +239,7 @@ def backwards(value: Any) -> Any:
 
 
 @pass_context
-def mapped(context: Context, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+def mapped(context: Context, value: object, *args: Any, **kwargs: Any) -> Iterator[Any]:
     """Jinja's `map`, bounded."""
     if not args and "attribute" in kwargs:
         attribute, default = kwargs.pop("attribute"), kwargs.pop("default", None)
@@ -243,7 +249,7 @@ def mapped(context: Context, value: Any, *args: Any, **kwargs: Any) -> Iterator[
     elif args:
         name, arguments = args[0], args[1:]
 
-        def change(item: Any) -> Any:
+        def change(item: object) -> Any:
             return context.environment.call_filter(name, item, arguments, kwargs, context=context)
 
     else:
@@ -255,14 +261,14 @@ def _picks(name: str, *, attribute: bool, take: bool) -> Filter:
     """Return one of `select`, `reject`, `selectattr`, `rejectattr`, bounded."""
 
     @pass_context
-    def call(context: Context, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def call(context: Context, value: object, *args: Any, **kwargs: Any) -> Iterator[Any]:
         environment = context.environment
         if attribute and not args:
             raise FilterArgumentError(f"{name} needs the name of an attribute")
         find = look(environment, args[0]) if attribute else _itself
         rest = args[1:] if attribute else args
 
-        def fits(item: Any) -> bool:
+        def fits(item: object) -> bool:
             value_of_item = find(item)
             if rest:
                 value_of_item = environment.call_test(rest[0], value_of_item, rest[1:], kwargs, context)
@@ -273,7 +279,7 @@ def _picks(name: str, *, attribute: bool, take: bool) -> Filter:
     return call
 
 
-def _itself(value: Any) -> Any:
+def _itself(value: object) -> Any:
     return value
 
 
@@ -300,19 +306,19 @@ def as_float(value: Any, default: Any = 0.0) -> Any:
     return filters.do_float(raw(value), default)
 
 
-def rounded(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> Any:
+def rounded(value: object, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> Any:
     """Jinja's `round`, bounded."""
     if not isinstance(precision, int) or abs(precision) > MAX_PRECISION:
         raise SecurityError(f"round: a precision is between -{MAX_PRECISION} and {MAX_PRECISION}: {brief(precision)}")
     return filters.do_round(number(value), precision, method)
 
 
-def absolute(value: Any) -> Any:
+def absolute(value: object) -> Any:
     """Jinja's `abs`."""
     return abs(number(value))
 
 
-def filesize(value: Any, binary: bool = False) -> str:
+def filesize(value: object, binary: bool = False) -> str:
     """Jinja's `filesizeformat`."""
     return filters.do_filesizeformat(as_float(value, value), binary)
 
@@ -321,13 +327,13 @@ def filesize(value: Any, binary: bool = False) -> str:
 
 
 @pass_environment
-def attr(environment: Environment, value: Any, name: str) -> Any:
+def attr(environment: Environment, value: object, name: str) -> Any:
     """Jinja's `attr`, by the same rules as `a.b`."""
     return environment.getattr(value, name)
 
 
 @pass_environment
-def join(environment: Environment, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
+def join(environment: Environment, value: Iterable[object], d: str = "", attribute: object = None) -> str:
     """Jinja's `join`, bounded."""
     separator = text(d)
     find = None if attribute is None else look(environment, attribute)

@@ -54,7 +54,7 @@ class _Named(dict[str, Any]):
     __repr__ = __str__
 
 
-def _ready(value: Any) -> Any:
+def _ready(value: object) -> Any:
     """Return a value as a pattern may take it: what is neither text nor number becomes text once, not at each place."""
     plain = plain_value(value)
     if isinstance(plain, (int, float, str)) and not isinstance(plain, bool):
@@ -77,7 +77,7 @@ def _charge(pattern: str, values: Any) -> None:
         BUDGET.charge_characters(width + size)
 
 
-def _size(value: Any, conversion: str) -> int:
+def _size(value: object, conversion: str) -> int:
     """Return the largest size that a value can have as text, in characters."""
     if not isinstance(value, (str, list, dict)):
         return _MAX_NUMBER_CHARACTERS

@@ -49,7 +49,7 @@ def namespace(*args: Any, **kwargs: Any) -> Namespace:
     return Namespace(make_dict(*args, **kwargs))
 
 
-def secret(value: Any, bound: str) -> str:
+def secret(value: object, bound: str) -> str:
     """Return the reference to a secret, in whose place the worker puts the value; `bound`: where it is good."""
     try:
         return refer(read_source(raw(value)), bound)
@@ -80,7 +80,7 @@ def bounded(spec: FilterSpec) -> Callable[..., Any]:
     return call
 
 
-def _refuse_reference(name: str, value: Any) -> None:
+def _refuse_reference(name: str, value: object) -> None:
     """Refuse to change the reference to a secret: its value is not there yet, and would never be found."""
     if isinstance(value, str) and REFERENCE_MARK in value and REFERENCE.search(value):
         raise SecurityError(
@@ -108,7 +108,7 @@ def _of_text(test: Callable[[str], bool]) -> Callable[[Any], bool]:
     return lambda value: test(text(value))
 
 
-def _divisible(value: Any, by: Any) -> bool:
+def _divisible(value: object, by: object) -> bool:
     return bool(number(value) % number(by) == 0)
 
 

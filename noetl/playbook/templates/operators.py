@@ -52,7 +52,7 @@ def add(left: Any, right: Any) -> Any:
     return number(left + right)
 
 
-def modulo(left: Any, right: Any) -> Any:
+def modulo(left: object, right: object) -> Any:
     """`%`, bounded; it formats text."""
     if isinstance(left, str):
         return format_text(left, *right) if isinstance(right, tuple) else format_text(left, right)
@@ -60,20 +60,20 @@ def modulo(left: Any, right: Any) -> Any:
 
 
 def _of_numbers(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def call(left: Any, right: Any) -> Any:
+    def call(left: object, right: object) -> Any:
         return number(work(number(left), number(right)))
 
     return call
 
 
-def number(value: Any) -> Any:
+def number(value: object) -> Any:
     """Return a value; an integer only if it is no giant."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise SecurityError(f"an integer has more than {MAX_BITS} bits")
     return value
 
 
-def _size_of_item(sequence: Any) -> int:
+def _size_of_item(sequence: object) -> int:
     return 1 if isinstance(sequence, str) else CHARACTERS_PER_VALUE
 
 
@@ -91,7 +91,7 @@ BINARY: Final[dict[str, Callable[[Any, Any], Any]]] = {
 # ---- comparing ---------------------------------------------------------------------------------------------------
 
 
-def equal(left: Any, right: Any) -> Any:
+def equal(left: object, right: object) -> Any:
     """`==`, bounded."""
     if type(left) in _ATOMS or type(right) in _ATOMS:
         return left == right
@@ -101,14 +101,14 @@ def equal(left: Any, right: Any) -> Any:
     return _same(left, right)
 
 
-def unequal(left: Any, right: Any) -> Any:
+def unequal(left: object, right: object) -> Any:
     """`!=`, bounded."""
     if type(left) in _ATOMS or type(right) in _ATOMS:
         return left != right
     return not equal(left, right)
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: object, right: object) -> bool:
     """Compare as Python's containers compare what is in them: what is the same object is equal."""
     if left is right and not isinstance(left, Undefined):
         return True
@@ -128,7 +128,7 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _pairs(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+def _pairs(value: Mapping[Any, object]) -> Iterable[tuple[Any, Any]]:
     BUDGET.charge_steps(len(value))
     return value.items()
 
@@ -142,7 +142,7 @@ def _charge_text(left: str, right: str) -> None:
 def _order(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return an order, bounded: of lists the first items that differ decide."""
 
-    def call(left: Any, right: Any) -> Any:
+    def call(left: object, right: object) -> Any:
         if type(left) in _ATOMS or type(right) in _ATOMS:
             return compare(left, right)
         if isinstance(left, str) and isinstance(right, str):
@@ -182,7 +182,7 @@ def contains(container: Any, item: Any) -> bool:
     return bool(item in container)
 
 
-def contains_not(container: Any, item: Any) -> bool:
+def contains_not(container: object, item: object) -> bool:
     """`item not in container`, bounded."""
     return not contains(container, item)
 
@@ -203,7 +203,7 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 # ---- keys and order ----------------------------------------------------------------------------------------------
 
 
-def hashable(value: Any) -> Any:
+def hashable(value: object) -> Any:
     """Return a value that is to be a key; of a tuple each part is charged, as often as it stands there."""
     if isinstance(value, tuple):
         BUDGET.charge_steps(1 + len(value))
@@ -213,7 +213,7 @@ def hashable(value: Any) -> Any:
     return value
 
 
-def make_dict(pairs: Any = (), **named: Any) -> dict[Any, Any]:
+def make_dict(pairs: object = (), **named: Any) -> dict[Any, Any]:
     """`dict()` and `{...}`, bounded."""
     if isinstance(pairs, Mapping):
         BUDGET.charge_steps(len(pairs))
@@ -230,7 +230,7 @@ class _Ordered:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
     def __lt__(self, other: "_Ordered") -> bool:

@@ -56,7 +56,7 @@ class LoopResult(ResultList):
 
     __slots__ = ("errors", "steps")
 
-    def __init__(self, raw: list[Any], errors: list[Any], steps: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, raw: list[Any], errors: list[Any], steps: Mapping[str, object] | None = None) -> None:
         super().__init__(raw)
         self.errors = errors
         self.steps = steps or {}
@@ -138,7 +138,7 @@ class Absent:
     def __getitem__(self, key: object) -> "Absent":
         return self
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: object) -> Any:
         return other
 
     __radd__ = __add__
@@ -186,13 +186,13 @@ _RAW: Final[dict[type, Any]] = {
 VIEW_TYPES: Final = frozenset(_RAW)
 
 
-def result_view(value: Any) -> Any:
+def result_view(value: object) -> Any:
     """Return a step's result as scopes hold it; anything but plain JSON comes back as it is."""
     view = _VIEWS.get(type(value))
     return value if view is None else view(value)
 
 
-def raw(value: Any) -> Any:
+def raw(value: object) -> Any:
     """Return the plain value behind a view; any other value is returned as it is."""
     unwrap = _RAW.get(type(value))
     return value if unwrap is None else unwrap(value)

@@ -90,7 +90,7 @@ class Method(Missing):
 _MISSING_OBJ: Final[Any] = Undefined()._undefined_obj
 
 
-def missing_key(obj: Any, name: Any) -> str:
+def missing_key(obj: object, name: object) -> str:
     """Return the sentence for a missing key of a value."""
     shown = brief(name, 80)
     if obj is None:
@@ -120,10 +120,10 @@ class _Generator(CodeGenerator):
             self.write(", ")
         self.write(f"), {tuple(map(name_of, node.nodes))!r})")
 
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: object) -> None:
         self.write("environment.placed(")
 
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: object) -> None:
         self.write(f", {name_of(node)!r})")
 
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
@@ -233,14 +233,14 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
         return ""
 
     @staticmethod
-    def refer(value: Any) -> str:
+    def refer(value: object) -> str:
         """Return the reference to a secret, good for the step run whose scope is read."""
         bound = BUDGET.scope.get(SECRET_CALL)
         if not isinstance(bound, str):
             raise SecurityError("secret() is for fields, args and auth of a tool: here is no call to put it into")
         return functions.secret(value, bound)
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: object, attribute: str) -> Any:
         return self._look(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -257,7 +257,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             str(argument)  # raises, with the name
         return Missing(obj=obj, name=argument)
 
-    def _look(self, obj: Any, name: str) -> Any:
+    def _look(self, obj: object, name: str) -> Any:
         """Return the key `name` of `obj`, or something undefined."""
         if isinstance(obj, Mapping):
             return self._look_in_mapping(obj, name)
@@ -277,7 +277,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
             return getattr(obj, name)
         return Missing(obj=obj, name=name)
 
-    def _look_in_mapping(self, obj: Mapping[str, Any], name: str) -> Any:
+    def _look_in_mapping(self, obj: Mapping[str, object], name: str) -> Any:
         try:
             return obj[name]
         except KeyError:
@@ -324,7 +324,7 @@ def _changed(loop: Any, values: tuple[Any, ...]) -> bool:
     return True
 
 
-def _may_be_called(obj: Any) -> bool:
+def _may_be_called(obj: object) -> bool:
     if isinstance(obj, (Macro, LoopContext)):
         return True
     owner = getattr(obj, "__self__", None)

@@ -91,7 +91,7 @@ class Program:
         self._globals = {name: value for name, value in ENVIRONMENT.globals.items() if name in self.names}
         self._root: Any = None
 
-    def read(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, scope: Mapping[str, object]) -> dict[str, Any]:
         """Return the values that a render reads. Raises what the scope raises: that is not the template's fault."""
         variables = dict(self._globals)
         for name in self.names:
@@ -101,7 +101,7 @@ class Program:
                 continue
         return variables
 
-    def run(self, scope: Mapping[str, Any], variables: dict[str, Any]) -> Any:
+    def run(self, scope: Mapping[str, object], variables: dict[str, Any]) -> Any:
         """Return the rendered value as plain JSON types. Raises anything: see `evaluate`."""
         BUDGET.begin(scope)
         try:
@@ -152,7 +152,7 @@ class Constant:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def render(self, scope: Mapping[str, Any]) -> Any:
+    def render(self, scope: Mapping[str, object]) -> Any:
         return self.value
 
 
@@ -169,11 +169,11 @@ class Expression:
         self.names = self._program.names
         self.is_expression = self._program.is_expression
 
-    def render(self, scope: Mapping[str, Any]) -> Any:
+    def render(self, scope: Mapping[str, object]) -> Any:
         return _run(self._program, scope, self.text, self.place)
 
 
-def _run(program: Program, scope: Mapping[str, Any], text: str, place: tuple[str, str, str]) -> Any:
+def _run(program: Program, scope: Mapping[str, object], text: str, place: tuple[str, str, str]) -> Any:
     playbook, step, field = place
     variables = program.read(scope)
     try:
@@ -250,10 +250,10 @@ class MappingTemplate:
         templates = [item for name, _, item in self._items if name == key]
         return templates[0].text if templates and isinstance(templates[0], Expression | Path) else None
 
-    def render(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+    def render(self, scope: Mapping[str, object]) -> dict[str, Any]:
         return {key: value if item is None else item.render(scope) for key, value, item in self._items}
 
-    def render_missing(self, scope: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    def render_missing(self, scope: Mapping[str, object], known: Mapping[str, object]) -> dict[str, Any]:
         """Return the values of the keys that are not given already; templates that are overridden do not run."""
         return {
             key: value if item is None else item.render(scope) for key, value, item in self._items if key not in known
@@ -271,7 +271,7 @@ class ListTemplate:
         self._items = items
         self.names: frozenset[str] = frozenset().union(*(item.names for item in items))
 
-    def render(self, scope: Mapping[str, Any]) -> list[Any]:
+    def render(self, scope: Mapping[str, object]) -> list[Any]:
         return [item.render(scope) for item in self._items]
 
 
@@ -288,7 +288,7 @@ class Condition:
         self.place = value.place
         self.names = value.names
 
-    def render(self, scope: Mapping[str, Any]) -> Any:
+    def render(self, scope: Mapping[str, object]) -> Any:
         """Return the value, whose truth is Python's. Raises `AmbiguousCondition` for a text that is neither."""
         value = self._value.render(scope)
         reason = ambiguity(value) if type(value) is str else None
@@ -313,7 +313,7 @@ def list_template(items: Sequence[AnyTemplate]) -> AnyTemplate:
     return Constant(values) if len(values) == len(items) else ListTemplate(items)
 
 
-def compile_template(value: Any, *, playbook: str, step: str, field: str) -> AnyTemplate:
+def compile_template(value: object, *, playbook: str, step: str, field: str) -> AnyTemplate:
     """Return the template of a value of any nesting. Raises `TemplateError` where one cannot be read.
 
     The three words say in errors where it stands; `field` grows by the path inside the value. Keys of mappings are

@@ -24,7 +24,7 @@ _LONG_WORD: Final = 200
 def _of_text(change: Callable[[str], str], grows: int = 1) -> Callable[[Any], str]:
     """Return a filter of a text alone, whose result has up to `grows` times as many characters."""
 
-    def call(value: Any) -> str:
+    def call(value: object) -> str:
         source = text(value)
         BUDGET.charge_steps(1 + len(source) // 50)
         BUDGET.charge_characters(len(source) * grows)
@@ -40,7 +40,7 @@ def _title(source: str) -> str:
 # ---- JSON and Base64 ---------------------------------------------------------------------------------------------
 
 
-def fromjson(value: Any) -> Any:
+def fromjson(value: object) -> Any:
     """Return the value that a JSON text stands for."""
     if not isinstance(value, str):
         raise FilterArgumentError(f"fromjson takes text, not {type(value).__name__}")
@@ -53,7 +53,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def tojson(value: Any, indent: int | None = None) -> str:
+def tojson(value: object, indent: int | None = None) -> str:
     """Return a value as JSON text, which may stand within apostrophes: its own are written as \\u0027."""
     plain = plain_value(value)
     if indent is not None:
@@ -64,7 +64,7 @@ def tojson(value: Any, indent: int | None = None) -> str:
     return text(in_json(json_text.replace("'", APOSTROPHE)))
 
 
-def _charge_depths(value: Any, width: int, depth: int) -> None:
+def _charge_depths(value: object, width: int, depth: int) -> None:
     """Take from the budget what each part of a value costs on its level: `width` characters for each around it."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     BUDGET.charge_steps(3 * len(inner))
@@ -74,14 +74,14 @@ def _charge_depths(value: Any, width: int, depth: int) -> None:
             _charge_depths(item, width, depth + 1)
 
 
-def pprint(value: Any) -> str:
+def pprint(value: object) -> str:
     """Jinja's `pprint`, bounded."""
     plain = plain_value(value)
     _charge_repeats(plain, 1)
     return filters.do_pprint(plain)
 
 
-def _charge_repeats(value: Any, depth: int) -> None:
+def _charge_repeats(value: object, depth: int) -> None:
     """Take from the budget what each part of a value costs where it is written anew for all that are around it."""
     if isinstance(value, str):
         BUDGET.charge_characters(len(value) * 4 * depth)
@@ -92,12 +92,12 @@ def _charge_repeats(value: Any, depth: int) -> None:
             _charge_repeats(item, depth + 1)
 
 
-def b64encode(value: Any) -> str:
+def b64encode(value: object) -> str:
     """Return text, as UTF-8, in Base64."""
     return text(base64.b64encode(text(value).encode()).decode())
 
 
-def b64decode(value: Any) -> str:
+def b64decode(value: object) -> str:
     """Return the UTF-8 text that Base64 stands for."""
     return text(base64.b64decode(text(value), validate=True).decode())
 
@@ -105,7 +105,7 @@ def b64decode(value: Any) -> str:
 # ---- markup and links --------------------------------------------------------------------------------------------
 
 
-def striptags(value: Any) -> str:
+def striptags(value: object) -> str:
     """Jinja's `striptags`: without comments and tags, blanks made one, in one go through the text."""
     source = text(value)
     BUDGET.charge_steps(1 + len(source) // 20)
@@ -123,7 +123,7 @@ def striptags(value: Any) -> str:
     return html.unescape(" ".join("".join([*pieces, source[at:]]).split()))
 
 
-def urlencode(value: Any) -> str:
+def urlencode(value: object) -> str:
     """Jinja's `urlencode`, bounded."""
     plain = plain_value(value)
     if isinstance(plain, dict):
@@ -136,7 +136,7 @@ def urlencode(value: Any) -> str:
     return filters.do_urlencode(pairs)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     source = text(value)
     BUDGET.charge_steps(1 + len(source) // 20)
     BUDGET.charge_characters(12 * len(source))
@@ -144,7 +144,7 @@ def _as_text(value: Any) -> str:
 
 
 @pass_eval_context
-def urlize(context: EvalContext, value: Any, *args: Any, **kwargs: Any) -> str:
+def urlize(context: EvalContext, value: object, *args: Any, **kwargs: Any) -> str:
     """Jinja's `urlize`, word by word; a word beyond 200 characters is no link."""
     arguments_size = sum(len(text(each)) for each in (*args, *kwargs.values()))
     pieces = []
@@ -163,7 +163,7 @@ def urlize(context: EvalContext, value: Any, *args: Any, **kwargs: Any) -> str:
 @pass_environment
 def wordwrap(
     environment: Environment,
-    value: Any,
+    value: object,
     width: int = 79,
     break_long_words: bool = True,
     wrapstring: str | None = None,
@@ -208,7 +208,7 @@ def _wrapped(words: list[str], width: int, break_long: bool) -> Iterator[str]:
 @pass_environment
 def truncate(
     environment: Environment,
-    value: Any,
+    value: object,
     length: int = 255,
     killwords: bool = False,
     end: str = "...",
@@ -235,7 +235,7 @@ def indent(value: Any, width: Any = 4, first: bool = False, blank: bool = False)
     return filters.do_indent(source, margin, first, blank)
 
 
-def center(value: Any, width: int = 80) -> str:
+def center(value: object, width: int = 80) -> str:
     """Jinja's `center`, bounded."""
     if not isinstance(width, int) or width > MAX_NUMBER:
         raise SecurityError(f"center: {brief(width)} is more than {MAX_NUMBER:,}")
@@ -243,14 +243,14 @@ def center(value: Any, width: int = 80) -> str:
     return text(value).center(width)
 
 
-def trim(value: Any, chars: str | None = None) -> str:
+def trim(value: object, chars: str | None = None) -> str:
     """Jinja's `trim`, bounded."""
     source = text(value)
     BUDGET.charge_steps(1 + len(source) * (1 + len(chars or "")) // 500)
     return source.strip(chars)
 
 
-def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
+def replace(value: object, old: object, new: object, count: int | None = None) -> str:
     """Jinja's `replace`, bounded."""
     source, old, new = text(value), text(old), text(new)
     BUDGET.charge_steps(1 + len(source) // 50)
@@ -259,7 +259,7 @@ def replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
     return source.replace(old, new, -1 if count is None else count)
 
 
-def wordcount(value: Any) -> int:
+def wordcount(value: object) -> int:
     """Jinja's `wordcount`, bounded."""
     source = text(value)
     BUDGET.charge_steps(1 + len(source) // 8)

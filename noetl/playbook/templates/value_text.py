@@ -16,7 +16,7 @@ class NullInText(SecurityError):
     """A null stands where a text is made; null has no text."""
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """Return the text of a value of plain JSON types: `true`, `{"a":1}`. Raises `NullInText`.
 
     >>> json_text({"a": [1.5, None, True]})
@@ -57,6 +57,6 @@ def name_of(node: nodes.Node) -> str:
             return "(...)"
 
 
-def default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+def default(value: object, default_value: object = "", boolean: bool = False) -> Any:
     """Jinja's `default`, for null as for what is undefined."""
     return default_value if isinstance(value, Undefined) or raw(value) is None or (boolean and not value) else value

@@ -116,11 +116,11 @@ class _Builder:
     def warn(self, line: int, column: int, message: str) -> None:
         self.problems.append(Problem(self.filename, line, column, "warning", Code.YAML, message))
 
-    def stop(self, mark: Any, message: str) -> _Stop:
+    def stop(self, mark: object, message: str) -> _Stop:
         self.problem(mark, Code.YAML, message)
         return _Stop()
 
-    def no_key(self, node: Node, mark: Any) -> _Stop:
+    def no_key(self, node: Node, mark: object) -> _Stop:
         """Return the end at a collection in the place of a key: mostly a template that no quotes surround."""
         row = self.rows[node.line - 1] if node.line <= len(self.rows) else ""
         opening = open_template(row, node.column)
@@ -211,7 +211,7 @@ class _Builder:
         if name:
             self.anchors[name] = node
 
-    def place(self, node: Node, mark: Any) -> None:
+    def place(self, node: Node, mark: object) -> None:
         """Put a complete value where it belongs."""
         if not self.stack:
             self.root = node
@@ -318,6 +318,6 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
         raise _Stop from None
 
 
-def _position(text: str, index: Any) -> tuple[int, int]:
+def _position(text: str, index: object) -> tuple[int, int]:
     before = text[:index] if isinstance(index, int) else ""
     return before.count("\n") + 1, len(before) - before.rfind("\n")

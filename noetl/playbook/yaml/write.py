@@ -1,6 +1,6 @@
 """The YAML writer: plain JSON values in a readable form that gives the same values when it is read."""
 
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -12,7 +12,7 @@ MAX_LINE_WIDTH: Final = 110
 class _Writer(yaml.SafeDumper):
     """Never uses aliases: what stands twice is written twice."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
@@ -47,7 +47,7 @@ _Writer.add_representer(str, _text)
 _Writer.add_representer(float, _number)
 
 
-def write_yaml(value: Any) -> str:
+def write_yaml(value: object) -> str:
     """Return a plain JSON value as a YAML document. Mappings keep their order."""
     return yaml.dump(
         value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=MAX_LINE_WIDTH, default_flow_style=False

@@ -46,7 +46,7 @@ class Expired:
     """The lease expired: the worker that held the job is lost."""
 
 
-def error_value(type_: str, message: str, *, retryable: bool = False, detail: Any = None, **more: Any) -> ErrorValue:
+def error_value(type_: str, message: str, *, retryable: bool = False, detail: object = None, **more: Any) -> ErrorValue:
     """Return an error value.
 
     >>> error_value("timeout", "it took too long", retryable=True)

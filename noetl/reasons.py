@@ -7,7 +7,7 @@ control character, so that it can be printed anywhere.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 LINES: Final = 40
 """Lines of a reason; of a longer one the end is kept, where a traceback says most."""
@@ -47,13 +47,13 @@ def heading(message: object) -> str:
     return visible(lines[0]) if lines else ""
 
 
-def attempt_of(error: Mapping[str, Any]) -> str:
+def attempt_of(error: Mapping[str, object]) -> str:
     """Return `attempt 2 of 5` of an error whose step may be tried more than once, else nothing."""
     most, attempt = error.get("max_attempts"), error.get("attempt")
     return f"attempt {attempt} of {most}" if isinstance(most, int) and most > 1 and attempt else ""
 
 
-def reason_lines(error: Mapping[str, Any], place: Place | None = None) -> list[str]:
+def reason_lines(error: Mapping[str, object], place: Place | None = None) -> list[str]:
     """Return what an error says beyond the first line of its message: traceback, answer, output, SQL state."""
     lines = str(error.get("message") or "").strip().splitlines()[1:]
     detail = error.get("detail")
@@ -72,7 +72,7 @@ def _cut(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
 
 
-def _traceback(detail: Mapping[str, Any], place: Place | None) -> Iterator[str]:
+def _traceback(detail: Mapping[str, object], place: Place | None) -> Iterator[str]:
     """Yield the traceback, its frames in the playbook's code with file and line of the file, where they are known."""
     told = detail.get("traceback")
     for line in told.strip().splitlines() if isinstance(told, str) else ():
@@ -83,7 +83,7 @@ def _traceback(detail: Mapping[str, Any], place: Place | None) -> Iterator[str]:
         yield f"{frame[1]}{found}{frame[4]}" if frame is not None and found is not None else line
 
 
-def _facts(detail: Mapping[str, Any]) -> Iterator[str]:
+def _facts(detail: Mapping[str, object]) -> Iterator[str]:
     """Yield the rest of what a tool kept, a line each; texts of several lines below their name."""
     for name, value in detail.items():
         if name in _SHOWN or name in _ASIDE or name == "error" or value in (None, "", {}, []):

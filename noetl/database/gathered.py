@@ -118,7 +118,7 @@ class Batch:
         self._transformer = Transformer(conn)
         self._pending: list[GatheredAnswer | tuple[str, tuple[int, ...], bytes]] = []
 
-    def add(self, query: str, params: Mapping[str, Any] | Sequence[Any] | None) -> GatheredAnswer:
+    def add(self, query: str, params: Mapping[str, object] | Sequence[object] | None) -> GatheredAnswer:
         """Gather a statement, preparing it if this connection never has."""
         text, order = positional(query)
         values = [] if params is None else [params[key] for key in order]  # type: ignore[index]
@@ -202,7 +202,7 @@ class Batch:
 _OIDS = {int: INT8, float: FLOAT8, bool: BOOL}
 
 
-def _text(value: Any) -> bytes | None:
+def _text(value: object) -> bytes | None:
     """Return a parameter in Postgres's text form.
 
     Raises `DataError` for NUL, at which libpq would end the text without a word, `TypeError` for what has no such form.

@@ -105,7 +105,7 @@ def keys_of(after: str, types: Sequence[type]) -> list[Any]:
     return keys
 
 
-def _key(kind: type, value: Any) -> Any:
+def _key(kind: type, value: object) -> Any:
     """Return one key of a cursor as it was put in: text, a whole number (an id as text), a time. Raises ValueError."""
     if kind is int and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)

@@ -100,7 +100,7 @@ class Secrets:
         return Done(orjson.dumps(result))
 
 
-def _fetch(fields: Mapping[str, Any], auth: Any) -> Fetch:
+def _fetch(fields: Mapping[str, object], auth: object) -> Fetch:
     """Return the secret that a step of type secrets asks for. Raises `InputError`."""
     asked: dict[str, str] = {}
     for name in ("provider", "name", "version", "project", "region", "field"):
@@ -132,7 +132,7 @@ class _Lookup:
 
     # ---- references ----------------------------------------------------------------------------------------------
 
-    def put_in(self, value: Any) -> Any:
+    def put_in(self, value: object) -> Any:
         """Return a value with the references in its texts replaced. Text that is no reference of ours stays."""
         if isinstance(value, str):
             return self._put_into_text(value) if REFERENCE_MARK in value else value
@@ -193,14 +193,14 @@ class _Lookup:
             raise InputError(f"unknown provider {provider!r}{hint}")
         return secret.value, secret.version
 
-    def _login_to_fetch(self, auth: Any) -> Mapping[str, Any]:
+    def _login_to_fetch(self, auth: object) -> Mapping[str, Any]:
         inner = _Lookup(self.sources, self.seals, self.root, self.bound, self.depth + 1)
         try:
             return inner.logins(auth, SECRETS_TYPE)[""]
         finally:
             self.asked |= {**inner.used, **inner.asked}
 
-    def _use(self, value: Any) -> Any:
+    def _use(self, value: object) -> Any:
         """Remember a value, and the texts in it, as secret."""
         if isinstance(value, Mapping):
             for item in value.values():
@@ -214,7 +214,7 @@ class _Lookup:
 
     # ---- auth ----------------------------------------------------------------------------------------------------
 
-    def logins(self, auth: Any, tool: str) -> dict[str, Mapping[str, Any]]:
+    def logins(self, auth: object, tool: str) -> dict[str, Mapping[str, Any]]:
         """Return the credentials of `auth` by alias; of a single one the alias is empty. Raises `InputError`."""
         if auth is None:
             return {}
@@ -226,7 +226,7 @@ class _Lookup:
             raise InputError(f"auth has no type: a step of type {tool} takes one credential, by name or with a type")
         return {alias: self._login(each, tool, f"auth.{alias}") for alias, each in auth.items()}
 
-    def _login(self, entry: Any, tool: str, place: str) -> Mapping[str, Any]:
+    def _login(self, entry: object, tool: str, place: str) -> Mapping[str, Any]:
         if isinstance(entry, str):
             return self._stored(entry, None, tool, place)
         if not isinstance(entry, Mapping):
@@ -241,7 +241,7 @@ class _Lookup:
         inline = self.put_in({name: value for name, value in entry.items() if name != "type"})
         return self._checked(Credential("", type_, check_fields(type_, inline)), tool, place)
 
-    def _stored(self, name: Any, type_: str | None, tool: str, place: str) -> Mapping[str, Any]:
+    def _stored(self, name: object, type_: str | None, tool: str, place: str) -> Mapping[str, Any]:
         if not isinstance(name, str) or REFERENCE_MARK in name:
             raise InputError(f"{place} names no credential: a secret's value cannot be a name")
         credential = self.sources.credential(name)

@@ -65,7 +65,7 @@ class Seals:
         return Fetch(**{**parts, "auth": _each_text(parts["auth"], lambda text: _put_back(text, sources, bound))})
 
 
-def holds_reference(value: Any) -> bool:
+def holds_reference(value: object) -> bool:
     """Whether a value of any nesting has text in it that looks like a reference."""
     stack = [value]
     while stack:
@@ -101,7 +101,7 @@ def _put_back(text: str, sources: list[Source], bound: str) -> str:
     return "".join(pieces)
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _each_text(value: object, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):

@@ -135,7 +135,7 @@ class Sources:
         return _sized(text, f"the file {path}").removesuffix("\n").removesuffix("\r")
 
     def google(
-        self, name: str, version: str | None, project: str | None, credential: Mapping[str, Any] | None
+        self, name: str, version: str | None, project: str | None, credential: Mapping[str, object] | None
     ) -> CloudSecret:
         """Return a secret of Google Secret Manager."""
         return self._version(
@@ -144,7 +144,7 @@ class Sources:
         )
 
     def aws(
-        self, name: str, version: str | None, region: str | None, credential: Mapping[str, Any] | None
+        self, name: str, version: str | None, region: str | None, credential: Mapping[str, object] | None
     ) -> CloudSecret:
         """Return a secret of AWS Secrets Manager."""
         return self._version(
@@ -185,7 +185,7 @@ def credential_value(credential: Credential, field: str) -> Any:
     )
 
 
-def part_of(value: Any, field: str, name: str) -> Any:
+def part_of(value: object, field: str, name: str) -> Any:
     """Return a field of a secret whose text is a JSON object. Raises `InputError`, which shows nothing of it."""
     if isinstance(value, str):
         try:
@@ -215,6 +215,6 @@ def _sized(text: str, name: str) -> str:
     return text
 
 
-def _identity(credential: Mapping[str, Any] | None) -> bytes:
+def _identity(credential: Mapping[str, object] | None) -> bytes:
     plain = b"" if credential is None else orjson.dumps(dict(credential), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(plain).digest()

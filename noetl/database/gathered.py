@@ -13,7 +13,7 @@ import select
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -121,7 +121,8 @@ class Batch:
     def add(self, query: str, params: Mapping[str, object] | Sequence[object] | None) -> GatheredAnswer:
         """Gather a statement, preparing it if this connection never has."""
         text, order = positional(query)
-        values = [] if params is None else [params[key] for key in order]  # type: ignore[index]
+        given = cast("Mapping[object, object]", params)  # a sequence answers to the numbers in `order` as well
+        values = [] if params is None else [given[key] for key in order]
         types = tuple([_OIDS.get(type(value), UNKNOWN) for value in values])
         names = self._conn.names
         name = names.get((query, types))

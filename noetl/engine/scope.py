@@ -17,7 +17,7 @@ from noetl.engine.state import Arrival, State
 from noetl.engine.values import NotLoaded, Values
 from noetl.playbook.model import Template
 from noetl.playbook.templates.result_views import ABSENT, LoopResult, result_view
-from noetl.playbook.templates.secret_references import SECRET_CALL
+from noetl.playbook.templates.secret_references import REFERENCE_CALL
 from noetl.playbook.templates.template import ANY_RESULT, MappingTemplate
 from noetl.words import NO_ITEM, idempotency_key
 
@@ -172,9 +172,9 @@ class Scopes:
         scope = Scope(self)
         if not names:
             return scope
-        if SECRET_CALL in names:
-            names = [name for name in names if name != SECRET_CALL]
-            scope[SECRET_CALL] = self._key()
+        if REFERENCE_CALL in names:
+            names = [name for name in names if name != REFERENCE_CALL]
+            scope[REFERENCE_CALL] = self._key()
         self.load(names)
         unfixed = self._open(names)
         for name in names:

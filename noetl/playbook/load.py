@@ -19,7 +19,7 @@ from noetl.playbook.read.reader import Reader
 from noetl.playbook.read.sections import StepList, read_steps, read_workbook, report_unread
 from noetl.playbook.step_types import STEP_TYPES
 from noetl.playbook.suggest import did_you_mean
-from noetl.playbook.templates.template import SECRET_CALL, AnyTemplate
+from noetl.playbook.templates.template import REFERENCE_CALL, AnyTemplate
 from noetl.playbook.testfile.section import read_tests
 from noetl.playbook.testfile.stubs import stubbed
 from noetl.playbook.yaml.tree import Node, read
@@ -183,4 +183,4 @@ def _has_secrets(step: Step) -> bool:
     templates = (step.fields, step.args, step.task_args, step.auth, step.save, step.item_save)
     if step.type in STEP_TYPES and STEP_TYPES[step.type].gives_secrets:
         return True
-    return any(each and SECRET_CALL in each.names for each in templates)
+    return any(each and REFERENCE_CALL in each.names for each in templates)

@@ -9,7 +9,7 @@ import pytest
 from noetl.database.connect import Database
 from noetl.errors import TemplateError
 from noetl.playbook.templates.sandbox import ENVIRONMENT, EXPRESSION_ENVIRONMENT
-from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_MARK, SECRET_CALL, read_source, refer
+from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_CALL, REFERENCE_MARK, read_source, refer
 from noetl.playbook.templates.template import compile_template
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
@@ -48,14 +48,14 @@ def stub() -> Iterator[Stub]:
 def test_no_name_in_data_reaches_what_templates_call_by_themselves(text: str, name: str) -> None:
     """Jinja looks the names of filters and tests up while it renders; what makes references has no name."""
     with pytest.raises(TemplateError, match=r"[Nn]o (filter|test) named"):
-        compile_template(text, playbook="p", step="s", field="f").render({"fn": name, SECRET_CALL: "run"})
+        compile_template(text, playbook="p", step="s", field="f").render({"fn": name, REFERENCE_CALL: "run"})
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_no_template_can_spell_it(name: str) -> None:
     for text in (f"{{{{ 'env:CANARY' | {name} }}}}", f"{{{{ environment.{name}('env:CANARY') }}}}"):
         try:
-            found = compile_template(text, playbook="p", step="s", field="f").render({SECRET_CALL: "run"})
+            found = compile_template(text, playbook="p", step="s", field="f").render({REFERENCE_CALL: "run"})
         except TemplateError as error:
             found = error.reason
         assert REFERENCE_MARK not in str(found)
@@ -112,6 +112,6 @@ def test_a_reference_is_good_in_the_fields_that_its_own_args_reach(lab: Lab, stu
 
 def test_references_of_two_runs_differ() -> None:
     template = compile_template("{{ secret('env:CANARY') }}", playbook="p", step="s", field="f")
-    one, other = str(template.render({SECRET_CALL: "run 1"})), template.render({SECRET_CALL: "run 2"})
+    one, other = str(template.render({REFERENCE_CALL: "run 1"})), template.render({REFERENCE_CALL: "run 2"})
     assert one != other
     assert REFERENCE.fullmatch(one)

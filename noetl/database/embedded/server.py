@@ -27,6 +27,7 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
+from noetl.database.embedded.configuration import configuration_text
 from noetl.database.embedded.owner import mark_folder
 from noetl.database.embedded.passwords import SUPERUSER, Passwords, close
 from noetl.database.embedded.programs import copy_programs, installation, program_version
@@ -35,22 +36,6 @@ from noetl.home.files import make_folder, make_home, open_file
 
 DATABASE = "noetl"
 ROOT_BASE = Path("/var/lib/noetl")
-
-CONFIGURATION = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "max_connections": "200",
-    "shared_buffers": "128MB",
-    "max_wal_size": "2GB",
-    "jit": "off",  # no statement here is worth compiling
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "lc_messages": "C",
-    "log_line_prefix": "%m [%p] %a ",
-    "autovacuum_naptime": "10s",  # the queue turns over quickly
-    "password_encryption": "scram-sha-256",
-}
-
 
 OPEN = ("pg_hba.conf", "local all all trust\n")
 CLOSED = ("pg_hba.conf", "local all all scram-sha-256\n")
@@ -194,10 +179,7 @@ class EmbeddedServer:
                 f"{self.data} was made by Postgres {have}, this program brings {program_version()}: dump it with the "
                 "older one, move the folder away and load the dump"
             )
-        settings = {**CONFIGURATION, "unix_socket_directories": str(self.socket_folder)}
-        settings.update(self.configuration or {})
-        lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
-        self._write("postgresql.conf", "# Written anew at each start by NoETL.\n" + "".join(lines))
+        self._write("postgresql.conf", configuration_text(self.socket_folder, self.configuration))
         self._write(*((CLOSED[0], self.access) if self.access else CLOSED if self._is_closed() else OPEN))
 
     def _initdb(self) -> None:
@@ -321,11 +303,11 @@ class EmbeddedServer:
         path = str(self._programs / program)
         environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
         account = self.account
-        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
         try:
             done = subprocess.run(
                 [path, *arguments], env=environment, cwd="/", stdin=subprocess.DEVNULL, text=True, umask=0o077,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **identity,  # type: ignore[call-overload]
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, user=account and account.pw_uid,
+                group=account and account.pw_gid, extra_groups=[] if account else None,
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
             raise DatabaseError(f"{path} cannot be run: {error}") from error
@@ -375,7 +357,3 @@ class EmbeddedServer:
             yield
         finally:
             os.close(lock)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -36,7 +36,7 @@ def _login(login: Draft) -> None:
         value = login.get(alias)
         assert value is not None
         inner = Draft(login.notes, value, alias) if value.kind == "mapping" else None
-        name = inner.word(words.SECRET_NAME) if inner is not None and "key" in inner else ""
+        name = inner.word("secret_name") if inner is not None and "key" in inner else ""
         inside(login, alias, _one_login)
         if name not in ("", alias):
             login.rename({alias: name})
@@ -48,11 +48,11 @@ def _one_login(login: Draft) -> None:
     login.rename_value("type", words.AUTH_TYPES)
     stored = login.word("source") == words.CREDENTIAL
     if "key" not in login and ("type" in login or stored):
-        login.rename({words.SECRET_NAME: "key"})
+        login.rename({"secret_name": "key"})
     if "key" not in login:
         return
-    if words.SECRET_NAME in login:
-        login.leave_out(words.SECRET_NAME, "DuckDB knows a login by its alias")
+    if "secret_name" in login:
+        login.leave_out("secret_name", "DuckDB knows a login by its alias")
     for name, reason in words.AUTH_IDLE.items():
         if name in login and (name != "source" or stored):
             login.leave_out(name, reason)

@@ -23,9 +23,6 @@ AUTH_TYPES: Final[Words] = {"hmac": "s3", "postgresql": "postgres", "pg": "postg
 AUTH_INSIDE: Final[Words] = {"credential": "key"}
 """Keys of one login that `auth` describes."""
 
-SECRET_NAME: Final = "secret_name"  # noqa: S105 - a key
-"""The key of a login without `key`; beside one, what DuckDB is to call it, which is its alias today."""
-
 CREDENTIAL: Final = "credential"
 """The `source` of a login that names a credential of the store, as every `key` does today."""
 

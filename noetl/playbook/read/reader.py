@@ -183,7 +183,7 @@ class Reader:
     def _text_template(self, node: Node, step: str, field: str, is_condition: bool = False) -> AnyTemplate:
         try:
             template = templates.compile_text(node.value, (self.playbook, step, field), is_condition)
-            if templates.SECRET_CALL in template.names and not self._secrets:
+            if templates.REFERENCE_CALL in template.names and not self._secrets:
                 match = _SECRET_CALL.search(node.value)
                 message = (
                     f"{field}: secret() can stand in the fields, args and auth of a step with a tool only: everything"

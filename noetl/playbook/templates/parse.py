@@ -13,7 +13,7 @@ from noetl.playbook.templates.conditions import guarded_condition
 from noetl.playbook.templates.filter_table import FILTERS
 from noetl.playbook.templates.internal_calls import internal_call
 from noetl.playbook.templates.sandbox import ENVIRONMENT, MAPPING_METHODS
-from noetl.playbook.templates.secret_references import SECRET_CALL, read_source
+from noetl.playbook.templates.secret_references import REFERENCE_CALL, read_source
 
 ANY_RESULT: Final = "*"
 """Stands in `names` where a template reads `results` in a way that does not say which: supply all of them."""
@@ -101,7 +101,7 @@ def _prepare(tree: nodes.Template, text: str, returns: bool) -> frozenset[str]:
     Those behind `results['x']` are among them as `x`. Names that the template itself assigns may be too: who
     supplies values gives those that exist.
     """
-    names: set[str] = {SECRET_CALL} if "secret" in text and _refer(tree, True) else set()
+    names: set[str] = {REFERENCE_CALL} if "secret" in text and _refer(tree, True) else set()
     opaque = 0  # uses of `results` that do not say which step they mean
     for node in _walk(tree):
         if isinstance(node, nodes.Name):

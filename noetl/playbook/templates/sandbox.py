@@ -31,7 +31,7 @@ from noetl.playbook.templates.result_views import (
     ResultDict,
     is_envelope,
 )
-from noetl.playbook.templates.secret_references import SECRET_CALL
+from noetl.playbook.templates.secret_references import REFERENCE_CALL
 from noetl.playbook.templates.value_text import name_of
 from noetl.playbook.values import brief
 
@@ -235,7 +235,7 @@ class PlaybookEnvironment(ImmutableSandboxedEnvironment):
     @staticmethod
     def refer(value: object) -> str:
         """Return the reference to a secret, good for the step run whose scope is read."""
-        bound = BUDGET.scope.get(SECRET_CALL)
+        bound = BUDGET.scope.get(REFERENCE_CALL)
         if not isinstance(bound, str):
             raise SecurityError("secret() is for fields, args and auth of a tool: here is no call to put it into")
         return functions.secret(value, bound)

@@ -21,7 +21,7 @@ from typing import Final
 from noetl.errors import InputError
 from noetl.playbook.credential_types import check_name
 
-SECRET_CALL: Final = "secret()"  # noqa: S105 - a name
+REFERENCE_CALL: Final = "secret()"
 """Stands among a template's names where it calls `secret`, and in its scope for the step run that the reference is
 good for."""
 

@@ -22,11 +22,11 @@ from noetl.playbook.templates.evaluate import reason_of
 from noetl.playbook.templates.parse import ANY_RESULT, UnreadableTemplate
 from noetl.playbook.templates.result_views import SELF_NAMES, VIEW_TYPES, raw, result_view
 from noetl.playbook.templates.sandbox import ENVIRONMENT, EXPRESSION_ENVIRONMENT
-from noetl.playbook.templates.secret_references import SECRET_CALL
+from noetl.playbook.templates.secret_references import REFERENCE_CALL
 
 __all__ = [
     "ANY_RESULT",
-    "SECRET_CALL",
+    "REFERENCE_CALL",
     "Env",
     "UnreadableTemplate",
     "compile_template",

@@ -147,9 +147,10 @@ def _importable(code: str) -> str:
 
 
 def _flush() -> None:
-    for stream in {id(each): each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    for stream in {id(each): each for each in streams if each is not None}.values():
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()  # type: ignore[union-attr]
+            stream.flush()
 
 
 def _run_exit_handlers() -> None:

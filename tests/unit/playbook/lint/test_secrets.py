@@ -7,7 +7,7 @@ import pytest
 from noetl.errors import TemplateError
 from noetl.playbook.load import lint, load_playbook
 from noetl.playbook.templates.secret_references import REFERENCE, source_of
-from noetl.playbook.templates.template import SECRET_CALL, compile_template
+from noetl.playbook.templates.template import REFERENCE_CALL, compile_template
 
 
 def steps(body: str) -> str:
@@ -94,7 +94,7 @@ def test_a_use_that_could_never_work_is_told_when_the_file_is_read(template: str
     assert told in str(raised.value)
 
 
-RUN = {SECRET_CALL: "run"}
+RUN = {REFERENCE_CALL: "run"}
 """The scope of a step run: its key stands beside the names that a template reads."""
 
 
@@ -115,7 +115,7 @@ RUN = {SECRET_CALL: "run"}
 def test_it_renders_to_a_reference_whatever_stands_around_it(template: str) -> None:
     """Whole, whatever the workload says `secret` is."""
     compiled = compile_template(template, playbook="p", step="s", field="f")
-    assert SECRET_CALL in compiled.names
+    assert REFERENCE_CALL in compiled.names
     found = REFERENCE.search(str(compiled.render({"yes": True, "name": "n", "secret": "hidden", **RUN})))
     assert found is not None
     assert str(source_of(found[1], "run")) == "credential:n"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -53,7 +53,9 @@ def open_console(*, stderr: bool = False, width: int | None = None) -> "Console"
     return Console(stderr=stderr, highlight=False, soft_wrap=not stderr, width=width)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str, wide: bool = False) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, empty: str, wide: bool = False
+) -> None:
     """Print rows as a table that fits the terminal, the widest columns cut with an ellipsis (`wide`: nothing is cut).
 
     A pipe gets the cells separated by tabs, with nothing cut off.

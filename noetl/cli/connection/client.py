@@ -58,11 +58,11 @@ class Client:
         """Return where the server is, for people."""
         return self.location.address if self.location.home is None else str(local_socket.path_of(self.location.home))
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Return the JSON at a path. Raises the error that the server answers with."""
         return self._call("GET", path, query=query, repeat=True)
 
-    def post(self, path: str, body: Mapping[str, Any], *, repeat: bool = False) -> Any:
+    def post(self, path: str, body: Mapping[str, object], *, repeat: bool = False) -> Any:
         """Send JSON to a path and return the answer; with `repeat` once more if the answer is lost.
 
         Raises the error that the server answers with, and `AnswerLost`.
@@ -81,7 +81,7 @@ class Client:
                 return self._call("DELETE", path)
             return None
 
-    def items(self, path: str, query: Mapping[str, Any] | None = None, limit: int | None = None) -> list[Any]:
+    def items(self, path: str, query: Mapping[str, object] | None = None, limit: int | None = None) -> list[Any]:
         """Return the items of a list, of all its pages up to `limit`."""
         items: list[Any] = []
         parameters = {**(query or {}), "limit": min(limit or 500, 500)}
@@ -118,7 +118,7 @@ class Client:
         method: str,
         path: str,
         *,
-        query: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
         body: bytes | None = None,
         repeat: bool = False,
     ) -> Any:

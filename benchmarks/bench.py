@@ -26,11 +26,11 @@ from rich.table import Table
 
 from benchmarks.fanout import fan_out
 from benchmarks.templates import template_costs
-from noetl.database.connect import Database, open_admin, open_database
+from noetl.database.connection.connect import Database, open_admin, open_database
+from noetl.database.connection.notify import notify
 from noetl.database.embedded.programs import client_program
 from noetl.database.embedded.server import EmbeddedServer
-from noetl.database.notify import notify
-from noetl.database.schema import apply_schema
+from noetl.database.schema.apply import apply_schema
 from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest
 from noetl.settings import Settings, load_settings

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database, open_admin, open_database
-from noetl.database.verify import verify
+from noetl.database.connection.connect import Database, open_admin, open_database
+from noetl.database.schema.verify import verify
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, make_home, remove_home
 

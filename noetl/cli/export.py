@@ -37,8 +37,8 @@ def export(
     """
     from noetl.database import export as tables
     from noetl.database import read
-    from noetl.database.connect import open_database, require_embedded
-    from noetl.database.schema import require_schema
+    from noetl.database.connection.connect import open_database, require_embedded
+    from noetl.database.schema.apply import require_schema
 
     for table in only or ():
         if table not in tables.EXPORTS:

@@ -129,8 +129,8 @@ def ensure_server(settings: Settings) -> None:
         start_server(settings, init_db=True if settings.embedded else None)
     problem = _problem(settings)
     if problem is not None and settings.embedded:
-        from noetl.database.connect import open_admin
-        from noetl.database.schema import apply_schema
+        from noetl.database.connection.connect import open_admin
+        from noetl.database.schema.apply import apply_schema
 
         with open_admin(settings) as admin:
             apply_schema(admin, settings)

@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
-from noetl.database.gathered import GatheringConnection, check_server
+from noetl.database.connection.gathered import GatheringConnection, check_server
 from noetl.database.rows import (
     CatalogRow,
     Ended,

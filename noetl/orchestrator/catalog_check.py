@@ -1,7 +1,7 @@
 """The check of the catalog: a version's text is what was registered, and its rows are those of the text."""
 
-from noetl.database.audit import CatalogSteps, select_catalog_steps
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
+from noetl.database.schema.audit import CatalogSteps, select_catalog_steps
 from noetl.errors import PlaybookError
 from noetl.orchestrator.catalog_rows import materialize
 from noetl.playbook.load import content_hash, stored_playbook

@@ -9,8 +9,8 @@ from psycopg import Connection
 
 from noetl.database import store
 from noetl.database.catalog import Version, add_version
-from noetl.database.connect import Database
-from noetl.database.notify import news
+from noetl.database.connection.connect import Database
+from noetl.database.connection.notify import news
 from noetl.engine.inputs import Cancel, TimedOut
 from noetl.engine.values import NotLoaded
 from noetl.errors import Conflict, NotFound

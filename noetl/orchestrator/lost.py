@@ -12,8 +12,8 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.database.connect import Database
-from noetl.database.notify import notify
+from noetl.database.connection.connect import Database
+from noetl.database.connection.notify import notify
 from noetl.database.quarantine import quarantine_job
 from noetl.database.rows import JobRow
 from noetl.errors import DatabaseError, Locked, NoetlError

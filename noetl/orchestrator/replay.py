@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import orjson
 
-from noetl.database.audit import ReplayedEvent, select_replayed_events, select_states
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
+from noetl.database.schema.audit import ReplayedEvent, select_replayed_events, select_states
 from noetl.engine.events import Event
 from noetl.engine.evolve import replay
 from noetl.orchestrator.playbook_cache import PlaybookCache

@@ -12,9 +12,9 @@ from contextlib import suppress
 import psycopg
 
 from noetl import __version__
-from noetl.database.connect import Database, open_admin, open_database
+from noetl.database.connection.connect import Database, open_admin, open_database
 from noetl.database.runtime import Process, beat, leave
-from noetl.database.schema import apply_schema
+from noetl.database.schema.apply import apply_schema
 from noetl.errors import DatabaseError, SettingsError
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app

@@ -11,9 +11,9 @@ import orjson
 from psycopg import Connection
 from starlette.responses import Response
 
-from noetl.database.connect import READ_ONLY, Database, is_writable
+from noetl.database.connection.connect import READ_ONLY, Database, is_writable
 from noetl.database.keys import Keys
-from noetl.database.schema import read_state, schema_problem
+from noetl.database.schema.apply import read_state, schema_problem
 from noetl.errors import DatabaseError, SchemaMismatch, SchemaMissing
 from noetl.logs import TroubleLog
 from noetl.orchestrator.commands import Orchestrator

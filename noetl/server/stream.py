@@ -14,7 +14,7 @@ import orjson
 import psycopg
 
 from noetl.database import read
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.paging import Connection, Row
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog

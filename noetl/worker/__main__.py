@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 
-from noetl.database.connect import open_database
-from noetl.database.schema import require_schema
+from noetl.database.connection.connect import open_database
+from noetl.database.schema.apply import require_schema
 from noetl.errors import NoetlError
 from noetl.logs import log_to_stderr
 from noetl.process_memory import hide_environment

@@ -20,9 +20,9 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
+from noetl.database.connection.notify import notify
 from noetl.database.leases import select_leases, select_unchanged
-from noetl.database.notify import notify
 from noetl.database.rows import JobRow
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog

@@ -12,10 +12,10 @@ import psycopg
 
 from noetl import __version__
 from noetl.database import runtime, store
-from noetl.database.connect import Database, open_database, playbook_login
-from noetl.database.inbox import read_seal
+from noetl.database.connection.connect import Database, open_database, playbook_login
 from noetl.database.keys import Keys
 from noetl.database.quarantine import requeue_quarantined_jobs
+from noetl.database.schema.inbox import read_seal
 from noetl.errors import DatabaseError
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.playbook.templates.template import Env

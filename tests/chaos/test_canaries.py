@@ -14,7 +14,7 @@ import httpx
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import open_admin
+from noetl.database.connection.connect import open_admin
 from noetl.database.embedded.programs import client_program
 from noetl.database.embedded.server import DATABASE
 from noetl.database.export import EXPORTS

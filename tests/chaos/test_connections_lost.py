@@ -13,7 +13,7 @@ import pytest
 from psycopg import Connection
 
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.chaos import CHILD, FAILING, FORK, PARENT, RETRIED, SLEEPER, STUCK, living
 from tests.support.crew import a_crew

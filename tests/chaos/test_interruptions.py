@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from noetl.database.connect import Database
-from noetl.database.schema import reset_schema
+from noetl.database.connection.connect import Database
+from noetl.database.schema.apply import reset_schema
 from noetl.settings import Settings
 from tests.support.calls import alive, read_pid
 from tests.support.chaos import FORK, living, playbook

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.chaos import living, playbook
 from tests.support.crew import a_crew

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from noetl.database.connect import open_admin, open_database
-from noetl.database.verify import verify
+from noetl.database.connection.connect import open_admin, open_database
+from noetl.database.schema.verify import verify
 from noetl.orchestrator.replay import verify_replay
 from noetl.settings import Settings
 from tests.support.chaos import playbook

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from noetl.cli.background import Background
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.chaos import FORK, living
 from tests.support.crew import a_crew

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import Database
-from noetl.database.inbox import make_inbox
+from noetl.database.connection.connect import Database
+from noetl.database.schema.inbox import make_inbox
 from noetl.settings import Settings
 from tests.support.chaos import living, playbook
 from tests.support.crew import a_crew

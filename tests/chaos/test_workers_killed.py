@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.chaos import FORK, living, playbook
 from tests.support.crew import a_crew

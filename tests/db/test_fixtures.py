@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 
 
 @pytest.mark.parametrize("round", range(2))

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from noetl.database.connect import Database, open_admin, open_database
-from noetl.database.verify import verify
+from noetl.database.connection.connect import Database, open_admin, open_database
+from noetl.database.schema.verify import verify
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.postgres import TestServer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.engine.decide import decide as real_decide
 from noetl.engine.inputs import AttemptEnded
 from noetl.engine.render import render_job as real_render

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.working import working

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.errors import PlaybookError
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app

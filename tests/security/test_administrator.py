@@ -10,11 +10,11 @@ import psycopg.errors as pg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.connect import Connection, Database, open_admin, open_database
-from noetl.database.migrate import Migration, migrate
-from noetl.database.roles import ensure_roles, wanted_roles
-from noetl.database.schema import apply_schema, reset_schema
-from noetl.database.status import schema_report
+from noetl.database.connection.connect import Connection, Database, open_admin, open_database
+from noetl.database.schema.apply import apply_schema, reset_schema
+from noetl.database.schema.migrate import Migration, migrate
+from noetl.database.schema.roles import ensure_roles, wanted_roles
+from noetl.database.schema.status import schema_report
 from noetl.errors import InputError, SchemaMismatch
 from noetl.settings import Settings
 from tests.support.dumps import psql

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from noetl.database.connect import open_admin, open_database, playbook_login
+from noetl.database.connection.connect import open_admin, open_database, playbook_login
 from noetl.database.embedded.passwords import Passwords
 from noetl.database.embedded.server import EmbeddedServer
-from noetl.database.schema import apply_schema
+from noetl.database.schema.apply import apply_schema
 from noetl.errors import DatabaseError
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings, load_settings

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.errors import InputError
 from noetl.settings import Settings
 from tests.support.playbooks import Lab

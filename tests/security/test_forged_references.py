@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.errors import TemplateError
 from noetl.playbook.templates.sandbox import ENVIRONMENT, EXPRESSION_ENVIRONMENT
 from noetl.playbook.templates.secret_references import REFERENCE, REFERENCE_CALL, REFERENCE_MARK, read_source, refer

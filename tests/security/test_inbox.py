@@ -7,9 +7,9 @@ import psycopg.errors as pg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.connect import Connection, Database, playbook_login
-from noetl.database.inbox import read_seal
-from noetl.database.schema import LOCK, apply_schema
+from noetl.database.connection.connect import Connection, Database, playbook_login
+from noetl.database.schema.apply import LOCK, apply_schema
+from noetl.database.schema.inbox import read_seal
 from noetl.settings import Settings
 from noetl.tools.postgres.exactly_once import sealed
 from noetl.tools.registry import make_tools

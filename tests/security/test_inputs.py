@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_api, build_app
 from noetl.server.openapi_examples import BODIES

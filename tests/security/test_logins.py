@@ -8,7 +8,7 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from noetl.database.connect import Database, open_database, playbook_login
+from noetl.database.connection.connect import Database, open_database, playbook_login
 from noetl.errors import SettingsError, Unreachable
 from noetl.settings import Settings
 

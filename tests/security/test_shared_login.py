@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.connect import Connection, Database
-from noetl.database.roles import UNLOGGED, ensure_roles, wanted_roles
+from noetl.database.connection.connect import Connection, Database
+from noetl.database.schema.roles import UNLOGGED, ensure_roles, wanted_roles
 from noetl.outcomes import Failed
 from noetl.settings import Settings
 from tests.support.postgres import TestServer

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from noetl.calls import Call
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.rows import JobRow
 from noetl.engine.values import NotLoaded
 from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, prepare_job

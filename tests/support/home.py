@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noetl.database.connect import open_admin
-from noetl.database.verify import verify
+from noetl.database.connection.connect import open_admin
+from noetl.database.schema.verify import verify
 from noetl.orchestrator.replay import verify_replay
 from noetl.settings import Settings
 from tests.support.postgres import TestServer, environment

@@ -6,7 +6,7 @@ from itertools import count
 from textwrap import dedent
 from typing import Any
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.waiting import wait_for
 from tests.support.working import Engine

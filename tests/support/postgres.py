@@ -17,11 +17,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.embedded.passwords import SUPERUSER
 from noetl.database.embedded.server import DATABASE, EmbeddedServer
-from noetl.database.roles import ensure_roles, wanted_roles
-from noetl.database.schema import apply_schema
+from noetl.database.schema.apply import apply_schema
+from noetl.database.schema.roles import ensure_roles, wanted_roles
 from noetl.errors import Unreachable
 from noetl.settings import Settings
 

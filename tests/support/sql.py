@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from noetl.calls import Call
-from noetl.database.connect import playbook_login
+from noetl.database.connection.connect import playbook_login
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from noetl.tools.base import Tool

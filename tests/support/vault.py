@@ -5,7 +5,7 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.credentials import Credential, add_credential, rotate_credentials
 from noetl.database.keys import CREDENTIAL, Keys
 from noetl.playbook.credential_types import check_fields

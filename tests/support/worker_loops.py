@@ -1,6 +1,6 @@
 """Worker loops and their maintenance for tests that call the parts themselves."""
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.keys import Keys
 from noetl.database.runtime import Process
 from noetl.orchestrator.execution_cache import ExecutionCache

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.read import show_execution
 from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest

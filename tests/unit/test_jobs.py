@@ -5,7 +5,7 @@ import re
 import pytest
 
 from noetl.database.rows import JOB_COLUMNS, job_of
-from noetl.database.schema import packaged_ddl
+from noetl.database.schema.apply import packaged_ddl
 from noetl.database.sql import sql
 from noetl.jobs import Job
 

@@ -43,8 +43,8 @@ class DatabaseClient(Client):
     """The reading paths of the API without a server. Raises `DatabaseError` where the database cannot be read."""
 
     def __init__(self, settings: Settings) -> None:
-        from noetl.database.connect import open_database, require_embedded
-        from noetl.database.schema import require_schema
+        from noetl.database.connection.connect import open_database, require_embedded
+        from noetl.database.schema.apply import require_schema
         from noetl.server.reads import READS
 
         super().__init__(ServerLocation("http://localhost"))

@@ -13,7 +13,7 @@ from noetl.cli.terminal import confirmed, note, print_json, print_table
 from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from noetl.database.connect import Database
+    from noetl.database.connection.connect import Database
 
 app = typer.Typer(help="The schema and the embedded Postgres.", no_args_is_help=True)
 
@@ -35,8 +35,8 @@ app.command("remove")(remove)
 @app.command("apply-schema")
 def apply_schema(file: DdlFile = None, ensure_role: EnsureRole = None, as_json: Json = False) -> None:
     """Apply the schema; a second time changes nothing. Exit code 1: the schema differs from the DDL."""
-    from noetl.database import schema
-    from noetl.database.connect import open_admin
+    from noetl.database.connection.connect import open_admin
+    from noetl.database.schema import apply as schema
 
     settings = load_settings()
     with open_admin(settings) as admin:
@@ -52,8 +52,8 @@ def reset_schema(
     as_json: Json = False,
 ) -> None:
     """Drop the schema with all its data and apply it anew; an error changes nothing."""
-    from noetl.database import schema
-    from noetl.database.connect import open_admin
+    from noetl.database.connection.connect import open_admin
+    from noetl.database.schema import apply as schema
 
     settings = load_settings()
     with open_admin(settings) as admin:
@@ -68,8 +68,8 @@ def reset_schema(
 
 
 def _live(settings: Settings) -> list[str]:
-    from noetl.database.connect import open_database
-    from noetl.database.schema import live_processes
+    from noetl.database.connection.connect import open_database
+    from noetl.database.schema.apply import live_processes
     from noetl.errors import Unreachable
 
     try:
@@ -81,7 +81,7 @@ def _live(settings: Settings) -> list[str]:
 
 def _tell_applied(admin: "Database", settings: Settings, said: list[str], as_json: bool) -> None:
     """Say what stands in the database now, which may be something the file could not mend."""
-    from noetl.database.status import schema_report
+    from noetl.database.schema.status import schema_report
 
     for line in said:
         note(f"note: {line}")
@@ -100,8 +100,8 @@ def _tell_applied(admin: "Database", settings: Settings, said: list[str], as_jso
 @app.command()
 def migrate(as_json: Json = False) -> None:
     """Bring an older schema to this program's version."""
-    from noetl.database.connect import open_admin
-    from noetl.database.migrate import migrate as run_migrations
+    from noetl.database.connection.connect import open_admin
+    from noetl.database.schema.migrate import migrate as run_migrations
 
     settings = load_settings()
     with open_admin(settings) as admin:
@@ -115,8 +115,8 @@ def migrate(as_json: Json = False) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show version, instance, tables, drift, role and grants. Exit code 1: there are problems."""
-    from noetl.database.connect import open_admin, require_embedded
-    from noetl.database.status import schema_report
+    from noetl.database.connection.connect import open_admin, require_embedded
+    from noetl.database.schema.status import schema_report
 
     settings = load_settings()
     require_embedded(settings)
@@ -137,7 +137,7 @@ def status(as_json: Json = False) -> None:
 @app.command("print-schema")
 def print_schema() -> None:
     """Print the packaged DDL."""
-    from noetl.database.schema import packaged_ddl
+    from noetl.database.schema.apply import packaged_ddl
 
     sys.stdout.write(packaged_ddl())
 
@@ -145,9 +145,9 @@ def print_schema() -> None:
 @app.command()
 def verify(as_json: Json = False) -> None:
     """Check the invariants of log, state and queue over the whole database. Exit code 1: one is broken."""
-    from noetl.database.connect import open_database, require_embedded
-    from noetl.database.schema import require_schema
-    from noetl.database.verify import verify as verify_invariants
+    from noetl.database.connection.connect import open_database, require_embedded
+    from noetl.database.schema.apply import require_schema
+    from noetl.database.schema.verify import verify as verify_invariants
     from noetl.orchestrator.catalog_check import verify_catalog
     from noetl.orchestrator.replay import verify_replay
 
@@ -168,7 +168,7 @@ def verify(as_json: Json = False) -> None:
 @app.command()
 def start() -> None:
     """Start the embedded Postgres."""
-    from noetl.database.connect import embedded_server
+    from noetl.database.connection.connect import embedded_server
 
     server = embedded_server(load_settings())
     note(f"the embedded Postgres {'has been started' if server.start() else 'runs already'} (data in {server.data})")
@@ -177,7 +177,7 @@ def start() -> None:
 @app.command()
 def stop() -> None:
     """Stop the embedded Postgres. Nothing committed is lost."""
-    from noetl.database.connect import embedded_server
+    from noetl.database.connection.connect import embedded_server
 
     server = embedded_server(load_settings())
     note("the embedded Postgres has been stopped" if server.stop() else "no embedded Postgres runs here")
@@ -186,7 +186,7 @@ def stop() -> None:
 @app.command()
 def url() -> None:
     """Print the administrator's URL of the database, without the password."""
-    from noetl.database.connect import embedded_server, open_admin, require_embedded
+    from noetl.database.connection.connect import embedded_server, open_admin, require_embedded
 
     settings = load_settings()
     require_embedded(settings)
@@ -203,7 +203,7 @@ def url() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context) -> None:
     """Open psql as the administrator, in the engine's schema. Arguments go to psql."""
-    from noetl.database.connect import open_admin, require_embedded
+    from noetl.database.connection.connect import open_admin, require_embedded
     from noetl.database.embedded.programs import client_program
 
     settings = load_settings()
@@ -228,7 +228,7 @@ def inbox(
     as_json: Json = False,
 ) -> None:
     """Make the inbox table in a database, so that playbooks' SQL runs there exactly once."""
-    from noetl.database.inbox import make_inbox
+    from noetl.database.schema.inbox import make_inbox
 
     database, created = make_inbox(where)
     if as_json:

@@ -24,7 +24,7 @@ def remove(
 
     Server and workers of the home are stopped first. Settings, token and logs in NOETL_HOME stay.
     """
-    from noetl.database.connect import embedded_server
+    from noetl.database.connection.connect import embedded_server
 
     settings = load_settings()
     postgres = embedded_server(settings)

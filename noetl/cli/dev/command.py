@@ -22,7 +22,7 @@ from noetl.errors import DatabaseError, InputError, NotFound
 from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from noetl.database.connect import Database
+    from noetl.database.connection.connect import Database
     from noetl.orchestrator.commands import Registered
 
 POLL_SECONDS = 0.25
@@ -56,7 +56,7 @@ def dev(
         raise InputError("--set is for the playbook of --run: name it, too")
     settings, screen = load_settings(), Screen(as_json)
     with _interrupted() as stop, running(settings, screen):
-        from noetl.database.connect import open_database
+        from noetl.database.connection.connect import open_database
 
         with open_database(settings, application="noetl dev") as database:
             _Dev(settings, screen, database, folder, run, overlay).work(stop)
@@ -86,7 +86,7 @@ def running(settings: Settings, screen: Screen) -> Iterator[None]:
     with ExitStack() as stack:
         with alone(settings.home / "start.lock"):
             if settings.embedded:
-                from noetl.database.connect import embedded_server
+                from noetl.database.connection.connect import embedded_server
 
                 postgres = embedded_server(settings)
                 if postgres.start():

@@ -14,7 +14,7 @@ from noetl.cli.json_object import JsonObject
 from noetl.words import TERMINAL_EVENTS
 
 if TYPE_CHECKING:
-    from noetl.database.connect import Database
+    from noetl.database.connection.connect import Database
 
 MAX_FOLLOWED = 50
 """Most executions followed at a time; those begun beyond are not shown."""

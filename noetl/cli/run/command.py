@@ -22,7 +22,7 @@ from noetl.errors import NotFound
 from noetl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from noetl.database.connect import Database
+    from noetl.database.connection.connect import Database
     from noetl.orchestrator.commands import Orchestrator, Started
     from noetl.orchestrator.start import StartRequest
 
@@ -48,7 +48,7 @@ def run(
     Its worker takes only the jobs of this execution and its children. The first Ctrl-C cancels it; the second
     leaves it to whatever worker runs.
     """
-    from noetl.database.connect import open_database
+    from noetl.database.connection.connect import open_database
     from noetl.orchestrator.commands import Orchestrator
     from noetl.orchestrator.start import StartRequest
     from noetl.playbook.values import plain
@@ -91,8 +91,8 @@ def start_file(orchestrator: "Orchestrator", file: Path, request: "StartRequest"
 
 def have_schema(settings: Settings, database: "Database") -> None:
     """Make sure that there is a schema; the embedded database gets it. Raises `SchemaMissing`, `SchemaMismatch`."""
-    from noetl.database.connect import open_admin
-    from noetl.database.schema import SchemaState, apply_schema, require_schema, schema_state
+    from noetl.database.connection.connect import open_admin
+    from noetl.database.schema.apply import SchemaState, apply_schema, require_schema, schema_state
 
     if settings.embedded and schema_state(database).state is SchemaState.MISSING:
         with open_admin(settings) as admin:

@@ -21,7 +21,7 @@ from noetl.settings import Settings
 from noetl.words import TERMINAL_EVENTS
 
 if TYPE_CHECKING:
-    from noetl.database.connect import Database
+    from noetl.database.connection.connect import Database
     from noetl.database.paging import Row
     from noetl.orchestrator.commands import Orchestrator
 

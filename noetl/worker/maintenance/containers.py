@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from noetl.database import runtime, store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.leases import HeldRun, select_unheld
 from noetl.errors import DatabaseError
 from noetl.tools.container import DATABASE_LABEL, WORKER_LABEL, Owned, list_containers, remove_containers

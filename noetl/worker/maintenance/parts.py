@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.runtime import Process
 from noetl.settings import Settings
 from noetl.worker.executor import Executor

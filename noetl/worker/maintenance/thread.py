@@ -14,7 +14,7 @@ from functools import partial
 import psycopg
 from psycopg import Connection
 
-from noetl.database.notify import listen
+from noetl.database.connection.notify import listen
 from noetl.errors import DatabaseError
 from noetl.logs import TroubleLog
 from noetl.worker.loop import QUIET_SECONDS

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.credentials import Credential, credential_names, find_credential
 from noetl.database.keys import CREDENTIAL, Keys
 from noetl.errors import InputError, NotFound

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.embedded.server import EmbeddedServer
-from noetl.database.schema import packaged_ddl, require_schema
+from noetl.database.schema.apply import packaged_ddl, require_schema
 from noetl.settings import Settings
 from tests.support.postgres import environment
 

@@ -9,9 +9,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from noetl.database import store
-from noetl.database.connect import Database, embedded_server, open_database, translate
+from noetl.database.connection.connect import Database, embedded_server, open_database, translate
 from noetl.database.embedded.passwords import Passwords
-from noetl.database.inbox import make_inbox
+from noetl.database.schema.inbox import make_inbox
 from noetl.errors import DatabaseError, InputError, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings, load_settings
 from tests.support.postgres import TestServer, reachable
@@ -82,7 +82,7 @@ def test_a_pooled_session_that_died_is_replaced(
     database: Database, admin: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found out without a question to those that live."""
-    monkeypatch.setattr("noetl.database.pooled.TRUSTED", 600.0)
+    monkeypatch.setattr("noetl.database.connection.pooled.TRUSTED", 600.0)
     with database:
         database.pool(max=1)
         with database.connection() as conn:
@@ -188,7 +188,7 @@ def test_an_embedded_database_opens_with_its_own_role(server: object, monkeypatc
     import tests.support.postgres as support
 
     home = support.TestServer().home
-    monkeypatch.setattr("noetl.database.connect.EmbeddedServer", lambda _: support.TestServer(home))
+    monkeypatch.setattr("noetl.database.connection.connect.EmbeddedServer", lambda _: support.TestServer(home))
     Passwords(home).make()
     settings = load_settings(home=home, user="first_seen_here")
     assert settings.embedded
@@ -213,7 +213,7 @@ def test_a_session_that_was_ended_is_replaced(database: Database, admin: Databas
 
 def test_a_session_that_does_not_answer_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its server is frozen, or the network has swallowed it: nothing would come back, and nothing would say so."""
-    monkeypatch.setattr("noetl.database.pooled.TRUSTED", 0.0)
+    monkeypatch.setattr("noetl.database.connection.pooled.TRUSTED", 0.0)
     with a_relay(database.conninfo) as relay, Database(relay.conninfo, database.schema) as distant:
         distant.pool(max=1)
         first = pid_of_session(distant)

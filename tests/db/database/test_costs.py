@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from noetl.database.connect import Database, open_database
-from noetl.database.gathered import Batch
+from noetl.database.connection.connect import Database, open_database
+from noetl.database.connection.gathered import Batch
 from noetl.settings import Settings
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working

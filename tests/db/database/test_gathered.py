@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from noetl.database import store
-from noetl.database.connect import Database
-from noetl.database.gathered import GatheringConnection, positional
+from noetl.database.connection.connect import Database
+from noetl.database.connection.gathered import GatheringConnection, positional
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.working import Engine
 

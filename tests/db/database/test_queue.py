@@ -12,7 +12,7 @@ import pytest
 
 from noetl.calls import Call
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.rows import JobRow
 from noetl.orchestrator.complete import MAX_STREAK_STEPS
 from noetl.outcomes import Done, Expired, Failed

@@ -8,9 +8,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from noetl.database.connect import Connection, Database, open_admin, open_database
-from noetl.database.schema import SchemaState, apply_schema, schema_state
-from noetl.database.status import schema_report
+from noetl.database.connection.connect import Connection, Database, open_admin, open_database
+from noetl.database.schema.apply import SchemaState, apply_schema, schema_state
+from noetl.database.schema.status import schema_report
 from noetl.errors import Unreachable
 from noetl.settings import Settings
 from tests.support.postgres import TestServer

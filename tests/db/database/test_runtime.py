@@ -1,7 +1,7 @@
 """The registry of processes forgets those that are gone for long, and nobody else."""
 
 from noetl.database import runtime, store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.waiting import wait_for
 from tests.support.working import Engine, working

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from noetl.database.connect import Database, open_admin
-from noetl.database.schema import (
+from noetl.database.connection.connect import Database, open_admin
+from noetl.database.schema.apply import (
     LOCK,
     SCHEMA_VERSION,
     SchemaState,

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from noetl.cli.db import app
-from noetl.database.schema import packaged_ddl
+from noetl.database.schema.apply import packaged_ddl
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -9,9 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from noetl.database.connect import Database, open_admin, open_database
-from noetl.database.migrate import Migration, load_migrations, migrate
-from noetl.database.schema import (
+from noetl.database.connection.connect import Database, open_admin, open_database
+from noetl.database.schema.apply import (
     LOCK,
     SchemaState,
     apply_schema,
@@ -21,7 +20,8 @@ from noetl.database.schema import (
     reset_schema,
     schema_state,
 )
-from noetl.database.status import schema_report
+from noetl.database.schema.migrate import Migration, load_migrations, migrate
+from noetl.database.schema.status import schema_report
 from noetl.errors import InputError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
 from tests.support.dumps import dump
@@ -110,7 +110,7 @@ def test_half_a_schema_is_named_and_mended(settings: Settings, admin: Database) 
 
 def test_an_older_schema_says_migrate(settings: Settings, admin: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program knows a later version than the database."""
-    monkeypatch.setattr("noetl.database.schema.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("noetl.database.schema.apply.SCHEMA_VERSION", 2)
     with pytest.raises(SchemaMismatch, match="has version 1, this program needs 2: run noetl db migrate"):
         require_schema(admin)
 

@@ -5,7 +5,7 @@ import logging
 import psycopg
 import pytest
 
-from noetl.database.connect import Database, translate
+from noetl.database.connection.connect import Database, translate
 from noetl.errors import DatabaseError
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from noetl.database.connect import Database, open_admin
-from noetl.database.verify import CHECKS, SAMPLES, verify
+from noetl.database.connection.connect import Database, open_admin
+from noetl.database.schema.verify import CHECKS, SAMPLES, verify
 from noetl.settings import Settings
 
 RUNNING = """

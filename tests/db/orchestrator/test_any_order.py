@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from noetl.calls import Call
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.rows import JobRow
 from noetl.orchestrator.attempt import AwaitChild, NewChild
 from noetl.orchestrator.batch import Finished, JobOutcome

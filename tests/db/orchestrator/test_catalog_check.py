@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from noetl.database.connect import Database, open_admin
+from noetl.database.connection.connect import Database, open_admin
 from noetl.orchestrator.catalog_check import verify_catalog
 from noetl.orchestrator.commands import Orchestrator
 from noetl.settings import Settings

@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from noetl.database import pooled, store
-from noetl.database.connect import Database
+from noetl.database import store
+from noetl.database.connection import pooled
+from noetl.database.connection.connect import Database
 from noetl.errors import Locked
 from noetl.outcomes import Done
 from noetl.settings import Settings

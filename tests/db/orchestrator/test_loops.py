@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from noetl.database import loops, store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.loops import read_loop
 from noetl.engine.inputs import Collected
 from noetl.errors import TooLarge

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.lost import LEASE_GRACE_SECONDS, OVERDUE_ROWS
 from noetl.server.caretaker import Caretaker

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.engine.inputs import Cancel, Collected
 from noetl.outcomes import Deferred, Done, Expired, Failed
 from noetl.settings import Settings

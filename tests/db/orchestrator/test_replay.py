@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from noetl.database.connect import Database, open_admin
+from noetl.database.connection.connect import Database, open_admin
 from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.replay import verify_replay
 from noetl.orchestrator.start import StartRequest

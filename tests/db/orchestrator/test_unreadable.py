@@ -2,7 +2,7 @@
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.orchestrator import playbook_cache
 from noetl.orchestrator.lost import OVERDUE_ROWS
 from noetl.playbook.load import stored_playbook

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from noetl.database import runtime
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.quarantine import quarantine_job
 from noetl.engine.inputs import Collected
 from noetl.orchestrator.why import explain, waits_of

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from noetl.tools.registry import TOOLS

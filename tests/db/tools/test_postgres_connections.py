@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from noetl.calls import Call
-from noetl.database.connect import Connection, Database
+from noetl.database.connection.connect import Connection, Database
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from noetl.tools.postgres import pool as postgres_pool

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from noetl.database.connect import Connection, Database
-from noetl.database.inbox import make_inbox
+from noetl.database.connection.connect import Connection, Database
+from noetl.database.schema.inbox import make_inbox
 from noetl.outcomes import Done, Failed
 from noetl.settings import Settings
 from noetl.tools.postgres.session import Session

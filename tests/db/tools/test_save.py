@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from noetl.tools.postgres.tool import Postgres
 from noetl.tools.save.tool import make_tool

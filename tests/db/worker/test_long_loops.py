@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.engine.loops import collect
 from noetl.engine.loops.collect import LONG_LOOP_ITEMS, Collection
 from noetl.orchestrator.value_cache import ValueCache

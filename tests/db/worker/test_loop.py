@@ -11,9 +11,9 @@ import pytest
 
 from noetl.calls import Call
 from noetl.database import store
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.quarantine import requeue_quarantined_jobs
-from noetl.database.schema import reset_schema
+from noetl.database.schema.apply import reset_schema
 from noetl.orchestrator import execution_cache
 from noetl.settings import Settings
 from noetl.tools.base import Tool

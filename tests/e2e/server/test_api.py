@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database, open_database
-from noetl.database.schema import apply_schema
+from noetl.database.connection.connect import Database, open_database
+from noetl.database.schema.apply import apply_schema
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.routes import answers

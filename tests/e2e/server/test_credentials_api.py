@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_app
 from noetl.server.service import Service

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from noetl.database import read
-from noetl.database.connect import Database, open_database
+from noetl.database.connection.connect import Database, open_database
 from noetl.orchestrator.commands import Orchestrator
 from noetl.orchestrator.start import StartRequest
 from noetl.server.stream import EVENTS_PER_BATCH, EventReader, follow

@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from noetl.database import runtime
-from noetl.database.connect import Database, open_database
+from noetl.database.connection.connect import Database, open_database
 from noetl.settings import Settings
 from noetl.tools.container import DATABASE_LABEL, KEY_LABEL, WORKER_LABEL
 from noetl.worker.maintenance.containers import LeftContainers

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.credentials import find_credential, remove_credential
 from noetl.errors import Unreachable
 from noetl.settings import Settings

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from tests.support.playbooks import Lab
 from tests.support.vault import Vault

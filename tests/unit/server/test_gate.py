@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.errors import Unreachable
 from noetl.orchestrator.commands import Orchestrator
 from noetl.server.app import build_api, build_app

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg import Connection
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from noetl.worker.executor import Executor
 from noetl.worker.maintenance.parts import WorkerParts

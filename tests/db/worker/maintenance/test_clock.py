@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from psycopg import Connection
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from noetl.worker.maintenance import clock
 from noetl.worker.maintenance.clock import ClockCheck, ClockWatch, describe_jump

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from noetl.worker.maintenance.execution_files import KEPT_SECONDS, executions_with_files, files_folder, remove_files
 from tests.support.waiting import wait_for

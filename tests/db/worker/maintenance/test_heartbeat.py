@@ -2,7 +2,7 @@
 
 from psycopg import Connection
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.worker.maintenance.heartbeat import Heartbeat
 from noetl.worker.maintenance.parts import WorkerParts
 from tests.db.database.test_runtime import register

@@ -1,6 +1,6 @@
 """Workers remove processes from the registry that are gone for long."""
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.settings import Settings
 from noetl.worker.maintenance.registry import KEPT_SECONDS
 from tests.db.database.test_runtime import known, register

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg_pool import ConnectionPool
 
-from noetl.database.gathered import OPTIONS, GatheringConnection
+from noetl.database.connection.gathered import OPTIONS, GatheringConnection
 
 ANSWERS_WITHIN = 2.0
 """Seconds for a session to show that it is alive. One whose server is frozen, or vanished from the network, would keep

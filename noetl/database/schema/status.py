@@ -6,8 +6,8 @@ from typing import TypedDict
 import psycopg.errors as pg
 from psycopg.sql import SQL, Identifier, Literal
 
-from noetl.database.connect import Connection, Database, open_database, translate
-from noetl.database.schema import (
+from noetl.database.connection.connect import Connection, Database, open_database, translate
+from noetl.database.schema.apply import (
     SCHEMA_VERSION,
     TAKE_LOCK,
     SchemaState,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-from noetl.database.connect import Database
+from noetl.database.connection.connect import Database
 from noetl.database.sql import sql
 
 SAMPLES = 5

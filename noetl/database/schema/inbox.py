@@ -8,8 +8,8 @@ import re
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from noetl.database.connect import Database, translate
-from noetl.database.schema import packaged_ddl
+from noetl.database.connection.connect import Database, translate
+from noetl.database.schema.apply import packaged_ddl
 from noetl.database.sql import sql
 from noetl.errors import InputError, SchemaMissing
 

@@ -13,8 +13,15 @@ import psycopg
 import psycopg.errors as pg
 from psycopg.sql import SQL, Identifier
 
-from noetl.database.connect import Database, translate
-from noetl.database.schema import SCHEMA_VERSION, TAKE_LOCK, SchemaState, read_state, refuse_foreign, schema_problem
+from noetl.database.connection.connect import Database, translate
+from noetl.database.schema.apply import (
+    SCHEMA_VERSION,
+    TAKE_LOCK,
+    SchemaState,
+    read_state,
+    refuse_foreign,
+    schema_problem,
+)
 from noetl.errors import InputError, Locked
 from noetl.settings import Settings
 

@@ -21,8 +21,8 @@ import psycopg.errors as pg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
-from noetl.database.connect import Connection, Database, is_connection_lost, translate
-from noetl.database.roles import ensure_roles, wanted_roles
+from noetl.database.connection.connect import Connection, Database, is_connection_lost, translate
+from noetl.database.schema.roles import ensure_roles, wanted_roles
 from noetl.errors import InputError, Locked, SchemaMismatch, SchemaMissing
 from noetl.settings import Settings
 

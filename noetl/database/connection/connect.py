@@ -18,11 +18,12 @@ import psycopg.errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from noetl.database import gathered, pooled, store
-from noetl.database.blockers import who_blocks
+from noetl.database import store
+from noetl.database.connection import gathered, pooled
+from noetl.database.connection.blockers import who_blocks
+from noetl.database.connection.gathered import GatheringConnection
 from noetl.database.embedded.server import EmbeddedServer
-from noetl.database.gathered import GatheringConnection
-from noetl.database.roles import ensure_roles, wanted_roles
+from noetl.database.schema.roles import ensure_roles, wanted_roles
 from noetl.errors import DatabaseError, Locked, SchemaMismatch, SchemaMissing, Unreachable
 from noetl.settings import Settings
 

@@ -1,0 +1,1 @@
+"""Connections to Postgres: opened, pooled, gathering statements, woken up by notifications."""

@@ -1,27 +1,13 @@
 """Templates: types, keys first and only, strictness, forgiving results, errors that name everything."""
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from noetl.errors import TemplateError
-from noetl.playbook.templates.env import Env
-from noetl.playbook.templates.template import ANY_RESULT, Expression, Path, compile_template, result_view
-
-
-def render(template: Any, **scope: Any) -> Any:
-    return compile_template(template, playbook="a/b", step="s", field="args.x").render(scope)
-
-
-def fails(template: Any, **scope: Any) -> str:
-    with pytest.raises(TemplateError) as caught:
-        render(template, **scope)
-    return str(caught.value)
-
+from noetl.playbook.templates.template import ANY_RESULT, compile_template, result_view
+from tests.unit.playbook.templates.rendering import fails, render
 
 # ---- types -----------------------------------------------------------------------------------------------------------
 
@@ -447,116 +433,6 @@ def test_only_the_names_that_a_template_reads_are_looked_up() -> None:
     for text in ("{{ costly }}", "{{ costly + 1 }}"):
         with pytest.raises(RuntimeError, match="loaded"):
             compile_template(text, playbook="", step="", field="").render(Lazy())
-
-
-# ---- the short way and the long one ----------------------------------------------------------------------------------
-
-keys = st.sampled_from(["a", "b", "data", "result", "items", "get", "x"])
-trees = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
-    max_leaves=10,
-)
-parts = st.lists(
-    keys.map(lambda key: f".{key}") | keys.map(lambda key: f"['{key}']") | st.integers(0, 2).map(lambda n: f"[{n}]"),
-    max_size=4,
-)
-
-
-def outcome(template: Any, scope: dict[str, Any]) -> Any:
-    try:
-        return ("value", template.render(scope))
-    except TemplateError as error:
-        return ("error", error.reason)
-
-
-@given(trees, parts, st.booleans())
-@settings(max_examples=400, deadline=None)
-def test_a_dotted_path_means_what_jinja_means(tree: Any, path: list[str], view: bool) -> None:
-    """The short way for `{{ a.b.c }}` and Jinja give the same value or the same error."""
-    text = "{{ s" + "".join(path) + " }}"
-    scope = {"s": result_view(tree) if view else tree}
-    short = compile_template(text, playbook="", step="", field="")
-    assert isinstance(short, Path)
-    long = Expression(text, ("", "", ""))
-    assert outcome(short, scope) == outcome(long, scope)
-
-
-@pytest.mark.parametrize(
-    "text", ["{{ true }}", "{{ none }}", "{{ False }}", "{{ not }}", "{{ self }}", "{{ loop }}", "{{ in.x }}"]
-)
-def test_words_of_the_language_are_no_paths(text: str) -> None:
-    """They are left to Jinja, which may refuse them."""
-    try:
-        found = compile_template(text, playbook="", step="", field="")
-    except TemplateError:
-        return
-    assert not isinstance(found, Path)
-
-
-def test_a_render_costs_microseconds() -> None:
-    """Generous bounds, ten times what it takes: no compiling per render."""
-    scope = {"a": {"b": {"c": 1}}}
-    for text, bound in (("{{ a.b.c }}", 20e-6), ("{{ a.b.c + 1 }}", 100e-6), ("x {{ a.b.c }} y", 100e-6)):
-        template = compile_template(text, playbook="", step="", field="")
-        template.render(scope)
-        best = 1.0
-        for _ in range(5):
-            began = time.perf_counter()
-            for _ in range(200):
-                template.render(scope)
-            best = min(best, (time.perf_counter() - began) / 200)
-        assert best < bound, text
-
-
-# ---- env -------------------------------------------------------------------------------------------------------------
-
-
-def test_env_gives_only_what_is_listed() -> None:
-    """The error says how to list a variable."""
-    env = Env(("REGION", "UNSET"), {"REGION": "eu", "HOME": "/home/x"})
-    assert render("{{ env.REGION }}", env=env) == "eu"
-    assert render("in {{ env['REGION'] }}", env=env) == "in eu"
-    assert render("{{ env.UNSET | default('d') }}", env=env) == "d"
-    assert render("{{ env.HOME | default('d') }}", env=env) == "d"
-    assert "list HOME in NOETL_TEMPLATE_ENV" in fails("{{ env.HOME }}", env=env)
-    assert "UNSET is not set" in fails("{{ env.UNSET }}", env=env)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "DB_PASSWORD",
-        "API_KEY",
-        "GITHUB_TOKEN",
-        "AWS_SECRET_ACCESS_KEY",
-        "PGPASSWORD",
-        "my_secret",
-        "APIKEY",
-        "PRIVATE_KEY",
-        "SMTP_PASS",
-        "ADMIN_PWD",
-        "CREDENTIALS",
-        "BASIC_AUTH",
-        "SENTRY_DSN",
-    ],
-)
-def test_env_never_gives_what_is_named_like_a_secret(name: str) -> None:
-    """Not even when it is listed, nor as a whole; the error points to secret()."""
-    env = Env((name,), {name: "canary"})
-    assert render("{{ env." + name + " | default('d') }}", env=env) == "d"
-    for text in ("{{ env." + name + " }}", "{{ env." + name + " | upper }}", "{{ env['" + name + "'] }}"):
-        message = fails(text, env=env)
-        assert f"secret('env:{name}')" in message
-        assert "canary" not in message
-    assert render("{{ env }}", env=env) == {}
-    assert render("{{ env.values() | list }}", env=env) == []
-
-
-@pytest.mark.parametrize("name", ["REGION", "KEYBOARD", "PATHS", "COMPASS_URL", "AUTHOR", "BYPASS"])
-def test_env_takes_no_innocent_name_for_a_secret(name: str) -> None:
-    """Parts of words do not count."""
-    assert render("{{ env." + name + " }}", env=Env((name,), {name: "v"})) == "v"
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------

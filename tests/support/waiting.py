@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(condition: Callable[[], object], *, limit: float = 20.0, every: float = 0.02) -> None:
+def wait_for(condition: Callable[[], object], *, limit: float = 60.0, every: float = 0.02) -> None:
     """Return as soon as `condition` holds; fail after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not condition():

@@ -64,7 +64,7 @@ class Engine:
     def status(self, execution_id: int) -> str:
         return str(self.one("SELECT status FROM execution WHERE execution_id = %s", execution_id))
 
-    def wait(self, execution_id: int, limit: float = 30.0) -> str:
+    def wait(self, execution_id: int, limit: float = 90.0) -> str:
         """Wait for the end of an execution and return its status."""
         wait_for(
             lambda: self.one("SELECT finished_at FROM execution WHERE execution_id = %s", execution_id), limit=limit

@@ -174,22 +174,24 @@ def test_a_client_that_stops_in_the_middle_of_a_message_lets_go_of_its_locks(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For Postgres it is not idle: it waits for the rest of what the client was about to say."""
-    monkeypatch.setattr(store, "STALLED", "300ms")
-    store.opening.cache_clear()
     execution = engine.start("quick")
+    with monkeypatch.context() as patch:  # the transaction that waits for the lock has the engine's own time
+        patch.setattr(store, "STALLED", "300ms")
+        store.opening.cache_clear()
+        opening = store.opening("noetl", False).decode()
+    store.opening.cache_clear()
     with with_hand(engine.database) as hand, closing(engine.database.connect_gathering()) as stopped:
         (row,) = hand.claim()
         pgconn = stopped.pgconn
         pgconn.enter_pipeline_mode()
         lock = "SELECT FROM noetl.execution FOR NO KEY UPDATE"
-        for statement in ("BEGIN", store.opening("noetl", False).decode(), lock):
+        for statement in ("BEGIN", opening, lock):
             pgconn.send_query_params(statement.encode(), None)
         pgconn.send_flush_request()
         pgconn.flush()
         wait_for(lambda: not is_free(engine))
         hand.complete(hand.finished(row, Done(b"1")), waiting=True)
         assert engine.status(execution) == "completed"
-    store.opening.cache_clear()
 
 
 def is_free(engine: Engine) -> bool:

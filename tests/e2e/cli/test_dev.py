@@ -90,7 +90,9 @@ def test_playbooks_are_registered_on_save_and_their_executions_shown(home: Home)
         assert second["result"] == "hi you"
         assert lines.until(what("ended"))["execution_id"] == second["execution_id"]
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=60)
+        assert process.stderr is not None
+        err = process.stderr.read()  # stdout has a reader already
+        process.wait(60)
     assert process.returncode == 0, err
     assert Background(home.settings.home, "server").pid() is not None, "it ran before"
     assert Background(home.settings.home, "worker-default").pid() is None, "it was started by dev"

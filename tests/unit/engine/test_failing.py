@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from noetl.engine.retry import delay, may_retry
-from noetl.playbook.model import Retry
 from tests.unit.engine.model import Execution, flow, py, router
 
 # ---- retry ----------------------------------------------------------------------------------------------------------
@@ -96,24 +94,6 @@ def test_a_retry_of_a_step_that_waited_forgets_what_it_waited_for() -> None:
     execution.row("start").job.context["child"] = "123"
     execution.fail("start")
     assert execution.row("start").job.context == {"arrivals": [[1, -1]]}
-
-
-@pytest.mark.parametrize(
-    ("failures", "jitter", "expected"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (2, 0.5, 1.5), (5, 1.0, 10.0), (2000, 0.0, 5.0)]
-)
-def test_the_delay_is_a_pure_function_of_policy_failures_and_jitter(
-    failures: int, jitter: float, expected: float
-) -> None:
-    assert delay(Retry(initial_delay=1, backoff=2, max_delay=10), failures, jitter) == expected
-
-
-def test_an_overflowing_backoff_is_the_maximum() -> None:
-    assert delay(Retry(initial_delay=1, backoff=1e9, max_delay=60, jitter=False), 10_000, 0.1) == 60
-
-
-def test_an_error_without_a_word_about_retrying_is_retried() -> None:
-    assert may_retry(Retry(max_attempts=2), 1, {"type": "python"})
-    assert not may_retry(Retry(max_attempts=2), 2, {"type": "python"})
 
 
 # ---- lost workers ---------------------------------------------------------------------------------------------------

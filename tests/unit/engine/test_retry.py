@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from noetl.engine.retry import delay, may_retry
+from noetl.playbook.model import Retry
 from tests.unit.engine.model import Execution, flow, py, router
 
 PENDING, READY = {"status_code": 200, "data": {"state": "pending"}}, {"status_code": 200, "data": {"state": "ready"}}
@@ -221,3 +223,21 @@ def test_the_counts_of_a_loop_are_no_result_that_retry_could_wait_for() -> None:
     execution.begin_loop("start")
     execution.run()
     assert execution.result == []
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "expected"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (2, 0.5, 1.5), (5, 1.0, 10.0), (2000, 0.0, 5.0)]
+)
+def test_the_delay_is_a_pure_function_of_policy_failures_and_jitter(
+    failures: int, jitter: float, expected: float
+) -> None:
+    assert delay(Retry(initial_delay=1, backoff=2, max_delay=10), failures, jitter) == expected
+
+
+def test_an_overflowing_backoff_is_the_maximum() -> None:
+    assert delay(Retry(initial_delay=1, backoff=1e9, max_delay=60, jitter=False), 10_000, 0.1) == 60
+
+
+def test_an_error_without_a_word_about_retrying_is_retried() -> None:
+    assert may_retry(Retry(max_attempts=2), 1, {"type": "python"})
+    assert not may_retry(Retry(max_attempts=2), 2, {"type": "python"})

@@ -238,7 +238,7 @@ class RunnerPool:
                 self._selector.unregister(runner.output)
 
     def _writable(self, runner: Runner) -> None:
-        if not runner.closed and runner.flush():
+        if runner.calls_open and runner.flush():
             self._selector.unregister(runner.calls)
 
     def _died(self, runner: Runner) -> None:
@@ -343,7 +343,8 @@ class RunnerPool:
         for sent in [] if runner.broken else runner.read_answers()[0]:
             self._answered(sent)
         cause, begun, started, output = runner.cause, runner.begun, runner.begun_at(), runner.rest_of_output()
-        for descriptor in (runner.answers, runner.output, runner.calls, runner.pidfd):
+        calls = runner.calls if runner.calls_open else None  # once closed, the number may be another runner's
+        for descriptor in (runner.answers, runner.output, calls, runner.pidfd):
             if descriptor is not None and descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
         how = runner.close()

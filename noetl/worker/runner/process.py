@@ -312,6 +312,7 @@ class Runner:
         for descriptor in (self.calls if self.calls_open else None, self.answers, self.pidfd):
             if descriptor is not None:
                 os.close(descriptor)
+        self.calls_open = False
         self._board.release()
         self._page.close()
         return how_it_ended(self._process.returncode)

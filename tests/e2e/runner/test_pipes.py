@@ -87,6 +87,21 @@ def test_each_call_is_answered_once_over_slow_pipes(executor: Executor, actions:
             assert isinstance(said, NotBegun) or (isinstance(said, Failed) and said.error["type"] == "cancelled")
 
 
+def test_the_pipe_of_a_runner_that_ends_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
+    """A new runner gets the descriptors that the old one has closed, and is waited for until its pipe takes more."""
+    executor = Executor(2)
+    try:
+        code = "import time\ndef main(file):\n    open(file, 'w').close()\n    time.sleep(60)\n"
+        executor.submit(0, python(code, {"file": str(tmp_path / "begun")}))
+        until((tmp_path / "begun").exists, executor)
+        executor.kill(0)
+        executor.submit(1, python("def main(page):\n    return len(page)\n", {"page": "x" * 3_000_000}))
+        reports = collect(executor, 2)
+        assert reports[1].answer == Done(b"3000000")
+    finally:
+        executor.close()
+
+
 def test_a_runner_whose_pipe_is_full_is_handed_more_calls(tmp_path: Path) -> None:
     """Known to be fast, they stand in line before one runner that does not read, beyond what its pipe takes."""
     executor = Executor(1)

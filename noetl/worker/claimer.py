@@ -13,8 +13,8 @@ from noetl.calls import Call
 from noetl.database import store
 from noetl.database.rows import JobRow
 from noetl.orchestrator.attempt import AwaitChild, Leased, LongLoop, NewChild, is_save_due, prepare_job
-from noetl.orchestrator.batch import JobOutcome
-from noetl.orchestrator.begin import begin_jobs
+from noetl.orchestrator.batch import Broken, JobOutcome
+from noetl.orchestrator.begin import MAX_ROUNDS, begin_jobs
 from noetl.orchestrator.children import await_child, start_child
 from noetl.orchestrator.execution_cache import ExecutionCache
 from noetl.orchestrator.lost import quarantine_jobs
@@ -147,6 +147,10 @@ class Claimer:
         """Finish a job whose loop has been chosen in a thread; where that lacked values, begin it again with them."""
         if loop.outcome is not None:
             self.finish(leased, loop.outcome, seconds)
+            return
+        leased.rounds += 1
+        if leased.rounds > MAX_ROUNDS:
+            self.finish(leased, Broken(RuntimeError("its loop asked for values a hundred times")), seconds)
             return
         leased.lacks, leased.handed_out = loop.missing, False
         self.begin(conn, [leased])

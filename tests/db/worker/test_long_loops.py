@@ -123,6 +123,18 @@ def test_values_that_are_missed_beside_the_loop_are_read_by_it(
     assert len(copies) == 2
 
 
+def test_a_loop_that_misses_its_values_again_and_again_is_quarantined(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ValueCache, "copy", lambda self: ValueCache(self.execution_id, self.workload, self.env))
+    status = "SELECT status FROM queue WHERE execution_id = %s AND node_id = 'each'"
+    with working(settings, drain_seconds=0.0):
+        slow = engine.start("long")
+        wait_for(lambda: engine.one(status, slow) == "quarantined")
+    message = engine.one("SELECT message FROM error_log WHERE execution_id = %s", slow)
+    assert "asked for values a hundred times" in message
+
+
 def test_a_where_that_fails_beside_the_loop_fails_its_step(engine: Engine, settings: Settings) -> None:
     with working(settings):
         execution = engine.start("failing")

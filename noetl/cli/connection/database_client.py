@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ from noetl.cli.connection.address import ServerLocation
 from noetl.cli.connection.client import Client, connect, segment
 from noetl.cli.json_object import JsonObject
 from noetl.cli.terminal import note
-from noetl.errors import DatabaseError, Unreachable
+from noetl.errors import DatabaseError, NotFound, Unreachable
 from noetl.settings import Settings
 from noetl.words import TERMINAL_EVENTS
 
@@ -62,13 +62,19 @@ class DatabaseClient(Client):
             parameters["after"] = str(parameters["after"])
         if "since" in parameters:
             parameters["since"] = datetime.fromisoformat(parameters["since"])
-        parts, function = next((found, each) for pattern, each in self._reads if (found := pattern.fullmatch(path)))
-        names = {name: unquote(text) for name, text in parts.groupdict().items()}
+        names, function = self._read_at(path)
         try:
             with self._database.session() as conn:
                 return orjson.loads(orjson.dumps(function(conn, **names, **parameters)))
         except DatabaseError as error:
             raise Unreachable(str(error)) from error
+
+    def _read_at(self, path: str) -> tuple[dict[str, str], Callable[..., Any]]:
+        """Return the function of a path and the arguments that stand in it. Raises `NotFound` as a server does."""
+        for pattern, function in self._reads:
+            if match := pattern.fullmatch(path):
+                return {name: unquote(text) for name, text in match.groupdict().items()}, function
+        raise NotFound(f"there is nothing at {path}: noetl execute list and noetl catalog list show what there is")
 
     def events(self, execution_id: str, after: int) -> Iterator[JsonObject]:
         """Give the events of an execution as they happen, until it has ended."""
@@ -86,4 +92,4 @@ class DatabaseClient(Client):
 
 def _pattern(path: str) -> re.Pattern[str]:
     """Return the expression of a path with parameters, `{name}` or, across slashes, `{name:path}`."""
-    return re.compile(re.sub(r"\{(\w+)(:path)?\}", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", path))
+    return re.compile(re.sub(r"\{(\w+)(:path)?\}", lambda m: f"(?P<{m[1]}>{'.*' if m[2] else '[^/]+'})", path))

@@ -55,6 +55,22 @@ def test_applying_twice_changes_nothing(settings: Settings, admin: Database) -> 
     assert dump(settings, data=True) == before
 
 
+def test_applying_gives_todays_names_to_a_schema_with_older_ones(settings: Settings, admin: Database) -> None:
+    """The column and the index of the timeout, and the status of jobs that are set aside; the rows stay."""
+    before = dump(settings, data=True)
+    with admin.session() as conn:
+        conn.execute("DROP VIEW event_result")
+        conn.execute("ALTER TABLE execution RENAME COLUMN timeout_at TO expires_at")
+        conn.execute("ALTER INDEX execution_by_timeout RENAME TO execution_by_expiry")
+        conn.execute("ALTER TABLE queue DROP CONSTRAINT queue_status_valid")
+        conn.execute(
+            "ALTER TABLE queue ADD CONSTRAINT queue_status_valid"
+            " CHECK (status IN ('queued', 'leased', 'waiting', 'paused'))"
+        )
+    assert apply_schema(admin, settings) == []
+    assert dump(settings, data=True) == before
+
+
 def test_twenty_at_once_all_succeed(make_settings: MakeSettings) -> None:
     """Whoever comes first makes it, the others find it; there is one instance."""
     settings = make_settings(with_schema=False)

@@ -153,6 +153,25 @@ BEGIN
 END
 $version$;
 
+-- A schema with older names gets today's. Only names and a check of ours change: no row is written, and nothing that the
+-- tables' owner made is run.
+DO $names$
+BEGIN
+  IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('execution') AND attname = 'expires_at')
+     AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('execution') AND attname = 'timeout_at') THEN
+    ALTER TABLE execution RENAME COLUMN expires_at TO timeout_at;
+    ALTER INDEX IF EXISTS execution_by_expiry RENAME TO execution_by_timeout;
+  END IF;
+  IF EXISTS (SELECT FROM pg_constraint AS c JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attname = 'status'
+              WHERE c.conrelid = to_regclass('queue') AND c.conname = 'queue_status_valid'
+                AND pg_get_constraintdef(c.oid) LIKE '%''paused''%'
+                AND a.atttypid = 'text'::regtype AND a.attgenerated = '') THEN
+    ALTER TABLE queue DROP CONSTRAINT queue_status_valid, ADD CONSTRAINT queue_status_valid
+      CHECK (status IN ('queued', 'leased', 'waiting', 'quarantined'));
+  END IF;
+END
+$names$;
+
 -- ---- ids ----------------------------------------------------------------------------------------------------------
 
 CREATE SEQUENCE IF NOT EXISTS execution_id_seq;

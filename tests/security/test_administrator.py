@@ -139,6 +139,23 @@ def test_traps_on_the_other_tables_are_not_trodden_on(settings: Settings, admin:
     reset_schema(admin, settings)
 
 
+def test_older_names_change_without_the_owners_code(settings: Settings, admin: Database, thief: Connection) -> None:
+    """The check of the status is read over all jobs, but not what the runtime login hung on them."""
+    thief.execute(_take("pg_temp", "integer", "integer", "1", "IMMUTABLE").encode())
+    for statement in (
+        "INSERT INTO queue (execution_id, node_id) VALUES (9, 'a')",
+        "ALTER TABLE queue DROP CONSTRAINT queue_status_valid",
+        "ALTER TABLE queue ADD CONSTRAINT queue_status_valid CHECK (status IN ('queued', 'paused'))",
+        "ALTER TABLE queue ADD CHECK (pg_temp.take(visit) = 1)",
+        "ALTER TABLE queue ALTER node_id SET DEFAULT pg_temp.take(1)::text",
+        "CREATE STATISTICS pg_temp.s2 ON (visit + pg_temp.take(1)), visit FROM queue",
+    ):
+        thief.execute(statement.encode())
+    apply_schema(admin, settings)
+    assert not any("queue_status_valid" in line for line in schema_report(admin, settings)["drift"])
+    reset_schema(admin, settings)
+
+
 def test_a_schema_that_others_own_or_fill_is_taken_over_or_refused(
     server: TestServer, make_settings: MakeSettings, admin: Database, thief: Connection
 ) -> None:

@@ -36,7 +36,7 @@ def note(message: str) -> None:
 def confirmed(question: str) -> bool:
     """Ask before something is deleted. Raises `InputError` where nobody can be asked."""
     if not sys.stdin.isatty():
-        raise InputError("nobody can be asked without a terminal: give --yes to delete it")
+        raise InputError(f"{question} Nobody can be asked without a terminal: give --yes")
     return typer.confirm(question, err=True)
 
 

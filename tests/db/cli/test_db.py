@@ -65,6 +65,7 @@ def test_reset_asks_or_is_told(settings: Settings, admin: Database) -> None:
     refused = noetl(settings, "reset-schema")
     assert refused.returncode == 2
     assert "give --yes" in refused.stderr
+    assert f"Delete schema {settings.schema} in {admin.where} with all executions?" in refused.stderr
     assert "worker w1 on here" in refused.stderr
     assert require_schema(admin) == instance
     done = noetl(settings, "reset-schema", "--yes", "--json")

@@ -51,7 +51,8 @@ def test_nothing_stays_and_nothing_goes_without_a_word(home: Path) -> None:
     (home / "token").write_text("t")
     asked = remove(home)
     assert (asked.returncode, server.running()) == (2, True), asked.stderr
-    assert asked.stderr.splitlines()[-1] == "error: nobody can be asked without a terminal: give --yes to delete it"
+    question = "Delete it, with all executions?"
+    assert asked.stderr.splitlines()[-1] == f"error: {question} Nobody can be asked without a terminal: give --yes"
     assert f"  {server.base} (" in asked.stderr
     assert f"Postgres runs (process {server.pid()}) and is stopped" in asked.stderr
     done = remove(home, "--yes")

@@ -33,10 +33,12 @@ LOCK: Final = 474315322476
 
 TAKE_LOCK: Final = f"""
 DO $$ BEGIN
-  IF to_regclass('noetl_inbox.noetl_seal') IS NULL THEN
+  IF NOT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                  WHERE n.nspname = 'noetl_inbox' AND c.relname = 'noetl_seal') THEN
     PERFORM pg_advisory_xact_lock({LOCK});
   END IF;
-  IF to_regclass('noetl_inbox.noetl_seal') IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'noetl_inbox' AND c.relname = 'noetl_seal') THEN
     LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE;
   END IF;
 END $$

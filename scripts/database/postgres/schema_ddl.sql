@@ -53,10 +53,13 @@ DECLARE
   found text;
   grantee record;
 BEGIN
-  IF to_regclass('noetl_inbox.noetl_seal') IS NULL THEN
+  -- Asked of the catalog, as to_regclass may still answer from before the wait.
+  IF NOT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                  WHERE n.nspname = 'noetl_inbox' AND c.relname = 'noetl_seal') THEN
     PERFORM pg_advisory_xact_lock(474315322476);
   END IF;
-  IF to_regclass('noetl_inbox.noetl_seal') IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'noetl_inbox' AND c.relname = 'noetl_seal') THEN
     LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE;
   END IF;
   IF current_setting('server_version_num')::integer < 150000 THEN

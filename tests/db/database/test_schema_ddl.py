@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
 from importlib.resources import files
@@ -24,6 +25,7 @@ from noetl.database.schema.apply import (
 from noetl.settings import Settings
 from noetl.words import TERMINAL_EVENTS, TERMINAL_STATUSES, ExecutionStatus, JobStatus, RuntimeStatus
 from tests.support.dumps import dump, psql
+from tests.support.waiting import wait_for
 
 DDL = Path(str(files("noetl.database").joinpath("ddl/postgres/schema_ddl.sql")))
 
@@ -84,6 +86,26 @@ def test_twenty_at_once_all_succeed(make_settings: MakeSettings) -> None:
     with open_admin(settings) as admin, admin.session() as conn:
         assert schema_state(admin).state is SchemaState.CURRENT
         assert conn.execute("SELECT count(*) FROM schema_version").fetchone() == (1,)
+
+
+def test_whoever_waited_for_the_first_apply_waits_for_the_next_one_too(make_settings: MakeSettings) -> None:
+    """The seal that another apply has made meanwhile is seen, and its lock is waited for."""
+    settings = make_settings(with_schema=False)
+    with open_admin(settings) as admin, ThreadPoolExecutor(1) as threads:
+        with closing(admin.connect()) as first, closing(admin.connect()) as second:
+            first.execute("SELECT pg_advisory_lock(474315322476)")
+            waiting = threads.submit(apply_schema, admin, settings)
+            wait_for(lambda: first.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount)
+            first.execute("CREATE SCHEMA noetl_inbox")
+            first.execute("CREATE TABLE noetl_inbox.noetl_seal (secret text PRIMARY KEY)")
+            second.execute("BEGIN")
+            second.execute("LOCK TABLE noetl_inbox.noetl_seal IN SHARE ROW EXCLUSIVE MODE")
+            first.execute("SELECT pg_advisory_unlock(474315322476)")
+            waits = "SELECT mode FROM pg_locks WHERE NOT granted AND relation = 'noetl_inbox.noetl_seal'::regclass"
+            wait_for(lambda: first.execute(waits).rowcount)
+            assert first.execute(waits).fetchall() == [("ShareRowExclusiveLock",)]
+            second.execute("COMMIT")
+        assert waiting.result(60) == []
 
 
 def test_psql_stops_at_a_broken_file(make_settings: MakeSettings, tmp_path: Path) -> None:

@@ -234,10 +234,10 @@ def test_a_few_outcomes_are_tried_with_the_others_until_they_have_waited_for_lon
     engine.register(FLAT)
     few, other = begun(engine, hand, 2, 1)
     finished = take(worker_loop, 3)
+    for item in worker_loop.held_jobs.finished:
+        item.since = time.monotonic() + 60.0  # as if no time passed, however busy the machine is
     with locked(engine.database, few), locked(engine.database, other):
         complete(worker_loop)
-        for item in worker_loop.held_jobs.finished:
-            item.since = time.monotonic() + 60.0  # as if no time had passed, however busy the machine is
         assert batches(worker_loop) == [(3, False)]
         assert worker_loop._timeout() > 0
         for item in finished:

@@ -69,6 +69,11 @@ class DatabaseClient(Client):
         except DatabaseError as error:
             raise Unreachable(str(error)) from error
 
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._database.close()
+        super().close()
+
     def _read_at(self, path: str) -> tuple[dict[str, str], Callable[..., Any]]:
         """Return the function of a path and the arguments that stand in it. Raises `NotFound` as a server does."""
         for pattern, function in self._reads:

@@ -1,5 +1,7 @@
 """Reading without a server."""
 
+from contextlib import closing
+
 import pytest
 
 from noetl.cli.connection.client import segment
@@ -17,5 +19,5 @@ from noetl.settings import Settings
     ],
 )
 def test_an_empty_name_is_not_found_as_by_a_server(settings: Settings, path: str, message: str) -> None:
-    with pytest.raises(NotFound, match=message):
-        DatabaseClient(settings).get(path)
+    with closing(DatabaseClient(settings)) as client, pytest.raises(NotFound, match=message):
+        client.get(path)

@@ -58,7 +58,7 @@ def test_applying_twice_changes_nothing(settings: Settings, admin: Database) -> 
 
 
 def test_applying_gives_todays_names_to_a_schema_with_older_ones(settings: Settings, admin: Database) -> None:
-    """The column and the index of the timeout, and the status of jobs that are set aside; the rows stay."""
+    """The column and the index of the timeout, and the status of quarantined jobs; the rows stay."""
     before = dump(settings, data=True)
     with admin.session() as conn:
         conn.execute("DROP VIEW event_result")
